@@ -1,0 +1,114 @@
+"""Find a command, read its options, run it, and turn what the user got wrong into one line."""
+
+import importlib
+import sys
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from smile_motion.errors import InputError
+
+EXIT_INPUT = 2
+"""Exit code of a command that refused its input."""
+EXIT_INTERRUPTED = 130
+"""Exit code after Ctrl-C."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """One entry of a command line.
+
+    The module defines `Options`, a dataclass that tyro reads from the arguments, and
+    `run(options) -> int | None`, which returns the exit code (None means 0).
+    """
+
+    name: str
+    """One or two words, as typed."""
+    summary: str
+    """One line for the overview."""
+    module: str
+    """Module that holds `Options` and `run`; imported only when the command is called."""
+
+
+def run_app(
+    program: str,
+    description: str,
+    commands: Sequence[Command],
+    argv: Sequence[str],
+    *,
+    default: str | None = None,
+) -> int:
+    """Run one command line and return its exit code.
+
+    argv     the arguments without the program's name; `--debug` anywhere shows tracebacks.
+    default  the command that is meant when the arguments start with an option or are empty.
+    """
+    words = [word for word in argv if word != "--debug"]
+    debug = len(words) != len(argv)
+    command, rest = _find(commands, words)
+    if command is None:
+        wants_overview = bool(words) and words[0] in ("-h", "--help")
+        if default is not None and not wants_overview and (not words or words[0].startswith("-")):
+            command = next(entry for entry in commands if entry.name == default)
+        else:
+            return _overview(program, description, commands, words, wants_overview, default)
+    try:
+        return _call(program, command, rest if rest is not None else words)
+    except (InputError, OSError) as error:
+        if debug:
+            traceback.print_exc()
+        print(f"{program} {command.name}: {_one_line(error)}", file=sys.stderr)
+        return EXIT_INPUT
+    except KeyboardInterrupt:
+        print(f"{program} {command.name}: interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
+
+
+def _find(
+    commands: Sequence[Command], words: Sequence[str]
+) -> tuple[Command | None, list[str] | None]:
+    for command in sorted(commands, key=lambda entry: -len(entry.name.split())):
+        name = command.name.split()
+        if list(words[: len(name)]) == name:
+            return command, list(words[len(name) :])
+    return None, None
+
+
+def _call(program: str, command: Command, arguments: list[str]) -> int:
+    module = importlib.import_module(command.module)
+    import tyro
+
+    options = tyro.cli(
+        module.Options,
+        args=arguments,
+        prog=f"{program} {command.name}",
+        description=module.__doc__,
+    )
+    return module.run(options) or 0
+
+
+def _overview(
+    program: str,
+    description: str,
+    commands: Sequence[Command],
+    words: Sequence[str],
+    asked: bool,
+    default: str | None,
+) -> int:
+    stream = sys.stdout if asked or not words else sys.stderr
+    if words and not asked:
+        print(f"{program}: there is no command {words[0]!r}; the commands are:", file=stream)
+    else:
+        print(f"{description}\n\nusage: {program} COMMAND [OPTIONS]\n", file=stream)
+    width = max(len(command.name) for command in commands)
+    for command in commands:
+        note = " (the default)" if command.name == default else ""
+        print(f"  {command.name:<{width}}  {command.summary}{note}", file=stream)
+    print(f"\n{program} COMMAND --help lists a command's options.", file=stream)
+    return 0 if asked else EXIT_INPUT
+
+
+def _one_line(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return " ".join(str(error).split()) or type(error).__name__

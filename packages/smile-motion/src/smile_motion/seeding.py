@@ -1,0 +1,39 @@
+"""Keyed random generators: the same key gives the same numbers on any worker, in any order."""
+
+from enum import IntEnum
+
+import numpy as np
+
+
+class Stream(IntEnum):
+    """What a generator is for. Streams of one seed never overlap; their numbers are part of the format."""
+
+    OBJECT = 1
+    """Making objects for a bank."""
+    MOTION = 2
+    """Drawing motion plans."""
+    BACKGROUND = 3
+    """Choosing, cropping and drawing backgrounds."""
+    MASK = 4
+    """Drawing token masks."""
+    ORDER = 5
+    """Shuffling samples within an epoch."""
+    REPLACEMENT = 6
+    """Choosing what stands in for a broken sample."""
+    AUGMENT = 7
+    """Augmenting samples beyond the crop that belongs to the background."""
+
+
+def keyed_generator(
+    seed: int, stream: Stream, *, epoch: int = 0, index: int = 0, part: int = 0
+) -> np.random.Generator:
+    """Open the generator that belongs to a key.
+
+    seed, epoch, index  non-negative, below 2**64: the run, the pass over the data, the sample.
+    part                a number below 2**32 within the sample, such as the mask's or the attempt's.
+    returns             a Philox generator: the key selects a counter range of its own, so that every
+                        (seed, stream, epoch, index, part) is an independent stream of 2**64 blocks.
+    """
+    key = np.array([seed, (int(stream) << 32) | part], dtype=np.uint64)
+    counter = np.array([0, 0, index, epoch], dtype=np.uint64)
+    return np.random.Generator(np.random.Philox(counter=counter, key=key))

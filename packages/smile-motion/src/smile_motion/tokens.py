@@ -1,0 +1,73 @@
+"""The grid of space-time tokens that a video transformer sees."""
+
+from dataclasses import dataclass
+
+from smile_motion.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenGrid:
+    """How a clip is cut into tokens (cubes of `tubelet` frames by `patch` x `patch` pixels).
+
+    Tokens are numbered time-major: `index = t * rows * columns + row * columns + column`.
+    The defaults are the paper's: 16 x 224 x 224 pixels -> 8 x 14 x 14 = 1568 tokens.
+    """
+
+    frames: int = 16
+    """Frames in a clip; a multiple of `tubelet`."""
+    height: int = 224
+    """Frame height, pixels; a multiple of `patch`."""
+    width: int = 224
+    """Frame width, pixels; a multiple of `patch`."""
+    tubelet: int = 2
+    """Frames in a token."""
+    patch: int = 16
+    """Side of a token, pixels."""
+
+    def __post_init__(self) -> None:
+        for name, value, unit in (
+            ("frames", self.frames, self.tubelet),
+            ("height", self.height, self.patch),
+            ("width", self.width, self.patch),
+        ):
+            if unit < 1 or value < unit or value % unit:
+                near = max(unit, round(value / unit) * unit) if unit > 0 else value
+                raise InputError(
+                    f"{name} {value} is not a positive multiple of {unit}, the token size; "
+                    f"use {near} for example"
+                )
+
+    @property
+    def slices(self) -> int:
+        """Tokens along time."""
+        return self.frames // self.tubelet
+
+    @property
+    def rows(self) -> int:
+        """Tokens along the height."""
+        return self.height // self.patch
+
+    @property
+    def columns(self) -> int:
+        """Tokens along the width."""
+        return self.width // self.patch
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(slices, rows, columns)."""
+        return self.slices, self.rows, self.columns
+
+    @property
+    def slice_tokens(self) -> int:
+        """Tokens in one time slice."""
+        return self.rows * self.columns
+
+    @property
+    def tokens(self) -> int:
+        """Tokens in the clip."""
+        return self.slices * self.slice_tokens
+
+    @property
+    def token_pixels(self) -> int:
+        """Pixels in one token, over all its frames."""
+        return self.tubelet * self.patch * self.patch
