@@ -4,6 +4,6 @@
 class InputError(ValueError):
     """Something given from outside cannot be used.
 
-    The message is one line: what was found, where, what was expected, and the remedy. Commands print it
-    and exit with code 2; libraries may catch it as a `ValueError`.
+    The message is one line: what was found, where, what was expected, and the remedy. Commands
+    print it and exit with code 2; libraries may catch it as a `ValueError`.
     """

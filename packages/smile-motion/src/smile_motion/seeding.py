@@ -6,7 +6,7 @@ import numpy as np
 
 
 class Stream(IntEnum):
-    """What a generator is for. Streams of one seed never overlap; their numbers are part of the format."""
+    """What a generator is for; streams of one seed never overlap. The numbers are a format."""
 
     OBJECT = 1
     """Making objects for a bank."""
@@ -31,8 +31,9 @@ def keyed_generator(
 
     seed, epoch, index  non-negative, below 2**64: the run, the pass over the data, the sample.
     part                a number below 2**32 within the sample, such as the mask's or the attempt's.
-    returns             a Philox generator: the key selects a counter range of its own, so that every
-                        (seed, stream, epoch, index, part) is an independent stream of 2**64 blocks.
+    returns             a Philox generator: the key selects a counter range of its own, so that
+                        every (seed, stream, epoch, index, part) is an independent stream of 2**64
+                        blocks.
     """
     key = np.array([seed, (int(stream) << 32) | part], dtype=np.uint64)
     counter = np.array([0, 0, index, epoch], dtype=np.uint64)

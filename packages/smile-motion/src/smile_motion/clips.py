@@ -1,0 +1,78 @@
+"""Clips by number: a background, a motion drawn for it, and what is true of both."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from smile_motion.plan import MotionPlan
+from smile_motion.recipe import MotionRecipe
+from smile_motion.render import render
+from smile_motion.seeding import Stream, keyed_generator
+from smile_motion.truth import Truth
+
+if TYPE_CHECKING:
+    from smile_motion.backgrounds import Background
+    from smile_motion.bank import ObjectBank
+
+
+@dataclass(frozen=True, eq=False)
+class Clip:
+    """A rendered clip."""
+
+    frames: np.ndarray
+    """(T, H, W, 3) uint8 RGB."""
+    plan: MotionPlan
+    """The motion of its objects."""
+    truth: Truth
+    """What is where."""
+    origin: dict[str, Any]
+    """Where the background comes from, as JSON values."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipMaker:
+    """Makes any clip of an endless collection; a clip depends on the fields, the epoch and the
+    index alone.
+
+    Example::
+
+        maker = ClipMaker(bank=embedded_bank(), recipe=MotionRecipe.paper(),
+                          background=make_background("noise"), seed=7)
+        clip = maker.make(0)
+        clip.frames, clip.truth.boxes, clip.truth.token_coverage(TokenGrid())
+    """
+
+    bank: ObjectBank
+    """Where objects come from."""
+    recipe: MotionRecipe
+    """How they move."""
+    background: Background
+    """What lies behind them."""
+    frames: int = 16
+    """Frames T in a clip. Paper: 16."""
+    size: tuple[int, int] = (224, 224)
+    """(height, width), pixels. Paper: 224 x 224."""
+    seed: int = 0
+    """Seed of the whole collection."""
+
+    def make(self, index: int, epoch: int = 0) -> Clip:
+        """Render one clip.
+
+        index  number of the clip; also selects the background file, counted round.
+        epoch  pass over the data; another epoch gives other motion and another crop.
+        Raises InputError when the background's file cannot be read.
+        """
+        plan = self.plan(index, epoch)
+        rng = keyed_generator(self.seed, Stream.BACKGROUND, epoch=epoch, index=index)
+        behind = self.background.draw(rng, index=index, frames=self.frames, size=self.size)
+        ids = np.empty((self.frames, *self.size), np.uint8)
+        frames = render(behind.frames, plan, self.bank, ids=ids)
+        return Clip(frames, plan, Truth(plan, self.bank, ids=ids), behind.origin)
+
+    def plan(self, index: int, epoch: int = 0) -> MotionPlan:
+        """Draw the motion of one clip, without rendering it."""
+        rng = keyed_generator(self.seed, Stream.MOTION, epoch=epoch, index=index)
+        return self.recipe.plan(rng, self.bank, frames=self.frames, size=self.size)

@@ -1,0 +1,140 @@
+"""Rotation and scaling of objects between keyframes."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from smile_motion.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Segments:
+    """Random keyframes with an easing for each stretch between two of them (official code)."""
+
+    inner_share: tuple[float, ...] = (0.5, 0.3, 0.2)
+    """Probabilities of 0, 1, 2 … keyframes between the first frame and the last. Official."""
+    jitter: float = 1 / 3
+    """Largest shift of an inner keyframe, as a share of the even spacing. Official."""
+    easing_share: tuple[float, float, float] = (0.7, 0.15, 0.15)
+    """Probabilities of a stretch being uniform, accelerating, decelerating. Official."""
+
+    def __post_init__(self) -> None:
+        for name, shares in (
+            ("inner_share", self.inner_share),
+            ("easing_share", self.easing_share),
+        ):
+            if min(shares) < 0 or abs(sum(shares) - 1) > 1e-6:
+                raise InputError(f"{name} is {shares}; give probabilities that sum to 1")
+
+    def draw(self, rng: np.random.Generator, frames: int) -> tuple[np.ndarray, np.ndarray]:
+        """Draw keyframe times (n,), ascending from 0 to frames - 1, and easings (n - 1,)."""
+        inner = int(np.searchsorted(np.cumsum(self.inner_share)[:-1], rng.random(), side="right"))
+        even = np.linspace(0, frames - 1, inner + 2)
+        spread = self.jitter * (frames - 1) / (inner + 1)
+        even[1:-1] += rng.uniform(-spread, spread, size=inner)
+        times = np.unique(np.round(even).astype(np.int64))
+        bounds = np.cumsum(self.easing_share)[:-1]
+        return times, np.searchsorted(bounds, rng.random(len(times) - 1), side="right")
+
+
+def interpolate(
+    times: np.ndarray, values: np.ndarray, easing: np.ndarray, frames: int
+) -> np.ndarray:
+    """Values at every frame.
+
+    times   (n,) keyframe times, ascending, from 0 to frames - 1.
+    values  (n, D) what is reached at them.
+    easing  (n - 1,) 0 uniform, 1 accelerating (u squared), 2 decelerating.
+    returns (frames, D) float64.
+    """
+    if len(times) == 1:
+        return np.repeat(np.asarray(values, dtype=np.float64), frames, axis=0)
+    instants = np.arange(frames)
+    segment = np.clip(np.searchsorted(times, instants, side="right") - 1, 0, len(times) - 2)
+    u = (instants - times[segment]) / (times[segment + 1] - times[segment])
+    eased = np.choose(easing[segment], (u, u * u, 1 - (1 - u) ** 2))[:, None]
+    return values[segment] * (1 - eased) + values[segment + 1] * eased
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeyframeValues:
+    """Angle and scale drawn anew at each keyframe, linear in between (SMILE, section 3.3).
+
+    Keyframes are the first frame, `inner` random ones strictly between, and the last.
+    """
+
+    rotation_deg: tuple[float, float] = (-90.0, 90.0)
+    """Range of the angle at a keyframe, degrees; (0, 0) turns rotation off. Paper, section 4.1."""
+    scale: tuple[float, float] = (0.5, 1.5)
+    """Range of the scale factor at a keyframe; (1, 1) turns scaling off. Paper, section 4.1."""
+    inner: int = 1
+    """Keyframes between the first and the last. Paper, section 3.3."""
+
+    def __post_init__(self) -> None:
+        for name, (low, high) in (("rotation_deg", self.rotation_deg), ("scale", self.scale)):
+            if not low <= high:
+                raise InputError(f"{name} is ({low}, {high}); give the smaller bound first")
+        if not self.scale[0] > 0:
+            raise InputError(f"scale starts at {self.scale[0]}; it must be above 0")
+        if self.inner < 0:
+            raise InputError(f"inner is {self.inner}; it counts keyframes: give 0 or more")
+
+    def draw(
+        self, rng: np.random.Generator, count: int, frames: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Draw the schedules of `count` objects.
+
+        returns angle_deg (count, frames) and scale (count, frames, 2), both float64.
+        """
+        inner = min(self.inner, max(frames - 2, 0))
+        angles = rng.uniform(*self.rotation_deg, size=(count, inner + 2))
+        scales = rng.uniform(*self.scale, size=(count, inner + 2))
+        instants = np.arange(frames)
+        times = np.zeros((count, inner + 2))
+        times[:, -1] = max(frames - 1, 1)
+        if inner:
+            shuffled = rng.permuted(np.tile(np.arange(1, frames - 1), (count, 1)), axis=1)
+            times[:, 1:-1] = np.sort(shuffled[:, :inner], axis=1)
+        angle = np.empty((count, frames))
+        scale = np.empty((count, frames, 2))
+        for slot in range(count):
+            angle[slot] = np.interp(instants, times[slot], angles[slot])
+            scale[slot] = np.interp(instants, times[slot], scales[slot])[:, None]
+        return angle, scale
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeyframeRates:
+    """Angle and scale that start neutral and change at a random rate in each stretch (official)."""
+
+    rotation_deg: float = 6.0
+    """Largest change of the angle, degrees a frame, either way. Official."""
+    log_scale: float = 0.025
+    """Largest change of the logarithm of each side's scale, a frame, either way. Official."""
+    segments: Segments = field(default_factory=Segments)
+    """Keyframes and easing, drawn for angle and scale separately. Official."""
+
+    def draw(
+        self, rng: np.random.Generator, count: int, frames: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Draw the schedules of `count` objects.
+
+        returns angle_deg (count, frames) and scale (count, frames, 2), both float64.
+        """
+        angle = np.empty((count, frames))
+        scale = np.empty((count, frames, 2))
+        for slot in range(count):
+            times, easing = self.segments.draw(rng, frames)
+            turned = _random_walk(rng, times, self.rotation_deg, 1)
+            angle[slot] = interpolate(times, turned, easing, frames)[:, 0]
+            times, easing = self.segments.draw(rng, frames)
+            grown = np.exp(_random_walk(rng, times, self.log_scale, 2))
+            scale[slot] = interpolate(times, grown, easing, frames)
+        return angle, scale
+
+
+def _random_walk(
+    rng: np.random.Generator, times: np.ndarray, rate: float, channels: int
+) -> np.ndarray:
+    moves = rng.uniform(-rate, rate, size=(len(times) - 1, channels)) * np.diff(times)[:, None]
+    return np.concatenate([np.zeros((1, channels)), np.cumsum(moves, axis=0)])

@@ -1,0 +1,126 @@
+"""Centre paths of objects."""
+
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+import numpy as np
+from scipy.ndimage import gaussian_filter1d
+
+from smile_motion.errors import InputError
+from smile_motion.keyframes import Segments, interpolate
+
+REFERENCE_PX = 224
+"""Frame side for which sizes and distances in pixels are stated; they scale with the frame."""
+
+
+def smooth_path(points: np.ndarray, sigma: float, frames: int) -> np.ndarray:
+    """Smooth random way-points into centre paths (SMILE, section 3.3).
+
+    points  (..., M, 2) float, x then y, pixels; M >= frames.
+    sigma   standard deviation of the Gaussian filter, in way-points; reflected at the ends.
+    returns (..., frames, 2) float64: the filtered path at `frames` evenly spaced way-points.
+    Raises InputError when M < frames or sigma <= 0.
+    """
+    return _smoothing(points.shape[-2], sigma)[_even_samples(points.shape[-2], frames)] @ points
+
+
+@dataclass(frozen=True, kw_only=True)
+class GaussianPath:
+    """Gaussian-smoothed random way-points, stretched to a random extent (paper and official code).
+
+    The paper's filter alone leaves a range of about 26 px; the published code therefore stretches
+    each axis to a random extent and places it at random inside the frame, and so does this.
+    """
+
+    points: int = 48
+    """Way-points M. Official; the paper asks for more than there are frames."""
+    sigma: float = 8.0
+    """Standard deviation of the filter, in way-points. Official."""
+    extent_px: tuple[float, float] = (40.0, 180.0)
+    """Range of the path along each axis, pixels at 224. Official."""
+
+    def __post_init__(self) -> None:
+        if self.sigma <= 0:
+            raise InputError(f"sigma is {self.sigma}; the filter needs more than 0, such as 8")
+        low, high = self.extent_px
+        if not 0 <= low <= high <= REFERENCE_PX:
+            raise InputError(
+                f"extent_px is ({low}, {high}); give a range within 0 to {REFERENCE_PX}"
+            )
+
+    def draw(
+        self,
+        rng: np.random.Generator,
+        frames: int,
+        frame_size: tuple[int, int],
+        base_size: np.ndarray,
+    ) -> np.ndarray:
+        """Draw a path for each object.
+
+        frame_size (height, width) of the frame, pixels.
+        base_size  (K, 2) width and height of the objects, pixels.
+        returns    (K, frames, 2) float64 centres, pixels.
+        """
+        count = len(base_size)
+        smoothed = _smoothing(self.points, self.sigma) @ rng.random((count, self.points, 2))
+        low = smoothed.min(axis=1, keepdims=True)
+        unit = (smoothed - low) / (smoothed.max(axis=1, keepdims=True) - low)
+        span = np.array([frame_size[1], frame_size[0]], dtype=np.float64)
+        extent = rng.uniform(*self.extent_px, size=(count, 1, 2)) * (span / REFERENCE_PX)
+        start = rng.random((count, 1, 2)) * (span - extent)
+        return unit[:, _even_samples(self.points, frames)] * extent + start - 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinearPath:
+    """Straight moves between random keyframes, inside the frame (official code, `linear`)."""
+
+    speed_px: float = 12.0
+    """Largest move along each axis, pixels a frame at 224. Official."""
+    segments: Segments = field(default_factory=Segments)
+    """Keyframes and easing. Official."""
+
+    def __post_init__(self) -> None:
+        if not self.speed_px >= 0:
+            raise InputError(f"speed_px is {self.speed_px}; give 0 or more")
+
+    def draw(
+        self,
+        rng: np.random.Generator,
+        frames: int,
+        frame_size: tuple[int, int],
+        base_size: np.ndarray,
+    ) -> np.ndarray:
+        """Draw a path for each object; arguments and result as in `GaussianPath.draw`."""
+        span = np.array([frame_size[1], frame_size[0]], dtype=np.float64)
+        path = np.empty((len(base_size), frames, 2))
+        for slot, size in enumerate(base_size):
+            low = np.minimum(size / 2, span / 2) - 0.5
+            high = span - 1 - low
+            times, easing = self.segments.draw(rng, frames)
+            keys = np.empty((len(times), 2))
+            keys[0] = rng.uniform(low, high)
+            limit = self.speed_px * span / REFERENCE_PX
+            for step, gap in enumerate(np.diff(times), start=1):
+                keys[step] = np.clip(keys[step - 1] + rng.uniform(-limit, limit) * gap, low, high)
+            path[slot] = interpolate(times, keys, easing, frames)
+        return path
+
+
+CentrePath = GaussianPath | LinearPath
+
+
+@lru_cache(maxsize=32)
+def _smoothing(points: int, sigma: float) -> np.ndarray:
+    if sigma <= 0:
+        raise InputError(f"sigma is {sigma}; the filter needs more than 0, such as 8")
+    return gaussian_filter1d(np.eye(points), sigma, axis=0, mode="reflect")
+
+
+@lru_cache(maxsize=32)
+def _even_samples(points: int, frames: int) -> np.ndarray:
+    if points < frames:
+        raise InputError(
+            f"{points} way-points are too few for {frames} frames; use at least {frames} points"
+        )
+    return np.linspace(0, points - 1, frames).astype(np.int64)

@@ -1,0 +1,154 @@
+"""Motion recipes: how the objects of a clip are sized, moved, turned and scaled."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Literal, Protocol
+
+import numpy as np
+
+from smile_motion.errors import InputError
+from smile_motion.keyframes import KeyframeRates, KeyframeValues
+from smile_motion.paths import REFERENCE_PX, CentrePath, GaussianPath
+from smile_motion.plan import MotionPlan
+
+if TYPE_CHECKING:
+    from smile_motion.bank import ObjectBank
+
+RecipeName = Literal["paper", "official"]
+
+
+class BaseSize(Protocol):
+    """A law for the size of objects before scaling."""
+
+    def draw(self, rng: np.random.Generator, aspect: np.ndarray, side: float) -> np.ndarray:
+        """Draw (K, 2) widths and heights, pixels.
+
+        aspect  (K,) width over height of the objects.
+        side    shorter side of the frame, pixels.
+        """
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnAspectSize:
+    """The longer side uniform in a range, each object's own aspect kept (paper's sizes)."""
+
+    range_px: tuple[float, float] = (32.0, 128.0)
+    """Longer side, pixels at 224. Paper, section 4.1."""
+
+    def __post_init__(self) -> None:
+        low, high = self.range_px
+        if not 0 < low <= high <= REFERENCE_PX:
+            raise InputError(
+                f"object size ({low}, {high}) cannot fit; "
+                f"give a range within 1 to {REFERENCE_PX} px"
+            )
+
+    def draw(self, rng: np.random.Generator, aspect: np.ndarray, side: float) -> np.ndarray:
+        """Draw sizes; see `BaseSize.draw`."""
+        longer = rng.uniform(*self.range_px, size=len(aspect)) * side / REFERENCE_PX
+        return np.stack([longer * np.minimum(aspect, 1), longer / np.maximum(aspect, 1)], axis=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StretchedSize:
+    """Sides and aspects from fixed sets, jittered; objects are stretched to them (official)."""
+
+    sides_px: tuple[float, ...] = (32, 48, 56, 64, 96, 128)
+    """Square root of the area, pixels at 224. Official."""
+    aspects: tuple[float, ...] = (0.5, 0.67, 0.75, 1.0, 1.33, 1.5, 2.0)
+    """Width over height. Official."""
+    log_jitter: float = 0.18
+    """Largest change of the logarithm of each side, independently. Official."""
+
+    def draw(self, rng: np.random.Generator, aspect: np.ndarray, side: float) -> np.ndarray:
+        """Draw sizes; see `BaseSize.draw`. The objects' own aspects do not matter."""
+        count = len(aspect)
+        base = rng.choice(self.sides_px, size=count) * side / REFERENCE_PX
+        root = np.sqrt(rng.choice(self.aspects, size=count))
+        jitter = np.exp(rng.uniform(-self.log_jitter, self.log_jitter, size=(count, 2)))
+        return np.minimum(np.stack([base * root, base / root], axis=1) * jitter, side)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MotionRecipe:
+    """Every knob of the motion; `paper()` and `official()` are the published settings.
+
+    Distances in pixels are stated for a 224-px frame and scale with its shorter side.
+    """
+
+    objects: int = 2
+    """Objects in a clip. Paper: 2 is best (Table 4f)."""
+    size: OwnAspectSize | StretchedSize = field(default_factory=OwnAspectSize)
+    """Size before scaling."""
+    path: CentrePath = field(default_factory=GaussianPath)
+    """Path of the centre."""
+    transform: KeyframeValues | KeyframeRates = field(default_factory=KeyframeValues)
+    """Rotation and scale over time."""
+    whole_pixels: bool = False
+    """Truncate centres and sizes to pixels and angles to degrees. Official; off in `paper`."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.objects <= 64:
+            raise InputError(f"objects is {self.objects}; a clip can have 0 to 64")
+
+    @classmethod
+    def paper(cls, objects: int = 2) -> MotionRecipe:
+        """Sections 3.3 and 4.1 of the paper, with the path stretched as published code does."""
+        return cls(objects=objects)
+
+    @classmethod
+    def official(cls, objects: int = 2) -> MotionRecipe:
+        """What the published code does: gentler turns, stretched objects, whole pixels."""
+        return cls(
+            objects=objects, size=StretchedSize(), transform=KeyframeRates(), whole_pixels=True
+        )
+
+    @classmethod
+    def named(cls, name: RecipeName, objects: int | None = None) -> MotionRecipe:
+        """Return a preset by name, with another number of objects when one is given."""
+        match name:
+            case "paper":
+                recipe = cls.paper()
+            case "official":
+                recipe = cls.official()
+        return recipe if objects is None else replace(recipe, objects=objects)
+
+    def plan(
+        self,
+        rng: np.random.Generator,
+        bank: ObjectBank,
+        *,
+        frames: int = 16,
+        size: tuple[int, int] = (224, 224),
+    ) -> MotionPlan:
+        """Draw a clip's motion.
+
+        rng     generator of `Stream.MOTION` for this clip.
+        frames  number of frames T, at least 1.
+        size    (height, width) of the frame, pixels.
+        """
+        height, width = size
+        chosen = bank.sample(rng, self.objects)
+        aspect = np.array([bank.aspect(int(index)) for index in chosen], dtype=np.float64)
+        base_size = self.size.draw(rng, aspect, min(size))
+        centre = self.path.draw(rng, frames, size, base_size)
+        angle_deg, scale = self.transform.draw(rng, self.objects, frames)
+        if self.whole_pixels:
+            base_size = np.maximum(np.floor(base_size), 1)
+            centre = np.floor(centre)
+            angle_deg = np.trunc(angle_deg)
+            scale = np.maximum(np.floor(base_size[:, None] * scale), 1) / base_size[:, None]
+        area = np.prod(base_size, axis=1) * np.prod(scale, axis=2).mean(axis=1)
+        order = np.argsort(-area, kind="stable")
+        return MotionPlan(
+            height=height,
+            width=width,
+            objects=chosen,
+            base_size=base_size,
+            centre=centre,
+            angle_deg=angle_deg,
+            scale=scale,
+            order=np.broadcast_to(order, (frames, self.objects)),
+        )

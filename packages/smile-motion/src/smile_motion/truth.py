@@ -1,0 +1,125 @@
+"""Ground truth of a clip, computed from its plan."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from smile_motion.plan import MotionPlan
+from smile_motion.render import paint
+from smile_motion.tokens import TokenGrid
+
+if TYPE_CHECKING:
+    from shapely import Geometry
+
+    from smile_motion.bank import ObjectBank
+
+
+class Truth:
+    """What is where in a clip, exactly; each part is computed when first asked for.
+
+    An object's silhouette is where its alpha is at least one half. Coordinates: pixel centres at
+    integers, so that a frame spans -0.5 to W - 0.5; K objects ("slots") over T frames.
+    """
+
+    def __init__(
+        self, plan: MotionPlan, bank: ObjectBank, *, ids: np.ndarray | None = None
+    ) -> None:
+        """Keep the plan; `ids` is the id map where rendering has made it already."""
+        self.plan = plan
+        self.bank = bank
+        if ids is not None:
+            self.ids = ids
+
+    @cached_property
+    def ids(self) -> np.ndarray:
+        """Modal id map, (T, H, W) uint8: slot + 1 of the topmost object, 0 for background."""
+        ids = np.empty((self.plan.frames, self.plan.height, self.plan.width), np.uint8)
+        paint(None, ids, self.plan, self.bank)
+        return ids
+
+    @cached_property
+    def amodal(self) -> np.ndarray:
+        """Amodal masks, (K, T, H, W) bool: whole silhouettes inside the frame, hidden parts too."""
+        plan = self.plan
+        masks = np.empty((plan.slots, plan.frames, plan.height, plan.width), bool)
+        for slot in range(plan.slots):
+            ids = np.empty(masks.shape[1:], np.uint8)
+            paint(None, ids, plan.only(slot), self.bank)
+            masks[slot] = ids > 0
+        return masks
+
+    @cached_property
+    def full_boxes(self) -> np.ndarray:
+        """Tight boxes of whole silhouettes, (K, T, 4) float64 x0, y0, x1, y1, uncut."""
+        placement = self.plan.placement()
+        boxes = np.empty((self.plan.slots, self.plan.frames, 4))
+        for slot, index in enumerate(self.plan.objects):
+            hull = self.bank.hull(int(index)).astype(np.float64)
+            points = placement[slot, :, :, :2] @ hull.T
+            boxes[slot, :, :2] = points.min(axis=2)
+            boxes[slot, :, 2:] = points.max(axis=2)
+            boxes[slot] += np.tile(placement[slot, :, :, 2], 2)
+        return boxes
+
+    @cached_property
+    def boxes(self) -> np.ndarray:
+        """Full boxes cut to the frame, (K, T, 4) float64; NaN where the object is outside."""
+        low = np.array([-0.5, -0.5])
+        high = np.array([self.plan.width, self.plan.height]) - 0.5
+        boxes = np.clip(self.full_boxes, np.tile(low, 2), np.tile(high, 2))
+        outside = (boxes[..., :2] >= boxes[..., 2:]).any(axis=-1)
+        return np.where(outside[..., None], np.nan, boxes)
+
+    @cached_property
+    def polygons(self) -> list[list[Geometry]]:
+        """Silhouette outlines as shapely polygons, holes kept: `polygons[slot][frame]`, amodal."""
+        from shapely.affinity import affine_transform
+
+        placement = self.plan.placement()
+        outlines = [self.bank.outline(int(index)) for index in self.plan.objects]
+        return [
+            [
+                affine_transform(outline, [*map_[0, :2], *map_[1, :2], *map_[:, 2]])
+                for map_ in placement[slot]
+            ]
+            for slot, outline in enumerate(outlines)
+        ]
+
+    @cached_property
+    def visible_share(self) -> np.ndarray:
+        """Share of each silhouette that is seen: neither hidden nor outside, (K, T) float64."""
+        from smile_motion._raster import count_ids
+
+        seen = count_ids(self.ids, self.plan.slots)
+        whole = self._whole_pixels()
+        return np.divide(seen, whole, out=np.zeros(seen.shape), where=whole > 0)
+
+    def token_coverage(self, grid: TokenGrid) -> np.ndarray:
+        """Share of each space-time token that the visible part of each object covers.
+
+        returns (K, slices, rows, columns) float32 in 0..1; times `grid.token_pixels` and summed
+        over tokens it is the area of the object's modal mask.
+        """
+        from smile_motion._raster import count_tokens
+
+        counts = np.zeros((self.plan.slots, *grid.shape), np.int32)
+        count_tokens(self.ids, self.full_boxes, grid.tubelet, grid.patch, counts)
+        return counts * np.float32(1 / grid.token_pixels)
+
+    def _whole_pixels(self) -> np.ndarray:
+        """Silhouette pixels of each object, beyond the frame too, (K, T) int64."""
+        plan = self.plan
+        whole = np.empty((plan.slots, plan.frames), np.int64)
+        for slot in range(plan.slots):
+            alone = plan.only(slot)
+            boxes = self.full_boxes[slot]
+            low = np.floor(np.minimum(boxes[:, :2].min(axis=0), 0)) - 1
+            high = np.ceil(boxes[:, 2:].max(axis=0)) + 2
+            width, height = np.maximum(high - low, 1).astype(int)
+            moved = alone.framed(shift=-low, height=int(height), width=int(width))
+            ids = np.empty((plan.frames, moved.height, moved.width), np.uint8)
+            whole[slot] = paint(None, ids, moved, self.bank)[0]
+        return whole
