@@ -47,7 +47,9 @@ def paint(
     from smile_motion._raster import composite
 
     return composite(
-        frames if frames is not None else np.empty((1, 1, 1, 3), np.uint8),
+        frames.reshape(*frames.shape[:2], -1)
+        if frames is not None
+        else np.empty((1, 1, 1), np.uint8),
         ids,
         np.ascontiguousarray(plan.order),
         plan.placement(),
