@@ -1,0 +1,63 @@
+"""Object banks and moving-object video clips with exact truth.
+
+Example::
+
+    from smile_motion import ClipMaker, MotionRecipe, embedded_bank, make_background
+
+    maker = ClipMaker(bank=embedded_bank(), recipe=MotionRecipe.paper(),
+                      background=make_background("noise"), seed=7)
+    clip = maker.make(0)        # clip.frames, clip.plan, clip.truth
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from smile_motion.backgrounds import make_background
+    from smile_motion.bank import ObjectBank, embedded_bank
+    from smile_motion.clips import Clip, ClipMaker
+    from smile_motion.errors import InputError
+    from smile_motion.plan import MotionPlan, read_plan
+    from smile_motion.recipe import MotionRecipe
+    from smile_motion.render import render
+    from smile_motion.tokens import TokenGrid
+    from smile_motion.truth import Truth
+
+__all__ = [
+    "Clip",
+    "ClipMaker",
+    "InputError",
+    "MotionPlan",
+    "MotionRecipe",
+    "ObjectBank",
+    "TokenGrid",
+    "Truth",
+    "embedded_bank",
+    "make_background",
+    "read_plan",
+    "render",
+]
+
+_HOMES = {
+    "Clip": "clips",
+    "ClipMaker": "clips",
+    "InputError": "errors",
+    "MotionPlan": "plan",
+    "MotionRecipe": "recipe",
+    "ObjectBank": "bank",
+    "TokenGrid": "tokens",
+    "Truth": "truth",
+    "embedded_bank": "bank",
+    "make_background": "backgrounds",
+    "read_plan": "plan",
+    "render": "render",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used, so that the command line starts at once."""
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"smile_motion.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'smile_motion' has no attribute {name!r}")

@@ -38,6 +38,8 @@ class GaussianPath:
     """Standard deviation of the filter, in way-points. Official."""
     extent_px: tuple[float, float] = (40.0, 180.0)
     """Range of the path along each axis, pixels at 224. Official."""
+    shared_extent: bool = False
+    """One draw of the extent serves both axes. In `official`: it fits the measured steps better."""
 
     def __post_init__(self) -> None:
         if self.sigma <= 0:
@@ -66,7 +68,8 @@ class GaussianPath:
         low = smoothed.min(axis=1, keepdims=True)
         unit = (smoothed - low) / (smoothed.max(axis=1, keepdims=True) - low)
         span = np.array([frame_size[1], frame_size[0]], dtype=np.float64)
-        extent = rng.uniform(*self.extent_px, size=(count, 1, 2)) * (span / REFERENCE_PX)
+        axes = 1 if self.shared_extent else 2
+        extent = rng.uniform(*self.extent_px, size=(count, 1, axes)) * (span / REFERENCE_PX)
         start = rng.random((count, 1, 2)) * (span - extent)
         return unit[:, _even_samples(self.points, frames)] * extent + start - 0.5
 

@@ -87,7 +87,7 @@ class MotionRecipe:
     transform: KeyframeValues | KeyframeRates = field(default_factory=KeyframeValues)
     """Rotation and scale over time."""
     whole_pixels: bool = False
-    """Truncate centres and sizes to pixels and angles to degrees. Official; off in `paper`."""
+    """Centres and angles truncated to pixels and degrees, sides up to even pixels. Official."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.objects <= 64:
@@ -102,7 +102,11 @@ class MotionRecipe:
     def official(cls, objects: int = 2) -> MotionRecipe:
         """What the published code does: gentler turns, stretched objects, whole pixels."""
         return cls(
-            objects=objects, size=StretchedSize(), transform=KeyframeRates(), whole_pixels=True
+            objects=objects,
+            size=StretchedSize(),
+            path=GaussianPath(shared_extent=True),
+            transform=KeyframeRates(),
+            whole_pixels=True,
         )
 
     @classmethod
@@ -136,10 +140,11 @@ class MotionRecipe:
         centre = self.path.draw(rng, frames, size, base_size)
         angle_deg, scale = self.transform.draw(rng, self.objects, frames)
         if self.whole_pixels:
-            base_size = np.maximum(np.floor(base_size), 1)
-            centre = np.floor(centre)
+            shown = 2 * np.ceil(base_size[:, None] * scale / 2)
+            base_size = shown[:, 0]
+            scale = shown / base_size[:, None]
+            centre = np.floor(centre + 0.5)
             angle_deg = np.trunc(angle_deg)
-            scale = np.maximum(np.floor(base_size[:, None] * scale), 1) / base_size[:, None]
         area = np.prod(base_size, axis=1) * np.prod(scale, axis=2).mean(axis=1)
         order = np.argsort(-area, kind="stable")
         return MotionPlan(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from smile_motion.flow import OpticalFlow, optical_flow
 from smile_motion.plan import MotionPlan
 from smile_motion.render import paint
 from smile_motion.tokens import TokenGrid
@@ -108,6 +109,10 @@ class Truth:
         counts = np.zeros((self.plan.slots, *grid.shape), np.int32)
         count_tokens(self.ids, self.full_boxes, grid.tubelet, grid.patch, counts)
         return counts * np.float32(1 / grid.token_pixels)
+
+    def flow(self, *, backward: bool = False) -> OpticalFlow:
+        """Optical flow between neighbouring frames, with occlusion masks; see `OpticalFlow`."""
+        return optical_flow(self.plan, self.ids, backward=backward)
 
     def _whole_pixels(self) -> np.ndarray:
         """Silhouette pixels of each object, beyond the frame too, (K, T) int64."""

@@ -1,0 +1,160 @@
+"""Milliseconds per clip for every stage of making one, beside simple alternatives in the same run.
+
+    uv run python benchmarks/render.py [--clips 300] [--bank DIR]
+
+16 x 224 x 224 frames, 2 objects of 256 px, the `paper` recipe, one core. The alternatives
+composite the same plans' objects the way most code does: per frame with PIL, and per frame with
+OpenCV in floating point.
+"""
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("NUMBA_NUM_THREADS", "1")
+
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import tyro
+from PIL import Image
+from rich.console import Console
+from rich.table import Table
+from smile_motion import MotionPlan, MotionRecipe, ObjectBank, TokenGrid, Truth, render
+from smile_motion.bank import build_procedural
+from smile_motion.seeding import Stream, keyed_generator
+from smile_train.masking import mask_trajectory, mask_tube
+
+FRAMES, SIDE = 16, 224
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What to measure."""
+
+    clips: int = 300
+    """Clips to average over, after a warm-up."""
+    bank: Path | None = None
+    """Object bank; without one, 500 procedural objects are made in a temporary folder."""
+
+
+class Stopwatch:
+    """Collects the durations of named stages."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, list[float]] = {}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time the body under a name."""
+        start = time.perf_counter()
+        yield
+        self.seconds.setdefault(name, []).append(time.perf_counter() - start)
+
+
+def with_pil(frames: np.ndarray, plan: MotionPlan, images: dict[int, np.ndarray]) -> None:
+    """Resize, rotate and paste each object in each frame with PIL."""
+    for t in range(plan.frames):
+        canvas = Image.fromarray(frames[t])
+        for slot in plan.order[t]:
+            width, height = np.maximum(plan.base_size[slot] * plan.scale[slot, t], 1).round()
+            thing = Image.fromarray(images[int(plan.objects[slot])], "RGBA")
+            thing = thing.resize((int(width), int(height)), Image.Resampling.BILINEAR)
+            thing = thing.rotate(plan.angle_deg[slot, t], Image.Resampling.BILINEAR, expand=True)
+            x, y = plan.centre[slot, t]
+            canvas.paste(thing, (int(x - thing.width / 2), int(y - thing.height / 2)), thing)
+        frames[t] = np.asarray(canvas)
+
+
+def with_opencv(frames: np.ndarray, plan: MotionPlan, images: dict[int, np.ndarray]) -> None:
+    """Warp each object to the whole frame and blend in floating point."""
+    maps = plan.placement()
+    for t in range(plan.frames):
+        for slot in plan.order[t]:
+            image = images[int(plan.objects[slot])]
+            height, width = image.shape[:2]
+            linear = maps[slot, t, :, :2] / (width, height)
+            shift = maps[slot, t, :, 2] - linear @ ((width - 1) / 2, (height - 1) / 2)
+            matrix = np.concatenate([linear, shift[:, None]], axis=1)
+            warped = cv2.warpAffine(image, matrix, (plan.width, plan.height)).astype(np.float32)
+            alpha = warped[..., 3:] / 255
+            frames[t] = frames[t] * (1 - alpha) + warped[..., :3] * alpha
+
+
+def measure(bank: ObjectBank, clips: int) -> tuple[Stopwatch, Stopwatch]:
+    """Time our stages on every clip, and the alternatives on one clip in ten."""
+    ours, theirs = Stopwatch(), Stopwatch()
+    recipe, grid = MotionRecipe.paper(), TokenGrid()
+    noise = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 3), np.uint8)
+    ids = np.empty((FRAMES, SIDE, SIDE), np.uint8)
+    frames = np.empty((FRAMES, SIDE, SIDE, 3), np.uint8)
+    for index in range(-10, clips):
+        watch = ours if index >= 0 else Stopwatch()
+        with watch.stage("plan"):
+            plan = recipe.plan(keyed_generator(0, Stream.MOTION, index=index + 10), bank)
+        with watch.stage("background (copy of one image)"):
+            frames[:] = noise
+        with watch.stage("pixels"):
+            render(frames, plan, bank, ids=ids)
+        truth = Truth(plan, bank, ids=ids)
+        with watch.stage("truth: boxes"):
+            _ = truth.boxes
+        with watch.stage("truth: token coverage"):
+            coverage = truth.token_coverage(grid)
+        rng = keyed_generator(0, Stream.MASK, index=index + 10)
+        with watch.stage("masks: trajectory"):
+            mask_trajectory(rng, grid, 0.8, coverage)
+        with watch.stage("masks: tube"):
+            mask_tube(rng, grid, 0.8)
+        if index % 10 == 0:
+            images = {int(i): np.asarray(bank.image(int(i))) for i in plan.objects}
+            for name, alternative in (
+                ("PIL per frame", with_pil),
+                ("OpenCV per frame", with_opencv),
+            ):
+                frames[:] = noise
+                with theirs.stage(name):
+                    alternative(frames, plan, images)
+    return ours, theirs
+
+
+def print_table(ours: Stopwatch, theirs: Stopwatch) -> None:
+    """Print mean and median milliseconds, and how many times slower the alternatives are."""
+    table = Table("stage", "mean ms", "median ms", title=f"{FRAMES} x {SIDE} x {SIDE}, 2 objects")
+    table.columns[1].justify = table.columns[2].justify = "right"
+
+    def add(name: str, seconds: list[float]) -> None:
+        table.add_row(name, f"{1e3 * np.mean(seconds):.3f}", f"{1e3 * np.median(seconds):.3f}")
+
+    for name, seconds in ours.seconds.items():
+        add(name, seconds)
+    both = np.add(ours.seconds["plan"], ours.seconds["pixels"]).tolist()
+    add("[bold]plan + pixels[/bold]", both)
+    table.add_section()
+    for name, seconds in theirs.seconds.items():
+        add(f"{name} (pixels only)", seconds)
+    console = Console()
+    console.print(table)
+    for name, seconds in theirs.seconds.items():
+        ratio = np.median(seconds) / np.median(ours.seconds["pixels"])
+        console.print(f"{name}: {ratio:.1f} times as long as `render`")
+
+
+def main(options: Options) -> None:
+    """Measure and print."""
+    cv2.setNumThreads(1)
+    if options.bank is not None:
+        print_table(*measure(ObjectBank.open(options.bank), options.clips))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        bank = build_procedural(Path(folder) / "bank", n=500, seed=0)
+        print_table(*measure(bank, options.clips))
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Options, description=__doc__))

@@ -1,0 +1,137 @@
+"""What lies where in an object bank's folder, and how its files are read and written."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from smile_motion.errors import InputError
+
+FORMAT = 1
+"""Version of the folder's layout."""
+CARD = "bank.json"
+METADATA = "metadata.jsonl"
+PACKED = "packed"
+LARGEST_SIDE_PX = 4096
+"""Images with a longer side are refused before they are decoded."""
+
+
+def read_rgba(path: Path, *, name: str | None = None) -> np.ndarray:
+    """Read an object's image.
+
+    name    what to call the file in errors; its path by default.
+    returns (H, W, 4) uint8 straight-alpha RGBA.
+    Raises InputError when the file is missing, empty, torn, too large, or has no opaque pixel.
+    """
+    name = name or str(path)
+    try:
+        with Image.open(path) as image:
+            if max(image.size) > LARGEST_SIDE_PX:
+                raise InputError(
+                    f"{name}: {image.width} x {image.height} px, at most {LARGEST_SIDE_PX} a side "
+                    f"are read; make it smaller"
+                )
+            rgba = np.asarray(image.convert("RGBA"))
+    except FileNotFoundError as error:
+        raise InputError(f"{name}: no such file; build the bank again to restore it") from error
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        if isinstance(error, PermissionError):
+            raise
+        size = path.stat().st_size
+        what = "empty" if size == 0 else f"not a readable image ({size} bytes)"
+        raise InputError(f"{name}: {what}; replace or delete it") from error
+    if rgba[..., 3].max() < 128:
+        raise InputError(
+            f"{name}: no opaque pixel (alpha max {rgba[..., 3].max()}); replace or delete it"
+        )
+    return rgba
+
+
+def encode_png(rgba: np.ndarray) -> bytes:
+    """Encode (H, W, 4) uint8 RGBA; the same pixels always give the same bytes."""
+    bgra = cv2.cvtColor(rgba, cv2.COLOR_RGBA2BGRA)
+    return cv2.imencode(".png", bgra, [cv2.IMWRITE_PNG_COMPRESSION, 4])[1].tobytes()
+
+
+def sha256(data: bytes) -> str:
+    """Hash of bytes, in hexadecimal."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file under a temporary name beside it, then rename it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_bytes(data)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def dump_json(data: Any) -> bytes:
+    """Encode JSON for people to read, ending in a newline."""
+    return (json.dumps(data, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def dump_lines(records: Iterable[dict[str, Any]]) -> bytes:
+    """Encode records as JSON lines."""
+    return "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records).encode()
+
+
+def read_card(folder: Path) -> dict[str, Any]:
+    """Read a bank's card.
+
+    Raises InputError when the folder is no bank, unfinished, or of another format.
+    """
+    path = folder / CARD
+    if not folder.is_dir():
+        raise InputError(
+            f"{folder}: no such folder; make a bank with: smile-motion build-bank --out {folder}"
+        )
+    try:
+        card = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InputError(
+            f"{folder}: no {CARD}, so not a finished bank; run smile-motion build-bank "
+            f"--out {folder}, which also continues a build that was stopped"
+        ) from error
+    except ValueError as error:
+        raise InputError(f"{path}: not JSON ({error}); build the bank again") from error
+    if not isinstance(card, dict) or card.get("format") != FORMAT:
+        raise InputError(f"{path}: not a bank card of format {FORMAT}; build the bank again")
+    return card
+
+
+def read_metadata(folder: Path) -> list[dict[str, Any]]:
+    """Read every object's record, in the bank's order.
+
+    Raises InputError when the file is missing, torn or empty.
+    """
+    path = folder / METADATA
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: missing; build the bank again") from error
+    records = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        try:
+            record = json.loads(line)
+            _ = record["id"], record["file_name"], record["category"], record["sha256"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(
+                f"{path}:{number}: not an object's record; build the bank again"
+            ) from error
+        records.append(record)
+    if not records:
+        raise InputError(f"{path}: no objects; build the bank again with --n 1 or more")
+    return records

@@ -1,0 +1,154 @@
+"""An object bank, opened."""
+
+from __future__ import annotations
+
+import json
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from smile_motion.bank.layout import (
+    METADATA,
+    PACKED,
+    read_card,
+    read_metadata,
+    read_rgba,
+)
+from smile_motion.bank.pack import is_packed, pack
+from smile_motion.errors import InputError
+
+if TYPE_CHECKING:
+    from shapely import Geometry
+
+
+class ObjectBank:
+    """Objects to move: pixels mapped from disk, shared by all processes that open the same folder.
+
+    Objects are numbered by category, then id. Opening reads no image and no record.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open a packed bank; use `ObjectBank.open`, which packs it where that is due."""
+        self.path = path
+        folder = path / PACKED
+        header = json.loads((folder / "pack.json").read_text(encoding="utf-8"))
+        self.categories: tuple[str, ...] = tuple(header["categories"])
+        self.pixels: np.ndarray = np.memmap(folder / "pixels.bin", np.uint8, mode="r").view(
+            np.ndarray
+        )
+        """Every level of every object, premultiplied RGBA with a border, one after the other."""
+        self.offset = _mapped(folder, "offset")
+        """(N, L) int64: where a level starts in `pixels`, bytes."""
+        self.size = _mapped(folder, "size")
+        """(N, L, 2) int32: width and height of a level, pixels."""
+        self.category = np.load(folder / "category.npy")
+        """(N,) int32, ascending: each object's place in `categories`."""
+        self._hull = _mapped(folder, "hull")
+        self._hull_start = _mapped(folder, "hull_start")
+        starts = np.searchsorted(self.category, np.arange(len(self.categories) + 1))
+        self._class_start, self._class_count = starts[:-1], np.diff(starts)
+
+    @classmethod
+    def open(cls, path: Path | str) -> ObjectBank:
+        """Open a bank's folder, packing its pixels first where they are not, or no longer, packed.
+
+        Raises InputError when the folder is no bank or one of its images cannot be read.
+        """
+        path = Path(path)
+        read_card(path)
+        if not (path / METADATA).is_file():
+            raise InputError(f"{path / METADATA}: missing; build the bank again")
+        if not is_packed(path):
+            _pack_visibly(path)
+        return cls(path)
+
+    def __reduce__(self) -> tuple[type[ObjectBank], tuple[Path]]:
+        """Pickle as a path: another process maps the same files."""
+        return ObjectBank, (self.path,)
+
+    def __len__(self) -> int:
+        """Count the objects."""
+        return len(self.category)
+
+    @cached_property
+    def card(self) -> dict[str, Any]:
+        """The bank's card: source, settings, counts, licence."""
+        return read_card(self.path)
+
+    @cached_property
+    def records(self) -> list[dict[str, Any]]:
+        """Every object's line of metadata."""
+        return read_metadata(self.path)
+
+    def record(self, index: int) -> dict[str, Any]:
+        """One object's line of metadata: `id`, `file_name`, `category`, `sha256` and more."""
+        return self.records[index]
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {record["id"]: index for index, record in enumerate(self.records)}
+
+    def find(self, identifier: str) -> int:
+        """Number of the object with this id.
+
+        Raises InputError when the bank has none.
+        """
+        if identifier not in self._places:
+            raise InputError(
+                f"{self.path}: no object {identifier!r} among {len(self)}; "
+                f"open the bank that has it"
+            )
+        return self._places[identifier]
+
+    def sample(self, rng: np.random.Generator, count: int) -> np.ndarray:
+        """Draw objects, uniform over categories, then over the objects of one: (count,) int64."""
+        drawn = rng.random((2, count))
+        category = (drawn[0] * len(self.categories)).astype(np.int64)
+        within = (drawn[1] * self._class_count[category]).astype(np.int64)
+        return self._class_start[category] + within
+
+    def aspect(self, index: int) -> float:
+        """Width over height."""
+        return float(self.size[index, 0, 0] / self.size[index, 0, 1])
+
+    def hull(self, index: int) -> np.ndarray:
+        """Convex hull of the silhouette, (n, 2) float32 unit coordinates."""
+        return self._hull[self._hull_start[index] : self._hull_start[index + 1]]
+
+    def outline(self, index: int) -> Geometry:
+        """Silhouette as a shapely polygon or multipolygon in unit coordinates, holes kept."""
+        import shapely
+
+        rings = self._rings
+        first, last = rings["object_ring"][index : index + 2]
+        parts: list[list[np.ndarray]] = []
+        for number in range(first, last):
+            points = rings["ring"][rings["ring_start"][number] : rings["ring_start"][number + 1]]
+            if rings["ring_hole"][number]:
+                parts[-1].append(points)
+            else:
+                parts.append([points])
+        polygons = [shapely.Polygon(part[0], part[1:]) for part in parts if len(part[0]) > 2]
+        return polygons[0] if len(polygons) == 1 else shapely.MultiPolygon(polygons)
+
+    @cached_property
+    def _rings(self) -> dict[str, np.ndarray]:
+        names = ("ring", "ring_start", "ring_hole", "object_ring")
+        return {name: _mapped(self.path / PACKED, name) for name in names}
+
+    def image(self, index: int) -> np.ndarray:
+        """The object's stored image, (H, W, 4) uint8 straight-alpha RGBA."""
+        return read_rgba(self.path / self.record(index)["file_name"])
+
+
+def _mapped(folder: Path, name: str) -> np.ndarray:
+    return np.load(folder / f"{name}.npy", mmap_mode="r").view(np.ndarray)
+
+
+def _pack_visibly(path: Path) -> None:
+    from smile_motion.bank.progress import progress_bar
+
+    with progress_bar() as on_progress:
+        pack(path, lambda done, total: on_progress(f"packing {path.name}", done, total))

@@ -1,0 +1,206 @@
+"""Packed pixels: every object at every size it is drawn from, in one memory-mapped file.
+
+Derived from the images and `metadata.jsonl`; rebuilt when the latter's hash differs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import contourpy
+import cv2
+import numpy as np
+import shapely
+
+from smile_motion.bank.layout import (
+    METADATA,
+    PACKED,
+    dump_json,
+    read_metadata,
+    read_rgba,
+    sha256,
+    write_atomically,
+)
+
+VERSION = 1
+"""Version of the packed form."""
+MAX_SIDE_PX = 256
+"""Longer side of level 0; objects are shown at up to 192 px in a 224-px frame."""
+MIN_SIDE_PX = 8
+"""Longer side below which no further level is made."""
+LEVELS = 6
+"""Sizes of each object; an object with fewer repeats its last."""
+SILHOUETTE = 127.5
+"""Alpha that an object's silhouette runs along."""
+
+
+@dataclass(frozen=True, eq=False)
+class PackedObject:
+    """One object in its packed form."""
+
+    levels: list[np.ndarray]
+    """Premultiplied (h + 2, w + 2, 4) uint8, transparent border, each half the former."""
+    rings: list[np.ndarray]
+    """(n, 2) float32 unit coordinates: the silhouette's outer rings, each followed by its holes."""
+    ring_is_hole: list[bool]
+    """Which rings are holes in the last outer ring before them."""
+
+
+def pack_object(rgba: np.ndarray) -> PackedObject:
+    """Pack one image, (H, W, 4) uint8 straight-alpha RGBA."""
+    levels = make_levels(rgba)
+    rings, holes = trace_silhouette(levels[0][..., 3])
+    return PackedObject(levels, rings, holes)
+
+
+def make_levels(rgba: np.ndarray) -> list[np.ndarray]:
+    """Premultiply, bound and halve an image by area averages; see `PackedObject.levels`."""
+    alpha = rgba[..., 3:].astype(np.float32)
+    level = np.concatenate([rgba[..., :3] * (alpha / 255), alpha], axis=2)
+    factor = MAX_SIDE_PX / max(level.shape[:2])
+    if factor < 1:
+        height, width = (max(1, round(side * factor)) for side in level.shape[:2])
+        level = cv2.resize(level, (width, height), interpolation=cv2.INTER_AREA)
+    levels = []
+    while True:
+        bordered = np.zeros((level.shape[0] + 2, level.shape[1] + 2, 4), np.uint8)
+        bordered[1:-1, 1:-1] = np.rint(level)
+        levels.append(bordered)
+        if len(levels) == LEVELS or max(level.shape[:2]) <= MIN_SIDE_PX:
+            return levels
+        height, width = ((side + 1) // 2 for side in level.shape[:2])
+        level = cv2.resize(level, (width, height), interpolation=cv2.INTER_AREA)
+
+
+def trace_silhouette(alpha: np.ndarray) -> tuple[list[np.ndarray], list[bool]]:
+    """Follow alpha = one half around an object, between the pixels.
+
+    alpha   (h + 2, w + 2) uint8 with a transparent border.
+    returns rings in unit coordinates and which are holes; see `PackedObject`.
+    """
+    height, width = alpha.shape[0] - 2, alpha.shape[1] - 2
+    lines = contourpy.contour_generator(
+        z=alpha.astype(np.float64), fill_type=contourpy.FillType.OuterOffset
+    ).filled(SILHOUETTE, 256)
+    rings, holes = [], []
+    for points, offsets in zip(*lines, strict=True):
+        for number, (start, end) in enumerate(pairwise(offsets)):
+            ring = shapely.simplify(shapely.LinearRing(points[start:end]), 0.1)
+            unit = shapely.get_coordinates(ring)[:-1] - 1 - [(width - 1) / 2, (height - 1) / 2]
+            rings.append((unit / [width, height]).astype(np.float32))
+            holes.append(number > 0)
+    return rings, holes
+
+
+def is_packed(folder: Path) -> bool:
+    """Whether the packed form is there and made from the metadata that is there."""
+    try:
+        header = json.loads((folder / PACKED / "pack.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return header.get("version") == VERSION and header.get("metadata_sha256") == sha256(
+        (folder / METADATA).read_bytes()
+    )
+
+
+def pack(folder: Path, on_object: Callable[[int, int], None] | None = None) -> None:
+    """Make a bank's packed form anew.
+
+    on_object  called with (done, total) after each object.
+    Raises InputError naming the first image that is missing or cannot be read.
+    """
+    records = read_metadata(folder)
+    temporary = folder / f".{PACKED}.{os.getpid()}.tmp"
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir()
+    try:
+        _write(folder, temporary, records, on_object)
+        old = folder / f".{PACKED}.{os.getpid()}.old"
+        if (folder / PACKED).exists():
+            (folder / PACKED).rename(old)
+        temporary.rename(folder / PACKED)
+        shutil.rmtree(old, ignore_errors=True)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
+def _write(
+    folder: Path,
+    target: Path,
+    records: list[dict],
+    on_object: Callable[[int, int], None] | None,
+) -> None:
+    count = len(records)
+    offset = np.zeros((count, LEVELS), np.int64)
+    size = np.zeros((count, LEVELS, 2), np.int32)
+    rings, ring_start, ring_hole = [], [0], []
+    object_ring = [0]
+    hulls, hull_start = [], [0]
+    position = 0
+    with (target / "pixels.bin").open("wb") as pixels:
+        for index, packed in enumerate(_packed_objects(folder, records)):
+            for level in range(LEVELS):
+                if level < len(packed.levels):
+                    image = packed.levels[level]
+                    offset[index, level] = position
+                    size[index, level] = image.shape[1] - 2, image.shape[0] - 2
+                    pixels.write(image.tobytes())
+                    position += image.nbytes
+                else:
+                    offset[index, level] = offset[index, level - 1]
+                    size[index, level] = size[index, level - 1]
+            rings += packed.rings
+            for ring in packed.rings:
+                ring_start.append(ring_start[-1] + len(ring))
+            ring_hole += packed.ring_is_hole
+            object_ring.append(len(rings))
+            hull = shapely.convex_hull(shapely.MultiPoint(np.concatenate(packed.rings)))
+            corners = shapely.get_coordinates(hull).astype(np.float32)
+            hulls.append(corners)
+            hull_start.append(hull_start[-1] + len(corners))
+            if on_object is not None:
+                on_object(index + 1, count)
+    categories = sorted({record["category"] for record in records})
+    number = {category: place for place, category in enumerate(categories)}
+    arrays = {
+        "offset": offset,
+        "size": size,
+        "category": np.array([number[record["category"]] for record in records], np.int32),
+        "hull": np.concatenate(hulls),
+        "hull_start": np.array(hull_start, np.int64),
+        "ring": np.concatenate(rings),
+        "ring_start": np.array(ring_start, np.int64),
+        "ring_hole": np.array(ring_hole, bool),
+        "object_ring": np.array(object_ring, np.int64),
+    }
+    for name, array in arrays.items():
+        np.save(target / f"{name}.npy", array)
+    header = {
+        "version": VERSION,
+        "metadata_sha256": sha256((folder / METADATA).read_bytes()),
+        "count": count,
+        "categories": categories,
+        "max_side_px": MAX_SIDE_PX,
+    }
+    write_atomically(target / "pack.json", dump_json(header))
+
+
+def _packed_objects(folder: Path, records: list[dict]) -> Iterator[PackedObject]:
+    """Pack in order, a few at a time: OpenCV and PIL release the interpreter lock."""
+
+    def one(record: dict) -> PackedObject:
+        name = record["file_name"]
+        return pack_object(read_rgba(folder / name, name=f"{folder / name}"))
+
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        batch = 64
+        for start in range(0, len(records), batch):
+            yield from pool.map(one, records[start : start + batch])

