@@ -196,7 +196,10 @@ def read_plan(path: Path, bank: ObjectBank) -> MotionPlan:
 
 
 def _find(bank: ObjectBank, identifier: str, sha256: str, source: str) -> int:
-    index = bank.find(identifier)
+    try:
+        index = bank.find(identifier)
+    except InputError as error:
+        raise InputError(f"{source}: {error}") from error
     if bank.record(index)["sha256"] != sha256:
         raise InputError(
             f"{source}: object {identifier} differs from the one in {bank.path}; "

@@ -52,27 +52,30 @@ class Truth:
             masks[slot] = ids > 0
         return masks
 
-    @cached_property
+    @property
     def full_boxes(self) -> np.ndarray:
         """Tight boxes of whole silhouettes, (K, T, 4) float64 x0, y0, x1, y1, uncut."""
-        placement = self.plan.placement()
-        boxes = np.empty((self.plan.slots, self.plan.frames, 4))
-        for slot, index in enumerate(self.plan.objects):
-            hull = self.bank.hull(int(index)).astype(np.float64)
-            points = placement[slot, :, :, :2] @ hull.T
-            boxes[slot, :, :2] = points.min(axis=2)
-            boxes[slot, :, 2:] = points.max(axis=2)
-            boxes[slot] += np.tile(placement[slot, :, :, 2], 2)
-        return boxes
+        return self._boxes[0]
+
+    @property
+    def boxes(self) -> np.ndarray:
+        """Tight boxes of the silhouettes' parts inside the frame, (K, T, 4); NaN where outside."""
+        return self._boxes[1]
 
     @cached_property
-    def boxes(self) -> np.ndarray:
-        """Full boxes cut to the frame, (K, T, 4) float64; NaN where the object is outside."""
-        low = np.array([-0.5, -0.5])
-        high = np.array([self.plan.width, self.plan.height]) - 0.5
-        boxes = np.clip(self.full_boxes, np.tile(low, 2), np.tile(high, 2))
-        outside = (boxes[..., :2] >= boxes[..., 2:]).any(axis=-1)
-        return np.where(outside[..., None], np.nan, boxes)
+    def _boxes(self) -> tuple[np.ndarray, np.ndarray]:
+        from smile_motion._outline import bound_outline
+
+        plan = self.plan
+        placement = plan.placement()
+        full = np.empty((plan.slots, plan.frames, 4))
+        cut = np.empty((plan.slots, plan.frames, 4))
+        for slot, index in enumerate(plan.objects):
+            points, ring_start = self.bank.rings(int(index))
+            bound_outline(
+                points, ring_start, placement[slot], plan.width, plan.height, full[slot], cut[slot]
+            )
+        return full, cut
 
     @cached_property
     def polygons(self) -> list[list[Geometry]]:

@@ -45,8 +45,10 @@ class ObjectBank:
         """(N, L, 2) int32: width and height of a level, pixels."""
         self.category = np.load(folder / "category.npy")
         """(N,) int32, ascending: each object's place in `categories`."""
-        self._hull = _mapped(folder, "hull")
-        self._hull_start = _mapped(folder, "hull_start")
+        self._ring = _mapped(folder, "ring")
+        self._ring_start = _mapped(folder, "ring_start")
+        self._ring_hole = _mapped(folder, "ring_hole")
+        self._object_ring = _mapped(folder, "object_ring")
         starts = np.searchsorted(self.category, np.arange(len(self.categories) + 1))
         self._class_start, self._class_count = starts[:-1], np.diff(starts)
 
@@ -113,30 +115,31 @@ class ObjectBank:
         """Width over height."""
         return float(self.size[index, 0, 0] / self.size[index, 0, 1])
 
-    def hull(self, index: int) -> np.ndarray:
-        """Convex hull of the silhouette, (n, 2) float32 unit coordinates."""
-        return self._hull[self._hull_start[index] : self._hull_start[index + 1]]
+    def rings(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Outer rings and holes of the silhouette, in unit coordinates.
+
+        returns points (n, 2) float32 and ring_start (rings + 1,) int64: ring r is
+        points[ring_start[r] : ring_start[r + 1]], closed without repeating its first point.
+        """
+        first, last = self._object_ring[index], self._object_ring[index + 1]
+        start = self._ring_start[first : last + 1]
+        return self._ring[start[0] : start[-1]], start - start[0]
 
     def outline(self, index: int) -> Geometry:
         """Silhouette as a shapely polygon or multipolygon in unit coordinates, holes kept."""
         import shapely
 
-        rings = self._rings
-        first, last = rings["object_ring"][index : index + 2]
+        points, start = self.rings(index)
+        first = self._object_ring[index]
         parts: list[list[np.ndarray]] = []
-        for number in range(first, last):
-            points = rings["ring"][rings["ring_start"][number] : rings["ring_start"][number + 1]]
-            if rings["ring_hole"][number]:
-                parts[-1].append(points)
+        for number in range(len(start) - 1):
+            ring = points[start[number] : start[number + 1]]
+            if self._ring_hole[first + number]:
+                parts[-1].append(ring)
             else:
-                parts.append([points])
+                parts.append([ring])
         polygons = [shapely.Polygon(part[0], part[1:]) for part in parts if len(part[0]) > 2]
         return polygons[0] if len(polygons) == 1 else shapely.MultiPolygon(polygons)
-
-    @cached_property
-    def _rings(self) -> dict[str, np.ndarray]:
-        names = ("ring", "ring_start", "ring_hole", "object_ring")
-        return {name: _mapped(self.path / PACKED, name) for name in names}
 
     def image(self, index: int) -> np.ndarray:
         """The object's stored image, (H, W, 4) uint8 straight-alpha RGBA."""

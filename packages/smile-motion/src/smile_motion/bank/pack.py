@@ -143,7 +143,6 @@ def _write(
     size = np.zeros((count, LEVELS, 2), np.int32)
     rings, ring_start, ring_hole = [], [0], []
     object_ring = [0]
-    hulls, hull_start = [], [0]
     position = 0
     with (target / "pixels.bin").open("wb") as pixels:
         for index, packed in enumerate(_packed_objects(folder, records)):
@@ -162,10 +161,6 @@ def _write(
                 ring_start.append(ring_start[-1] + len(ring))
             ring_hole += packed.ring_is_hole
             object_ring.append(len(rings))
-            hull = shapely.convex_hull(shapely.MultiPoint(np.concatenate(packed.rings)))
-            corners = shapely.get_coordinates(hull).astype(np.float32)
-            hulls.append(corners)
-            hull_start.append(hull_start[-1] + len(corners))
             if on_object is not None:
                 on_object(index + 1, count)
     categories = sorted({record["category"] for record in records})
@@ -174,8 +169,6 @@ def _write(
         "offset": offset,
         "size": size,
         "category": np.array([number[record["category"]] for record in records], np.int32),
-        "hull": np.concatenate(hulls),
-        "hull_start": np.array(hull_start, np.int64),
         "ring": np.concatenate(rings),
         "ring_start": np.array(ring_start, np.int64),
         "ring_hole": np.array(ring_hole, bool),

@@ -1,0 +1,268 @@
+"""What lies behind the objects: video, a still of it, a photograph, black, noise (Table 7)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import cv2
+import numpy as np
+from PIL import Image, ImageOps
+
+from smile_motion.errors import InputError
+from smile_motion.video import VideoIndex, find_videos, index_video, read_frames
+
+BackgroundKind = Literal["natural", "frame", "places", "black", "noise"]
+NoiseKind = Literal["uniform", "gaussian", "spectral"]
+
+CROP_SCALES = (1.0, 0.875, 0.75, 0.66)
+"""Shares of the shorter side that a crop's sides are drawn from. Official."""
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+LARGEST_IMAGE_PX = 12_000
+"""Photographs with a longer side are refused before they are decoded."""
+OPEN_INDEXES = 64
+"""Video indexes that a process remembers."""
+
+
+@dataclass(frozen=True, eq=False)
+class BackgroundClip:
+    """A background, cut to size."""
+
+    frames: np.ndarray
+    """(T, H, W, 3) uint8 RGB; writable."""
+    origin: dict[str, Any]
+    """Where it comes from, as JSON values, exactly enough to cut it again."""
+
+
+class Background(Protocol):
+    """A collection of backgrounds. `len` counts its files; 0 means it is endless."""
+
+    def __len__(self) -> int:
+        """Count the files."""
+        ...
+
+    def draw(
+        self, rng: np.random.Generator, *, index: int, frames: int, size: tuple[int, int]
+    ) -> BackgroundClip:
+        """Cut one background.
+
+        rng     generator of `Stream.BACKGROUND` for this clip: chooses the start and the crop.
+        index   selects the file, counted round.
+        frames  number of frames T; size (height, width), pixels.
+        Raises InputError when the file cannot be read or is too short.
+        """
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlackBackground:
+    """Nothing at all (Table 7, black)."""
+
+    def __len__(self) -> int:
+        """Endless."""
+        return 0
+
+    def draw(
+        self, rng: np.random.Generator, *, index: int, frames: int, size: tuple[int, int]
+    ) -> BackgroundClip:
+        """Return black frames."""
+        return BackgroundClip(np.zeros((frames, *size, 3), np.uint8), {"kind": "black"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoiseBackground:
+    """Random pixels (Table 7, noise): one image, repeated."""
+
+    kind: NoiseKind = "uniform"
+    """Uniform over 0..255, Gaussian (mean 127.5, std 50), or with a 1/f spectrum. Ours."""
+    per_frame: bool = False
+    """A new image in each frame instead of one repeated. Paper: one repeated."""
+
+    def __len__(self) -> int:
+        """Endless."""
+        return 0
+
+    def draw(
+        self, rng: np.random.Generator, *, index: int, frames: int, size: tuple[int, int]
+    ) -> BackgroundClip:
+        """Draw one noise image, or one a frame."""
+        drawn = np.stack(
+            [_noise_image(rng, self.kind, size) for _ in range(frames if self.per_frame else 1)]
+        )
+        origin = {"kind": "noise", "noise": self.kind, "per_frame": self.per_frame}
+        return BackgroundClip(_repeated(drawn, frames), origin)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageBackground:
+    """Photographs such as Places-365 (Table 7, image): one, cropped, repeated."""
+
+    files: tuple[Path, ...]
+    """The photographs."""
+
+    def __len__(self) -> int:
+        """Count the photographs."""
+        return len(self.files)
+
+    def draw(
+        self, rng: np.random.Generator, *, index: int, frames: int, size: tuple[int, int]
+    ) -> BackgroundClip:
+        """Crop one photograph."""
+        file = self.files[index % len(self.files)]
+        image = _read_photograph(file)
+        crop = draw_crop(rng, image.shape[0], image.shape[1])
+        still = cut(image[None], crop, size)
+        origin = {"kind": "places", "file": str(file), "crop": list(crop)}
+        return BackgroundClip(_repeated(still, frames), origin)
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoBackground:
+    """Natural video, or one of its frames repeated (Table 7, frame)."""
+
+    files: tuple[Path, ...]
+    """The videos."""
+    stride: int = 4
+    """Video frames from one clip frame to the next. Paper: 4 on K400, 2 on SSv2."""
+    still: bool = False
+    """Repeat one frame."""
+
+    def __post_init__(self) -> None:
+        if self.stride < 1:
+            raise InputError(f"stride is {self.stride}; give 1 or more")
+
+    def __len__(self) -> int:
+        """Count the videos."""
+        return len(self.files)
+
+    def draw(
+        self, rng: np.random.Generator, *, index: int, frames: int, size: tuple[int, int]
+    ) -> BackgroundClip:
+        """Decode and crop a stretch of one video, or one frame of it."""
+        file = self.files[index % len(self.files)]
+        video = _indexed(file)
+        span = 1 if self.still else (frames - 1) * self.stride + 1
+        if len(video) < span:
+            raise InputError(
+                f"{file}: {len(video)} frames, too short for {frames} at stride {self.stride} "
+                f"({span}); lower the stride, ask for fewer frames, or leave it out"
+            )
+        first = int(rng.integers(0, len(video) - span + 1))
+        numbers = np.arange(first, first + span, self.stride)
+        images = read_frames(video, numbers)
+        crop = draw_crop(rng, images.shape[1], images.shape[2])
+        origin = {
+            "kind": "frame" if self.still else "natural",
+            "file": str(file),
+            "frames": numbers.tolist(),
+            "crop": list(crop),
+        }
+        return BackgroundClip(_repeated(cut(images, crop, size), frames), origin)
+
+
+def make_background(
+    kind: BackgroundKind,
+    *,
+    videos: Path | None = None,
+    images: Path | None = None,
+    stride: int = 4,
+) -> Background:
+    """Open a kind of background by name.
+
+    videos  for `natural` and `frame`: a video, a folder, or a list.
+    images  for `places`: a folder of photographs, searched to the bottom.
+    Raises InputError when what the kind needs is not given or holds nothing.
+    """
+    match kind:
+        case "black":
+            return BlackBackground()
+        case "noise":
+            return NoiseBackground()
+        case "places":
+            if images is None:
+                raise InputError("background places needs photographs: add --images DIR")
+            return ImageBackground(files=_find_images(images))
+        case "natural" | "frame":
+            if videos is None:
+                raise InputError(f"background {kind} needs videos: add --videos FILE, DIR or LIST")
+            files = tuple(video.path for video in find_videos(videos))
+            return VideoBackground(files=files, stride=stride, still=kind == "frame")
+
+
+def draw_crop(rng: np.random.Generator, height: int, width: int) -> tuple[int, int, int, int]:
+    """Draw a multi-scale crop (VideoMAE family): x, y, width, height in pixels.
+
+    Both sides are shares of the shorter side from `CROP_SCALES`, at most one step apart.
+    """
+    shorter = min(height, width)
+    first = int(rng.integers(len(CROP_SCALES)))
+    near = [place for place in (first - 1, first, first + 1) if 0 <= place < len(CROP_SCALES)]
+    second = near[int(rng.integers(len(near)))]
+    crop_w, crop_h = (max(1, int(shorter * CROP_SCALES[place])) for place in (first, second))
+    x = int(rng.integers(width - crop_w + 1))
+    y = int(rng.integers(height - crop_h + 1))
+    return x, y, crop_w, crop_h
+
+
+def cut(images: np.ndarray, crop: tuple[int, int, int, int], size: tuple[int, int]) -> np.ndarray:
+    """Crop (n, H, W, 3) uint8 images and resize them to `size` (height, width)."""
+    x, y, width, height = crop
+    shrinks = width > size[1]
+    how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    target = np.empty((len(images), *size, 3), np.uint8)
+    for image, place in zip(images, target, strict=True):
+        cv2.resize(
+            image[y : y + height, x : x + width], (size[1], size[0]), place, interpolation=how
+        )
+    return target
+
+
+def _noise_image(rng: np.random.Generator, kind: NoiseKind, size: tuple[int, int]) -> np.ndarray:
+    shape = (*size, 3)
+    if kind == "uniform":
+        return np.frombuffer(rng.bytes(int(np.prod(shape))), np.uint8).reshape(shape)
+    field_ = rng.standard_normal(shape, dtype=np.float32)
+    if kind == "spectral":
+        frequency = np.hypot(np.fft.fftfreq(size[0])[:, None], np.fft.rfftfreq(size[1])[None])
+        frequency[0, 0] = np.inf
+        spectrum = np.fft.rfft2(field_, axes=(0, 1)) / frequency[..., None]
+        field_ = np.fft.irfft2(spectrum, s=size, axes=(0, 1))
+        field_ = field_ / field_.std()
+    return np.clip(np.rint(127.5 + 50 * field_), 0, 255).astype(np.uint8)
+
+
+def _repeated(images: np.ndarray, frames: int) -> np.ndarray:
+    if len(images) == frames and images.flags.writeable:
+        return images
+    target = np.empty((frames, *images.shape[1:]), np.uint8)
+    target[:] = images
+    return target
+
+
+def _find_images(folder: Path) -> tuple[Path, ...]:
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; give a folder of photographs with --images")
+    files = tuple(sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES))
+    if not files:
+        raise InputError(f"{folder}: no photograph below it ({', '.join(IMAGE_SUFFIXES)})")
+    return files
+
+
+def _read_photograph(file: Path) -> np.ndarray:
+    try:
+        with Image.open(file) as image:
+            if max(image.size) > LARGEST_IMAGE_PX:
+                raise InputError(
+                    f"{file}: {image.width} x {image.height} px, at most {LARGEST_IMAGE_PX} "
+                    f"a side are read; make it smaller"
+                )
+            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise InputError(f"{file}: not a readable photograph; replace or delete it") from error
+
+
+@lru_cache(maxsize=OPEN_INDEXES)
+def _indexed(file: Path) -> VideoIndex:
+    return index_video(file)

@@ -1,0 +1,164 @@
+"""Render moving-object clips: videos, their plans and truth as JSON, and an index."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from smile_motion.errors import InputError
+
+if TYPE_CHECKING:
+    from smile_motion.clip_files import ClipWriter
+    from smile_motion.clips import ClipMaker
+
+SETTINGS = "render.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipOptions:
+    """What the clips show; shared by `render` and `preview`."""
+
+    background: Literal["natural", "frame", "places", "black", "noise"] = "noise"
+    """Behind the objects: video, one of its frames, a photograph, black, or noise (Table 7)."""
+    bank: Path | None = None
+    """Object bank. Default: the embedded one, made on first use."""
+    videos: Path | None = None
+    """Video, folder or list (`path label` lines) for --background natural or frame."""
+    images: Path | None = None
+    """Folder of photographs for --background places."""
+    recipe: Literal["paper", "official"] = "paper"
+    """Motion as the paper describes it, or as the published code draws it."""
+    objects: int | None = None
+    """Objects in a clip. Default: the recipe's 2."""
+    frames: int = 16
+    """Frames in a clip."""
+    size: int = 224
+    """Frame side, pixels; a multiple of 16."""
+    stride: int = 4
+    """Video frames from one clip frame to the next."""
+    seed: int = 0
+    """Seed of all clips; clip i depends on it and i alone."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options(ClipOptions):
+    """Options of `smile-motion render`."""
+
+    out: Path
+    """Folder for the clips."""
+    n: int = 8
+    """Clips."""
+    lossless: bool = False
+    """Keep every bit of the pixels (RGB H.264; not every player shows it)."""
+    rate_hz: float = 8.0
+    """Frames a second of the written videos."""
+    workers: int | None = None
+    """Processes. Default: one per core. The files do not depend on it."""
+
+
+def make_maker(options: ClipOptions) -> ClipMaker:
+    """Open what the options name.
+
+    Raises InputError when something does not exist or does not fit.
+    """
+    from smile_motion.backgrounds import make_background
+    from smile_motion.bank import ObjectBank, embedded_bank
+    from smile_motion.clips import ClipMaker
+    from smile_motion.recipe import MotionRecipe
+    from smile_motion.tokens import TokenGrid
+
+    TokenGrid(frames=options.frames, height=options.size, width=options.size, tubelet=1)
+    background = make_background(
+        options.background, videos=options.videos, images=options.images, stride=options.stride
+    )
+    return ClipMaker(
+        bank=ObjectBank.open(options.bank) if options.bank else embedded_bank(),
+        recipe=MotionRecipe.named(options.recipe, options.objects),
+        background=background,
+        frames=options.frames,
+        size=(options.size, options.size),
+        seed=options.seed,
+    )
+
+
+def run(options: Options) -> None:
+    """Render the clips that are not there yet, then write the index."""
+    from smile_motion.bank.layout import dump_json, write_atomically
+    from smile_motion.bank.progress import progress_bar
+    from smile_motion.clip_files import ClipWriter, write_index
+
+    if options.n < 1:
+        raise InputError(f"--n is {options.n}; ask for at least 1 clip")
+    if not 0 < options.rate_hz <= 240:
+        raise InputError(f"--rate-hz is {options.rate_hz}; give more than 0, at most 240")
+    maker = make_maker(options)
+    writer = ClipWriter(
+        maker=maker, folder=options.out, lossless=options.lossless, rate_hz=options.rate_hz
+    )
+    if options.out.exists() and not options.out.is_dir():
+        raise InputError(f"{options.out}: a file is in the way; choose another --out")
+    options.out.mkdir(parents=True, exist_ok=True)
+    kept = _start_or_continue(options, maker)
+    if not kept:
+        write_atomically(options.out / SETTINGS, dump_json(_settings(options, maker)))
+    todo = [index for index in range(options.n) if index not in kept]
+    lines = dict(kept)
+    with progress_bar() as on_progress:
+        on_progress("rendering", len(lines), options.n)
+        for line in _written(writer, todo, options.workers):
+            lines[line["index"]] = line
+            on_progress("rendering", len(lines), options.n)
+    write_index(options.out, [lines[index] for index in range(options.n)])
+    again = f", {len(kept)} of them there already" if kept else ""
+    print(f"{options.out}: {options.n} clips{again}, index.jsonl")
+
+
+def _written(writer: ClipWriter, todo: list[int], workers: int | None) -> Iterator[dict[str, Any]]:
+    workers = min(os.cpu_count() or 1, len(todo) // 8) if workers is None else workers
+    if workers < 2:
+        yield from map(writer.write, todo)
+        return
+    pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+    try:
+        yield from pool.map(writer.write, todo, chunksize=4)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _settings(options: Options, maker: ClipMaker) -> dict[str, Any]:
+    """What a clip's bytes depend on, besides its number."""
+    settings = {
+        name: str(value) if isinstance(value, Path) else value
+        for name, value in asdict(options).items()
+        if name not in ("out", "n", "workers", "bank")
+    }
+    return settings | {"bank_sha256": maker.bank.card["metadata_sha256"]}
+
+
+def _start_or_continue(options: Options, maker: ClipMaker) -> dict[int, dict[str, Any]]:
+    """Lines of clips that an earlier run with these settings wrote and that are still sound."""
+    from smile_motion.clip_files import describe_files
+
+    path = options.out / SETTINGS
+    if not path.is_file():
+        if any(options.out.glob("clip_*")):
+            raise InputError(f"{options.out}: holds other clips; choose another --out")
+        return {}
+    wanted, found = _settings(options, maker), json.loads(path.read_text(encoding="utf-8"))
+    differing = [name for name in wanted if found.get(name) != wanted[name]]
+    if differing:
+        names = ", ".join(
+            f"{name} {found.get(name)!r} there, {wanted[name]!r} asked for" for name in differing
+        )
+        raise InputError(f"{options.out}: holds clips made otherwise ({names}); use another --out")
+    return {
+        index: describe_files(options.out, index)
+        for index in range(options.n)
+        if all((options.out / f"clip_{index:06d}.{end}").is_file() for end in ("mp4", "json"))
+    }

@@ -1,0 +1,111 @@
+"""Clips as files: a video, a JSON of its plan and truth, and a line in an index."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from smile_motion.bank.layout import dump_lines, sha256, write_atomically
+from smile_motion.clips import Clip, ClipMaker
+from smile_motion.video import write_video
+
+FORMAT = 1
+"""Version of a clip's JSON."""
+POLYGON_TOLERANCE_PX = 0.2
+"""How far a written polygon may lie from the silhouette."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipWriter:
+    """Renders clips into a folder; picklable, so that processes can share the work."""
+
+    maker: ClipMaker
+    """Makes the clips."""
+    folder: Path
+    """Where they go."""
+    lossless: bool = False
+    """Keep every bit of the pixels."""
+    rate_hz: float = 8.0
+    """Frames a second of the written video."""
+
+    def write(self, index: int) -> dict[str, Any]:
+        """Render and write one clip; returns its line of the index.
+
+        The JSON appears last: a clip that has one is whole.
+        """
+        clip = self.maker.make(index)
+        name = f"clip_{index:06d}"
+        video = self.folder / f"{name}.mp4"
+        write_video(video, clip.frames, rate_hz=self.rate_hz, lossless=self.lossless)
+        described = {
+            "format": FORMAT,
+            "seed": self.maker.seed,
+            "epoch": 0,
+            "index": index,
+            "bank": str(self.maker.bank.path),
+            "background": clip.origin,
+            "plan": clip.plan.to_json(self.maker.bank),
+            "truth": truth_json(clip),
+        }
+        data = (json.dumps(described, ensure_ascii=False) + "\n").encode()
+        write_atomically(self.folder / f"{name}.json", data)
+        return describe_files(self.folder, index)
+
+
+def describe_files(folder: Path, index: int) -> dict[str, Any]:
+    """The index line of a written clip: its files, their hashes, its objects."""
+    name = f"clip_{index:06d}"
+    data = (folder / f"{name}.json").read_bytes()
+    objects = json.loads(data)["plan"]["objects"]
+    return {
+        "index": index,
+        "video": f"{name}.mp4",
+        "video_sha256": sha256((folder / f"{name}.mp4").read_bytes()),
+        "json": f"{name}.json",
+        "json_sha256": sha256(data),
+        "objects": [entry["id"] for entry in objects],
+        "categories": [entry["category"] for entry in objects],
+    }
+
+
+def truth_json(clip: Clip) -> dict[str, Any]:
+    """Truth of a clip per object and frame, as JSON values, in pixels to a hundredth.
+
+    Boxes are x0, y0, x1, y1 of the part inside the frame, null where there is none. Polygons are
+    whole silhouettes, simplified by at most a fifth of a pixel: a list of parts, each a list of
+    rings of x, y, the outer ring first, then its holes.
+    """
+    truth = clip.truth
+    return {
+        "convention": "pixel centres at integers, x right, y down; degrees counter-clockwise",
+        "objects": [
+            {
+                "box": [_rounded(box) for box in truth.boxes[slot]],
+                "full_box": [_rounded(box) for box in truth.full_boxes[slot]],
+                "visible_share": np.round(truth.visible_share[slot], 4).tolist(),
+                "polygon": [_polygon_json(polygon) for polygon in truth.polygons[slot]],
+            }
+            for slot in range(clip.plan.slots)
+        ],
+    }
+
+
+def write_index(folder: Path, lines: list[dict[str, Any]]) -> None:
+    """Write `index.jsonl`, a line per clip in order."""
+    write_atomically(folder / "index.jsonl", dump_lines(lines))
+
+
+def _rounded(box: np.ndarray) -> list[float] | None:
+    return None if np.isnan(box).any() else np.round(box, 2).tolist()
+
+
+def _polygon_json(shape: Any) -> list[list[list[list[float]]]]:
+    simple = shape.simplify(POLYGON_TOLERANCE_PX)
+    return [
+        [np.round(ring.coords[:-1], 2).tolist() for ring in (part.exterior, *part.interiors)]
+        for part in getattr(simple, "geoms", [simple])
+    ]
