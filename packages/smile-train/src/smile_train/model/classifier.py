@@ -1,0 +1,50 @@
+"""The fine-tuning model: all tokens, mean-pooled, normalised, classified."""
+
+import torch
+from smile_motion.tokens import TokenGrid
+from torch import nn
+
+from smile_train.model.embedding import PatchEmbed, cut_cubes
+from smile_train.model.positions import sine_cosine
+from smile_train.model.students import StudentConfig
+from smile_train.model.transformer import EPSILON, Block, initialise
+
+
+class Classifier(nn.Module):
+    """Encoder without its final norm, then mean pooling, `fc_norm` and `head` (VideoMAE)."""
+
+    positions: torch.Tensor
+
+    def __init__(
+        self,
+        config: StudentConfig,
+        grid: TokenGrid,
+        classes: int,
+        *,
+        drop_path: float = 0.0,
+        head_scale: float = 0.001,
+    ) -> None:
+        super().__init__()
+        self.config, self.grid = config, grid
+        self.patch_embed = PatchEmbed(grid, config.width)
+        self.register_buffer("positions", sine_cosine(grid.tokens, config.width), persistent=False)
+        rates = torch.linspace(0, drop_path, config.depth).tolist()
+        self.blocks = nn.ModuleList(
+            Block(config.width, config.heads, config.mlp_ratio, rate) for rate in rates
+        )
+        self.fc_norm = nn.LayerNorm(config.width, eps=EPSILON)
+        self.head = nn.Linear(config.width, classes)
+        self.apply(initialise)
+        with torch.no_grad():
+            self.head.weight.mul_(head_scale)
+
+    def features(self, frames: torch.Tensor) -> torch.Tensor:
+        """Pooled and normalised: (B, 3, T, H, W) float to (B, width)."""
+        tokens = self.patch_embed(cut_cubes(frames, self.grid)) + self.positions
+        for block in self.blocks:
+            tokens = block(tokens)
+        return self.fc_norm(tokens.mean(1))
+
+    def forward(self, frames: torch.Tensor) -> torch.Tensor:
+        """Class scores: (B, 3, T, H, W) float to (B, classes)."""
+        return self.head(self.features(frames))

@@ -1,0 +1,51 @@
+"""Sizes of students. Importable without torch."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from smile_motion.errors import InputError
+
+StudentName = Literal["tiny", "vit-s", "vit-b", "vit-l", "vit-h"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudentConfig:
+    """Widths, depths and heads of encoder and decoder."""
+
+    width: int
+    """Encoder width."""
+    depth: int
+    """Encoder blocks."""
+    heads: int
+    """Encoder attention heads."""
+    decoder_width: int
+    """Decoder width."""
+    decoder_depth: int = 4
+    """Decoder blocks. Paper: 4."""
+    decoder_heads: int
+    """Decoder attention heads."""
+    mlp_ratio: int = 4
+    """Hidden width of an MLP over its width. Paper: 4."""
+
+    def __post_init__(self) -> None:
+        for name, width, heads in (
+            ("encoder", self.width, self.heads),
+            ("decoder", self.decoder_width, self.decoder_heads),
+        ):
+            if heads < 1 or width < 1 or width % heads:
+                raise InputError(
+                    f"{name} width {width} cannot be split over {heads} heads; "
+                    f"use a multiple of the heads"
+                )
+
+
+STUDENTS: dict[StudentName, StudentConfig] = {
+    "tiny": StudentConfig(
+        width=192, depth=4, heads=3, decoder_width=96, decoder_depth=2, decoder_heads=3
+    ),
+    "vit-s": StudentConfig(width=384, depth=12, heads=6, decoder_width=192, decoder_heads=3),
+    "vit-b": StudentConfig(width=768, depth=12, heads=12, decoder_width=384, decoder_heads=6),
+    "vit-l": StudentConfig(width=1024, depth=24, heads=16, decoder_width=512, decoder_heads=8),
+    "vit-h": StudentConfig(width=1280, depth=32, heads=16, decoder_width=640, decoder_heads=8),
+}
+"""The published sizes; `tiny` is ours, for a CPU."""

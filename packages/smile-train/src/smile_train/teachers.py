@@ -1,0 +1,192 @@
+"""Teachers: frozen image models whose patch features the student reconstructs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from smile_motion.errors import InputError
+from smile_motion.tokens import TokenGrid
+from torch import nn
+
+from smile_train.targets import IMAGENET_MEAN, IMAGENET_STD, standardise, to_unit
+
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+HEAD_WIDTH = 64
+"""Width of an attention head in every published CLIP."""
+DEFAULT_TAG = "openai"
+"""Weights meant by a model name without a tag."""
+
+
+class ClipTeacher(nn.Module):
+    """CLIP's image tower: patch tokens after its final LayerNorm, before the projection (SMILE).
+
+    Example::
+
+        teacher = ClipTeacher.open("ViT-B-16-quickgelu")      # or a folder, or a file of weights
+        targets = teacher(frames, TokenGrid())                # (B, 1568, 768)
+    """
+
+    def __init__(
+        self,
+        visual: nn.Module,
+        *,
+        mean: tuple[float, ...] = CLIP_MEAN,
+        std: tuple[float, ...] = CLIP_STD,
+        official_input: bool = False,
+    ) -> None:
+        """Freeze an open_clip image tower.
+
+        official_input  feed the student's ImageNet-normalised pixels, as the published code does,
+                        instead of the teacher's own normalisation.
+        """
+        super().__init__()
+        visual.output_tokens = True
+        self.visual = visual.eval().requires_grad_(False)
+        self.mean, self.std = (IMAGENET_MEAN, IMAGENET_STD) if official_input else (mean, std)
+        size = getattr(visual, "image_size", 224)
+        self.size: tuple[int, int] = (size, size) if isinstance(size, int) else tuple(size)
+        grid = getattr(visual, "grid_size", None)
+        if grid is None:
+            raise InputError(f"{type(visual).__name__}: a teacher must be a vision transformer")
+        self.rows_columns: tuple[int, int] = tuple(grid)
+        self.width = int(visual.ln_post.weight.shape[0])  # type: ignore[union-attr]
+
+    @classmethod
+    def open(cls, name_or_path: str, *, official_input: bool = False) -> ClipTeacher:
+        """Open a teacher.
+
+        name_or_path  an open_clip model name, with weights after a colon if not OpenAI's
+                      (`ViT-B-16:laion2b_s34b_b88k`); a folder as open_clip writes to the hub; a
+                      .safetensors file of OpenAI-named weights; or a TorchScript .pt of OpenAI.
+        Raises InputError when the weights are not there: nothing is ever left random.
+        """
+        path = Path(name_or_path)
+        if path.is_dir():
+            return cls._from_folder(path, official_input)
+        if path.suffix == ".safetensors" and path.is_file():
+            from safetensors.torch import load_file
+
+            return cls.from_visual_weights(load_file(path), official_input=official_input)
+        if path.suffix == ".pt" and path.is_file():
+            import open_clip
+
+            model = open_clip.load_openai_model(str(path), precision="fp32", device="cpu")
+            return cls(model.visual, official_input=official_input)
+        if path.suffix in (".pt", ".safetensors") or name_or_path.startswith((".", "/")):
+            raise InputError(f"{name_or_path}: no such teacher; give --teacher a name or a path")
+        return cls._from_name(name_or_path, official_input)
+
+    @classmethod
+    def from_visual_weights(
+        cls,
+        weights: dict[str, torch.Tensor],
+        *,
+        heads: int | None = None,
+        official_input: bool = False,
+    ) -> ClipTeacher:
+        """Build an image tower from weights with OpenAI's names (`visual.*`, QuickGELU).
+
+        heads  attention heads; the width over 64 by default.
+        """
+        from open_clip.transformer import QuickGELU, VisionTransformer
+
+        visual = {name[7:]: value for name, value in weights.items() if name.startswith("visual.")}
+        try:
+            width, _, patch, _ = visual["conv1.weight"].shape
+            side = round((visual["positional_embedding"].shape[0] - 1) ** 0.5)
+            tower = VisionTransformer(
+                image_size=side * patch,
+                patch_size=patch,
+                width=width,
+                layers=sum(name.endswith("ln_1.weight") for name in visual),
+                heads=heads or width // HEAD_WIDTH,
+                mlp_ratio=4.0,
+                output_dim=visual["proj"].shape[1],
+                act_layer=QuickGELU,
+            )
+            tower.load_state_dict(visual)
+        except (KeyError, RuntimeError) as error:
+            reason = str(error).splitlines()[0]
+            raise InputError(f"teacher weights are not CLIP's image tower: {reason}") from error
+        return cls(tower, official_input=official_input)
+
+    @classmethod
+    def _from_folder(cls, folder: Path, official_input: bool) -> ClipTeacher:
+        import open_clip
+
+        config = folder / "open_clip_config.json"
+        if not config.is_file():
+            raise InputError(
+                f"{folder}: no open_clip_config.json; give the folder that open_clip wrote, "
+                f"with its config and weights"
+            )
+        try:
+            preprocess = json.loads(config.read_text(encoding="utf-8")).get("preprocess_cfg", {})
+            model = open_clip.create_model(f"local-dir:{folder}", require_pretrained=True)
+        except (RuntimeError, FileNotFoundError, ValueError, KeyError) as error:
+            reason = " ".join(str(error).split())
+            raise InputError(f"{folder}: not a teacher that open_clip reads ({reason})") from error
+        return cls(
+            model.visual,
+            mean=tuple(preprocess.get("mean", CLIP_MEAN)),
+            std=tuple(preprocess.get("std", CLIP_STD)),
+            official_input=official_input,
+        )
+
+    @classmethod
+    def _from_name(cls, name: str, official_input: bool) -> ClipTeacher:
+        import open_clip
+
+        model_name, _, tag = name.partition(":")
+        tag = tag or DEFAULT_TAG
+        if model_name not in open_clip.list_models():
+            raise InputError(
+                f"teacher {name!r}: neither a file or folder nor an open_clip model; "
+                f"for example ViT-B-16-quickgelu"
+            )
+        if tag not in open_clip.list_pretrained_tags_by_model(model_name):
+            raise InputError(f"teacher {name!r}: open_clip has no weights {tag!r} for {model_name}")
+        try:
+            model = open_clip.create_model(model_name, pretrained=tag, require_pretrained=True)
+        except Exception as error:  # the hub's client raises many kinds when there is no network
+            reason = " ".join(str(error).split())[:200]
+            raise InputError(
+                f"teacher {name!r}: weights could not be fetched ({reason}); fetch them once on a "
+                f"machine with a network, or give --teacher a local folder or file"
+            ) from error
+        settings = open_clip.get_model_preprocess_cfg(model)
+        return cls(
+            model.visual,
+            mean=tuple(settings.get("mean", CLIP_MEAN)),
+            std=tuple(settings.get("std", CLIP_STD)),
+            official_input=official_input,
+        )
+
+    @torch.no_grad()
+    def encode_images(self, images: torch.Tensor) -> torch.Tensor:
+        """Patch tokens of normalised images: (n, 3, H, W) float to (n, patches, width)."""
+        return self.visual(images)[1]
+
+    @torch.no_grad()
+    def forward(self, frames: torch.Tensor, grid: TokenGrid) -> torch.Tensor:
+        """Targets of a clip: the first frame of each tubelet, encoded.
+
+        frames  (B, T, H, W, 3) uint8.
+        returns (B, grid.tokens, width) float32, in the grid's token order; the teacher's own patch
+                grid is resized bilinearly where it differs.
+        """
+        unit = to_unit(frames[:, :: grid.tubelet])
+        batch, _, slices = unit.shape[:3]
+        images = standardise(unit, self.mean, self.std).transpose(1, 2).flatten(0, 1)
+        if tuple(images.shape[-2:]) != self.size:
+            images = F.interpolate(images, self.size, mode="bicubic", antialias=True)
+        tokens = self.encode_images(images).float()
+        if self.rows_columns != (grid.rows, grid.columns):
+            field = tokens.transpose(1, 2).unflatten(2, self.rows_columns)
+            field = F.interpolate(field, (grid.rows, grid.columns), mode="bilinear")
+            tokens = field.flatten(2).transpose(1, 2)
+        return tokens.reshape(batch, slices * grid.slice_tokens, self.width)

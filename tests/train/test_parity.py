@@ -1,0 +1,140 @@
+"""Against the outputs of the published code on its own small checkpoints."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from smile_motion.tokens import TokenGrid
+from smile_train.interop.official import infer_student, load_official, load_weights, open_pretrained
+from smile_train.model import Classifier
+from smile_train.model.embedding import take
+from smile_train.optim import decays, layer_scales, parameter_groups, warmup_cosine
+from smile_train.targets import (
+    mean_squared_error,
+    normalise_targets,
+    pixel_targets,
+    standardise,
+)
+from smile_train.teachers import ClipTeacher
+
+FOLDER = Path(__file__).parents[1] / "fixtures/official"
+META = json.loads((FOLDER / "meta.json").read_text())
+GRID = TokenGrid()
+
+
+@pytest.fixture(scope="module")
+def expected() -> dict[str, np.ndarray]:
+    return dict(np.load(FOLDER / "expected.npz"))
+
+
+@pytest.fixture(scope="module")
+def inputs() -> dict[str, torch.Tensor]:
+    rng = np.random.Generator(np.random.PCG64(META["seed"]))
+    unit = torch.from_numpy(rng.random((1, 3, 16, 224, 224), dtype=np.float32))
+    masked = np.sort(rng.permutation(1568)[:1248])
+    visible = np.setdiff1d(np.arange(1568), masked)
+    teacher = torch.from_numpy(rng.standard_normal((1, 1568, 32), dtype=np.float32) * 3 + 1)
+    return {
+        "unit": unit,
+        "frames": standardise(unit),
+        "masked": torch.from_numpy(masked)[None],
+        "visible": torch.from_numpy(visible)[None],
+        "teacher": teacher,
+    }
+
+
+def target_of(kind: str, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+    if kind == "feature":
+        return normalise_targets(inputs["teacher"])
+    return pixel_targets(inputs["unit"], GRID)
+
+
+@pytest.mark.parametrize("kind", ["feature", "pixel"])
+def test_predictions_targets_and_loss(kind: str, inputs: dict, expected: dict) -> None:
+    assert (expected["mask"][0].nonzero()[0] == inputs["masked"][0].numpy()).all()
+    model, checkpoint = open_pretrained(FOLDER / f"pretrain_{kind}.pth", GRID, heads=META["heads"])
+    assert checkpoint.epoch == 149
+    assert checkpoint.args["mask_ratio"] == 0.8
+    model.eval()
+    with torch.no_grad():
+        seen = model.encoder(inputs["frames"], inputs["visible"])
+        predicted = model(inputs["frames"], inputs["visible"], inputs["masked"])
+    target = take(target_of(kind, inputs), inputs["masked"])
+    close = {"rtol": 0, "atol": 1e-5}
+    np.testing.assert_allclose(seen[:, :64], expected[f"{kind}.encoder_visible"], **close)
+    np.testing.assert_allclose(predicted[:, :64], expected[f"{kind}.prediction"], **close)
+    np.testing.assert_allclose(
+        predicted.double().sum((0, 1)), expected[f"{kind}.prediction_sum"], rtol=1e-5, atol=1e-3
+    )
+    np.testing.assert_allclose(target[:, :16], expected[f"{kind}.target"], **close)
+    loss = mean_squared_error(predicted, target).item()
+    assert loss == pytest.approx(float(expected[f"{kind}.loss"]), rel=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["feature", "pixel"])
+def test_five_training_steps(kind: str, inputs: dict, expected: dict) -> None:
+    model, _ = open_pretrained(FOLDER / f"pretrain_{kind}.pth", GRID, heads=META["heads"])
+    model.train()
+    target = take(target_of(kind, inputs), inputs["masked"])
+    optimiser = torch.optim.AdamW(parameter_groups(model, 0.05), betas=(0.9, 0.95), eps=1e-8)
+    rates = expected["schedule.lr_4epochs_10iters_warmup1"][5:10]
+    losses, norms = [], []
+    for rate in rates:
+        for group in optimiser.param_groups:
+            group["lr"] = rate
+        predicted = model(inputs["frames"], inputs["visible"], inputs["masked"])
+        loss = mean_squared_error(predicted, target)
+        optimiser.zero_grad()
+        loss.backward()
+        norms.append(torch.nn.utils.get_total_norm([p.grad for p in model.parameters()]).item())
+        optimiser.step()
+        losses.append(loss.item())
+    np.testing.assert_allclose(losses, expected[f"{kind}.train_losses"], rtol=1e-5)
+    np.testing.assert_allclose(norms, expected[f"{kind}.grad_norms"], rtol=1e-4)
+
+
+def test_learning_rate_schedule(expected: dict) -> None:
+    rates = warmup_cosine(1e-3, 1e-5, 40, 10)
+    np.testing.assert_allclose(rates, expected["schedule.lr_4epochs_10iters_warmup1"], rtol=1e-12)
+
+
+def test_classifier_logits_and_features(inputs: dict, expected: dict) -> None:
+    checkpoint = load_official(FOLDER / "classifier.pth")
+    config = infer_student(checkpoint, heads=META["heads"])
+    model = Classifier(config, GRID, META["classes"])
+    load_weights(model, checkpoint.weights, checkpoint.path)
+    model.eval()
+    with torch.no_grad():
+        features = model.features(inputs["frames"])
+        logits = model(inputs["frames"])
+    np.testing.assert_allclose(features, expected["classifier.features"], rtol=0, atol=1e-5)
+    np.testing.assert_allclose(logits, expected["classifier.logits"], rtol=0, atol=1e-5)
+
+
+def test_classifier_parameter_groups() -> None:
+    published = json.loads((FOLDER / "classifier_param_groups.json").read_text())
+    checkpoint = load_official(FOLDER / "classifier.pth")
+    config = infer_student(checkpoint, heads=META["heads"])
+    model = Classifier(config, GRID, META["classes"])
+    scales = layer_scales(model, config.depth, 0.75)
+    assert {name for name, _ in model.named_parameters()} == set(published)
+    for name, parameter in model.named_parameters():
+        assert scales[name] == pytest.approx(published[name]["lr_scale"])
+        assert 0.05 * decays(name, parameter) == published[name]["weight_decay"], name
+    groups = parameter_groups(model, 0.05, scales)
+    assert sum(len(group["params"]) for group in groups) == len(published)
+
+
+def test_teacher_patch_tokens(inputs: dict, expected: dict) -> None:
+    weights = load_file(FOLDER / "clip_visual.safetensors")
+    teacher = ClipTeacher.from_visual_weights(weights, heads=META["heads"])
+    tokens = teacher.encode_images(standardise_for_fixture(inputs["unit"])[0].transpose(0, 1)[::2])
+    np.testing.assert_allclose(tokens[:, ::16], expected["teacher.patch_tokens"], rtol=0, atol=1e-5)
+
+
+def standardise_for_fixture(unit: torch.Tensor) -> torch.Tensor:
+    """The published code feeds the student's normalisation to CLIP."""
+    return standardise(unit)
