@@ -27,7 +27,8 @@ class Command:
     summary: str
     """One line for the overview."""
     module: str
-    """Module that holds `Options` and `run`; imported only when the command is called."""
+    """Module that holds `Options` and `run`; imported only when the command is called. It may also
+    define `defaults(arguments) -> Options`, the options that the arguments then change."""
 
 
 def run_app(
@@ -78,11 +79,13 @@ def _call(program: str, command: Command, arguments: list[str]) -> int:
     module = importlib.import_module(command.module)
     import tyro
 
+    given = {"default": module.defaults(arguments)} if hasattr(module, "defaults") else {}
     options = tyro.cli(
         module.Options,
         args=arguments,
         prog=f"{program} {command.name}",
         description=module.__doc__,
+        **given,
     )
     return module.run(options) or 0
 

@@ -50,7 +50,7 @@ def spots(rng: np.random.Generator, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     nearest = np.full(x.shape, 9.0, np.float32)
     for (cx, cy), size in zip(points, radius, strict=True):
         np.minimum(nearest, np.hypot(x - cx, y - cy) / size, out=nearest)
-    return 1 / (1 + np.exp((nearest - 1) * 18))
+    return 1 / (1 + np.exp(np.clip((nearest - 1) * 18, -30, 30)))
 
 
 def cells(rng: np.random.Generator, x: np.ndarray, y: np.ndarray) -> np.ndarray:

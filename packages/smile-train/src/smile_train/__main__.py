@@ -1,0 +1,20 @@
+"""`accelerate launch -m smile_train`; without arguments it pre-trains what suits the machine."""
+
+import sys
+
+from smile_motion.cli.app import Command, run_app
+
+COMMANDS = (
+    Command("pretrain", "pre-train a video transformer", "smile_train.cli.pretrain"),
+    Command("export", "turn a checkpoint into other formats", "smile_train.cli.export"),
+)
+
+
+def main() -> None:
+    """Run the command line and exit with its code."""
+    description = "Self-supervised video pre-training on moving-object clips (SMILE, CVPR 2025)."
+    sys.exit(run_app("smile_train", description, COMMANDS, sys.argv[1:], default="pretrain"))
+
+
+if __name__ == "__main__":
+    main()

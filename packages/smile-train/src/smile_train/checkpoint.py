@@ -1,0 +1,118 @@
+"""Checkpoints that are whole or not there, and the way back from them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from smile_motion.errors import InputError
+
+MANIFEST = "manifest.json"
+WEIGHTS = "model.safetensors"
+TRAINING = "training.pt"
+CONFIG = "config.json"
+
+
+def save_checkpoint(
+    folder: Path,
+    step: int,
+    *,
+    weights: dict[str, torch.Tensor],
+    training: dict[str, Any],
+    config: dict[str, Any],
+    keep: int,
+) -> Path:
+    """Write `step_00000000` into a folder: under another name first, forced to disk, then renamed.
+
+    training  what besides the weights a run continues from; tensors and plain values only.
+    keep      older checkpoints than the last `keep` are deleted afterwards.
+    returns   the checkpoint's folder.
+    """
+    target = folder / f"step_{step:08d}"
+    temporary = folder / f".{target.name}.{os.getpid()}.tmp"
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    try:
+        save_file({name: w.contiguous() for name, w in weights.items()}, temporary / WEIGHTS)
+        torch.save(training, temporary / TRAINING)
+        (temporary / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        names = (WEIGHTS, TRAINING, CONFIG)
+        sums = {name: _hash(temporary / name) for name in names}
+        manifest = {"step": step, "sha256": sums}
+        (temporary / MANIFEST).write_text(json.dumps(manifest) + "\n", encoding="utf-8")
+        for path in (*(temporary / name for name in (*names, MANIFEST)), temporary):
+            _force(path)
+        if target.exists():
+            shutil.rmtree(target)
+        temporary.rename(target)
+        _force(folder)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    for old in _numbered(folder)[:-keep]:
+        shutil.rmtree(old)
+    return target
+
+
+def newest_checkpoint(folder: Path) -> tuple[Path | None, list[str]]:
+    """Find the newest checkpoint whose files are all as they were written.
+
+    returns its folder, or None, and a line for each torn one that was passed over.
+    """
+    passed = []
+    for path in reversed(_numbered(folder)):
+        fault = find_fault(path)
+        if fault is None:
+            return path, passed
+        passed.append(f"{path}: {fault}; passed over")
+    return None, passed
+
+
+def find_fault(path: Path) -> str | None:
+    """What is wrong with a checkpoint's files, if anything."""
+    try:
+        manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+        for name, expected in manifest["sha256"].items():
+            if _hash(path / name) != expected:
+                return f"{name} is torn"
+    except (OSError, ValueError, KeyError) as error:
+        return f"incomplete ({type(error).__name__})"
+    return None
+
+
+def load_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any], dict[str, Any]]:
+    """Read a checkpoint: weights, training state, configuration.
+
+    Raises InputError when it is torn or no checkpoint.
+    """
+    if not (path / MANIFEST).is_file():
+        raise InputError(f"{path}: no checkpoint; expected runs/…/checkpoints/step_…")
+    if (fault := find_fault(path)) is not None:
+        raise InputError(f"{path}: {fault}; use an older checkpoint")
+    config = json.loads((path / CONFIG).read_text(encoding="utf-8"))
+    training = torch.load(path / TRAINING, map_location="cpu", weights_only=True)
+    return load_file(path / WEIGHTS), training, config
+
+
+def _numbered(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("step_*") if path.is_dir())
+
+
+def _hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _force(path: Path) -> None:
+    """Have the system write a file or a folder's entries to the disk now."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,1 @@
+"""The commands of `smile_train`, a module each."""

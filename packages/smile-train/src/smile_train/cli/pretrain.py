@@ -1,0 +1,115 @@
+"""Pre-train a video transformer by reconstructing masked tokens of moving-object clips."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from smile_motion.errors import InputError
+
+from smile_train.config import PretrainConfig
+from smile_train.presets import NOTES, PRESETS
+
+Options = PretrainConfig
+
+
+def defaults(arguments: Sequence[str]) -> PretrainConfig:
+    """The preset that the arguments name, or the one that suits the machine.
+
+    Raises InputError for an unknown name.
+    """
+    name = _option(arguments, "--preset")
+    if name is None:
+        if any(word in ("--help", "-h", "--list-presets") for word in arguments):
+            return PRESETS["tiny"]
+        import torch
+
+        if torch.cuda.is_available():
+            name = "table7-noise"
+        else:
+            name = "tiny"
+            if _is_main():
+                print(
+                    "preset: tiny, because there is no CUDA device; a small model on small "
+                    "frames that two CPU cores finish in minutes",
+                    file=sys.stderr,
+                )
+    if name not in PRESETS:
+        raise InputError(f"--preset {name}: unknown; choose from {', '.join(PRESETS)}")
+    return PRESETS[name]
+
+
+def run(config: PretrainConfig) -> None:
+    """Train, then say where everything is and what comes next."""
+    if config.list_presets:
+        _list_presets()
+        return
+    out = config.out or _free_folder(config)
+    if not config.resume and (out / "checkpoints").exists():
+        raise InputError(f"{out}: holds a run; continue it with --resume, or choose another --out")
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out}: a file is in the way; choose another --out")
+    from smile_train.pretrain import pretrain
+
+    checkpoint = pretrain(replace(config, out=out), out)
+    if not _is_main():
+        return
+    print(
+        f"""
+checkpoint      {checkpoint}
+loss curve      {out / "loss.png"}
+reconstruction  {out / "reconstruction.png"}
+
+next:
+  tensorboard --logdir {out / "tensorboard"}
+  accelerate launch -m smile_train export {checkpoint} --out {out / "transformers"}
+  accelerate launch -m smile_train pretrain --background natural --videos VIDEOS --target clip
+  smile-motion preview --background noise --out preview.html"""
+    )
+
+
+def _option(arguments: Sequence[str], name: str) -> str | None:
+    for place, word in enumerate(arguments):
+        if word == name and place + 1 < len(arguments):
+            return arguments[place + 1]
+        if word.startswith(f"{name}="):
+            return word.partition("=")[2]
+    return None
+
+
+def _is_main() -> bool:
+    return os.environ.get("RANK", "0") == "0"
+
+
+def _free_folder(config: PretrainConfig) -> Path:
+    """runs/PRESET; where that holds a run already, the newest to resume or the next free one."""
+    first = Path("runs") / config.preset
+    taken = []
+    number = 1
+    while (path := first if number == 1 else first.with_name(f"{first.name}-{number}")).exists():
+        taken.append(path)
+        number += 1
+    return taken[-1] if config.resume and taken else path
+
+
+def _list_presets() -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    columns = (
+        "student",
+        "target",
+        "background",
+        "masking",
+        "mask_ratio",
+        "size",
+        "epochs",
+        "batch",
+    )
+    table = Table("preset", *(name.replace("_", " ") for name in columns), "from")
+    for name, preset in PRESETS.items():
+        table.add_row(name, *(str(getattr(preset, column)) for column in columns), NOTES[name])
+    Console().print(table)

@@ -1,0 +1,67 @@
+"""In what order samples are seen: a function of the seed and the step alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from smile_motion.seeding import Stream, keyed_generator
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleOrder:
+    """Turns the n-th sample of a run into an epoch and an index; each epoch is shuffled anew."""
+
+    length: int
+    """Samples in an epoch."""
+    seed: int
+    """Seed of the shuffling."""
+
+    def locate(self, number: int) -> tuple[int, int]:
+        """Epoch and index of sample `number`, counted from the start of the run."""
+        epoch, place = divmod(number, self.length)
+        return epoch, int(_shuffled(self.length, self.seed, epoch)[place])
+
+
+@dataclass(frozen=True, kw_only=True)
+class MicroBatches:
+    """Sample numbers of one process, a list for each part of each step.
+
+    ::
+
+        step s, batch 8, 2 processes, 2 parts:   8s+0 8s+1 | 8s+2 8s+3 | 8s+4 8s+5 | 8s+6 8s+7
+                                                 part 0             | part 1
+                                                 process 0 process 1  process 0  process 1
+    """
+
+    first_step: int
+    """Step to begin with: 0, or where a run is continued."""
+    steps: int
+    """Step to end before."""
+    batch: int
+    """Samples in a step, over all processes and parts."""
+    parts: int = 1
+    """Parts of a step, for accumulation."""
+    process: int = 0
+    """This process."""
+    processes: int = 1
+    """All processes."""
+
+    def __len__(self) -> int:
+        """Count the lists."""
+        return (self.steps - self.first_step) * self.parts
+
+    def __iter__(self) -> Iterator[list[int]]:
+        """Yield the lists in order."""
+        share = self.batch // (self.parts * self.processes)
+        for step in range(self.first_step, self.steps):
+            for part in range(self.parts):
+                start = step * self.batch + (part * self.processes + self.process) * share
+                yield list(range(start, start + share))
+
+
+@lru_cache(maxsize=2)
+def _shuffled(length: int, seed: int, epoch: int) -> np.ndarray:
+    return keyed_generator(seed, Stream.ORDER, epoch=epoch).permutation(length)

@@ -1,0 +1,278 @@
+"""Pre-training, top to bottom: clips, teacher, student, loss, steps, checkpoints, pictures."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from contextlib import nullcontext
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from smile_motion.errors import InputError
+from torch.utils.data import DataLoader
+
+from smile_train.checkpoint import load_checkpoint, newest_checkpoint, save_checkpoint
+from smile_train.config import PretrainConfig
+from smile_train.data import MicroBatches, TrainingClips, open_clips
+from smile_train.data.clips import collate
+from smile_train.model import PretrainModel
+from smile_train.model.embedding import take
+from smile_train.optim import parameter_groups, warmup_cosine
+from smile_train.pictures import Reconstruction, draw_loss_curve, draw_reconstructions
+from smile_train.report import Report
+from smile_train.stopping import StopRequest
+from smile_train.targets import (
+    mean_squared_error,
+    normalise_targets,
+    pixel_targets,
+    standardise,
+    to_unit,
+)
+from smile_train.teachers import ClipTeacher
+
+BROKEN_SHARE = 0.1
+"""Training stops when more of the files tried than this cannot be used. Ours."""
+BROKEN_MINIMUM = 20
+"""Samples seen before that share is judged. Ours."""
+
+
+def pretrain(config: PretrainConfig, out: Path) -> Path:
+    """Run, or continue, a pre-training.
+
+    out     the run's folder: config.json, log.jsonl, checkpoints/, TensorBoard's files, pictures.
+    returns the last checkpoint's folder.
+    Raises InputError when the configuration does not fit its files, the machine, or the run that
+    is there; when too many files are broken; and when the loss is no longer finite.
+    """
+    accelerator = Accelerator(
+        mixed_precision="no" if config.precision == "fp32" else config.precision,
+        cpu=not torch.cuda.is_available(),
+    )
+    torch.manual_seed(config.seed)
+    clips = open_clips(config)
+    steps = total_steps(config, clips)
+    share = config.accumulate * accelerator.num_processes
+    if config.batch % share:
+        raise InputError(
+            f"--batch {config.batch} cannot be split over {accelerator.num_processes} processes x "
+            f"{config.accumulate} parts; use a multiple of {share}"
+        )
+
+    # Student, teacher, optimiser.
+    grid = config.grid
+    teacher = None
+    target_dim = 3 * grid.token_pixels
+    if config.target == "clip":
+        teacher = ClipTeacher.open(config.teacher, official_input=config.official_teacher_input)
+        teacher.to(accelerator.device)
+        target_dim = teacher.width
+    model = PretrainModel(config.student_config, grid, target_dim)
+    described = {
+        **config.to_json(),
+        "student_config": asdict(config.student_config),
+        "grid": asdict(grid),
+        "target_dim": target_dim,
+        "steps_total": steps,
+    }
+    optimiser = torch.optim.AdamW(
+        parameter_groups(model, config.weight_decay),
+        lr=0.0,
+        betas=config.betas,
+        fused=accelerator.device.type == "cuda",
+    )
+    scale = config.batch / 256
+    rates = warmup_cosine(
+        config.base_lr * scale,
+        config.min_lr * scale,
+        steps,
+        round(config.warmup_epochs * steps / max(config.epochs, 1)),
+    )
+    report = Report(out, steps, quiet=not accelerator.is_main_process)
+    step = _resume(config, out, model, optimiser, report) if config.resume else 0
+    if step == 0 and accelerator.is_main_process:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "config.json").write_text(json.dumps(described, indent=2) + "\n")
+    student, optimiser = accelerator.prepare(model, optimiser)
+    loader = DataLoader(
+        clips,  # type: ignore[arg-type]  # a map-style data set needs no length here
+        batch_sampler=MicroBatches(
+            first_step=step,
+            steps=steps,
+            batch=config.batch,
+            parts=config.accumulate,
+            process=accelerator.process_index,
+            processes=accelerator.num_processes,
+        ),
+        collate_fn=collate,
+        num_workers=config.workers,
+        multiprocessing_context="forkserver" if config.workers else None,
+        prefetch_factor=2 if config.workers else None,
+        pin_memory=accelerator.device.type == "cuda",
+    )
+
+    # The loop.
+    folder = out / "checkpoints"
+    last: Path | None = None
+    batches = iter(loader)
+    stop = StopRequest()
+    batch: dict[str, Any] = {}
+    student.train()
+    with report, stop:
+        while step < steps and not stop.asked:
+            for group in optimiser.param_groups:
+                group["lr"] = rates[step] * group["lr_scale"]
+            total = torch.zeros((), device=accelerator.device)
+            for part in range(config.accumulate):
+                waited = time.perf_counter()
+                batch = next(batches)
+                report.count(len(batch["frames"]), time.perf_counter() - waited, batch["broken"])
+                frames, visible, masked = (
+                    batch[name].to(accelerator.device, non_blocking=True)
+                    for name in ("frames", "visible", "masked")
+                )
+                with accelerator.autocast():
+                    target = make_targets(frames, teacher, config)
+                standard = standardise(to_unit(frames))
+                unfinished = part < config.accumulate - 1
+                with accelerator.no_sync(student) if unfinished else nullcontext():
+                    loss = masked_loss(student, standard, visible, masked, target)
+                    accelerator.backward(loss / config.accumulate)
+                total += loss.detach() / config.accumulate
+            _refuse_broken(report, accelerator.num_processes)
+            norm = accelerator.clip_grad_norm_(student.parameters(), config.clip_grad or math.inf)
+            optimiser.step()
+            optimiser.zero_grad(set_to_none=True)
+            step += 1
+            report.advance(step)
+
+            ending = step == steps or stop.asked
+            if step % config.log_every == 0 or ending:
+                mean = accelerator.reduce(total, "mean").item()
+                if not math.isfinite(mean):
+                    raise InputError(
+                        f"step {step}: the loss is {mean}; the last good checkpoint is kept in "
+                        f"{folder}; resume with a lower --base-lr or with --precision fp32"
+                    )
+                report.record(step, loss=mean, lr=float(rates[step - 1]), grad_norm=float(norm))  # type: ignore[arg-type]
+            if accelerator.is_main_process:
+                if step % config.save_every == 0 or ending:
+                    last = save_checkpoint(
+                        folder,
+                        step,
+                        weights=accelerator.unwrap_model(student).state_dict(),
+                        training={
+                            "step": step,
+                            "optimiser": optimiser.state_dict(),
+                            "generator": torch.get_rng_state(),
+                        },
+                        config=described,
+                        keep=config.keep,
+                    )
+                if ending or (config.picture_every and step % config.picture_every == 0):
+                    _draw(out, accelerator.unwrap_model(student), batch, teacher, config)
+                    draw_loss_curve(out / "loss.png", report.history)
+    accelerator.wait_for_everyone()
+    accelerator.end_training()
+    stop.leave_if_asked(out)
+    assert last is not None or not accelerator.is_main_process
+    return last or folder
+
+
+def total_steps(config: PretrainConfig, clips: TrainingClips) -> int:
+    """Optimiser steps of a run: --steps, or the whole batches in --epochs."""
+    if config.steps is not None:
+        return config.steps
+    return max(1, config.epochs * clips.order.length // config.batch)
+
+
+def make_targets(
+    frames: torch.Tensor, teacher: ClipTeacher | None, config: PretrainConfig
+) -> torch.Tensor:
+    """What is to be reconstructed: (B, T, H, W, 3) uint8 to (B, N, D), all tokens, normalised."""
+    if teacher is None:
+        return pixel_targets(to_unit(frames), config.grid)
+    return normalise_targets(teacher(frames, config.grid))
+
+
+def masked_loss(
+    student: torch.nn.Module,
+    standard: torch.Tensor,
+    visible: torch.Tensor,
+    masked: torch.Tensor,
+    target: torch.Tensor,
+) -> torch.Tensor:
+    """Loss over a batch under all its masks.
+
+    standard  (B, 3, T, H, W) normalised pixels; visible (B, M, Nv) and masked (B, M, Nm) token
+              numbers of M masks a clip; target (B, N, D).
+    """
+    masks = visible.shape[1]
+    standard, target = (
+        x.repeat_interleave(masks, 0) if masks > 1 else x for x in (standard, target)
+    )
+    visible, masked = visible.flatten(0, 1), masked.flatten(0, 1)
+    return mean_squared_error(student(standard, visible, masked), take(target, masked))
+
+
+def _resume(
+    config: PretrainConfig,
+    out: Path,
+    model: PretrainModel,
+    optimiser: torch.optim.Optimizer,
+    report: Report,
+) -> int:
+    """Put everything back as the newest sound checkpoint has it; returns its step."""
+    path, passed = newest_checkpoint(out / "checkpoints")
+    for line in passed:
+        report.say(line)
+    if path is None:
+        raise InputError(f"{out}: no sound checkpoint to resume from; start it without --resume")
+    weights, training, stored = load_checkpoint(path)
+    if differing := config.differing(stored):
+        raise InputError(f"{path}: another configuration ({'; '.join(differing)})")
+    model.load_state_dict(weights)
+    optimiser.load_state_dict(training["optimiser"])
+    torch.set_rng_state(training["generator"])
+    report.restore(training["step"])
+    report.say(f"resumed from {path}")
+    return training["step"]
+
+
+def _refuse_broken(report: Report, processes: int) -> None:
+    if report.samples >= BROKEN_MINIMUM / processes:
+        share = report.broken / (report.samples + report.broken)
+        if share > BROKEN_SHARE:
+            raise InputError(
+                f"{report.broken} of the {report.samples + report.broken} files tried cannot be "
+                f"used, over {BROKEN_SHARE:.0%} (the last: {report.last_broken}); mend the list"
+            )
+
+
+@torch.no_grad()
+def _draw(
+    out: Path,
+    model: PretrainModel,
+    batch: dict[str, Any],
+    teacher: ClipTeacher | None,
+    config: PretrainConfig,
+) -> None:
+    """Draw what the student makes of the first clips of a batch."""
+    device = next(model.parameters()).device
+    frames = batch["frames"][:3].to(device)
+    visible, masked = batch["visible"][:3, 0].to(device), batch["masked"][:3, 0].to(device)
+    model.eval()
+    unit = to_unit(frames)
+    target = make_targets(frames, teacher, config).float().cpu()
+    predicted = model(standardise(unit), visible, masked).float().cpu()
+    model.train()
+    clips = [
+        Reconstruction(unit[i].cpu(), masked[i].cpu(), predicted[i], target[i])
+        for i in range(len(frames))
+    ]
+    draw_reconstructions(
+        out / "reconstruction.png", clips, config.grid, pixels=config.target == "pixel"
+    )

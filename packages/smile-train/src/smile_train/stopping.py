@@ -1,0 +1,44 @@
+"""Stopping a run from outside, at the end of a step."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+
+EXIT_REQUEUE = 75
+"""Exit code of a run that was asked to stop and can be resumed (EX_TEMPFAIL)."""
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+
+
+class StopRequest:
+    """Turns signals into a wish that the loop looks at; a second Ctrl-C interrupts at once."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._before: dict[int, object] = {}
+
+    def __enter__(self) -> StopRequest:
+        """Catch the signals."""
+        for number in SIGNALS:
+            self._before[number] = signal.signal(number, self._ask)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Give the signals back."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]
+
+    def leave_if_asked(self, out: Path) -> None:
+        """End the program with `EXIT_REQUEUE` if a stop was asked for."""
+        if self.asked:
+            print(
+                f"stopped after a checkpoint; continue with --resume --out {out}", file=sys.stderr
+            )
+            sys.exit(EXIT_REQUEUE)
+
+    def _ask(self, number: int, _: FrameType | None) -> None:
+        if self.asked and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.asked = True
