@@ -12,12 +12,7 @@ from smile_train.interop.official import infer_student, load_official, load_weig
 from smile_train.model import Classifier
 from smile_train.model.embedding import take
 from smile_train.optim import decays, layer_scales, parameter_groups, warmup_cosine
-from smile_train.targets import (
-    mean_squared_error,
-    normalise_targets,
-    pixel_targets,
-    standardise,
-)
+from smile_train.targets import mean_squared_error, normalise_targets, pixel_targets
 from smile_train.teachers import ClipTeacher
 
 FOLDER = Path(__file__).parents[1] / "fixtures/official"
@@ -38,8 +33,7 @@ def inputs() -> dict[str, torch.Tensor]:
     visible = np.setdiff1d(np.arange(1568), masked)
     teacher = torch.from_numpy(rng.standard_normal((1, 1568, 32), dtype=np.float32) * 3 + 1)
     return {
-        "unit": unit,
-        "frames": standardise(unit),
+        "frames": unit.permute(0, 2, 3, 4, 1).contiguous(),
         "masked": torch.from_numpy(masked)[None],
         "visible": torch.from_numpy(visible)[None],
         "teacher": teacher,
@@ -49,7 +43,7 @@ def inputs() -> dict[str, torch.Tensor]:
 def target_of(kind: str, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
     if kind == "feature":
         return normalise_targets(inputs["teacher"])
-    return pixel_targets(inputs["unit"], GRID)
+    return pixel_targets(inputs["frames"], GRID)
 
 
 @pytest.mark.parametrize("kind", ["feature", "pixel"])
@@ -130,11 +124,6 @@ def test_classifier_parameter_groups() -> None:
 
 def test_teacher_patch_tokens(inputs: dict, expected: dict) -> None:
     weights = load_file(FOLDER / "clip_visual.safetensors")
-    teacher = ClipTeacher.from_visual_weights(weights, heads=META["heads"])
-    tokens = teacher.encode_images(standardise_for_fixture(inputs["unit"])[0].transpose(0, 1)[::2])
+    teacher = ClipTeacher.from_visual_weights(weights, heads=META["heads"], official_input=True)
+    tokens = teacher(inputs["frames"], GRID).view(8, 196, -1)
     np.testing.assert_allclose(tokens[:, ::16], expected["teacher.patch_tokens"], rtol=0, atol=1e-5)
-
-
-def standardise_for_fixture(unit: torch.Tensor) -> torch.Tensor:
-    """The published code feeds the student's normalisation to CLIP."""
-    return standardise(unit)

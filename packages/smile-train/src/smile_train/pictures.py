@@ -16,18 +16,18 @@ COLUMNS = 6
 """Frames of a clip that are shown."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Reconstruction:
     """A clip with what the student saw of it and what it predicted."""
 
-    unit: torch.Tensor
-    """(3, T, H, W) float in 0..1: the input."""
+    frames: torch.Tensor
+    """(T, H, W, 3) uint8: the input."""
     masked: torch.Tensor
     """(Nm,) int64 token numbers."""
     predicted: torch.Tensor
     """(Nm, D) float: predicted targets."""
-    target: torch.Tensor
-    """(N, D) float: the targets of all tokens."""
+    features: torch.Tensor | None
+    """(N, D) float: the teacher's tokens; none where the target is normalised pixels."""
 
 
 def draw_loss_curve(path: Path, history: list[dict[str, float]]) -> None:
@@ -56,16 +56,15 @@ def draw_loss_curve(path: Path, history: list[dict[str, float]]) -> None:
     _save(figure, path)
 
 
-def draw_reconstructions(
-    path: Path, clips: list[Reconstruction], grid: TokenGrid, *, pixels: bool
-) -> None:
+def draw_reconstructions(path: Path, clips: list[Reconstruction], grid: TokenGrid) -> None:
     """Show input, what was visible, and the reconstruction, for some frames of each clip.
 
-    pixels  the target is normalised pixels: the reconstruction is shown with each token's true mean
-            and contrast. Otherwise features are shown by their three principal components.
+    Normalised pixels are shown with each token's true mean and contrast, features by the three
+    principal components of the teacher's tokens.
     """
+    pixels = clips[0].features is None
     frames = np.linspace(0, grid.frames - 1, COLUMNS).astype(int)
-    rows = [row for clip in clips for row in _rows(clip, grid, pixels)]
+    rows = [row for clip in clips for row in _rows(clip, grid)]
     labels = ["input", "visible", *(["reconstruction"] if pixels else ["target", "prediction"])]
     figure = Figure(figsize=(1.5 * COLUMNS + 1, 1.5 * len(rows) + 0.7))
     axes = figure.subplots(len(rows), COLUMNS, squeeze=False)
@@ -89,23 +88,23 @@ def draw_reconstructions(
     _save(figure, path)
 
 
-def _rows(clip: Reconstruction, grid: TokenGrid, pixels: bool) -> list[np.ndarray]:
+def _rows(clip: Reconstruction, grid: TokenGrid) -> list[np.ndarray]:
     """(T, H, W, 3) pictures of one clip, in 0..1."""
     seen = torch.ones(grid.tokens, dtype=torch.bool)
     seen[clip.masked] = False
     shown = seen.view(grid.shape).float()
     for axis, factor in enumerate((grid.tubelet, grid.patch, grid.patch)):
         shown = shown.repeat_interleave(factor, axis)
-    whole = _picture(clip.unit)
+    whole = clip.frames.numpy() / 255
     visible = np.where(shown.numpy()[..., None] > 0, whole, 0.5)
-    if pixels:
-        tokens = pixel_targets(clip.unit[None], grid)[0]
-        tokens[clip.masked] = clip.predicted.float()
-        rebuilt = _picture(restore_pixels(tokens[None], clip.unit[None], grid)[0])
-        return [whole, visible, rebuilt]
-    predicted = clip.target.clone()
-    predicted[clip.masked] = clip.predicted.float()
-    return [whole, visible, *_principal(clip.target, predicted, grid)]
+    if clip.features is None:
+        tokens = pixel_targets(clip.frames[None], grid)[0]
+        tokens[clip.masked] = clip.predicted
+        rebuilt = restore_pixels(tokens[None], clip.frames[None], grid)[0]
+        return [whole, visible, rebuilt.numpy()]
+    predicted = clip.features.clone()
+    predicted[clip.masked] = clip.predicted
+    return [whole, visible, *_principal(clip.features, predicted, grid)]
 
 
 def _principal(target: torch.Tensor, predicted: torch.Tensor, grid: TokenGrid) -> list[np.ndarray]:
@@ -120,10 +119,6 @@ def _principal(target: torch.Tensor, predicted: torch.Tensor, grid: TokenGrid) -
             volume = volume.repeat_interleave(factor, axis)
         pictures.append(volume.numpy())
     return pictures
-
-
-def _picture(unit: torch.Tensor) -> np.ndarray:
-    return unit.permute(1, 2, 3, 0).clamp(0, 1).numpy()
 
 
 def _save(figure: Figure, path: Path) -> None:

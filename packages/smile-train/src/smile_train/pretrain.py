@@ -25,13 +25,7 @@ from smile_train.optim import parameter_groups, warmup_cosine
 from smile_train.pictures import Reconstruction, draw_loss_curve, draw_reconstructions
 from smile_train.report import Report
 from smile_train.stopping import StopRequest
-from smile_train.targets import (
-    mean_squared_error,
-    normalise_targets,
-    pixel_targets,
-    standardise,
-    to_unit,
-)
+from smile_train.targets import mean_squared_error, normalise_targets, pixel_targets
 from smile_train.teachers import ClipTeacher
 
 BROKEN_SHARE = 0.1
@@ -135,11 +129,10 @@ def pretrain(config: PretrainConfig, out: Path) -> Path:
                     for name in ("frames", "visible", "masked")
                 )
                 with accelerator.autocast():
-                    target = make_targets(frames, teacher, config)
-                standard = standardise(to_unit(frames))
+                    features = teach(frames, teacher, config)
                 unfinished = part < config.accumulate - 1
                 with accelerator.no_sync(student) if unfinished else nullcontext():
-                    loss = masked_loss(student, standard, visible, masked, target)
+                    loss = masked_loss(student, frames, visible, masked, features, config)
                     accelerator.backward(loss / config.accumulate)
                 total += loss.detach() / config.accumulate
             _refuse_broken(report, accelerator.num_processes)
@@ -189,33 +182,38 @@ def total_steps(config: PretrainConfig, clips: TrainingClips) -> int:
     return max(1, config.epochs * clips.order.length // config.batch)
 
 
-def make_targets(
+def teach(
     frames: torch.Tensor, teacher: ClipTeacher | None, config: PretrainConfig
-) -> torch.Tensor:
-    """What is to be reconstructed: (B, T, H, W, 3) uint8 to (B, N, D), all tokens, normalised."""
-    if teacher is None:
-        return pixel_targets(to_unit(frames), config.grid)
-    return normalise_targets(teacher(frames, config.grid))
+) -> torch.Tensor | None:
+    """The teacher's normalised tokens, (B, T, H, W, 3) uint8 to (B, N, D); none for pixels."""
+    return None if teacher is None else normalise_targets(teacher(frames, config.grid))
 
 
 def masked_loss(
     student: torch.nn.Module,
-    standard: torch.Tensor,
+    frames: torch.Tensor,
     visible: torch.Tensor,
     masked: torch.Tensor,
-    target: torch.Tensor,
+    features: torch.Tensor | None,
+    config: PretrainConfig,
 ) -> torch.Tensor:
     """Loss over a batch under all its masks.
 
-    standard  (B, 3, T, H, W) normalised pixels; visible (B, M, Nv) and masked (B, M, Nm) token
-              numbers of M masks a clip; target (B, N, D).
+    frames    (B, T, H, W, 3) uint8.
+    visible   (B, M, Nv) and masked (B, M, Nm) int64: token numbers of M masks a clip.
+    features  (B, N, D) normalised teacher tokens; none for the pixel target.
     """
     masks = visible.shape[1]
-    standard, target = (
-        x.repeat_interleave(masks, 0) if masks > 1 else x for x in (standard, target)
-    )
     visible, masked = visible.flatten(0, 1), masked.flatten(0, 1)
-    return mean_squared_error(student(standard, visible, masked), take(target, masked))
+    if masks > 1:
+        frames = frames.repeat_interleave(masks, 0)
+        features = None if features is None else features.repeat_interleave(masks, 0)
+    with torch.no_grad():
+        if features is None:
+            target = pixel_targets(frames, config.grid, masked)
+        else:
+            target = take(features, masked)
+    return mean_squared_error(student(frames, visible, masked), target)
 
 
 def _resume(
@@ -265,14 +263,16 @@ def _draw(
     frames = batch["frames"][:3].to(device)
     visible, masked = batch["visible"][:3, 0].to(device), batch["masked"][:3, 0].to(device)
     model.eval()
-    unit = to_unit(frames)
-    target = make_targets(frames, teacher, config).float().cpu()
-    predicted = model(standardise(unit), visible, masked).float().cpu()
+    predicted = model(frames, visible, masked).float().cpu()
+    features = teach(frames, teacher, config)
     model.train()
     clips = [
-        Reconstruction(unit[i].cpu(), masked[i].cpu(), predicted[i], target[i])
+        Reconstruction(
+            frames=frames[i].cpu(),
+            masked=masked[i].cpu(),
+            predicted=predicted[i],
+            features=None if features is None else features[i].float().cpu(),
+        )
         for i in range(len(frames))
     ]
-    draw_reconstructions(
-        out / "reconstruction.png", clips, config.grid, pixels=config.target == "pixel"
-    )
+    draw_reconstructions(out / "reconstruction.png", clips, config.grid)

@@ -11,7 +11,7 @@ from smile_motion.errors import InputError
 from smile_motion.tokens import TokenGrid
 from torch import nn
 
-from smile_train.targets import IMAGENET_MEAN, IMAGENET_STD, standardise, to_unit
+from smile_train.model.embedding import IMAGENET_MEAN, IMAGENET_STD, to_unit
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -180,8 +180,9 @@ class ClipTeacher(nn.Module):
                 grid is resized bilinearly where it differs.
         """
         unit = to_unit(frames[:, :: grid.tubelet])
-        batch, _, slices = unit.shape[:3]
-        images = standardise(unit, self.mean, self.std).transpose(1, 2).flatten(0, 1)
+        batch, slices = unit.shape[:2]
+        standard = (unit - unit.new_tensor(self.mean)) / unit.new_tensor(self.std)
+        images = standard.permute(0, 1, 4, 2, 3).flatten(0, 1)
         if tuple(images.shape[-2:]) != self.size:
             images = F.interpolate(images, self.size, mode="bicubic", antialias=True)
         tokens = self.encode_images(images).float()

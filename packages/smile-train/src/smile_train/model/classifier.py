@@ -39,12 +39,12 @@ class Classifier(nn.Module):
             self.head.weight.mul_(head_scale)
 
     def features(self, frames: torch.Tensor) -> torch.Tensor:
-        """Pooled and normalised: (B, 3, T, H, W) float to (B, width)."""
+        """Pooled and normalised: (B, T, H, W, 3) uint8, or float in 0..1, to (B, width)."""
         tokens = self.patch_embed(cut_cubes(frames, self.grid)) + self.positions
         for block in self.blocks:
             tokens = block(tokens)
         return self.fc_norm(tokens.mean(1))
 
     def forward(self, frames: torch.Tensor) -> torch.Tensor:
-        """Class scores: (B, 3, T, H, W) float to (B, classes)."""
+        """Class scores: (B, T, H, W, 3) uint8, or float in 0..1, to (B, classes)."""
         return self.head(self.features(frames))

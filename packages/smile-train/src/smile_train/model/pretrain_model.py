@@ -29,7 +29,7 @@ class Encoder(nn.Module):
     def forward(self, frames: torch.Tensor, visible: torch.Tensor | None = None) -> torch.Tensor:
         """Encode visible tokens, or all of them.
 
-        frames  (B, 3, T, H, W) float, normalised.
+        frames  (B, T, H, W, 3) uint8, or float in 0..1.
         visible (B, n) int64 token numbers.
         returns (B, n, width) after the final norm.
         """
@@ -84,7 +84,7 @@ class PretrainModel(nn.Module):
     ) -> torch.Tensor:
         """Predict the targets of masked tokens.
 
-        frames   (B, 3, T, H, W) float, normalised with ImageNet's mean and deviation.
+        frames   (B, T, H, W, 3) uint8, or float in 0..1; standardised inside, after the gather.
         visible  (B, Nv) int64 and masked (B, Nm) int64 token numbers, together all tokens.
         returns  (B, Nm, target_dim), in the order of `masked`.
         """
