@@ -27,8 +27,8 @@ from rich.console import Console
 from rich.table import Table
 from smile_motion import MotionPlan, MotionRecipe, ObjectBank, TokenGrid, Truth, render
 from smile_motion.bank import build_procedural
+from smile_motion.masking import mask_trajectory, mask_tube
 from smile_motion.seeding import Stream, keyed_generator
-from smile_train.masking import mask_trajectory, mask_tube
 
 FRAMES, SIDE = 16, 224
 

@@ -166,8 +166,6 @@ class MotionPlan:
             height, width = int(data["height"]), int(data["width"])
             objects = [_find(bank, entry["id"], entry["sha256"], source) for entry in entries]
         except (KeyError, TypeError, ValueError) as error:
-            if isinstance(error, InputError):
-                raise
             raise InputError(f"{source}: not a motion plan ({error!r}); render it anew") from error
         for name, values in arrays.items():
             if not np.isfinite(values).all():

@@ -136,38 +136,48 @@ def read_frames(video: VideoIndex, indices: Sequence[int] | np.ndarray) -> np.nd
     Raises InputError when a number is out of range or a frame cannot be decoded.
     """
     wanted = np.asarray(indices, np.int64)
-    if len(wanted) == 0 or wanted.min() < 0 or wanted.max() >= len(video):
+    if len(wanted) == 0:
+        raise InputError(f"{video.path}: no frame asked for; give at least one number")
+    if wanted.min() < 0 or wanted.max() >= len(video):
         raise InputError(
             f"{video.path}: has frames 0 to {len(video) - 1}, asked for "
-            f"{wanted.min(initial=0)} to {wanted.max(initial=0)}"
+            f"{wanted.min()} to {wanted.max()}"
         )
     times = np.unique(video.pts[wanted])
     decoded: dict[int, np.ndarray] = {}
+    back = 0
+    while len(decoded) < len(times):
+        missing = times[len(decoded) :]
+        behind = int(np.searchsorted(video.keyframes, missing[0], side="right")) - 1 - back
+        found = _decode_run(video, missing, int(video.keyframes[behind]) if behind > 0 else None)
+        if not found and behind <= 0:
+            raise InputError(
+                f"{video.path}: frame {np.searchsorted(video.pts, missing[0])} of {len(video)} "
+                f"cannot be decoded; the file is damaged: replace it or leave it out"
+            )
+        # A container may seek by decoding time and land too late: step back a keyframe.
+        back = 0 if found else back + 1
+        decoded |= found
+    return np.stack([decoded[int(video.pts[index])] for index in wanted])
+
+
+def _decode_run(video: VideoIndex, times: np.ndarray, start: int | None) -> dict[int, np.ndarray]:
+    """Decode as many of `times` as follow closely on a keyframe, or on the beginning."""
+    found: dict[int, np.ndarray] = {}
     with _opened(video.path) as container:
         stream = container.streams.video[0]
         stream.thread_type = "NONE"
-        at, back = 0, 0
-        while at < len(times):
-            behind = int(np.searchsorted(video.keyframes, times[at], side="right")) - 1 - back
-            container.seek(int(video.keyframes[max(behind, 0)]), stream=stream, backward=True)
-            before = len(decoded)
-            for frame in container.decode(stream):
-                if frame.pts == times[at]:
-                    decoded[int(times[at])] = frame.to_ndarray(format="rgb24")
-                    at += 1
-                    if at == len(times) or _nearer_key(video, times[at], frame.pts):
-                        break
-                elif frame.pts is not None and frame.pts > times[at]:
-                    break
-            # A container may seek by decoding time and land too late: step back a keyframe.
-            back = 0 if len(decoded) > before else back + 1
-            if back and behind <= 0:
-                number = int(np.searchsorted(video.pts, times[at]))
-                raise InputError(
-                    f"{video.path}: frame {number} of {len(video)} cannot be decoded; "
-                    f"the file is damaged: replace it or leave it out"
-                )
-    return np.stack([decoded[int(video.pts[index])] for index in wanted])
+        if start is not None:
+            container.seek(start, stream=stream, backward=True)
+        for frame in container.decode(stream):
+            if frame.pts is None or frame.pts < times[len(found)]:
+                continue
+            if frame.pts > times[len(found)]:
+                break
+            found[int(frame.pts)] = frame.to_ndarray(format="rgb24")
+            if len(found) == len(times) or _nearer_key(video, times[len(found)], frame.pts):
+                break
+    return found
 
 
 def _nearer_key(video: VideoIndex, wanted: int, here: int) -> bool:

@@ -116,9 +116,10 @@ def pretrain(config: PretrainConfig, out: Path) -> Path:
     batch: dict[str, Any] = {}
     student.train()
     with report, stop:
-        while step < steps and not stop.asked:
+        ending = step >= steps
+        while not ending:
             for group in optimiser.param_groups:
-                group["lr"] = rates[step] * group["lr_scale"]
+                group["lr"] = float(rates[step]) * group["lr_scale"]
             total = torch.zeros((), device=accelerator.device)
             for part in range(config.accumulate):
                 waited = time.perf_counter()

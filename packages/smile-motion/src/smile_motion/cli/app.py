@@ -1,5 +1,6 @@
 """Find a command, read its options, run it, and turn what the user got wrong into one line."""
 
+import errno
 import importlib
 import sys
 import traceback
@@ -12,6 +13,17 @@ EXIT_INPUT = 2
 """Exit code of a command that refused its input."""
 EXIT_INTERRUPTED = 130
 """Exit code after Ctrl-C."""
+
+
+_REMEDIES = {
+    errno.EACCES: "choose a place that you may read and write",
+    errno.EPERM: "choose a place that you may read and write",
+    errno.EROFS: "choose a place that can be written to",
+    errno.ENOSPC: "free some space and run the same command again",
+    errno.ENOTDIR: "a file is in the way, choose another place",
+    errno.EEXIST: "choose another place",
+}
+"""What to do about the system's own errors."""
 
 
 @dataclass(frozen=True)
@@ -113,5 +125,6 @@ def _overview(
 
 def _one_line(error: Exception) -> str:
     if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.filename}: {error.strerror}"
+        remedy = _REMEDIES.get(error.errno or 0, "check the path")
+        return f"{error.filename}: {error.strerror}; {remedy}"
     return " ".join(str(error).split()) or type(error).__name__

@@ -26,9 +26,10 @@ def run(options: Options) -> int:
     from rich.progress import track
 
     from smile_motion.bank import verify
-    from smile_motion.bank.layout import read_metadata
+    from smile_motion.bank.layout import read_card, read_metadata
 
     console = Console(stderr=True)
+    read_card(options.folder)
     total = len(read_metadata(options.folder)) + 1
     faults = checked = 0
     results = track(

@@ -112,4 +112,7 @@ def _list_presets() -> None:
     table = Table("preset", *(name.replace("_", " ") for name in columns), "from")
     for name, preset in PRESETS.items():
         table.add_row(name, *(str(getattr(preset, column)) for column in columns), NOTES[name])
-    Console().print(table)
+    console = Console()
+    if not console.is_terminal:
+        console.width = 200
+    console.print(table)

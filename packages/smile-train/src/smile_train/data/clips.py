@@ -11,12 +11,12 @@ from smile_motion.backgrounds import make_background
 from smile_motion.bank import ObjectBank, embedded_bank
 from smile_motion.clips import Clip, ClipMaker
 from smile_motion.errors import InputError
+from smile_motion.masking import TokenMask, mask_trajectory, mask_tube
 from smile_motion.recipe import MotionRecipe
 from smile_motion.seeding import Stream, keyed_generator
 
 from smile_train.config import PretrainConfig
 from smile_train.data.order import SampleOrder
-from smile_train.masking import TokenMask, mask_trajectory, mask_tube
 
 ATTEMPTS = 20
 """Files tried in place of a broken one before giving up."""

@@ -43,7 +43,7 @@ def load_official(path: Path) -> OfficialCheckpoint:
         with torch.serialization.safe_globals([argparse.Namespace]):
             data = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
-        reason = str(error).splitlines()[0]
+        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise InputError(
             f"{path}: not a checkpoint that can be read safely ({reason}); download it again"
         ) from error

@@ -10,6 +10,7 @@ import torch
 from smile_motion.errors import InputError
 
 from smile_train.model import PretrainModel
+from smile_train.model.embedding import IMAGENET_MEAN, IMAGENET_STD
 from smile_train.model.transformer import EPSILON
 
 if TYPE_CHECKING:
@@ -111,7 +112,10 @@ def export_transformers(model: PretrainModel, out: Path) -> None:
         to_transformers(model).save_pretrained(temporary)
         side = model.grid.height
         VideoMAEImageProcessor(
-            size={"shortest_edge": side}, crop_size={"height": side, "width": side}
+            size={"shortest_edge": side},
+            crop_size={"height": side, "width": side},
+            image_mean=list(IMAGENET_MEAN),
+            image_std=list(IMAGENET_STD),
         ).save_pretrained(temporary)
         if out.exists():
             out.rmdir()

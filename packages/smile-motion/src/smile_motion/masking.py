@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+
 from smile_motion.errors import InputError
 from smile_motion.tokens import TokenGrid
 

@@ -1,0 +1,45 @@
+"""Write one self-contained HTML page that shows clips, their trajectories and their tokens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from smile_motion.cli.render import ClipOptions, make_maker
+from smile_motion.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options(ClipOptions):
+    """Options of `smile-motion preview`."""
+
+    out: Path = Path("preview.html")
+    """The page."""
+    n: int = 4
+    """Clips on it, at most 64."""
+
+
+def run(options: Options) -> None:
+    """Render the clips and write the page."""
+    from smile_motion.bank.layout import write_atomically
+    from smile_motion.bank.progress import progress_bar
+    from smile_motion.preview import write_page
+    from smile_motion.tokens import TokenGrid
+
+    if not 1 <= options.n <= 64:
+        raise InputError(f"--n is {options.n}; a page shows 1 to 64 clips")
+    if options.out.is_dir():
+        raise InputError(f"{options.out}: is a folder; give --out a file name such as preview.html")
+    tubelet = 2 if options.frames % 2 == 0 else 1
+    grid = TokenGrid(
+        frames=options.frames, height=options.size, width=options.size, tubelet=tubelet
+    )
+    maker = make_maker(options)
+    clips = []
+    with progress_bar() as on_progress:
+        for index in range(options.n):
+            clips.append(maker.make(index))
+            on_progress("rendering", index + 1, options.n)
+    title = f"Moving objects on {options.background}, recipe {options.recipe}, seed {options.seed}"
+    write_atomically(options.out, write_page(clips, grid, title=title).encode())
+    print(f"{options.out}: {options.n} clips; open it in a browser")

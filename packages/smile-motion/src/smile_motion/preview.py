@@ -1,0 +1,192 @@
+"""A page to look at: clips, where their objects go, and which tokens they touch."""
+
+from __future__ import annotations
+
+import base64
+import html
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from smile_motion.clips import Clip
+from smile_motion.masking import TokenMask, mask_trajectory
+from smile_motion.seeding import Stream, keyed_generator
+from smile_motion.tokens import TokenGrid
+from smile_motion.video import encode_animation
+
+COLOURS = ((255, 196, 0), (0, 214, 255), (255, 92, 138), (122, 230, 96), (190, 130, 255))
+"""RGB of the first, second, … object's lines."""
+ZOOM = 2
+"""Picture pixels per clip pixel in overlays, so that lines are finer than pixels."""
+
+
+def draw_overlay(clip: Clip) -> np.ndarray:
+    """Boxes, silhouettes and the centres' paths over a clip.
+
+    returns (T, ZOOM * H, ZOOM * W, 3) uint8 RGB.
+    """
+    truth, plan = clip.truth, clip.plan
+    pictures = []
+    for t, frame in enumerate(clip.frames):
+        picture = cv2.resize(frame, None, fx=ZOOM, fy=ZOOM, interpolation=cv2.INTER_NEAREST)
+        for slot in range(plan.slots):
+            colour = COLOURS[slot % len(COLOURS)]
+            path = _points(plan.centre[slot])
+            cv2.polylines(picture, [path], False, colour, 1, cv2.LINE_AA, _SHIFT)
+            cv2.polylines(picture, [path[: t + 1]], False, colour, 3, cv2.LINE_AA, _SHIFT)
+            shape = truth.polygons[slot][t]
+            for part in getattr(shape, "geoms", [shape]):
+                for ring in (part.exterior, *part.interiors):
+                    points = [_points(np.array(ring.coords))]
+                    cv2.polylines(picture, points, True, colour, 2, cv2.LINE_AA, _SHIFT)
+            box = truth.boxes[slot, t]
+            if np.isfinite(box).all():
+                corners = _points(box.reshape(2, 2))
+                cv2.rectangle(
+                    picture, *map(tuple, corners.tolist()), colour, 1, cv2.LINE_AA, _SHIFT
+                )
+        pictures.append(picture)
+    return np.stack(pictures)
+
+
+def draw_mask(clip: Clip, grid: TokenGrid, mask: TokenMask) -> np.ndarray:
+    """The tokens that a student would see; the others are grey.
+
+    returns (T, H, W, 3) uint8 RGB.
+    """
+    seen = np.zeros(grid.tokens, bool)
+    seen[mask.visible] = True
+    return np.where(_spread(seen.reshape(grid.shape), grid)[..., None], clip.frames, 96).astype(
+        np.uint8
+    )
+
+
+def draw_tokens(clip: Clip, grid: TokenGrid) -> np.ndarray:
+    """How much of each token the objects cover: brighter is more, in the objects' colours.
+
+    returns (T, ZOOM * H, ZOOM * W, 3) uint8 RGB.
+    """
+    coverage = clip.truth.token_coverage(grid)
+    colours = np.array([COLOURS[slot % len(COLOURS)] for slot in range(len(coverage))])
+    light = np.einsum("ktrc,kd->trcd", coverage, colours.reshape(-1, 3))
+    ground = (clip.frames.mean(axis=3, keepdims=True) * 0.25).repeat(3, axis=3)
+    pictures = np.clip(ground + _spread(light, grid), 0, 255).astype(np.uint8)
+    pictures = pictures.repeat(ZOOM, axis=1).repeat(ZOOM, axis=2)
+    step = grid.patch * ZOOM
+    pictures[:, ::step] = pictures[:, ::step] // 2 + 24
+    pictures[:, :, ::step] = pictures[:, :, ::step] // 2 + 24
+    return pictures
+
+
+def write_page(
+    clips: Sequence[Clip],
+    grid: TokenGrid,
+    *,
+    title: str,
+    mask_ratio: float = 0.8,
+    rate_hz: float = 8.0,
+) -> str:
+    """Return one HTML page that shows the clips and masks drawn for them; it needs nothing else."""
+    figures = []
+    for number, clip in enumerate(clips):
+        rng = keyed_generator(0, Stream.MASK, index=number)
+        mask = mask_trajectory(rng, grid, mask_ratio, clip.truth.token_coverage(grid))
+        figures.append(_figure(clip, number, grid, mask, rate_hz))
+    return _PAGE.format(title=html.escape(title), figures="\n".join(figures))
+
+
+def _spread(tokens: np.ndarray, grid: TokenGrid) -> np.ndarray:
+    """Values of tokens, (slices, rows, columns, …), for all their pixels, (T, H, W, …)."""
+    for axis, factor in enumerate((grid.tubelet, grid.patch, grid.patch)):
+        tokens = tokens.repeat(factor, axis=axis)
+    return tokens
+
+
+def _figure(clip: Clip, number: int, grid: TokenGrid, mask: TokenMask, rate_hz: float) -> str:
+    hidden = len(mask.masked) / grid.tokens
+    views = (
+        ("clip", clip.frames),
+        ("paths, boxes, silhouettes", draw_overlay(clip)),
+        (f"token coverage, {' x '.join(map(str, grid.shape))}", draw_tokens(clip, grid)),
+        (f"trajectory mask, {hidden:.0%} hidden", draw_mask(clip, grid, mask)),
+    )
+    pictures = "".join(
+        f'<figure><img alt="{name}" src="data:image/webp;base64,'
+        f'{base64.b64encode(encode_animation(frames, rate_hz=rate_hz)).decode()}">'
+        f"<figcaption>{name}</figcaption></figure>"
+        for name, frames in views
+    )
+    rows = "".join(_row(clip, slot) for slot in range(clip.plan.slots))
+    on = (clip.truth.token_coverage(grid).sum(axis=0) > 0).mean()
+    origin = _origin(clip.origin)
+    return f"""<section>
+<h2>clip {number} <small>{html.escape(origin)}</small></h2>
+<div class="views">{pictures}</div>
+<table><tr><th></th><th>object</th><th>side, px</th><th>speed, px a frame</th><th>turn, degrees</th>
+<th>scale</th><th>visible</th></tr>{rows}</table>
+<p>{on:.0%} of the tokens lie on a trajectory.</p>
+</section>"""
+
+
+def _origin(origin: dict[str, Any]) -> str:
+    words = [str(origin["kind"])]
+    if "file" in origin:
+        words.append(Path(origin["file"]).name)
+    if "frames" in origin:
+        first, last = origin["frames"][0], origin["frames"][-1]
+        words.append(f"frames {first} to {last}" if last > first else f"frame {first}")
+    return ", ".join(words)
+
+
+def _row(clip: Clip, slot: int) -> str:
+    plan = clip.plan
+    record = clip.truth.bank.record(int(plan.objects[slot]))
+    speed = np.linalg.norm(np.diff(plan.centre[slot], axis=0), axis=1) if plan.frames > 1 else [0]
+    colour = "rgb({}, {}, {})".format(*COLOURS[slot % len(COLOURS)])
+    cells = (
+        html.escape(record["id"]),
+        f"{plan.base_size[slot].max():.0f}",
+        f"{np.mean(speed):.1f}",
+        f"{plan.angle_deg[slot].min():.0f} to {plan.angle_deg[slot].max():.0f}",
+        f"{plan.scale[slot].min():.2f} to {plan.scale[slot].max():.2f}",
+        f"{clip.truth.visible_share[slot].mean():.0%}",
+    )
+    return f'<tr><td style="color:{colour}">■</td>{"".join(f"<td>{c}</td>" for c in cells)}</tr>'
+
+
+_SHIFT = 4
+
+
+def _points(points: np.ndarray) -> np.ndarray:
+    """Clip coordinates as fixed-point coordinates of the zoomed picture."""
+    zoomed = (points + 0.5) * ZOOM - 0.5
+    return np.rint(zoomed * (1 << _SHIFT)).astype(np.int32)
+
+
+_PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>{title}</title>
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<style>
+:root {{ color-scheme: light dark; --line: #8884; --soft: #8882; }}
+body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 80rem;
+  margin: 0 auto; padding: 1.5rem 1rem; }}
+h1 {{ font-size: 1.5rem; margin: 0 0 .5rem; }}
+h2 {{ font-size: 1.1rem; margin: 0 0 .6rem; }}
+h2 small {{ font-weight: normal; opacity: .65; overflow-wrap: anywhere; }}
+section {{ border-top: 1px solid var(--line); padding: 1.2rem 0; }}
+.views {{ display: grid; grid-template-columns: repeat(auto-fit, minmax(14rem, 1fr)); gap: 1rem; }}
+figure {{ margin: 0; }}
+img {{ width: 100%; border-radius: .4rem; display: block; background: var(--soft); }}
+figcaption, p {{ font-size: .85rem; opacity: .75; margin: .3rem 0 0; }}
+table {{ border-collapse: collapse; font-size: .85rem; margin-top: .8rem;
+  display: block; overflow-x: auto; }}
+th, td {{ text-align: left; padding: .15rem .8rem .15rem 0; white-space: nowrap; }}
+th {{ font-weight: normal; opacity: .65; }}
+</style></head><body>
+<h1>{title}</h1>
+{figures}
+</body></html>
+"""

@@ -1,0 +1,234 @@
+"""Training as a user runs it: real processes, real videos, a real (small) teacher."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from safetensors.numpy import load_file
+from smile_motion.bank import ObjectBank
+from smile_motion.cli.app import run_app
+from smile_train.__main__ import COMMANDS
+
+QUICK = [
+    "--preset=tiny",
+    "--patch=16",
+    "--frames=4",
+    "--batch=4",
+    "--workers=0",
+    "--precision=fp32",
+    "--log-every=1",
+    "--save-every=4",
+]
+
+
+def start(*arguments: str, cwd: Path) -> subprocess.Popen:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    return subprocess.Popen(
+        [sys.executable, "-m", "smile_train", *arguments],
+        cwd=cwd,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def train(*arguments: str, cwd: Path) -> tuple[int, str, str]:
+    process = start(*arguments, cwd=cwd)
+    out, err = process.communicate(timeout=240)
+    return process.returncode, out, err
+
+
+def losses(run: Path) -> list[tuple[int, float]]:
+    entries = map(json.loads, (run / "log.jsonl").read_text().splitlines())
+    return [(entry["step"], entry["loss"]) for entry in entries]
+
+
+@pytest.fixture
+def noise(small_bank: ObjectBank) -> list[str]:
+    return [*QUICK, f"--bank={small_bank.path}"]
+
+
+def test_a_killed_run_continues_as_if_nothing_had_happened(
+    noise: list[str], tmp_path: Path
+) -> None:
+    code, out, err = train("pretrain", *noise, "--steps=8", "--out=straight", cwd=tmp_path)
+    assert code == 0, err
+    for line in ("checkpoint ", "loss curve ", "reconstruction "):
+        path = next(text.split()[-1] for text in out.splitlines() if text.startswith(line))
+        assert (tmp_path / path).exists()
+
+    process = start("pretrain", *noise, "--steps=8", "--out=broken", cwd=tmp_path)
+    while not (tmp_path / "broken/checkpoints/step_00000004").exists():
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.kill()
+    process.communicate()
+    reached = "step_00000008" in [p.name for p in (tmp_path / "broken/checkpoints").iterdir()]
+    code, _, err = train("pretrain", *noise, "--steps=8", "--out=broken", "--resume", cwd=tmp_path)
+    assert code == 0, err
+    assert "resumed from" in err or reached
+    assert losses(tmp_path / "broken") == losses(tmp_path / "straight")
+    one, other = (
+        load_file(tmp_path / run / "checkpoints/step_00000008/model.safetensors")
+        for run in ("straight", "broken")
+    )
+    for name, value in one.items():
+        assert (value == other[name]).all(), name
+
+
+def test_a_run_asked_to_stop_writes_a_checkpoint_and_says_how_to_go_on(
+    noise: list[str], tmp_path: Path
+) -> None:
+    process = start("pretrain", *noise, "--steps=500", "--out=run", cwd=tmp_path)
+    while not (tmp_path / "run/log.jsonl").exists():
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 75
+    assert "--resume --out run" in err
+    assert any((tmp_path / "run/checkpoints").iterdir())
+
+
+def test_real_videos_a_clip_teacher_resume_and_export(
+    small_bank: ObjectBank, real_videos: dict[str, Path], tiny_clip: Path, tmp_path: Path
+) -> None:
+    listing = tmp_path / "train.csv"
+    listing.write_text(f"{real_videos['bikes']} 0\n{real_videos['bigbuckbunny']} 1\n")
+    arguments = [
+        "pretrain", *QUICK, f"--bank={small_bank.path}", "--background=natural",
+        f"--videos={listing}", "--target=clip", f"--teacher={tiny_clip}", "--steps=4",
+        "--masks-per-clip=2", "--accumulate=2", "--precision=bf16", "--out=run",
+    ]  # fmt: skip
+    code, _, err = train(*arguments, cwd=tmp_path)
+    assert code == 0, err
+    values = [loss for _, loss in losses(tmp_path / "run")]
+    assert len(values) == 4
+    assert 0.5 < values[0] < 2
+    assert (tmp_path / "run/reconstruction.png").stat().st_size > 10_000
+    code, _, err = train(*arguments, "--resume", cwd=tmp_path)
+    assert code == 0, err
+    code, _, err = train("export", "run", "--out=exported", cwd=tmp_path)
+    assert code == 0, err
+    from transformers import VideoMAEModel
+
+    model = VideoMAEModel.from_pretrained(tmp_path / "exported")
+    assert model.config.num_frames == 4
+
+
+@pytest.mark.parametrize("processes", [2])
+def test_two_processes_and_accumulation_learn_the_same(
+    noise: list[str], tmp_path: Path, processes: int
+) -> None:
+    code, _, err = train(
+        "pretrain", *noise, "--steps=4", "--out=one", "--accumulate=2", cwd=tmp_path
+    )
+    assert code == 0, err
+    launcher = ["-m", "torch.distributed.run", f"--nproc-per-node={processes}"]
+    command = ["-m", "smile_train", "pretrain", *noise, "--steps=4", "--out=two"]
+    launched = subprocess.run(
+        [sys.executable, *launcher, "--master-port=29641", *command],
+        cwd=tmp_path,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert launched.returncode == 0, launched.stderr
+    for (_, one), (_, two) in zip(losses(tmp_path / "one"), losses(tmp_path / "two"), strict=True):
+        assert one == pytest.approx(two, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["pretrain", "--preset=huge"], "choose from tiny"),
+        (["pretrain", "--background=natural", "--preset=tiny"], "add --videos"),
+        (["pretrain", "--preset=tiny", "--size=100"], "not a positive multiple of 16"),
+        (["pretrain", "--preset=tiny", "--bank=nowhere"], "nowhere: no such folder"),
+        (["pretrain", "--preset=tiny", "--background=natural", "--videos=list.csv"], "list.csv:2"),
+        (["pretrain", "--preset=tiny", "--out=list.csv/run"], "list.csv"),
+        (["pretrain", "--preset=tiny", "--resume", "--out=empty"], "no sound checkpoint"),
+        (["export", "nowhere", "--out=x"], "nowhere: no checkpoint"),
+    ],
+)
+def test_bad_input_is_one_line_and_leaves_nothing(
+    arguments: list[str],
+    message: str,
+    small_bank: ObjectBank,
+    real_videos: dict[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    (tmp_path / "list.csv").write_text(f"{real_videos['bikes']} 0\nmissing.mp4 1\n")
+    before = sorted(tmp_path.rglob("*"))
+    if arguments[0] == "pretrain" and not any("--bank" in word for word in arguments):
+        arguments = [*arguments, f"--bank={small_bank.path}"]
+    monkeypatch.chdir(tmp_path)
+    code = run_app("smile_train", "", COMMANDS, arguments, default="pretrain")
+    err = capsys.readouterr().err
+    assert code == 2
+    lines = [line for line in err.splitlines() if line.strip()]
+    assert message in lines[-1]
+    assert "Traceback" not in err
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_training_stops_when_too_many_videos_are_broken(
+    small_bank: ObjectBank, real_videos: dict[str, Path], tmp_path: Path
+) -> None:
+    lines = []
+    for number in range(12):
+        path = tmp_path / f"video{number}.mp4"
+        whole = real_videos["bikes"].read_bytes()
+        path.write_bytes(whole if number % 2 else whole[:3000])
+        lines.append(f"{path.name} 0")
+    (tmp_path / "list.csv").write_text("\n".join(lines))
+    code, _, err = train(
+        "pretrain", *QUICK, f"--bank={small_bank.path}", "--background=natural",
+        "--videos=list.csv", "--steps=30", "--out=run", cwd=tmp_path,
+    )  # fmt: skip
+    assert code == 2
+    assert "over 10%" in err
+    assert "broken file, replaced" in err
+    assert "video0.mp4" in err
+
+
+def test_another_configuration_does_not_resume(noise: list[str], tmp_path: Path) -> None:
+    assert train("pretrain", *noise, "--steps=4", "--out=run", cwd=tmp_path)[0] == 0
+    code, _, err = train(
+        "pretrain", *noise, "--steps=4", "--out=run", "--resume", "--mask-ratio=0.5", cwd=tmp_path
+    )
+    assert code == 2
+    assert "mask_ratio 0.8 there, 0.5 asked for" in err
+    code, _, err = train("pretrain", *noise, "--steps=4", "--out=run", cwd=tmp_path)
+    assert code == 2
+    assert "holds a run" in err
+
+
+def test_help_needs_no_torch() -> None:
+    code = (
+        "import sys; sys.argv = ['smile_train', '--help'];\n"
+        "from smile_train.__main__ import main\n"
+        "try: main()\nexcept SystemExit: pass\n"
+        "assert 'torch' not in sys.modules and 'numba' not in sys.modules"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    assert "pretrain" in result.stdout
+
+
+def test_presets_are_listed_with_their_origin(tmp_path: Path) -> None:
+    code, out, _ = train("pretrain", "--list-presets", cwd=tmp_path)
+    assert code == 0
+    assert "table7-noise" in out
