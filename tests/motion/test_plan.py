@@ -6,10 +6,10 @@ import pytest
 from smile_motion.backgrounds import make_background
 from smile_motion.bank import ObjectBank
 from smile_motion.clips import ClipMaker
+from smile_motion.compositing import render
 from smile_motion.errors import InputError
 from smile_motion.plan import MotionPlan, read_plan
 from smile_motion.recipe import MotionRecipe
-from smile_motion.render import render
 from smile_motion.seeding import Stream, keyed_generator
 
 

@@ -4,9 +4,9 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from smile_motion.bank import ObjectBank
+from smile_motion.compositing import render
 from smile_motion.plan import MotionPlan
 from smile_motion.recipe import MotionRecipe
-from smile_motion.render import render
 from smile_motion.seeding import Stream, keyed_generator
 from smile_motion.tokens import TokenGrid
 from smile_motion.truth import Truth

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from smile_motion.backgrounds import make_background
     from smile_motion.bank import ObjectBank, embedded_bank
     from smile_motion.clips import Clip, ClipMaker
+    from smile_motion.compositing import render
     from smile_motion.errors import InputError
     from smile_motion.plan import MotionPlan, read_plan
     from smile_motion.recipe import MotionRecipe
-    from smile_motion.render import render
     from smile_motion.tokens import TokenGrid
     from smile_motion.truth import Truth
 
@@ -52,7 +52,7 @@ _HOMES = {
     "embedded_bank": "bank",
     "make_background": "backgrounds",
     "read_plan": "plan",
-    "render": "render",
+    "render": "compositing",
 }
 
 

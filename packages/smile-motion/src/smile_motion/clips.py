@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from smile_motion.compositing import render
 from smile_motion.plan import MotionPlan
 from smile_motion.recipe import MotionRecipe
-from smile_motion.render import render
 from smile_motion.seeding import Stream, keyed_generator
 from smile_motion.truth import Truth
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from smile_motion.compositing import paint
 from smile_motion.flow import OpticalFlow, optical_flow
 from smile_motion.plan import MotionPlan
-from smile_motion.render import paint
 from smile_motion.tokens import TokenGrid
 
 if TYPE_CHECKING:
