@@ -26,7 +26,7 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 from smile_motion import MotionPlan, MotionRecipe, ObjectBank, TokenGrid, Truth, render
-from smile_motion.bank import build_procedural
+from smile_motion.bank import ProceduralSource, build
 from smile_motion.masking import mask_trajectory, mask_tube
 from smile_motion.seeding import Stream, keyed_generator
 
@@ -40,7 +40,9 @@ class Options:
     clips: int = 300
     """Clips to average over, after a warm-up."""
     bank: Path | None = None
-    """Object bank; without one, 500 procedural objects are made in a temporary folder."""
+    """Object bank; without one, procedural objects are made in a temporary folder."""
+    objects: int = 500
+    """How many."""
 
 
 class Stopwatch:
@@ -152,7 +154,7 @@ def main(options: Options) -> None:
         print_table(*measure(ObjectBank.open(options.bank), options.clips))
         return
     with tempfile.TemporaryDirectory() as folder:
-        bank = build_procedural(Path(folder) / "bank", n=500, seed=0)
+        bank = build(ProceduralSource(count=options.objects), Path(folder) / "bank")
         print_table(*measure(bank, options.clips))
 
 

@@ -44,10 +44,8 @@ def draw_overlay(clip: Clip) -> np.ndarray:
                     cv2.polylines(picture, points, True, colour, 2, cv2.LINE_AA, _SHIFT)
             box = truth.boxes[slot, t]
             if np.isfinite(box).all():
-                corners = _points(box.reshape(2, 2))
-                cv2.rectangle(
-                    picture, *map(tuple, corners.tolist()), colour, 1, cv2.LINE_AA, _SHIFT
-                )
+                low, high = _points(box.reshape(2, 2)).tolist()
+                cv2.rectangle(picture, low, high, colour, 1, cv2.LINE_AA, _SHIFT)
         pictures.append(picture)
     return np.stack(pictures)
 

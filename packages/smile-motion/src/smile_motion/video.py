@@ -190,6 +190,7 @@ def _nearer_key(video: VideoIndex, wanted: int, here: int) -> bool:
 def _opened(path: Path) -> Iterator:
     """Open a video and name the file in whatever goes wrong inside."""
     import av
+    import av.error
 
     if not path.is_file():
         raise InputError(f"{path}: no such video; check the path or the list that names it")
@@ -200,7 +201,7 @@ def _opened(path: Path) -> Iterator:
             if not container.streams.video:
                 raise InputError(f"{path}: has no picture in it; replace it or leave it out")
             yield container
-    except (av.FFmpegError, OSError) as error:
+    except (av.error.FFmpegError, OSError) as error:
         if isinstance(error, PermissionError):
             raise
         reason = getattr(error, "strerror", None) or str(error)

@@ -145,7 +145,7 @@ def pretrain(config: PretrainConfig, out: Path) -> Path:
 
             ending = step == steps or stop.asked
             if step % config.log_every == 0 or ending:
-                mean = accelerator.reduce(total, "mean").item()
+                mean = float(accelerator.reduce(total, "mean"))  # type: ignore[arg-type]
                 if not math.isfinite(mean):
                     raise InputError(
                         f"step {step}: the loss is {mean}; the last good checkpoint is kept in "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -32,7 +33,7 @@ class ClipTeacher(nn.Module):
 
     def __init__(
         self,
-        visual: nn.Module,
+        visual: Any,
         *,
         mean: tuple[float, ...] = CLIP_MEAN,
         std: tuple[float, ...] = CLIP_STD,
@@ -53,7 +54,7 @@ class ClipTeacher(nn.Module):
         if grid is None:
             raise InputError(f"{type(visual).__name__}: a teacher must be a vision transformer")
         self.rows_columns: tuple[int, int] = tuple(grid)
-        self.width = int(visual.ln_post.weight.shape[0])  # type: ignore[union-attr]
+        self.width = int(visual.ln_post.weight.shape[0])
 
     @classmethod
     def open(cls, name_or_path: str, *, official_input: bool = False) -> ClipTeacher:

@@ -64,7 +64,6 @@ def to_transformers(model: PretrainModel) -> VideoMAEModel:
             decoder_num_attention_heads=config.decoder_heads,
             decoder_intermediate_size=config.decoder_width * config.mlp_ratio,
             layer_norm_eps=EPSILON,
-            qkv_bias=True,
             use_mean_pooling=False,
         )
     )

@@ -2,7 +2,6 @@
 
 import torch
 import torch.nn.functional as F
-from timm.layers import DropPath
 from torch import nn
 
 EPSILON = 1e-6
@@ -52,12 +51,20 @@ class Block(nn.Module):
         self.attn = Attention(width, heads)
         self.norm2 = nn.LayerNorm(width, eps=EPSILON)
         self.mlp = Mlp(width, width * mlp_ratio)
-        self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
+        self.drop_path = _make_drop_path(drop_path)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, N, width) to the same."""
         x = x + self.drop_path(self.attn(self.norm1(x)))
         return x + self.drop_path(self.mlp(self.norm2(x)))
+
+
+def _make_drop_path(rate: float) -> nn.Module:
+    if not rate:
+        return nn.Identity()
+    from timm.layers.drop import DropPath  # seconds to import, and pre-training has none
+
+    return DropPath(rate)
 
 
 def initialise(module: nn.Module) -> None:

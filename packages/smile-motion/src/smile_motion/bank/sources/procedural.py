@@ -31,10 +31,13 @@ class ProceduralSource:
         """Make one object, its longer side 256 px."""
         category = CATEGORIES[number % len(CATEGORIES)]
         kind, texture = category.split("-")
-        for attempt in range(ATTEMPTS):
+        attempt = 0
+        while True:
             rng = keyed_generator(self.seed, Stream.OBJECT, index=number, part=attempt)
             alpha = rasterise(SILHOUETTES[kind](rng), rng, SIDE_PX)
-            if alpha.mean() > 0.15 * 255 and min(alpha.shape) >= SIDE_PX // 5:
+            attempt += 1
+            fills = alpha.mean() > 0.15 * 255 and min(alpha.shape) >= SIDE_PX // 5
+            if fills or attempt == ATTEMPTS:
                 break
         name = f"{number // len(CATEGORIES):06d}"
         return SourceObject(name, category, paint(rng, texture, alpha), {"seed": self.seed})

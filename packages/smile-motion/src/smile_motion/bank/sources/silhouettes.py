@@ -48,12 +48,13 @@ def blob(rng: np.random.Generator) -> BaseGeometry:
 
 def compound(rng: np.random.Generator) -> BaseGeometry:
     """Union of a body with limbs: discs, bars, boxes and bent capsules that touch it."""
-    shape: BaseGeometry = rng.choice(np.array([_disc, _box, _capsule], dtype=object))(rng)
+    parts = (_disc, _box, _capsule)
+    shape = parts[rng.integers(3)](rng)
     for _ in range(rng.integers(2, 6)):
-        part: BaseGeometry = rng.choice(np.array([_disc, _box, _capsule], dtype=object))(rng)
+        part = parts[rng.integers(3)](rng)
         part = scale(part, *rng.uniform(0.35, 0.75, 2))
         part = rotate(part, rng.uniform(0, 360))
-        at = shape.exterior.interpolate(rng.random(), normalized=True)
+        at = shapely.line_interpolate_point(shape.boundary, rng.random(), normalized=True)
         shape = shape.union(translate(part, at.x, at.y))
         shape = max(getattr(shape, "geoms", [shape]), key=lambda piece: piece.area)
     return shape
@@ -69,7 +70,8 @@ def pierced(rng: np.random.Generator) -> BaseGeometry:
     turn = rng.uniform(0, 2 * np.pi)
     for place in turn + np.arange(holes) * 2 * np.pi / holes:
         hole = (_disc, _box)[rng.integers(2)](rng)
-        hole = scale(hole, *([rng.uniform(0.18, 0.3)] * 2))
+        width = rng.uniform(0.18, 0.3)
+        hole = scale(hole, width, width)
         reach = 0.0 if holes == 1 else 0.42
         hole = translate(hole, reach * np.cos(place), reach * np.sin(place))
         shape = shape.difference(hole)
