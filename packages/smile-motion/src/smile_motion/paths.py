@@ -4,7 +4,6 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
-from scipy.ndimage import gaussian_filter1d
 
 from smile_motion.errors import InputError
 from smile_motion.keyframes import Segments, interpolate
@@ -117,6 +116,8 @@ CentrePath = GaussianPath | LinearPath
 def _smoothing(points: int, sigma: float) -> np.ndarray:
     if sigma <= 0:
         raise InputError(f"sigma is {sigma}; the filter needs more than 0, such as 8")
+    from scipy.ndimage import gaussian_filter1d
+
     return gaussian_filter1d(np.eye(points), sigma, axis=0, mode="reflect")
 
 

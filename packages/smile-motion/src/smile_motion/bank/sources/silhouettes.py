@@ -54,8 +54,8 @@ def compound(rng: np.random.Generator) -> BaseGeometry:
         part = parts[rng.integers(3)](rng)
         part = scale(part, *rng.uniform(0.35, 0.75, 2))
         part = rotate(part, rng.uniform(0, 360))
-        at = shapely.line_interpolate_point(shape.boundary, rng.random(), normalized=True)
-        shape = shape.union(translate(part, at.x, at.y))
+        x, y = _edge_point(shape, rng.random())
+        shape = shape.union(translate(part, x, y))
         shape = max(getattr(shape, "geoms", [shape]), key=lambda piece: piece.area)
     return shape
 
@@ -110,6 +110,12 @@ def rasterise(shape: BaseGeometry, rng: np.random.Generator, side: int) -> np.nd
     ]
     cv2.fillPoly(fine, rings, 255)
     return cv2.resize(fine, (width, height), interpolation=cv2.INTER_AREA)
+
+
+def _edge_point(shape: BaseGeometry, share: float) -> tuple[float, float]:
+    """The point that lies a share of the way around a shape's edge."""
+    at = shape.boundary.interpolate(share, normalized=True)
+    return at.x, at.y
 
 
 def _disc(rng: np.random.Generator) -> BaseGeometry:

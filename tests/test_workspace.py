@@ -1,0 +1,58 @@
+"""The promises of the workspace itself."""
+
+import re
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_constraints_are_what_is_installed() -> None:
+    """uv's resolution and the file for plain pip agree."""
+    differing = {}
+    for line in (ROOT / "constraints.txt").read_text().splitlines():
+        requirement = Requirement(line)
+        if requirement.marker is not None and not requirement.marker.evaluate():
+            continue
+        try:
+            found = version(requirement.name)
+        except PackageNotFoundError:
+            found = "missing"
+        if found not in requirement.specifier:
+            differing[requirement.name] = (str(requirement.specifier), found)
+    assert not differing, "renew constraints.txt as docs/development.md says"
+
+
+def test_the_two_packages_depend_in_one_direction() -> None:
+    motion = ROOT / "packages/smile-motion/src"
+    assert not [path for path in motion.rglob("*.py") if "smile_train" in path.read_text()]
+
+
+def test_the_core_of_smile_motion_runs_without_torch() -> None:
+    code = (
+        "import sys\n"
+        "from smile_motion import ClipMaker, MotionRecipe, make_background\n"
+        "from smile_motion.bank import ProceduralSource\n"
+        "ProceduralSource(count=1).make(0)\n"
+        "assert not {'torch', 'diffusers', 'open_clip', 'onnxruntime'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_every_command_line_in_the_readme_exists() -> None:
+    """Each `smile-motion …` and `smile_train …` line parses up to its files."""
+    from smile_motion.__main__ import COMMANDS as MOTION
+    from smile_train.__main__ import COMMANDS as TRAIN
+
+    text = (ROOT / "README.md").read_text()
+    names = {command.name for command in (*MOTION, *TRAIN)}
+    lines = re.findall(
+        r"^uv run (?:accelerate launch -m smile_train|smile-motion) (.+)$", text, re.M
+    )
+    assert len(lines) >= 5
+    for line in lines:
+        assert any(line.startswith(name) for name in names), line
