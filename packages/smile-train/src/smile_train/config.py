@@ -10,7 +10,7 @@ from typing import Any, Literal
 from smile_motion.errors import InputError
 from smile_motion.tokens import TokenGrid
 
-from smile_train.model.students import STUDENTS, StudentConfig, StudentName
+from smile_train.students import STUDENTS, StudentConfig, StudentName
 
 FREE_FIELDS = (
     "out",

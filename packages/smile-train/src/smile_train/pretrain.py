@@ -110,7 +110,6 @@ def pretrain(config: PretrainConfig, out: Path) -> Path:
 
     # The loop.
     folder = out / "checkpoints"
-    last: Path | None = None
     batches = iter(loader)
     stop = StopRequest()
     batch: dict[str, Any] = {}
@@ -154,7 +153,7 @@ def pretrain(config: PretrainConfig, out: Path) -> Path:
                 report.record(step, loss=mean, lr=float(rates[step - 1]), grad_norm=float(norm))  # type: ignore[arg-type]
             if accelerator.is_main_process:
                 if step % config.save_every == 0 or ending:
-                    last = save_checkpoint(
+                    save_checkpoint(
                         folder,
                         step,
                         weights=accelerator.unwrap_model(student).state_dict(),
@@ -172,8 +171,7 @@ def pretrain(config: PretrainConfig, out: Path) -> Path:
     accelerator.wait_for_everyone()
     accelerator.end_training()
     stop.leave_if_asked(out)
-    assert last is not None or not accelerator.is_main_process
-    return last or folder
+    return folder / f"step_{step:08d}"
 
 
 def total_steps(config: PretrainConfig, clips: TrainingClips) -> int:

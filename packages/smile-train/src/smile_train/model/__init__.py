@@ -2,6 +2,6 @@
 
 from smile_train.model.classifier import Classifier
 from smile_train.model.pretrain_model import PretrainModel
-from smile_train.model.students import STUDENTS, StudentConfig, StudentName
+from smile_train.students import STUDENTS, StudentConfig, StudentName
 
 __all__ = ["STUDENTS", "Classifier", "PretrainModel", "StudentConfig", "StudentName"]

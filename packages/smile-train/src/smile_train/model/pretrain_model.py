@@ -6,8 +6,8 @@ from torch import nn
 
 from smile_train.model.embedding import PatchEmbed, cut_cubes, take
 from smile_train.model.positions import sine_cosine
-from smile_train.model.students import StudentConfig
 from smile_train.model.transformer import EPSILON, Block, initialise
+from smile_train.students import StudentConfig
 
 
 class Encoder(nn.Module):
