@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter1d
 from smile_motion.errors import InputError
-from smile_motion.paths import GaussianPath, LinearPath, smooth_path
+from smile_motion.paths import PATHS, GaussianPath, LinearPath, PathName, smooth_path
 
 
 def test_smoothing_is_the_gaussian_filter_of_each_axis_sampled_evenly() -> None:
@@ -50,3 +50,49 @@ def test_linear_moves_keep_the_box_inside_and_the_speed_bounded(
     assert (path - size / 2 >= -0.5 - 1e-9).all()
     assert (path + size / 2 <= 223.5 + 1e-9).all()
     assert np.abs(np.diff(path, axis=0)).max() <= 24 + 1e-9  # twice the mean rate, when eased
+
+
+@given(
+    st.integers(0, 2**32),
+    st.sampled_from(list(PATHS)),
+    st.integers(1, 40),
+    st.sampled_from([(224, 224), (96, 160)]),
+)
+def test_every_kind_of_path_is_finite_keyed_and_scales_with_the_frame(
+    seed: int, kind: PathName, frames: int, frame_size: tuple[int, int]
+) -> None:
+    size = np.array([[30.0, 20.0], [50.0, 60.0]])
+
+    def draw(factor: int) -> np.ndarray:
+        larger = (frame_size[0] * factor, frame_size[1] * factor)
+        return PATHS[kind].draw(np.random.default_rng(seed), frames, larger, size * factor)
+
+    path = draw(1)
+    assert path.shape == (2, frames, 2)
+    assert np.isfinite(path).all()
+    np.testing.assert_allclose((draw(2) + 0.5) / 2 - 0.5, path, atol=1e-6)
+    if kind != "excursion":
+        high = np.array([frame_size[1], frame_size[0]]) - 0.5
+        assert (path >= -0.5 - 1e-9).all()
+        assert (path <= high + 1e-9).all()
+
+
+@given(st.integers(0, 2**32))
+def test_bouncing_objects_keep_inside_and_keep_their_speed(seed: int) -> None:
+    size = np.array([[40.0, 60.0]])
+    path = PATHS["bounce"].draw(np.random.default_rng(seed), 40, (224, 224), size)[0]
+    assert (path - size / 2 >= -0.5 - 1e-9).all()
+    assert (path + size / 2 <= 223.5 + 1e-9).all()
+    steps = np.abs(np.diff(path, axis=0))
+    assert steps.max() <= 20 + 1e-9
+
+
+@given(st.integers(0, 2**32))
+def test_excursions_start_and_end_inside_and_leave_entirely(seed: int) -> None:
+    size = np.array([[40.0, 60.0]])
+    path = PATHS["excursion"].draw(np.random.default_rng(seed), 17, (224, 224), size)[0]
+    for end in (path[0], path[-1]):
+        assert (end >= -0.5).all()
+        assert (end <= 223.5).all()
+    gap = np.maximum(-0.5 - path[8], path[8] - 223.5).max()
+    assert gap >= np.hypot(40, 60) - 1e-9

@@ -79,7 +79,7 @@ def test_official_recipe_has_the_published_distributions(small_bank: ObjectBank)
 
 @pytest.mark.parametrize("objects", [0, 1, 3])
 def test_any_number_of_objects(small_bank: ObjectBank, objects: int) -> None:
-    plan = plans(MotionRecipe.named("paper", objects), small_bank, 1)[0]
+    plan = plans(MotionRecipe.named("paper", objects=objects), small_bank, 1)[0]
     assert plan.slots == objects
     assert plan.order.shape == (16, objects)
 

@@ -1,6 +1,8 @@
 """Rotation and scaling of objects between keyframes."""
 
-from dataclasses import dataclass, field
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -79,6 +81,14 @@ class KeyframeValues:
         if self.inner < 0:
             raise InputError(f"inner is {self.inner}; it counts keyframes: give 0 or more")
 
+    def only(self, *, rotation: bool, scaling: bool) -> KeyframeValues:
+        """Return the same law with rotation or scaling turned off."""
+        return replace(
+            self,
+            rotation_deg=self.rotation_deg if rotation else (0.0, 0.0),
+            scale=self.scale if scaling else (1.0, 1.0),
+        )
+
     def draw(
         self, rng: np.random.Generator, count: int, frames: int
     ) -> tuple[np.ndarray, np.ndarray]:
@@ -113,6 +123,14 @@ class KeyframeRates:
     """Largest change of the logarithm of each side's scale, a frame, either way. Official."""
     segments: Segments = field(default_factory=Segments)
     """Keyframes and easing, drawn for angle and scale separately. Official."""
+
+    def only(self, *, rotation: bool, scaling: bool) -> KeyframeRates:
+        """Return the same law with rotation or scaling turned off."""
+        return replace(
+            self,
+            rotation_deg=self.rotation_deg if rotation else 0.0,
+            log_scale=self.log_scale if scaling else 0.0,
+        )
 
     def draw(
         self, rng: np.random.Generator, count: int, frames: int

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Literal, Protocol
 
 import numpy as np
 
@@ -21,6 +22,25 @@ def smooth_path(points: np.ndarray, sigma: float, frames: int) -> np.ndarray:
     Raises InputError when M < frames or sigma <= 0.
     """
     return _smoothing(points.shape[-2], sigma)[_even_samples(points.shape[-2], frames)] @ points
+
+
+class CentrePath(Protocol):
+    """A law for where the centres of objects go."""
+
+    def draw(
+        self,
+        rng: np.random.Generator,
+        frames: int,
+        frame_size: tuple[int, int],
+        base_size: np.ndarray,
+    ) -> np.ndarray:
+        """Draw a path for each object.
+
+        frame_size (height, width) of the frame, pixels.
+        base_size  (K, 2) width and height of the objects, pixels.
+        returns    (K, frames, 2) float64 centres, pixels.
+        """
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,17 +76,12 @@ class GaussianPath:
         frame_size: tuple[int, int],
         base_size: np.ndarray,
     ) -> np.ndarray:
-        """Draw a path for each object.
-
-        frame_size (height, width) of the frame, pixels.
-        base_size  (K, 2) width and height of the objects, pixels.
-        returns    (K, frames, 2) float64 centres, pixels.
-        """
+        """Draw paths; see `CentrePath.draw`."""
         count = len(base_size)
         smoothed = _smoothing(self.points, self.sigma) @ rng.random((count, self.points, 2))
         low = smoothed.min(axis=1, keepdims=True)
         unit = (smoothed - low) / (smoothed.max(axis=1, keepdims=True) - low)
-        span = np.array([frame_size[1], frame_size[0]], dtype=np.float64)
+        span = _span(frame_size)
         axes = 1 if self.shared_extent else 2
         extent = rng.uniform(*self.extent_px, size=(count, 1, axes)) * (span / REFERENCE_PX)
         start = rng.random((count, 1, 2)) * (span - extent)
@@ -93,8 +108,8 @@ class LinearPath:
         frame_size: tuple[int, int],
         base_size: np.ndarray,
     ) -> np.ndarray:
-        """Draw a path for each object; arguments and result as in `GaussianPath.draw`."""
-        span = np.array([frame_size[1], frame_size[0]], dtype=np.float64)
+        """Draw paths; see `CentrePath.draw`."""
+        span = _span(frame_size)
         path = np.empty((len(base_size), frames, 2))
         for slot, size in enumerate(base_size):
             low = np.minimum(size / 2, span / 2) - 0.5
@@ -109,7 +124,151 @@ class LinearPath:
         return path
 
 
-CentrePath = GaussianPath | LinearPath
+@dataclass(frozen=True, kw_only=True)
+class BezierPath:
+    """A cubic Bezier curve through the frame, its four points uniform over it. Ours."""
+
+    def draw(
+        self,
+        rng: np.random.Generator,
+        frames: int,
+        frame_size: tuple[int, int],
+        base_size: np.ndarray,
+    ) -> np.ndarray:
+        """Draw paths; see `CentrePath.draw`."""
+        points = rng.random((len(base_size), 4, 2)) * _span(frame_size) - 0.5
+        u = _unit_times(frames)[:, None]
+        weights = np.concatenate(
+            [(1 - u) ** 3, 3 * u * (1 - u) ** 2, 3 * u**2 * (1 - u), u**3], axis=1
+        )
+        return weights @ points
+
+
+@dataclass(frozen=True, kw_only=True)
+class BrownianPath:
+    """Independent normal steps, reflected at the border. Ours."""
+
+    step_px: float = 12.0
+    """Standard deviation of a step along each axis, pixels a frame at 224."""
+
+    def draw(
+        self,
+        rng: np.random.Generator,
+        frames: int,
+        frame_size: tuple[int, int],
+        base_size: np.ndarray,
+    ) -> np.ndarray:
+        """Draw paths; see `CentrePath.draw`."""
+        span = _span(frame_size)
+        steps = rng.standard_normal((len(base_size), frames, 2)) * self.step_px * span
+        steps /= REFERENCE_PX
+        steps[:, 0] = rng.random((len(base_size), 2)) * span
+        return _fold(np.cumsum(steps, axis=1), np.zeros(2), span) - 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class HarmonicPath:
+    """A sine on each axis: ellipses, swings and figures of eight. Ours."""
+
+    cycles: tuple[float, float] = (0.5, 1.5)
+    """Range of full swings in a clip."""
+    amplitude_px: tuple[float, float] = (20.0, 90.0)
+    """Range of the amplitude along each axis, pixels at 224."""
+
+    def draw(
+        self,
+        rng: np.random.Generator,
+        frames: int,
+        frame_size: tuple[int, int],
+        base_size: np.ndarray,
+    ) -> np.ndarray:
+        """Draw paths; see `CentrePath.draw`."""
+        shape, span = (len(base_size), 1, 2), _span(frame_size)
+        amplitude = rng.uniform(*self.amplitude_px, size=shape) * span / REFERENCE_PX
+        middle = amplitude + rng.random(shape) * np.maximum(span - 2 * amplitude, 0)
+        cycles, phase = rng.uniform(*self.cycles, size=shape), rng.random(shape)
+        angle = 2 * np.pi * (cycles * _unit_times(frames)[:, None] + phase)
+        return middle + amplitude * np.sin(angle) - 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class BouncePath:
+    """Constant speed, straight on, bouncing where the object meets the border. Ours."""
+
+    speed_px: tuple[float, float] = (5.0, 20.0)
+    """Range of the speed, pixels a frame at 224."""
+
+    def draw(
+        self,
+        rng: np.random.Generator,
+        frames: int,
+        frame_size: tuple[int, int],
+        base_size: np.ndarray,
+    ) -> np.ndarray:
+        """Draw paths; see `CentrePath.draw`."""
+        count, span = len(base_size), _span(frame_size)
+        half = np.minimum(base_size / 2, span * 0.45)[:, None]
+        start = half + rng.random((count, 1, 2)) * (span - 2 * half)
+        turn = rng.uniform(0, 2 * np.pi, (count, 1))
+        speed = rng.uniform(*self.speed_px, size=(count, 1)) * span.min() / REFERENCE_PX
+        velocity = (speed * np.concatenate([np.cos(turn), np.sin(turn)], axis=1))[:, None]
+        straight = start + velocity * np.arange(frames)[:, None]
+        return _fold(straight, half, span - half) - 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExcursionPath:
+    """Out of the frame and back in: a parabola whose middle lies beyond a random side. Ours."""
+
+    def draw(
+        self,
+        rng: np.random.Generator,
+        frames: int,
+        frame_size: tuple[int, int],
+        base_size: np.ndarray,
+    ) -> np.ndarray:
+        """Draw paths; see `CentrePath.draw`."""
+        count, span = len(base_size), _span(frame_size)
+        ends = rng.random((2, count, 1, 2)) * span
+        outside = rng.random((count, 1, 2)) * span
+        axis, far = rng.integers(0, 2, (2, count))
+        slots = np.arange(count)
+        margin = np.linalg.norm(base_size, axis=1)
+        outside[slots, 0, axis] = np.where(far == 1, span[axis] + margin, -margin)
+        u = _unit_times(frames)[:, None]
+        bulge = 4 * u * (1 - u)
+        straight = ends[0] * (1 - u) + ends[1] * u
+        return straight + bulge * (outside - ends.mean(axis=0)) - 0.5
+
+
+PathName = Literal["gaussian", "linear", "bezier", "brownian", "harmonic", "bounce", "excursion"]
+
+PATHS: dict[PathName, CentrePath] = {
+    "gaussian": GaussianPath(),
+    "linear": LinearPath(),
+    "bezier": BezierPath(),
+    "brownian": BrownianPath(),
+    "harmonic": HarmonicPath(),
+    "bounce": BouncePath(),
+    "excursion": ExcursionPath(),
+}
+"""Every kind of path with its default settings."""
+
+
+def _span(frame_size: tuple[int, int]) -> np.ndarray:
+    """Width and height of a frame (height, width), float64."""
+    return np.array([frame_size[1], frame_size[0]], dtype=np.float64)
+
+
+def _unit_times(frames: int) -> np.ndarray:
+    return np.linspace(0, 1, frames) if frames > 1 else np.zeros(1)
+
+
+def _fold(values: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Reflect values into low..high as often as it takes."""
+    width = high - low
+    wave = np.mod(values - low, 2 * width)
+    return low + np.minimum(wave, 2 * width - wave)
 
 
 @lru_cache(maxsize=32)

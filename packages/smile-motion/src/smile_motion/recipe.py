@@ -9,13 +9,14 @@ import numpy as np
 
 from smile_motion.errors import InputError
 from smile_motion.keyframes import KeyframeRates, KeyframeValues
-from smile_motion.paths import REFERENCE_PX, CentrePath, GaussianPath
+from smile_motion.paths import PATHS, REFERENCE_PX, CentrePath, GaussianPath, PathName
 from smile_motion.plan import MotionPlan
 
 if TYPE_CHECKING:
     from smile_motion.bank import ObjectBank
 
 RecipeName = Literal["paper", "official"]
+TransformName = Literal["both", "rotation", "scaling", "none"]
 
 
 class BaseSize(Protocol):
@@ -110,14 +111,31 @@ class MotionRecipe:
         )
 
     @classmethod
-    def named(cls, name: RecipeName, objects: int | None = None) -> MotionRecipe:
-        """Return a preset by name, with another number of objects when one is given."""
+    def named(
+        cls,
+        name: RecipeName,
+        *,
+        objects: int | None = None,
+        path: PathName | None = None,
+        transform: TransformName = "both",
+    ) -> MotionRecipe:
+        """Return a preset by name, changed where something is given.
+
+        transform  what changes over time besides the place (Table 4c).
+        """
         match name:
             case "paper":
                 recipe = cls.paper()
             case "official":
                 recipe = cls.official()
-        return recipe if objects is None else replace(recipe, objects=objects)
+        return replace(
+            recipe,
+            objects=recipe.objects if objects is None else objects,
+            path=recipe.path if path is None else PATHS[path],
+            transform=recipe.transform.only(
+                rotation=transform in ("both", "rotation"), scaling=transform in ("both", "scaling")
+            ),
+        )
 
     def plan(
         self,

@@ -47,6 +47,13 @@ class PretrainConfig:
     """Object bank. Default: the embedded one, made on first use."""
     recipe: Literal["paper", "official"] = "paper"
     """Motion recipe."""
+    path: (
+        Literal["gaussian", "linear", "bezier", "brownian", "harmonic", "bounce", "excursion"]
+        | None
+    ) = None
+    """Kind of path, instead of the recipe's (both: gaussian)."""
+    transform: Literal["both", "rotation", "scaling", "none"] = "both"
+    """What changes besides the place (Table 4c)."""
     objects: int = 2
     """Objects in a clip; 0 for raw video. Paper: 2 (Table 4f)."""
     stride: int = 4

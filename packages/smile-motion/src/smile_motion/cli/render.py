@@ -34,6 +34,13 @@ class ClipOptions:
     """Folder of photographs for --background places."""
     recipe: Literal["paper", "official"] = "paper"
     """Motion as the paper describes it, or as the published code draws it."""
+    path: (
+        Literal["gaussian", "linear", "bezier", "brownian", "harmonic", "bounce", "excursion"]
+        | None
+    ) = None
+    """Kind of path, instead of the recipe's (both: gaussian)."""
+    transform: Literal["both", "rotation", "scaling", "none"] = "both"
+    """What changes besides the place (Table 4c)."""
     objects: int | None = None
     """Objects in a clip. Default: the recipe's 2."""
     frames: int = 16
@@ -79,7 +86,12 @@ def make_maker(options: ClipOptions) -> ClipMaker:
     )
     return ClipMaker(
         bank=ObjectBank.open(options.bank) if options.bank else embedded_bank(),
-        recipe=MotionRecipe.named(options.recipe, options.objects),
+        recipe=MotionRecipe.named(
+            options.recipe,
+            objects=options.objects,
+            path=options.path,
+            transform=options.transform,
+        ),
         background=background,
         frames=options.frames,
         size=(options.size, options.size),

@@ -85,7 +85,9 @@ def open_clips(config: PretrainConfig) -> TrainingClips:
     )
     maker = ClipMaker(
         bank=ObjectBank.open(config.bank) if config.bank else embedded_bank(),
-        recipe=MotionRecipe.named(config.recipe, config.objects),
+        recipe=MotionRecipe.named(
+            config.recipe, objects=config.objects, path=config.path, transform=config.transform
+        ),
         background=background,
         frames=config.frames,
         size=(config.size, config.size),
