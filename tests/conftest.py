@@ -7,9 +7,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from hypothesis import settings
 from smile_motion.bank import FolderSource, ObjectBank, ProceduralSource, build
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+# The same examples in every run; `--hypothesis-profile=search` looks for new ones.
+settings.register_profile("steady", derandomize=True, deadline=None)
+settings.register_profile("search", max_examples=500, deadline=None)
+settings.load_profile("steady")
 
 
 @pytest.fixture(scope="session")

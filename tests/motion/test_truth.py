@@ -37,15 +37,16 @@ def test_rendering_and_truth_make_the_same_id_map(small_bank: ObjectBank, seed: 
 @given(seeds)
 @few
 def test_boxes_and_masks_agree_within_half_a_pixel(white_bank: ObjectBank, seed: int) -> None:
-    """The median gap is below half a pixel; a tip between pixel centres can cost one more half."""
+    """Round objects; the tip of a pointed one can lie between pixel centres."""
     truth = Truth(draw(white_bank, seed), white_bank)
     gaps = []
     for slot, masks in enumerate(truth.amodal):
+        pointed = white_bank.record(int(truth.plan.objects[slot]))["category"] == "bar"
         for t, mask in enumerate(masks):
-            if mask.sum() > 200:
+            if mask.sum() > 200 and not pointed:
                 gaps.append(np.abs(pixel_box(mask) - truth.boxes[slot, t]))
-    assert np.max(gaps) <= 1.25
-    assert np.median(gaps) <= 0.5
+    assert np.max(gaps, initial=0) <= 0.75
+    assert np.median(gaps or [0]) <= 0.5
 
 
 @given(seeds)
