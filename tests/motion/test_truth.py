@@ -61,7 +61,7 @@ def test_boxes_of_spiky_objects_exceed_their_masks_by_the_tips_alone(
             if mask.sum() > 50:
                 gaps.append(np.abs(pixel_box(mask) - truth.boxes[slot, t]))
     assert np.median(gaps) <= 0.5
-    assert np.max(gaps) <= 8
+    assert np.quantile(gaps, 0.95) <= 3
 
 
 @given(seeds)

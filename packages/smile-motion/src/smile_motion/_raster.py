@@ -15,6 +15,9 @@ from numba import njit
 
 FRACTION = np.int32(16)
 """Fractional bits of source coordinates."""
+MARGIN_PX = 2.0
+"""How far beyond its level-0 bounds an object can show: smoothing of its coarser levels."""
+FAR_PX = 1 << 40
 SMALLEST_PX = 0.25
 """Objects with a side below this on screen are not drawn."""
 _LANES = np.uint32(0x00FF00FF)
@@ -134,22 +137,55 @@ def _mark(ids, start, mixed, count, label):
 
 
 @njit(cache=True, nogil=True)
-def _paint(frame, ids, words, base, size, map_, label, paint, neighbours, mixed):
+def _bound_rows(cover, map_, low, high):
+    """Find the pixels of each row that an object may touch: low, high (H,) int64, inclusive.
+
+    cover (n, 2) unit coordinates of a convex polygon around the object. returns first and last row.
+    """
+    height = low.shape[0]
+    top, bottom = np.inf, -np.inf
+    count = cover.shape[0]
+    for i in range(count):
+        y = map_[1, 0] * cover[i, 0] + map_[1, 1] * cover[i, 1] + map_[1, 2]
+        top, bottom = min(top, y), max(bottom, y)
+    first = max(0, int(np.ceil(top - MARGIN_PX)))
+    last = min(height - 1, int(np.floor(bottom + MARGIN_PX)))
+    for y in range(first, last + 1):
+        low[y], high[y] = FAR_PX, -FAR_PX
+    x1 = map_[0, 0] * cover[count - 1, 0] + map_[0, 1] * cover[count - 1, 1] + map_[0, 2]
+    y1 = map_[1, 0] * cover[count - 1, 0] + map_[1, 1] * cover[count - 1, 1] + map_[1, 2]
+    for i in range(count):
+        x0, y0 = x1, y1
+        x1 = map_[0, 0] * cover[i, 0] + map_[0, 1] * cover[i, 1] + map_[0, 2]
+        y1 = map_[1, 0] * cover[i, 0] + map_[1, 1] * cover[i, 1] + map_[1, 2]
+        upper, lower = min(y0, y1), max(y0, y1)
+        slope = (x1 - x0) / (y1 - y0) if lower - upper > 1e-9 else 0.0
+        from_y = max(first, int(np.ceil(upper - MARGIN_PX)))
+        to_y = min(last, int(np.floor(lower + MARGIN_PX)))
+        for y in range(from_y, to_y + 1):
+            if slope == 0.0:
+                here, there = x0, x1
+            else:
+                here = x0 + slope * (max(upper, y - MARGIN_PX) - y0)
+                there = x0 + slope * (min(lower, y + MARGIN_PX) - y0)
+            low[y] = min(low[y], int(np.ceil(min(here, there) - MARGIN_PX)))
+            high[y] = max(high[y], int(np.floor(max(here, there) + MARGIN_PX)))
+    return first, last
+
+
+@njit(cache=True, nogil=True)
+def _paint(frame, ids, words, base, size, cover, map_, label, paint, buffers):
     """Put one object into one frame and return its pixels inside the frame with alpha >= 0.5.
 
     frame (H, 3 * W) uint8 is painted when `paint`; ids (H, W) uint8 gets `label`.
     """
-    height, width = ids.shape
+    neighbours, mixed, row_low, row_high = buffers
+    width = ids.shape[1]
     level_w, level_h = size[0], size[1]
     a, b, c, d = map_[0, 0], map_[0, 1], map_[1, 0], map_[1, 1]
     cx, cy = map_[0, 2], map_[1, 2]
     determinant = a * d - b * c
-    reach_x = 0.5 * (abs(a) * (1 + 2 / level_w) + abs(b) * (1 + 2 / level_h))
-    reach_y = 0.5 * (abs(c) * (1 + 2 / level_w) + abs(d) * (1 + 2 / level_h))
-    first_x = max(0, int(np.ceil(cx - reach_x)))
-    last_x = min(width - 1, int(np.floor(cx + reach_x)))
-    first_y = max(0, int(np.ceil(cy - reach_y)))
-    last_y = min(height - 1, int(np.floor(cy + reach_y)))
+    first_y, last_y = _bound_rows(cover, map_, row_low, row_high)
     one = float(1 << FRACTION)
     ux, uy = d / determinant * level_w * one, -b / determinant * level_w * one
     vx, vy = -c / determinant * level_h * one, a / determinant * level_h * one
@@ -163,7 +199,8 @@ def _paint(frame, ids, words, base, size, map_, label, paint, neighbours, mixed)
     for y in range(first_y, last_y + 1):
         u = int(np.rint(u_centre + ux * (anchor - cx) + uy * (y - cy)))
         v = int(np.rint(v_centre + vx * (anchor - cx) + vy * (y - cy)))
-        low, high = _clip_span(first_x - anchor, last_x - anchor, u, step_u, limit_u)
+        low, high = max(0, row_low[y]) - anchor, min(width - 1, row_high[y]) - anchor
+        low, high = _clip_span(low, high, u, step_u, limit_u)
         low, high = _clip_span(low, high, v, step_v, limit_v)
         if high < low:
             continue
@@ -179,18 +216,23 @@ def _paint(frame, ids, words, base, size, map_, label, paint, neighbours, mixed)
 
 
 @njit(cache=True, nogil=True)
-def composite(frames, ids, order, maps, objects, words, offset, size, paint):
+def composite(frames, ids, order, maps, objects, words, offset, size, cover, paint):
     """Put a plan's objects into frames and their slots into the id map.
 
     frames  (T, H, 3 * W) uint8, painted in place; any array when `paint` is false.
     ids     (T, H, W) uint8, set to 0, then slot + 1 where an object's alpha >= 0.5 lies on top.
     order   (T, K) int64 slots from the bottom up; maps (K, T, 2, 3) float64 unit -> pixels.
-    words   the bank's pixels as uint32; offset (N, L) int64 bytes; size (N, L, 2) int32.
+    words   the bank's pixels as uint32; offset (N, L) int64 bytes; size (N, L, 2) int32;
+            cover (N, n, 2) float32.
     returns (K, T) int64: each object's pixels inside the frame, hidden ones included.
     """
     covered = np.zeros((maps.shape[0], maps.shape[1]), dtype=np.int64)
-    neighbours = np.empty((4, ids.shape[2]), np.uint32)
-    mixed = np.empty(ids.shape[2], np.uint32)
+    buffers = (
+        np.empty((4, ids.shape[2]), np.uint32),
+        np.empty(ids.shape[2], np.uint32),
+        np.empty(ids.shape[1], np.int64),
+        np.empty(ids.shape[1], np.int64),
+    )
     ids[:] = 0
     for t in range(order.shape[0]):
         for place in range(order.shape[1]):
@@ -208,11 +250,11 @@ def composite(frames, ids, order, maps, objects, words, offset, size, paint):
                 words,
                 offset[thing, level] >> 2,
                 size[thing, level],
+                cover[thing],
                 map_,
                 np.uint8(slot + 1),
                 paint,
-                neighbours,
-                mixed,
+                buffers,
             )
     return covered
 

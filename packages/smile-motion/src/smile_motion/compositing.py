@@ -57,5 +57,6 @@ def paint(
         bank.pixels.view(np.uint32),
         bank.offset,
         bank.size,
+        bank.cover,
         frames is not None,
     )

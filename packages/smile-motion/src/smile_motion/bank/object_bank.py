@@ -43,6 +43,8 @@ class ObjectBank:
         """(N, L) int64: where a level starts in `pixels`, bytes."""
         self.size = _mapped(folder, "size")
         """(N, L, 2) int32: width and height of a level, pixels."""
+        self.cover = _mapped(folder, "cover")
+        """(N, 16, 2) float32: a convex polygon around all that is not clear, unit coordinates."""
         self.category = np.load(folder / "category.npy")
         """(N,) int32, ascending: each object's place in `categories`."""
         self._ring = _mapped(folder, "ring")

@@ -29,7 +29,7 @@ from smile_motion.bank.layout import (
     write_atomically,
 )
 
-VERSION = 1
+VERSION = 2
 """Version of the packed form."""
 MAX_SIDE_PX = 256
 """Longer side of level 0; objects are shown at up to 192 px in a 224-px frame."""
@@ -37,6 +37,8 @@ MIN_SIDE_PX = 8
 """Longer side below which no further level is made."""
 LEVELS = 6
 """Sizes of each object; an object with fewer repeats its last."""
+COVER_SIDES = 16
+"""Corners of the polygon that bounds what is drawn of an object."""
 SILHOUETTE = 127.5
 """Alpha that an object's silhouette runs along."""
 
@@ -51,13 +53,15 @@ class PackedObject:
     """(n, 2) float32 unit coordinates: the silhouette's outer rings, each followed by its holes."""
     ring_is_hole: list[bool]
     """Which rings are holes in the last outer ring before them."""
+    cover: np.ndarray
+    """(COVER_SIDES, 2) float32 unit coordinates: a convex polygon around everything not clear."""
 
 
 def pack_object(rgba: np.ndarray) -> PackedObject:
     """Pack one image, (H, W, 4) uint8 straight-alpha RGBA."""
     levels = make_levels(rgba)
     rings, holes = trace_silhouette(levels[0][..., 3])
-    return PackedObject(levels, rings, holes)
+    return PackedObject(levels, rings, holes, cover_polygon(levels[0][..., 3]))
 
 
 def make_levels(rgba: np.ndarray) -> list[np.ndarray]:
@@ -97,6 +101,26 @@ def trace_silhouette(alpha: np.ndarray) -> tuple[list[np.ndarray], list[bool]]:
             rings.append((unit / [width, height]).astype(np.float32))
             holes.append(number > 0)
     return rings, holes
+
+
+def cover_polygon(alpha: np.ndarray) -> np.ndarray:
+    """Bound what is not clear by the lines that touch it in evenly spaced directions.
+
+    alpha   (h + 2, w + 2) uint8 with a transparent border.
+    returns (COVER_SIDES, 2) float32 unit coordinates, the corners in order.
+    """
+    y, x = np.nonzero(alpha)
+    size = np.array([alpha.shape[1] - 2, alpha.shape[0] - 2])
+    centres = (np.stack([x, y], axis=1) - 1 - (size - 1) / 2) / size
+    angle = np.arange(COVER_SIDES) * 2 * np.pi / COVER_SIDES
+    normal = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    # A pixel reaches half its width and height beyond its centre.
+    reach = (centres @ normal.T).max(axis=0) + (np.abs(normal) * 0.5 / size).sum(axis=1)
+    following = np.roll(normal, -1, axis=0), np.roll(reach, -1)
+    determinant = normal[:, 0] * following[0][:, 1] - normal[:, 1] * following[0][:, 0]
+    corner_x = (reach * following[0][:, 1] - following[1] * normal[:, 1]) / determinant
+    corner_y = (normal[:, 0] * following[1] - following[0][:, 0] * reach) / determinant
+    return np.stack([corner_x, corner_y], axis=1).astype(np.float32)
 
 
 def is_packed(folder: Path) -> bool:
@@ -143,6 +167,7 @@ def _write(
     size = np.zeros((count, LEVELS, 2), np.int32)
     rings, ring_start, ring_hole = [], [0], []
     object_ring = [0]
+    cover = np.empty((count, COVER_SIDES, 2), np.float32)
     position = 0
     with (target / "pixels.bin").open("wb") as pixels:
         for index, packed in enumerate(_packed_objects(folder, records)):
@@ -156,6 +181,7 @@ def _write(
                 else:
                     offset[index, level] = offset[index, level - 1]
                     size[index, level] = size[index, level - 1]
+            cover[index] = packed.cover
             rings += packed.rings
             for ring in packed.rings:
                 ring_start.append(ring_start[-1] + len(ring))
@@ -168,6 +194,7 @@ def _write(
     arrays = {
         "offset": offset,
         "size": size,
+        "cover": cover,
         "category": np.array([number[record["category"]] for record in records], np.int32),
         "ring": np.concatenate(rings),
         "ring_start": np.array(ring_start, np.int64),
