@@ -63,22 +63,17 @@ def mask_trajectory(
     leaves. The total is that of `mask_tube`; where trajectories are too large or too small for it,
     their own share gives way.
     """
-    total = masked_tokens(grid, ratio)
-    covered = coverage.reshape(-1, grid.slices, grid.slice_tokens).sum(axis=0) > threshold
-    hidden = np.zeros_like(covered)
-    on = np.flatnonzero(covered)
-    wanted = round(len(on) * (ratio if visible_share is None else 1 - visible_share))
-    chosen = min(max(wanted, total - (grid.tokens - len(on))), total)
-    hidden.flat[rng.permutation(on)[:chosen]] = True
-    order = rng.permutation(grid.slice_tokens)
-    free = ~covered[:, order]
-    filled = np.cumsum(free.sum(axis=0))
-    whole = int(np.searchsorted(filled, total - chosen, side="right"))
-    hidden[:, order[:whole]] |= free[:, :whole]
-    left = total - chosen - (int(filled[whole - 1]) if whole else 0)
-    if left:
-        slices = np.flatnonzero(free[:, whole])
-        hidden[rng.permutation(slices)[:left], order[whole]] = True
+    from smile_motion._masks import draw_trajectory_mask
+
+    hidden = np.empty((grid.slices, grid.slice_tokens), bool)
+    draw_trajectory_mask(
+        np.ascontiguousarray(coverage, np.float32).reshape(-1, *hidden.shape),
+        threshold,
+        masked_tokens(grid, ratio),
+        ratio if visible_share is None else 1 - visible_share,
+        rng.random(hidden.size + grid.slice_tokens + grid.slices),
+        hidden,
+    )
     return _parted(hidden)
 
 
