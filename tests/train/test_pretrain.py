@@ -32,6 +32,7 @@ def start(*arguments: str, cwd: Path) -> subprocess.Popen:
         [sys.executable, "-m", "smile_train", *arguments],
         cwd=cwd,
         env=environment,
+        start_new_session=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -82,14 +83,16 @@ def test_a_killed_run_continues_as_if_nothing_had_happened(
         assert (value == other[name]).all(), name
 
 
+@pytest.mark.parametrize("workers", [0, 2])
 def test_a_run_asked_to_stop_writes_a_checkpoint_and_says_how_to_go_on(
-    noise: list[str], tmp_path: Path
+    noise: list[str], tmp_path: Path, workers: int
 ) -> None:
-    process = start("pretrain", *noise, "--steps=500", "--out=run", cwd=tmp_path)
+    arguments = ("pretrain", *noise, "--steps=500", "--out=run", f"--workers={workers}")
+    process = start(*arguments, cwd=tmp_path)
     while not (tmp_path / "run/log.jsonl").exists():
         assert process.poll() is None
         time.sleep(0.01)
-    process.send_signal(signal.SIGTERM)
+    os.killpg(process.pid, signal.SIGTERM)  # as a scheduler does: workers get it too
     _, err = process.communicate(timeout=120)
     assert process.returncode == 75
     assert "--resume --out run" in err

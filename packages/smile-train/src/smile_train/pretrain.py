@@ -24,7 +24,7 @@ from smile_train.model.embedding import take
 from smile_train.optim import parameter_groups, warmup_cosine
 from smile_train.pictures import Reconstruction, draw_loss_curve, draw_reconstructions
 from smile_train.report import Report
-from smile_train.stopping import StopRequest
+from smile_train.stopping import StopRequest, ignore_stops
 from smile_train.targets import mean_squared_error, normalise_targets, pixel_targets
 from smile_train.teachers import ClipTeacher
 
@@ -71,6 +71,7 @@ def pretrain(config: PretrainConfig, out: Path) -> Path:
         "grid": asdict(grid),
         "target_dim": target_dim,
         "steps_total": steps,
+        "bank_sha256": clips.maker.bank.card["metadata_sha256"],
     }
     optimiser = torch.optim.AdamW(
         parameter_groups(model, config.weight_decay),
@@ -86,7 +87,7 @@ def pretrain(config: PretrainConfig, out: Path) -> Path:
         round(config.warmup_epochs * steps / max(config.epochs, 1)),
     )
     report = Report(out, steps, quiet=not accelerator.is_main_process)
-    step = _resume(config, out, model, optimiser, report) if config.resume else 0
+    step = _resume(config, described, model, optimiser, report) if config.resume else 0
     if step == 0 and accelerator.is_main_process:
         out.mkdir(parents=True, exist_ok=True)
         (out / "config.json").write_text(json.dumps(described, indent=2) + "\n")
@@ -103,6 +104,7 @@ def pretrain(config: PretrainConfig, out: Path) -> Path:
         ),
         collate_fn=collate,
         num_workers=config.workers,
+        worker_init_fn=ignore_stops,
         multiprocessing_context="forkserver" if config.workers else None,
         prefetch_factor=2 if config.workers else None,
         pin_memory=accelerator.device.type == "cuda",
@@ -142,17 +144,21 @@ def pretrain(config: PretrainConfig, out: Path) -> Path:
             step += 1
             report.advance(step)
 
-            ending = step == steps or stop.asked
-            if step % config.log_every == 0 or ending:
-                mean = float(accelerator.reduce(total, "mean"))  # type: ignore[arg-type]
+            alone = accelerator.num_processes == 1
+            saving = step == steps or step % config.save_every == 0 or (alone and stop.asked)
+            ending = step == steps
+            if saving or step % config.log_every == 0:
+                # All processes learn here whether one of them was asked to stop.
+                mean, asked = _agree(accelerator, total, stop.asked)
                 if not math.isfinite(mean):
                     raise InputError(
                         f"step {step}: the loss is {mean}; the last good checkpoint is kept in "
                         f"{folder}; resume with a lower --base-lr or with --precision fp32"
                     )
                 report.record(step, loss=mean, lr=float(rates[step - 1]), grad_norm=float(norm))  # type: ignore[arg-type]
+                ending |= asked
             if accelerator.is_main_process:
-                if step % config.save_every == 0 or ending:
+                if saving or ending:
                     save_checkpoint(
                         folder,
                         step,
@@ -172,6 +178,13 @@ def pretrain(config: PretrainConfig, out: Path) -> Path:
     accelerator.end_training()
     stop.leave_if_asked(out)
     return folder / f"step_{step:08d}"
+
+
+def _agree(accelerator: Accelerator, loss: torch.Tensor, asked: bool) -> tuple[float, bool]:
+    """Mean loss over processes, and whether any of them was asked to stop."""
+    both = torch.stack([loss, torch.full_like(loss, float(asked))])
+    mean, wish = accelerator.reduce(both, "mean").tolist()  # type: ignore[union-attr]
+    return mean, wish > 0
 
 
 def total_steps(config: PretrainConfig, clips: TrainingClips) -> int:
@@ -217,19 +230,23 @@ def masked_loss(
 
 def _resume(
     config: PretrainConfig,
-    out: Path,
+    described: dict[str, Any],
     model: PretrainModel,
     optimiser: torch.optim.Optimizer,
     report: Report,
 ) -> int:
     """Put everything back as the newest sound checkpoint has it; returns its step."""
+    out = report.out
     path, passed = newest_checkpoint(out / "checkpoints")
     for line in passed:
         report.say(line)
     if path is None:
         raise InputError(f"{out}: no sound checkpoint to resume from; start it without --resume")
     weights, training, stored = load_checkpoint(path)
-    if differing := config.differing(stored):
+    differing = config.differing(stored)
+    if stored.get("bank_sha256") != described["bank_sha256"]:
+        differing.append("the bank's objects have changed")
+    if differing:
         raise InputError(f"{path}: another configuration ({'; '.join(differing)})")
     model.load_state_dict(weights)
     optimiser.load_state_dict(training["optimiser"])

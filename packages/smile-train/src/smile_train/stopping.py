@@ -12,6 +12,12 @@ EXIT_REQUEUE = 75
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
 
+def ignore_stops(_: int = 0) -> None:
+    """Leave signals to the main process; for data loader workers, which get them too."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
 class StopRequest:
     """Turns signals into a wish that the loop looks at; a second Ctrl-C interrupts at once."""
 
