@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from smile_motion.tokens import TokenGrid
 from torch import nn
 
 from smile_train.model.embedding import IMAGENET_MEAN, IMAGENET_STD, to_unit
+from smile_train.weight_files import is_torchscript, read_weights
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -20,6 +22,10 @@ HEAD_WIDTH = 64
 """Width of an attention head in every published CLIP."""
 DEFAULT_TAG = "openai"
 """Weights meant by a model name without a tag."""
+FOLDER_PREFIX = "local-dir:"
+"""What open_clip writes before a folder."""
+REASON_LENGTH = 200
+"""Characters of open_clip's messages that are shown."""
 
 
 class ClipTeacher(nn.Module):
@@ -53,6 +59,8 @@ class ClipTeacher(nn.Module):
         grid = getattr(visual, "grid_size", None)
         if grid is None:
             raise InputError(f"{type(visual).__name__}: a teacher must be a vision transformer")
+        if visual.attn_pool is not None or visual.final_ln_after_pool:
+            raise InputError("a teacher whose final norm comes after pooling has no patch features")
         self.rows_columns: tuple[int, int] = tuple(grid)
         self.width = int(visual.ln_post.weight.shape[0])
 
@@ -61,23 +69,24 @@ class ClipTeacher(nn.Module):
         """Open a teacher.
 
         name_or_path  an open_clip model name, with weights after a colon if not OpenAI's
-                      (`ViT-B-16:laion2b_s34b_b88k`); a folder as open_clip writes to the hub; a
-                      .safetensors file of OpenAI-named weights; or a TorchScript .pt of OpenAI.
+                      (`ViT-B-16:laion2b_s34b_b88k`); a folder as open_clip writes to the hub, with
+                      or without `local-dir:` before it; a TorchScript .pt of OpenAI; or a
+                      .safetensors or .pt file of OpenAI-named weights. Beside the last, a .json of
+                      the same name may hold `heads`, `mean` and `std`, where these are not the
+                      width over 64 and OpenAI's.
         Raises InputError when the weights are not there: nothing is ever left random.
         """
-        path = Path(name_or_path)
+        given = name_or_path.removeprefix(FOLDER_PREFIX)
+        path = Path(given)
         if path.is_dir():
             return cls._from_folder(path, official_input)
-        if path.suffix == ".safetensors" and path.is_file():
-            from safetensors.torch import load_file
-
-            return cls.from_visual_weights(load_file(path), official_input=official_input)
-        if path.suffix == ".pt" and path.is_file():
-            import open_clip
-
-            model = open_clip.load_openai_model(str(path), precision="fp32", device="cpu")
-            return cls(model.visual, official_input=official_input)
-        if path.suffix in (".pt", ".safetensors") or name_or_path.startswith((".", "/")):
+        if path.is_file():
+            return cls._from_file(path, official_input)
+        if (
+            given != name_or_path
+            or path.suffix in (".pt", ".safetensors")
+            or given.startswith((".", "/"))
+        ):
             raise InputError(f"{name_or_path}: no such teacher; give --teacher a name or a path")
         return cls._from_name(name_or_path, official_input)
 
@@ -87,37 +96,70 @@ class ClipTeacher(nn.Module):
         weights: dict[str, torch.Tensor],
         *,
         heads: int | None = None,
+        mean: tuple[float, ...] = CLIP_MEAN,
+        std: tuple[float, ...] = CLIP_STD,
         official_input: bool = False,
     ) -> ClipTeacher:
         """Build an image tower from weights with OpenAI's names (`visual.*`, QuickGELU).
 
-        heads  attention heads; the width over 64 by default.
+        heads      attention heads; the width over 64 by default.
+        mean, std  of the pixels, in 0..1, that the tower was trained on.
         """
         from open_clip.transformer import QuickGELU, VisionTransformer
 
         visual = {name[7:]: value for name, value in weights.items() if name.startswith("visual.")}
         try:
             width, _, patch, _ = visual["conv1.weight"].shape
+            heads = heads or width // HEAD_WIDTH
+            if heads < 1 or width % heads:
+                raise InputError(
+                    f"teacher weights: width {width} cannot be split over {heads} attention heads; "
+                    f'give their number as {{"heads": …}} in a .json file beside the weights'
+                )
             side = round((visual["positional_embedding"].shape[0] - 1) ** 0.5)
             tower = VisionTransformer(
                 image_size=side * patch,
                 patch_size=patch,
                 width=width,
                 layers=sum(name.endswith("ln_1.weight") for name in visual),
-                heads=heads or width // HEAD_WIDTH,
+                heads=heads,
                 mlp_ratio=4.0,
                 output_dim=visual["proj"].shape[1],
                 act_layer=QuickGELU,
             )
             tower.load_state_dict(visual)
-        except (KeyError, RuntimeError) as error:
-            reason = str(error).splitlines()[0]
-            raise InputError(f"teacher weights are not CLIP's image tower: {reason}") from error
-        return cls(tower, official_input=official_input)
+        except (KeyError, IndexError, ValueError, RuntimeError) as error:
+            reason = " ".join(str(error).split())[:REASON_LENGTH]
+            raise InputError(
+                f"teacher weights are not CLIP's image tower ({reason}); expected OpenAI's names"
+            ) from error
+        return cls(tower, mean=mean, std=std, official_input=official_input)
+
+    @classmethod
+    def _from_file(cls, path: Path, official_input: bool) -> ClipTeacher:
+        if is_torchscript(path):
+            import open_clip
+
+            try:
+                model = open_clip.load_openai_model(str(path), precision="fp32", device="cpu")
+            except Exception as error:  # other models' archives fail in many ways
+                reason = " ".join(str(error).split())[:REASON_LENGTH]
+                raise InputError(
+                    f"{path}: not OpenAI's archive of a CLIP ({reason}); give --teacher that, a "
+                    f"file of CLIP's image tower, or a folder that open_clip wrote"
+                ) from error
+            return cls(model.visual, official_input=official_input)
+        weights = read_weights(path)
+        try:
+            described = _read_description(path.with_suffix(".json"))
+            return cls.from_visual_weights(weights, **described, official_input=official_input)
+        except (InputError, ValueError) as error:
+            raise InputError(f"{path}: {error}") from error
 
     @classmethod
     def _from_folder(cls, folder: Path, official_input: bool) -> ClipTeacher:
         import open_clip
+        from safetensors import SafetensorError
 
         config = folder / "open_clip_config.json"
         if not config.is_file():
@@ -126,11 +168,20 @@ class ClipTeacher(nn.Module):
                 f"with its config and weights"
             )
         try:
-            preprocess = json.loads(config.read_text(encoding="utf-8")).get("preprocess_cfg", {})
+            described = json.loads(config.read_text(encoding="utf-8"))
+            if not isinstance(described, dict):
+                raise ValueError(f"{config.name} holds no object")
+            preprocess = described.get("preprocess_cfg", {})
             model = open_clip.create_model(f"local-dir:{folder}", require_pretrained=True)
-        except (RuntimeError, FileNotFoundError, ValueError, KeyError) as error:
-            reason = " ".join(str(error).split())
-            raise InputError(f"{folder}: not a teacher that open_clip reads ({reason})") from error
+        except (
+            *(RuntimeError, FileNotFoundError, ValueError, KeyError, TypeError, AssertionError),
+            *(SafetensorError, pickle.UnpicklingError, EOFError),
+        ) as error:
+            reason = " ".join(str(error).split())[:REASON_LENGTH]
+            raise InputError(
+                f"{folder}: not a teacher that open_clip reads ({reason}); "
+                f"write or download the folder again"
+            ) from error
         return cls(
             model.visual,
             mean=tuple(preprocess.get("mean", CLIP_MEAN)),
@@ -154,7 +205,7 @@ class ClipTeacher(nn.Module):
         try:
             model = open_clip.create_model(model_name, pretrained=tag, require_pretrained=True)
         except Exception as error:  # the hub's client raises many kinds when there is no network
-            reason = " ".join(str(error).split())[:200]
+            reason = " ".join(str(error).split())[:REASON_LENGTH]
             raise InputError(
                 f"teacher {name!r}: weights could not be fetched ({reason}); fetch them once on a "
                 f"machine with a network, or give --teacher a local folder or file"
@@ -192,3 +243,29 @@ class ClipTeacher(nn.Module):
             field = F.interpolate(field, (grid.rows, grid.columns), mode="bilinear")
             tokens = field.flatten(2).transpose(1, 2)
         return tokens.reshape(batch, slices * grid.slice_tokens, self.width)
+
+
+def _read_description(path: Path) -> dict[str, Any]:
+    """`heads`, `mean` and `std` from the JSON beside weights; nothing where there is none.
+
+    Raises ValueError when it holds anything else.
+    """
+    if not path.is_file():
+        return {}
+    described = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(described, dict):
+        raise ValueError(f"{path.name} holds no object")
+    for name, value in described.items():
+        if name == "heads":
+            sound = isinstance(value, int) and value > 0
+        elif name in ("mean", "std"):
+            sound = isinstance(value, list) and len(value) == 3
+            sound = sound and all(isinstance(part, int | float) for part in value)
+        else:
+            sound = False
+        if not sound:
+            raise ValueError(f"{path.name}: {name} {value!r}; it may hold heads, mean and std")
+    return {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in described.items()
+    }

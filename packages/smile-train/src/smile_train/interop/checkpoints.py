@@ -15,13 +15,13 @@ from smile_train.model import PretrainModel, StudentConfig
 def open_checkpoint(path: Path, *, heads: int | None = None) -> tuple[PretrainModel, Path]:
     """Open a checkpoint with the model that it is of.
 
-    path    a checkpoint's folder, a run's folder (its newest sound one), or a published file,
-            which is taken to be for 16 x 224 x 224 clips.
+    path    a checkpoint's folder, a run's folder (its newest sound one), or a published file
+            (for 16 x 224 x 224 clips, unless its arguments say otherwise).
     returns the model in evaluation mode, and what was opened.
     Raises InputError when there is none, it is torn, or it is of another architecture.
     """
     if path.is_file():
-        return open_pretrained(path, TokenGrid(), heads=heads)[0].eval(), path
+        return open_pretrained(path, heads=heads)[0].eval(), path
     if (path / "checkpoints").is_dir():
         newest, _ = newest_checkpoint(path / "checkpoints")
         if newest is None:

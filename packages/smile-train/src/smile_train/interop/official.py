@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import pickle
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,10 +11,14 @@ import torch
 from smile_motion.errors import InputError
 from smile_motion.tokens import TokenGrid
 
-from smile_train.model import Classifier, PretrainModel, StudentConfig
+from smile_train.model import STUDENTS, Classifier, PretrainModel, StudentConfig
+from smile_train.weight_files import is_named_tensors, unpickle_safely
 
 HEAD_WIDTH = 64
-"""Width of an attention head where the checkpoint does not tell."""
+"""Width of an attention head where nothing else tells."""
+ENCODER_HEADS = {student.width: student.heads for student in STUDENTS.values()}
+DECODER_HEADS = {student.decoder_width: student.decoder_heads for student in STUDENTS.values()}
+"""Heads of the published widths; those of ViT-H are 80 wide, not 64."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,16 +42,9 @@ def load_official(path: Path) -> OfficialCheckpoint:
     """
     if not path.is_file():
         raise InputError(f"{path}: no such checkpoint file")
-    try:
-        with torch.serialization.safe_globals([argparse.Namespace]):
-            data = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise InputError(
-            f"{path}: not a checkpoint that can be read safely ({reason}); download it again"
-        ) from error
+    data = unpickle_safely(path, allowed=[argparse.Namespace])
     weights = data.get("model", data.get("module")) if isinstance(data, dict) else None
-    if not isinstance(weights, dict) or not all(map(torch.is_tensor, weights.values())):
+    if not is_named_tensors(weights):
         raise InputError(f"{path}: holds no `model` weights; expected a published checkpoint")
     args = data.get("args")
     return OfficialCheckpoint(
@@ -62,30 +58,74 @@ def load_official(path: Path) -> OfficialCheckpoint:
 def infer_student(
     checkpoint: OfficialCheckpoint, *, heads: int | None = None, decoder_heads: int | None = None
 ) -> StudentConfig:
-    """Read widths and depths off the shapes.
+    """Read widths and depths off the shapes; shapes do not tell the heads.
 
-    heads, decoder_heads  where they are not width / 64, as in every published size.
+    heads, decoder_heads  where given. Otherwise what the file's own arguments say, else those of a
+                          published width, else the width over 64; a decoder of which none of these
+                          tells has as many heads as the encoder.
     Raises InputError when the weights are not of this architecture.
     """
-    weights = checkpoint.weights
+    weights, args = checkpoint.weights, checkpoint.args
     prefix = "encoder." if "encoder.patch_embed.proj.weight" in weights else ""
     try:
         width = weights[f"{prefix}patch_embed.proj.weight"].shape[0]
         hidden = weights[f"{prefix}blocks.0.mlp.fc1.weight"].shape[0]
+        decoder_width = weights["mask_token"].shape[-1] if "mask_token" in weights else width // 2
+        depth = _blocks(weights, f"{prefix}blocks.")
+        decoder_depth = _blocks(weights, "decoder.blocks.")
     except KeyError as error:
         raise InputError(
             f"{checkpoint.path}: no {error.args[0]} in it; not a VideoMAE-family checkpoint"
         ) from error
-    decoder_width = weights["mask_token"].shape[-1] if "mask_token" in weights else width // 2
-    return StudentConfig(
-        width=width,
-        depth=_blocks(weights, f"{prefix}blocks."),
-        heads=heads or width // HEAD_WIDTH,
-        mlp_ratio=hidden // width,
-        decoder_width=decoder_width,
-        decoder_depth=_blocks(weights, "decoder.blocks."),
-        decoder_heads=decoder_heads or heads or decoder_width // HEAD_WIDTH,
-    )
+    except (IndexError, ValueError) as error:
+        raise InputError(
+            f"{checkpoint.path}: names or shapes of another architecture ({error}); "
+            f"not a VideoMAE-family checkpoint"
+        ) from error
+    heads = heads or _stored(args, "encoder_heads") or _usual_heads(width, ENCODER_HEADS)
+    if heads is None:
+        raise InputError(
+            f"{checkpoint.path}: does not tell the attention heads of its width {width}; "
+            f"give them with --heads"
+        )
+    if decoder_heads is None:
+        decoder_heads = _stored(args, "decoder_heads")
+    try:
+        return StudentConfig(
+            width=width,
+            depth=depth,
+            heads=heads,
+            mlp_ratio=hidden // width,
+            decoder_width=decoder_width,
+            decoder_depth=decoder_depth,
+            decoder_heads=decoder_heads or _usual_heads(decoder_width, DECODER_HEADS) or heads,
+        )
+    except InputError as error:
+        raise InputError(f"{checkpoint.path}: {error}") from error
+
+
+def infer_grid(checkpoint: OfficialCheckpoint) -> TokenGrid:
+    """Read the token's size off the projection, the clip's off the arguments.
+
+    Arguments that do not say mean 16 frames of 224 x 224 pixels, as published.
+    """
+    weights = checkpoint.weights
+    proj = weights.get("encoder.patch_embed.proj.weight", weights.get("patch_embed.proj.weight"))
+    if proj is None or proj.ndim != 5:
+        raise InputError(
+            f"{checkpoint.path}: no tubelet projection in it; not a VideoMAE-family checkpoint"
+        )
+    side = _stored(checkpoint.args, "input_size") or TokenGrid.width
+    try:
+        return TokenGrid(
+            frames=_stored(checkpoint.args, "num_frames") or TokenGrid.frames,
+            height=side,
+            width=side,
+            tubelet=proj.shape[2],
+            patch=proj.shape[3],
+        )
+    except InputError as error:
+        raise InputError(f"{checkpoint.path}: {error}") from error
 
 
 def load_weights(
@@ -112,28 +152,63 @@ def load_weights(
 
 
 def open_pretrained(
-    path: Path, grid: TokenGrid, *, heads: int | None = None
+    path: Path, grid: TokenGrid | None = None, *, heads: int | None = None
 ) -> tuple[PretrainModel, OfficialCheckpoint]:
-    """Build the pre-training model that a published checkpoint is of, with its weights."""
+    """Build the pre-training model that a published checkpoint is of, with its weights.
+
+    grid  of the clips; by default what the checkpoint says.
+    """
     checkpoint = load_official(path)
     config = infer_student(checkpoint, heads=heads)
     if "decoder.head.weight" not in checkpoint.weights:
         raise InputError(f"{path}: no decoder in it; not a pre-training checkpoint")
     target_dim = checkpoint.weights["decoder.head.weight"].shape[0]
-    model = PretrainModel(config, grid, target_dim)
+    model = PretrainModel(config, grid or infer_grid(checkpoint), target_dim)
     load_weights(model, checkpoint.weights, path)
     return model, checkpoint
 
 
 def save_official(path: Path, model: PretrainModel, *, args: dict[str, Any], epoch: int) -> None:
-    """Write a checkpoint that the published code loads."""
+    """Write a checkpoint that the published code loads.
+
+    args  more entries for its `args`, beside those from which the model is built again.
+    Raises InputError when there is something at `path` already, and for frames that are not square,
+    which the published code does not know.
+    """
+    config, grid = model.config, model.grid
+    if grid.height != grid.width:
+        raise InputError(
+            f"frames of {grid.height} x {grid.width}: the published format knows square ones only"
+        )
+    if path.exists():
+        raise InputError(f"{path}: exists; choose another --out")
+    own = {
+        "encoder_heads": config.heads,
+        "decoder_heads": config.decoder_heads,
+        "decoder_depth": config.decoder_depth,
+        "num_frames": grid.frames,
+        "input_size": grid.width,
+    }
+    data = {"model": model.state_dict(), "epoch": epoch, "args": argparse.Namespace(**own | args)}
+    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp")
-    data = {"model": model.state_dict(), "epoch": epoch, "args": argparse.Namespace(**args)}
     try:
         torch.save(data, temporary)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _stored(args: dict[str, Any], name: str) -> int | None:
+    """A positive whole number among a checkpoint's arguments, if it is there."""
+    value = args.get(name)
+    return value if isinstance(value, int) and value > 0 else None
+
+
+def _usual_heads(width: int, published: dict[int, int]) -> int | None:
+    if width in published:
+        return published[width]
+    return None if width % HEAD_WIDTH else width // HEAD_WIDTH
 
 
 def _blocks(weights: dict[str, torch.Tensor], prefix: str) -> int:
