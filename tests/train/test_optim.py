@@ -1,0 +1,57 @@
+"""Learning rates and parameter groups as laws; the published values are in test_parity."""
+
+import numpy as np
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from smile_motion.tokens import TokenGrid
+from smile_train.model import PretrainModel, StudentConfig
+from smile_train.optim import parameter_groups, warmup_cosine
+
+SMALL = StudentConfig(width=16, depth=1, heads=2, decoder_width=8, decoder_depth=1, decoder_heads=1)
+
+
+@given(
+    steps=st.integers(1, 300),
+    warmup=st.integers(0, 300),
+    base=st.floats(1e-5, 1.0),
+    share=st.floats(0, 1),
+)
+def test_the_rate_rises_to_the_peak_then_falls_towards_the_end(
+    steps: int, warmup: int, base: float, share: float
+) -> None:
+    final = base * share
+    rates = warmup_cosine(base, final, steps, warmup)
+    rising = min(warmup, steps)
+    assert rates.shape == (steps,)
+    assert (rates >= 0).all()
+    assert (rates <= base * (1 + 1e-12)).all()
+    assert (np.diff(rates[:rising]) >= 0).all()
+    assert (np.diff(rates[rising:]) <= 1e-15).all()
+    if rising < steps:
+        assert np.isclose(rates[rising], base)
+        assert rates[-1] >= final * (1 - 1e-12)
+    if rising:
+        assert rates[0] == 0
+
+
+def test_every_parameter_is_in_one_group_and_only_matrices_decay() -> None:
+    model = PretrainModel(SMALL, TokenGrid(frames=2, height=32, width=32), 4)
+    groups = parameter_groups(model, 0.05)
+    placed = [id(parameter) for group in groups for parameter in group["params"]]
+    assert sorted(placed) == sorted(id(parameter) for parameter in model.parameters())
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    for group in groups:
+        for parameter in group["params"]:
+            matrix = parameter.ndim > 1 and names[id(parameter)] != "mask_token"
+            assert group["weight_decay"] == (0.05 if matrix else 0.0), names[id(parameter)]
+
+
+def test_frozen_parameters_are_left_out() -> None:
+    model = PretrainModel(SMALL, TokenGrid(frames=2, height=32, width=32), 4)
+    model.encoder.requires_grad_(False)
+    placed = {
+        id(parameter) for group in parameter_groups(model, 0.1) for parameter in group["params"]
+    }
+    assert placed == {id(parameter) for parameter in model.parameters() if parameter.requires_grad}
+    assert all(isinstance(parameter, torch.nn.Parameter) for parameter in model.parameters())
