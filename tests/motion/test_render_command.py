@@ -114,6 +114,7 @@ def test_every_background_and_recipe(
         (["--background", "natural", "--videos", "torn.mp4"], "torn.mp4: not a readable video"),
         (["--out", "zero.mp4"], "a file is in the way"),
         (["--out", "zero.mp4/clips"], "a file is in the way"),
+        (["--out", "/sys/clips"], "choose a place that you may read and write"),
         (["--bank", "nowhere"], "nowhere: no such folder"),
         (["--rate-hz", "0"], "--rate-hz is 0"),
     ],

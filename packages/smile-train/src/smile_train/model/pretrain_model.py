@@ -90,5 +90,5 @@ class PretrainModel(nn.Module):
         """
         seen = self.encoder_to_decoder(self.encoder(frames, visible))
         positions = self.decoder.positions
-        hidden = (self.mask_token + positions[masked]).to(seen.dtype)
+        hidden = self.mask_token + positions[masked]
         return self.decoder(torch.cat([seen + positions[visible], hidden], 1), masked.shape[1])
