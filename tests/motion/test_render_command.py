@@ -13,6 +13,7 @@ from smile_motion.__main__ import COMMANDS
 from smile_motion.bank import ObjectBank
 from smile_motion.bank.layout import sha256
 from smile_motion.cli.app import run_app
+from smile_motion.clip_files import read_clip
 from smile_motion.video import index_video, read_frames
 
 
@@ -81,24 +82,28 @@ def test_files_do_not_depend_on_processes_and_a_second_run_completes_the_first(
     assert run(*few, "--n", "10", "--seed", "9", "--out", tmp_path / "one") == 2
 
 
-@pytest.mark.parametrize("background", ["black", "noise", "places", "frame"])
+@pytest.mark.parametrize("background", ["black", "noise", "places", "frame", "natural"])
 @pytest.mark.parametrize("recipe", ["paper", "official"])
 def test_every_background_and_recipe(
     few: list,
     background: str,
     recipe: str,
+    small_bank: ObjectBank,
     real_videos: dict[str, Path],
     photographs: Path,
     tmp_path: Path,
 ) -> None:
     code = run(
         *few, "--background", background, "--recipe", recipe, "--objects", "3", "--n", "1",
-        "--videos", real_videos["bikes"], "--images", photographs, "--out", tmp_path / "out",
+        "--lossless", "--videos", real_videos["bikes"], "--images", photographs, "--out", tmp_path / "out",
     )  # fmt: skip
     assert code == 0
     described = json.loads((tmp_path / "out/clip_000000.json").read_text())
     assert described["background"]["kind"] == background
     assert len(described["plan"]["objects"]) == 3
+    again = read_clip(tmp_path / "out/clip_000000.json", small_bank)
+    stored = read_frames(index_video(tmp_path / "out/clip_000000.mp4"), range(4))
+    assert (again.frames == stored).all()
 
 
 @pytest.mark.parametrize(

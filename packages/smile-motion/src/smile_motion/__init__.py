@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from smile_motion.backgrounds import make_background
     from smile_motion.bank import ObjectBank, embedded_bank
+    from smile_motion.clip_files import read_clip
     from smile_motion.clips import Clip, ClipMaker
     from smile_motion.compositing import render
     from smile_motion.errors import InputError
@@ -36,6 +37,7 @@ __all__ = [
     "Truth",
     "embedded_bank",
     "make_background",
+    "read_clip",
     "read_plan",
     "render",
 ]
@@ -51,6 +53,7 @@ _HOMES = {
     "Truth": "truth",
     "embedded_bank": "bank",
     "make_background": "backgrounds",
+    "read_clip": "clip_files",
     "read_plan": "plan",
     "render": "compositing",
 }

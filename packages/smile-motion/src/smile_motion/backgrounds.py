@@ -191,6 +191,29 @@ def make_background(
             return VideoBackground(files=files, stride=stride, still=kind == "frame")
 
 
+def redraw(
+    origin: dict[str, Any], rng: np.random.Generator, *, frames: int, size: tuple[int, int]
+) -> np.ndarray:
+    """Cut a background again from what `BackgroundClip.origin` says of it.
+
+    rng      the generator that it was drawn with; only noise needs it.
+    returns  (T, H, W, 3) uint8, the same pixels.
+    Raises InputError when the file is no longer there or the origin is of no known kind.
+    """
+    match origin:
+        case {"kind": "black"}:
+            return BlackBackground().draw(rng, index=0, frames=frames, size=size).frames
+        case {"kind": "noise", "noise": kind, "per_frame": per_frame}:
+            noise = NoiseBackground(kind=kind, per_frame=per_frame)
+            return noise.draw(rng, index=0, frames=frames, size=size).frames
+        case {"kind": "places", "file": file, "crop": crop}:
+            return _repeated(cut(_read_photograph(Path(file))[None], tuple(crop), size), frames)
+        case {"kind": "natural" | "frame", "file": file, "frames": numbers, "crop": crop}:
+            images = read_frames(_indexed(Path(file)), numbers)
+            return _repeated(cut(images, tuple(crop), size), frames)
+    raise InputError(f"background origin {origin!r}: of no known kind; render the clip anew")
+
+
 def draw_crop(rng: np.random.Generator, height: int, width: int) -> tuple[int, int, int, int]:
     """Draw a multi-scale crop (VideoMAE family): x, y, width, height in pixels.
 

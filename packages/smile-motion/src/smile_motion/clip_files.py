@@ -9,8 +9,15 @@ from typing import Any
 
 import numpy as np
 
+from smile_motion.backgrounds import redraw
+from smile_motion.bank import ObjectBank
 from smile_motion.bank.layout import dump_lines, sha256, write_atomically
 from smile_motion.clips import Clip, ClipMaker
+from smile_motion.compositing import render
+from smile_motion.errors import InputError
+from smile_motion.plan import read_plan
+from smile_motion.seeding import Stream, keyed_generator
+from smile_motion.truth import Truth
 from smile_motion.video import write_video
 
 FORMAT = 1
@@ -70,6 +77,23 @@ def describe_files(folder: Path, index: int) -> dict[str, Any]:
         "objects": [entry["id"] for entry in objects],
         "categories": [entry["category"] for entry in objects],
     }
+
+
+def read_clip(path: Path, bank: ObjectBank) -> Clip:
+    """Render a clip again from its JSON: the same pixels, without its video.
+
+    Raises InputError when the file is not a clip's, or names what is no longer there.
+    """
+    plan = read_plan(path, bank)
+    described = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        seed, epoch, index = (int(described[name]) for name in ("seed", "epoch", "index"))
+        origin = dict(described["background"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path}: not a clip's JSON ({error!r}); render the clip anew") from error
+    rng = keyed_generator(seed, Stream.BACKGROUND, epoch=epoch, index=index)
+    behind = redraw(origin, rng, frames=plan.frames, size=(plan.height, plan.width))
+    return Clip(render(behind, plan, bank), plan, Truth(plan, bank), origin)
 
 
 def truth_json(clip: Clip) -> dict[str, Any]:
