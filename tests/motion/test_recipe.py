@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from smile_motion.bank import ObjectBank
 from smile_motion.errors import InputError
+from smile_motion.paths import PATHS
 from smile_motion.recipe import MotionRecipe, OwnAspectSize
 from smile_motion.seeding import Stream, keyed_generator
 
@@ -89,3 +90,29 @@ def test_objects_that_cannot_fit_are_refused() -> None:
         OwnAspectSize(range_px=(32, 400))
     with pytest.raises(InputError, match="objects is -1"):
         MotionRecipe.paper(objects=-1)
+
+
+@pytest.mark.parametrize("name", ["paper", "official"])
+@pytest.mark.parametrize("path", PATHS)
+def test_recipes_survive_json(small_bank: ObjectBank, name: str, path: str) -> None:
+    recipe = MotionRecipe.named(name, path=path, transform="rotation")  # type: ignore[arg-type]
+    again = MotionRecipe.from_json(json.loads(json.dumps(recipe.to_json())))
+    assert again == recipe
+    one, other = plans(recipe, small_bank, 1)[0], plans(again, small_bank, 1)[0]
+    assert (one.centre == other.centre).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"kind": "Nothing"}, "names no component"),
+        ({"speed": 3}, "unexpected keyword argument 'speed'"),
+        ({"size": {"kind": "OwnAspectSize", "range_px": [1, 900]}}, "cannot fit"),
+        ({"path": {"kind": "GaussianPath", "sigma": 0}}, "sigma is 0"),
+        ({"path": 7}, "path is 7, not a component"),
+    ],
+)
+def test_spoilt_recipes_are_refused(change: dict, message: str) -> None:
+    data = MotionRecipe.paper().to_json() | change
+    with pytest.raises(InputError, match=message):
+        MotionRecipe.from_json(data, source="recipe.json")

@@ -95,7 +95,8 @@ def test_every_background_and_recipe(
 ) -> None:
     code = run(
         *few, "--background", background, "--recipe", recipe, "--objects", "3", "--n", "1",
-        "--lossless", "--videos", real_videos["bikes"], "--images", photographs, "--out", tmp_path / "out",
+        "--lossless", "--videos", real_videos["bikes"], "--images", photographs,
+        "--out", tmp_path / "out",
     )  # fmt: skip
     assert code == 0
     described = json.loads((tmp_path / "out/clip_000000.json").read_text())

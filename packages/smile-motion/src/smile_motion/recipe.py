@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal, Protocol
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
 from smile_motion.errors import InputError
-from smile_motion.keyframes import KeyframeRates, KeyframeValues
+from smile_motion.keyframes import KeyframeRates, KeyframeValues, Segments
 from smile_motion.paths import PATHS, REFERENCE_PX, CentrePath, GaussianPath, PathName
 from smile_motion.plan import MotionPlan
 
@@ -137,6 +137,22 @@ class MotionRecipe:
             ),
         )
 
+    def to_json(self) -> dict[str, Any]:
+        """Every knob as JSON values; components name their `kind`."""
+        return _component_json(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any], *, source: str = "recipe") -> MotionRecipe:
+        """Read a recipe written by `to_json`.
+
+        source  named in errors, such as the file the values came from.
+        Raises InputError when a kind or a knob is unknown, or a value is refused.
+        """
+        recipe = _component(data, source)
+        if not isinstance(recipe, cls):
+            raise InputError(f"{source}: describes a {type(recipe).__name__}, not a MotionRecipe")
+        return recipe
+
     def plan(
         self,
         rng: np.random.Generator,
@@ -175,3 +191,49 @@ class MotionRecipe:
             scale=scale,
             order=np.broadcast_to(order, (frames, self.objects)),
         )
+
+
+_COMPONENTS = {
+    component.__name__: component
+    for component in (
+        MotionRecipe,
+        OwnAspectSize,
+        StretchedSize,
+        KeyframeValues,
+        KeyframeRates,
+        Segments,
+        *(type(path) for path in PATHS.values()),
+    )
+}
+
+
+def _component_json(component: Any) -> dict[str, Any]:
+    values: dict[str, Any] = {"kind": type(component).__name__}
+    for field_ in fields(component):
+        value = getattr(component, field_.name)
+        if is_dataclass(value):
+            values[field_.name] = _component_json(value)
+        else:
+            values[field_.name] = list(value) if isinstance(value, tuple) else value
+    return values
+
+
+def _component(data: Any, source: str) -> Any:
+    if not isinstance(data, dict) or data.get("kind") not in _COMPONENTS:
+        raise InputError(
+            f"{source}: {data!r} names no component; `kind` is one of {', '.join(_COMPONENTS)}"
+        )
+    arguments = {}
+    for name, value in data.items():
+        if isinstance(value, dict):
+            arguments[name] = _component(value, source)
+        elif name != "kind":
+            arguments[name] = tuple(value) if isinstance(value, list) else value
+    usual = _COMPONENTS[data["kind"]]()
+    for name, value in arguments.items():
+        if is_dataclass(getattr(usual, name, None)) and not is_dataclass(value):
+            raise InputError(f"{source}: {data['kind']}: {name} is {value!r}, not a component")
+    try:
+        return _COMPONENTS[data["kind"]](**arguments)
+    except TypeError as error:
+        raise InputError(f"{source}: {data['kind']}: {error}") from error
