@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import cv2
@@ -5,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 from smile_motion.backgrounds import (
     Background,
     BackgroundClip,
@@ -12,8 +14,10 @@ from smile_motion.backgrounds import (
     cut,
     draw_crop,
     make_background,
+    redraw,
 )
 from smile_motion.errors import InputError
+from smile_motion.photographs import read_photograph
 from smile_motion.seeding import Stream, keyed_generator
 from smile_motion.video import index_video, read_frames
 
@@ -71,6 +75,59 @@ def test_natural_clips_are_the_frames_and_crop_that_their_origin_says(kinds: dic
     assert np.diff(origin["frames"]).tolist() == [2] * 7
     images = read_frames(index_video(Path(origin["file"])), origin["frames"])
     assert (cut(images, tuple(origin["crop"]), (96, 128)) == clip.frames).all()
+
+
+@pytest.mark.parametrize("kind", ["black", "noise", "places", "frame", "natural"])
+def test_backgrounds_are_made_again_from_their_origin(
+    kinds: dict, kind: str, tmp_path: Path
+) -> None:
+    clip = draw(kinds[kind], index=1)
+    origin = json.loads(json.dumps(clip.origin))
+
+    def again(file: Path | None = None) -> np.ndarray:
+        rng = keyed_generator(1, Stream.BACKGROUND, index=1)
+        return redraw(origin, rng, frames=8, size=(96, 128), file=file)
+
+    assert (again() == clip.frames).all()
+    if "file" in origin:
+        moved = tmp_path / Path(origin["file"]).name
+        moved.write_bytes(Path(origin["file"]).read_bytes())
+        origin["file"] = "/nowhere"
+        assert (again(moved) == clip.frames).all()
+        origin["crop"][2] = 9000
+        with pytest.raises(InputError, match="smaller than when its clip was made"):
+            again(moved)
+
+
+def test_origins_of_no_known_kind_are_refused() -> None:
+    with pytest.raises(InputError, match="of no known kind"):
+        redraw({"kind": "natural"}, np.random.default_rng(0), frames=1, size=(16, 16))
+
+
+def test_a_video_that_was_replaced_is_read_anew(
+    real_videos: dict[str, Path], tmp_path: Path
+) -> None:
+    path = tmp_path / "changing.mp4"
+    for name in ("bikes", "bigbuckbunny"):
+        path.write_bytes(real_videos[name].read_bytes())
+        frames = draw(make_background("natural", videos=path)).frames
+        origin = draw(make_background("natural", videos=real_videos[name])).frames
+        assert (frames == origin).all()
+
+
+def test_photographs_stand_upright_and_are_bounded(tmp_path: Path) -> None:
+    pixels = np.zeros((40, 60, 3), np.uint8)
+    pixels[:20] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(pixels).save(tmp_path / "a.jpg", exif=exif)
+    upright = read_photograph(tmp_path / "a.jpg")
+    assert upright.shape == (60, 40, 3)
+    assert upright[:, 30:].min() > 200
+    assert upright[:, :10].max() < 50
+    Image.new("1", (12_001, 10)).save(tmp_path / "b.png")
+    with pytest.raises(InputError, match=r"b\.png: 12001 x 10 px"):
+        read_photograph(tmp_path / "b.png")
 
 
 def test_the_index_passes_through_all_files(kinds: dict, photographs: Path) -> None:

@@ -77,6 +77,62 @@ def test_transport_streams_that_do_not_start_at_zero(tmp_path: Path) -> None:
     assert levels(read_frames(video, [0, 13, 39, 20])) == [0, 13, 39, 20]
 
 
+def test_edit_lists_hide_frames(constant: Path, tmp_path: Path) -> None:
+    path = tmp_path / "trimmed.mp4"
+    keep_times = {"avoid_negative_ts": "disabled"}
+    with av.open(str(constant)) as source, av.open(str(path), "w", options=keep_times) as target:
+        stream = source.streams.video[0]
+        copy = target.add_stream_from_template(stream)
+        assert stream.time_base is not None
+        earlier = round(20 * Fraction(4, 100) / stream.time_base)
+        for packet in source.demux(stream):
+            if packet.pts is not None and packet.dts is not None:
+                packet.pts, packet.dts, packet.stream = (
+                    packet.pts - earlier,
+                    packet.dts - earlier,
+                    copy,
+                )
+                target.mux(packet)
+    video = index_video(path)
+    assert len(video) == 40
+    assert levels(read_frames(video, range(40))) == list(range(20, 60))
+    assert levels(read_frames(video, [31, 2])) == [51, 22]
+
+
+@pytest.mark.parametrize("name", ["plain.avi", "plain.mkv", "plain.flv"])
+def test_other_containers(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    write_numbered(path, list(range(40)))
+    video = index_video(path)
+    assert levels(read_frames(video, range(40))) == list(range(40))
+    assert [levels(read_frames(video, [i]))[0] for i in (0, 7, 13, 39)] == [0, 7, 13, 39]
+
+
+@pytest.mark.parametrize(("turns", "corner"), [(1, (0, -1)), (2, (-1, -1)), (3, (-1, 0))])
+def test_pictures_stand_as_players_show_them(
+    turns: int, corner: tuple[int, int], tmp_path: Path
+) -> None:
+    frames = np.zeros((2, 48, 64, 3), np.uint8)
+    frames[:, :24, :24] = 255
+    write_video(tmp_path / "phone.mp4", frames)
+    data = bytearray((tmp_path / "phone.mp4").read_bytes())
+    cosine, sine = [(1, 0), (0, 1), (-1, 0), (0, -1)][turns]
+    matrix = np.array([[cosine, sine, 0], [-sine, cosine, 0], [0, 0, 0]]) << 16
+    matrix[2, 2] = 1 << 30
+    place = data.index(b"tkhd") + 44
+    data[place : place + 36] = matrix.astype(">i4").tobytes()
+    (tmp_path / "phone.mp4").write_bytes(data)
+    shown = read_frames(index_video(tmp_path / "phone.mp4"), [1])[0]
+    assert shown.shape == ((48, 64, 3) if turns == 2 else (64, 48, 3))
+    assert [shown[place][0] > 128 for place in ((0, 0), corner)] == [False, True]
+
+
+def test_threads_change_nothing(real_videos: dict[str, Path]) -> None:
+    video = index_video(real_videos["bikes"])
+    wanted = np.arange(100, 130, 5)
+    assert (read_frames(video, wanted) == read_frames(video, wanted, threads=2)).all()
+
+
 def test_real_videos_read_the_same_alone_and_in_sequence(real_videos: dict[str, Path]) -> None:
     for path in real_videos.values():
         video = index_video(path)
@@ -130,22 +186,42 @@ def test_files_that_are_no_video_are_named(harm: str, constant: Path, tmp_path: 
         index_video(path)
 
 
-def test_a_file_damaged_after_its_index_is_named(constant: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("share", [0.5, 0.95, 0.999])
+def test_a_file_whose_end_is_missing_is_not_a_shorter_video(share: float, tmp_path: Path) -> None:
+    frames = np.random.default_rng(0).integers(0, 256, (20, 64, 64, 3), np.uint8)
     path = tmp_path / "cut.mp4"
-    write_numbered(path, [4 * i for i in range(60)], **{})
-    with (
-        av.open(str(path)) as source,
-        av.open(str(tmp_path / "fast.mp4"), "w", options={"movflags": "faststart"}) as target,
-    ):
-        stream = target.add_stream_from_template(source.streams.video[0])
-        for packet in source.demux(source.streams.video[0]):
-            if packet.dts is not None:
-                packet.stream = stream
-                target.mux(packet)
-    data = (tmp_path / "fast.mp4").read_bytes()
-    (tmp_path / "fast.mp4").write_bytes(data[: len(data) // 2])
-    with pytest.raises(InputError, match=r"fast\.mp4"):
-        read_frames(index_video(tmp_path / "fast.mp4"), range(60))
+    write_video(path, frames)
+    video = index_video(path)
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * share)])
+    with pytest.raises(InputError, match=r"cut\.mp4: cut short, \d+ bytes of at least \d+; copy"):
+        index_video(path)
+    if share < 0.9:
+        with pytest.raises(InputError, match=r"cut\.mp4: "):
+            read_frames(video, range(20))
+
+
+def test_videos_that_change_size_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "grows.ts"
+    parts = []
+    for side in (64, 96):
+        write_video(tmp_path / "part.mp4", np.full((6, side, side, 3), 90, np.uint8))
+        with (
+            av.open(str(tmp_path / "part.mp4")) as source,
+            av.open(str(tmp_path / "part.ts"), "w") as target,
+        ):
+            stream = source.streams.video[0]
+            copy = target.add_stream_from_template(stream)
+            for packet in source.demux(stream):
+                if packet.dts is not None and packet.pts is not None:
+                    later = len(parts) * 20 * round(Fraction(1, 8) / packet.time_base)
+                    packet.pts, packet.dts = packet.pts + later, packet.dts + later
+                    packet.stream = copy
+                    target.mux(packet)
+        parts.append((tmp_path / "part.ts").read_bytes())
+    path.write_bytes(b"".join(parts))
+    with pytest.raises(InputError, match=r"changes size \(64 x 64, 96 x 96\)"):
+        read_frames(index_video(path), range(12))
 
 
 def test_frame_numbers_out_of_range_are_refused(constant: Path) -> None:

@@ -9,9 +9,9 @@ from typing import Any, Literal, Protocol
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps
 
 from smile_motion.errors import InputError
+from smile_motion.photographs import find_photographs, read_photograph
 from smile_motion.video import VideoIndex, find_videos, index_video, read_frames
 
 BackgroundKind = Literal["natural", "frame", "places", "black", "noise"]
@@ -19,9 +19,6 @@ NoiseKind = Literal["uniform", "gaussian", "spectral"]
 
 CROP_SCALES = (1.0, 0.875, 0.75, 0.66)
 """Shares of the shorter side that a crop's sides are drawn from. Official."""
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
-LARGEST_IMAGE_PX = 12_000
-"""Photographs with a longer side are refused before they are decoded."""
 OPEN_INDEXES = 64
 """Video indexes that a process remembers."""
 
@@ -33,7 +30,7 @@ class BackgroundClip:
     frames: np.ndarray
     """(T, H, W, 3) uint8 RGB; writable."""
     origin: dict[str, Any]
-    """Where it comes from, as JSON values, exactly enough to cut it again."""
+    """Where it comes from, as JSON values, exactly enough for `redraw`."""
 
 
 class Background(Protocol):
@@ -111,7 +108,7 @@ class ImageBackground:
     ) -> BackgroundClip:
         """Crop one photograph."""
         file = self.files[index % len(self.files)]
-        image = _read_photograph(file)
+        image = read_photograph(file)
         crop = draw_crop(rng, image.shape[0], image.shape[1])
         still = cut(image[None], crop, size)
         origin = {"kind": "places", "file": str(file), "crop": list(crop)}
@@ -183,7 +180,7 @@ def make_background(
         case "places":
             if images is None:
                 raise InputError("background places needs photographs: add --images DIR")
-            return ImageBackground(files=_find_images(images))
+            return ImageBackground(files=find_photographs(images))
         case "natural" | "frame":
             if videos is None:
                 raise InputError(f"background {kind} needs videos: add --videos FILE, DIR or LIST")
@@ -192,26 +189,43 @@ def make_background(
 
 
 def redraw(
-    origin: dict[str, Any], rng: np.random.Generator, *, frames: int, size: tuple[int, int]
+    origin: dict[str, Any],
+    rng: np.random.Generator,
+    *,
+    frames: int,
+    size: tuple[int, int],
+    file: Path | None = None,
 ) -> np.ndarray:
-    """Cut a background again from what `BackgroundClip.origin` says of it.
+    """Make a background's pixels again from its stored origin, so that plans can be shared in
+    place of clips.
 
-    rng      the generator that it was drawn with; only noise needs it.
-    returns  (T, H, W, 3) uint8, the same pixels.
-    Raises InputError when the file is no longer there or the origin is of no known kind.
+    rng     the clip's generator of `Stream.BACKGROUND`, unused; only noise draws from it.
+    size    (height, width), pixels, as when it was drawn.
+    file    where the origin's file lies now; by default where it lay.
+    returns (T, H, W, 3) uint8 RGB.
+    Raises InputError when the origin is of no known kind, or its file cannot be read.
     """
+    place = Path(origin.get("file", "")) if file is None else file
     match origin:
         case {"kind": "black"}:
             return BlackBackground().draw(rng, index=0, frames=frames, size=size).frames
-        case {"kind": "noise", "noise": kind, "per_frame": per_frame}:
-            noise = NoiseBackground(kind=kind, per_frame=per_frame)
+        case {"kind": "noise", "noise": ("uniform" | "gaussian" | "spectral") as kind}:
+            noise = NoiseBackground(kind=kind, per_frame=bool(origin["per_frame"]))
             return noise.draw(rng, index=0, frames=frames, size=size).frames
-        case {"kind": "places", "file": file, "crop": crop}:
-            return _repeated(cut(_read_photograph(Path(file))[None], tuple(crop), size), frames)
-        case {"kind": "natural" | "frame", "file": file, "frames": numbers, "crop": crop}:
-            images = read_frames(_indexed(Path(file)), numbers)
-            return _repeated(cut(images, tuple(crop), size), frames)
-    raise InputError(f"background origin {origin!r}: of no known kind; render the clip anew")
+        case {"kind": "places", "crop": [x, y, width, height]}:
+            images = read_photograph(place)[None]
+        case {"kind": "natural" | "frame", "frames": [*numbers], "crop": [x, y, width, height]}:
+            images = read_frames(_indexed(place), numbers)
+        case _:
+            raise InputError(
+                f"background {origin}: of no known kind; was the file written by a newer version?"
+            )
+    if not (0 <= x < x + width <= images.shape[2] and 0 <= y < y + height <= images.shape[1]):
+        raise InputError(
+            f"{place}: {images.shape[2]} x {images.shape[1]} px, smaller than when its clip was "
+            f"made; find the original file"
+        )
+    return _repeated(cut(images, (x, y, width, height), size), frames)
 
 
 def draw_crop(rng: np.random.Generator, height: int, width: int) -> tuple[int, int, int, int]:
@@ -264,28 +278,15 @@ def _repeated(images: np.ndarray, frames: int) -> np.ndarray:
     return target
 
 
-def _find_images(folder: Path) -> tuple[Path, ...]:
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder; give a folder of photographs with --images")
-    files = tuple(sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES))
-    if not files:
-        raise InputError(f"{folder}: no photograph below it ({', '.join(IMAGE_SUFFIXES)})")
-    return files
-
-
-def _read_photograph(file: Path) -> np.ndarray:
+def _indexed(file: Path) -> VideoIndex:
     try:
-        with Image.open(file) as image:
-            if max(image.size) > LARGEST_IMAGE_PX:
-                raise InputError(
-                    f"{file}: {image.width} x {image.height} px, at most {LARGEST_IMAGE_PX} "
-                    f"a side are read; make it smaller"
-                )
-            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise InputError(f"{file}: not a readable photograph; replace or delete it") from error
+        status = file.stat()
+    except FileNotFoundError:
+        return index_video(file)
+    return _index_once(file, status.st_mtime_ns, status.st_size)
 
 
 @lru_cache(maxsize=OPEN_INDEXES)
-def _indexed(file: Path) -> VideoIndex:
+def _index_once(file: Path, _mtime_ns: int, _size: int) -> VideoIndex:
+    """Index a video; a file that has changed since is another key."""
     return index_video(file)

@@ -63,6 +63,28 @@ class ClipWriter:
         return describe_files(self.folder, index)
 
 
+def read_clip(path: Path, bank: ObjectBank, *, background: Path | None = None) -> Clip:
+    """Render a clip again, to the bit, from its JSON alone.
+
+    path        a `clip_000000.json`.
+    bank        the bank that it was made with.
+    background  where the video or photograph behind it lies now; by default where it lay.
+    Raises InputError when the JSON, an object or the background is missing or does not fit.
+    """
+    plan = read_plan(path, bank)
+    try:
+        described = json.loads(path.read_text(encoding="utf-8"))
+        seed, epoch, index = (int(described[name]) for name in ("seed", "epoch", "index"))
+        origin = dict(described["background"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: no clip's JSON ({error!r}); render the clip anew") from error
+    rng = keyed_generator(seed, Stream.BACKGROUND, epoch=epoch, index=index)
+    size = (plan.height, plan.width)
+    behind = redraw(origin, rng, frames=plan.frames, size=size, file=background)
+    ids = np.empty((plan.frames, *size), np.uint8)
+    return Clip(render(behind, plan, bank, ids=ids), plan, Truth(plan, bank, ids=ids), origin)
+
+
 def describe_files(folder: Path, index: int) -> dict[str, Any]:
     """The index line of a written clip: its files, their hashes, its objects."""
     name = f"clip_{index:06d}"
@@ -77,23 +99,6 @@ def describe_files(folder: Path, index: int) -> dict[str, Any]:
         "objects": [entry["id"] for entry in objects],
         "categories": [entry["category"] for entry in objects],
     }
-
-
-def read_clip(path: Path, bank: ObjectBank) -> Clip:
-    """Render a clip again from its JSON: the same pixels, without its video.
-
-    Raises InputError when the file is not a clip's, or names what is no longer there.
-    """
-    plan = read_plan(path, bank)
-    described = json.loads(path.read_text(encoding="utf-8"))
-    try:
-        seed, epoch, index = (int(described[name]) for name in ("seed", "epoch", "index"))
-        origin = dict(described["background"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path}: not a clip's JSON ({error!r}); render the clip anew") from error
-    rng = keyed_generator(seed, Stream.BACKGROUND, epoch=epoch, index=index)
-    behind = redraw(origin, rng, frames=plan.frames, size=(plan.height, plan.width))
-    return Clip(render(behind, plan, bank), plan, Truth(plan, bank), origin)
 
 
 def truth_json(clip: Clip) -> dict[str, Any]:

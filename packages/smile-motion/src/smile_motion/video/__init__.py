@@ -1,0 +1,16 @@
+"""Videos: finding them, reading them by exact frame number, writing them."""
+
+from smile_motion.video.finding import SUFFIXES, ListedVideo, find_videos
+from smile_motion.video.reading import VideoIndex, index_video, read_frames
+from smile_motion.video.writing import encode_animation, write_video
+
+__all__ = [
+    "SUFFIXES",
+    "ListedVideo",
+    "VideoIndex",
+    "encode_animation",
+    "find_videos",
+    "index_video",
+    "read_frames",
+    "write_video",
+]

@@ -1,0 +1,78 @@
+"""Finding videos: a file, a folder, or a list such as the VideoMAE family trains from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from smile_motion.errors import InputError
+
+SUFFIXES = (".mp4", ".avi", ".mkv", ".webm", ".mov", ".m4v", ".mpg", ".mpeg", ".ts")
+"""Files that count as videos when a folder is searched."""
+
+
+@dataclass(frozen=True)
+class ListedVideo:
+    """A video as a list or a folder names it."""
+
+    path: Path
+    """The file."""
+    label: str | None
+    """What follows the path in a list, if anything."""
+
+
+def find_videos(source: Path) -> list[ListedVideo]:
+    """Find the videos that a path means.
+
+    source  a video, a folder (searched to the bottom, sorted), or a list with lines `path`,
+            `path label` or `path,label`; relative paths start at the list's folder.
+    Raises InputError when there are none, or a line names no file.
+    """
+    if source.is_dir():
+        found = sorted(
+            path for path in source.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file()
+        )
+        if not found:
+            raise InputError(
+                f"{source}: no video below it (looked for {', '.join(SUFFIXES)}); check --videos"
+            )
+        return [ListedVideo(path, None) for path in found]
+    if not source.is_file():
+        raise InputError(f"{source}: no such file or folder; check --videos")
+    if source.suffix.lower() in SUFFIXES:
+        return [ListedVideo(source, None)]
+    return _read_list(source)
+
+
+def _read_list(source: Path) -> list[ListedVideo]:
+    try:
+        lines = source.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{source}: neither a video ({', '.join(SUFFIXES)}) nor a text list; check --videos"
+        ) from error
+    videos = []
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        path, label = _split_line(line.strip(), source.parent)
+        if path is None:
+            raise InputError(
+                f"{source}:{number}: {line.strip()}: names no file; "
+                f"correct the line, or give paths relative to {source.parent}"
+            )
+        videos.append(ListedVideo(path, label))
+    if not videos:
+        raise InputError(f"{source}: an empty list; write a line per video: path label")
+    return videos
+
+
+def _split_line(line: str, folder: Path) -> tuple[Path | None, str | None]:
+    """Take the longest leading part of a line that names a file; the rest is the label."""
+    cuts = [len(line)]
+    cuts += [at for at in range(len(line) - 1, 0, -1) if line[at] in " \t,"]
+    for cut in cuts:
+        path = folder / line[:cut].rstrip(" \t,").strip('"')
+        if path.is_file():
+            return path, line[cut:].strip(" \t,") or None
+    return None, None
