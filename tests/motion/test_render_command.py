@@ -1,7 +1,11 @@
 """`smile-motion render` and `preview` as a user runs them."""
 
+import contextlib
 import json
+import os
 import re
+import shlex
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -77,9 +81,62 @@ def test_files_do_not_depend_on_processes_and_a_second_run_completes_the_first(
     assert run(*few, "--n", "10", "--workers", "2", "--out", tmp_path / "two") == 0
     assert run(*few, "--n", "4", "--workers", "0", "--out", tmp_path / "one") == 0
     (tmp_path / "one/clip_000002.json").unlink()
+    (tmp_path / "one/clip_000003.json").write_text("{")
     assert run(*few, "--n", "10", "--workers", "0", "--out", tmp_path / "one") == 0
     assert files(tmp_path / "one") == files(tmp_path / "two")
     assert run(*few, "--n", "10", "--seed", "9", "--out", tmp_path / "one") == 2
+
+
+def test_the_preview_command_at_the_end_works(
+    few: list, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    out = tmp_path / "some clips"
+    assert run(*few, "--n", "1", "--path", "linear", "--seed", "3", "--out", out) == 0
+    last = capsys.readouterr().out.strip().splitlines()[-1]
+    words = shlex.split(last.split(": ", 1)[1])
+    assert words[:2] == ["smile-motion", "preview"]
+    assert run(*words[1:], "--n", "1") == 0
+    assert "seed 3" in (out / "preview.html").read_text()
+
+
+def test_ctrl_c_leaves_whole_clips_and_the_next_run_goes_on(few: list, tmp_path: Path) -> None:
+    out = tmp_path / "clips"
+    words = [str(word) for word in (*few, "--n", "2000", "--workers", "2", "--out", out)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "smile_motion", *words],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    while not list(out.glob("clip_*.json")):
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=0.05)
+            pytest.fail(process.communicate()[1])
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err.strip().splitlines() == ["smile-motion render: interrupted"]
+    assert not list(out.glob(".*"))
+    whole = len(list(out.glob("clip_*.json")))
+    assert 0 < whole < 2000
+    for path in out.glob("clip_*.mp4"):
+        assert len(index_video(path)) == 4
+    assert run(*few, "--n", str(whole), "--workers", "0", "--out", out) == 0
+    assert len((out / "index.jsonl").read_text().splitlines()) == whole
+
+
+def test_a_folder_that_cannot_be_written_to(
+    few: list, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    if os.geteuid() == 0:
+        folder = Path("/proc/clips")
+    else:
+        folder = tmp_path / "locked" / "clips"
+        folder.parent.mkdir(mode=0o500)
+    assert run(*few, "--n", "1", "--out", folder) == 2
+    err = capsys.readouterr().err.strip()
+    assert len(err.splitlines()) == 1
+    assert str(folder) in err
 
 
 @pytest.mark.parametrize("background", ["black", "noise", "places", "frame", "natural"])
@@ -123,6 +180,7 @@ def test_every_background_and_recipe(
         (["--out", "/sys/clips"], "choose a place that you may read and write"),
         (["--bank", "nowhere"], "nowhere: no such folder"),
         (["--rate-hz", "0"], "--rate-hz is 0"),
+        (["--workers", "-1"], "--workers is -1"),
     ],
 )
 def test_bad_input_is_one_line_and_leaves_nothing(

@@ -5,9 +5,14 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import shlex
+import signal
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -107,6 +112,8 @@ def run(options: Options) -> None:
 
     if options.n < 1:
         raise InputError(f"--n is {options.n}; ask for at least 1 clip")
+    if options.workers is not None and options.workers < 0:
+        raise InputError(f"--workers is {options.workers}; give 0 for none, or a number of them")
     if not 0 < options.rate_hz <= 240:
         raise InputError(f"--rate-hz is {options.rate_hz}; give more than 0, at most 240")
     maker = make_maker(options)
@@ -129,6 +136,7 @@ def run(options: Options) -> None:
     write_index(options.out, [lines[index] for index in range(options.n)])
     again = f", {len(kept)} of them there already" if kept else ""
     print(f"{options.out}: {options.n} clips{again}, index.jsonl")
+    print(f"to look at some of them: {_preview_command(options)}")
 
 
 def _written(writer: ClipWriter, todo: list[int], workers: int | None) -> Iterator[dict[str, Any]]:
@@ -136,11 +144,42 @@ def _written(writer: ClipWriter, todo: list[int], workers: int | None) -> Iterat
     if workers < 2:
         yield from map(writer.write, todo)
         return
-    pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"))
     try:
-        yield from pool.map(writer.write, todo, chunksize=4)
+        with _interrupts_ignored():
+            results = pool.map(writer.write, todo, chunksize=4)
+        yield from results
+    except BrokenProcessPool as error:
+        raise InputError(
+            "a worker process died, perhaps for want of memory; run the same command again with "
+            "fewer --workers, finished clips are kept"
+        ) from error
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    """Let processes started inside finish their clips after Ctrl-C, which a terminal sends to
+    all of them; they inherit that it is ignored."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _preview_command(options: Options) -> str:
+    """The command that shows the first clips of this collection."""
+    words = ["smile-motion", "preview"]
+    for entry in fields(ClipOptions):
+        value = getattr(options, entry.name)
+        if value != entry.default:
+            words += [f"--{entry.name}", str(value)]
+    return shlex.join([*words, "--out", str(options.out / "preview.html")])
 
 
 def _settings(options: Options, maker: ClipMaker) -> dict[str, Any]:
@@ -162,15 +201,22 @@ def _start_or_continue(options: Options, maker: ClipMaker) -> dict[int, dict[str
         if any(options.out.glob("clip_*")):
             raise InputError(f"{options.out}: holds other clips; choose another --out")
         return {}
-    wanted, found = _settings(options, maker), json.loads(path.read_text(encoding="utf-8"))
+    wanted = _settings(options, maker)
+    try:
+        found = dict(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{path}: damaged ({error}); choose another --out") from error
     differing = [name for name in wanted if found.get(name) != wanted[name]]
     if differing:
         names = ", ".join(
             f"{name} {found.get(name)!r} there, {wanted[name]!r} asked for" for name in differing
         )
         raise InputError(f"{options.out}: holds clips made otherwise ({names}); use another --out")
-    return {
-        index: describe_files(options.out, index)
-        for index in range(options.n)
-        if all((options.out / f"clip_{index:06d}.{end}").is_file() for end in ("mp4", "json"))
-    }
+    kept = {}
+    for index in range(options.n):
+        if all((options.out / f"clip_{index:06d}.{end}").is_file() for end in ("mp4", "json")):
+            try:
+                kept[index] = describe_files(options.out, index)
+            except (ValueError, KeyError, TypeError):
+                continue  # A damaged clip is rendered again.
+    return kept
