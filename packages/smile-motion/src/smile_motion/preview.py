@@ -42,6 +42,7 @@ def draw_overlay(clip: Clip) -> np.ndarray:
                 for ring in (part.exterior, *part.interiors):
                     points = [_points(np.array(ring.coords))]
                     cv2.polylines(picture, points, True, colour, 2, cv2.LINE_AA, _SHIFT)
+            cv2.circle(picture, path[t].tolist(), 4 << _SHIFT, colour, -1, cv2.LINE_AA, _SHIFT)
             box = truth.boxes[slot, t]
             if np.isfinite(box).all():
                 low, high = _points(box.reshape(2, 2)).tolist()
@@ -118,14 +119,15 @@ def _figure(clip: Clip, number: int, grid: TokenGrid, mask: TokenMask, rate_hz: 
         for name, frames in views
     )
     rows = "".join(_row(clip, slot) for slot in range(clip.plan.slots))
-    on = (clip.truth.token_coverage(grid).sum(axis=0) > 0).mean()
+    on = (clip.truth.token_coverage(grid).sum(axis=0) > 0).reshape(-1)
+    hidden_on = on[mask.masked].sum() / max(1, on.sum())
     origin = _origin(clip.origin)
     return f"""<section>
 <h2>clip {number} <small>{html.escape(origin)}</small></h2>
 <div class="views">{pictures}</div>
 <table><tr><th></th><th>object</th><th>side, px</th><th>speed, px a frame</th><th>turn, degrees</th>
 <th>scale</th><th>visible</th></tr>{rows}</table>
-<p>{on:.0%} of the tokens lie on a trajectory.</p>
+<p>{on.mean():.0%} of the tokens lie on a trajectory, of these {hidden_on:.0%} are hidden.</p>
 </section>"""
 
 
@@ -172,10 +174,12 @@ _PAGE = """<!doctype html>
 body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 80rem;
   margin: 0 auto; padding: 1.5rem 1rem; }}
 h1 {{ font-size: 1.5rem; margin: 0 0 .5rem; }}
+header p {{ max-width: 46rem; margin-bottom: 1rem; }}
 h2 {{ font-size: 1.1rem; margin: 0 0 .6rem; }}
 h2 small {{ font-weight: normal; opacity: .65; overflow-wrap: anywhere; }}
 section {{ border-top: 1px solid var(--line); padding: 1.2rem 0; }}
-.views {{ display: grid; grid-template-columns: repeat(auto-fit, minmax(14rem, 1fr)); gap: 1rem; }}
+.views {{ display: grid; grid-template-columns: repeat(auto-fit, minmax(min(14rem, 42%), 1fr));
+  gap: 1rem; }}
 figure {{ margin: 0; }}
 img {{ width: 100%; border-radius: .4rem; display: block; background: var(--soft); }}
 figcaption, p {{ font-size: .85rem; opacity: .75; margin: .3rem 0 0; }}
@@ -184,7 +188,13 @@ table {{ border-collapse: collapse; font-size: .85rem; margin-top: .8rem;
 th, td {{ text-align: left; padding: .15rem .8rem .15rem 0; white-space: nowrap; }}
 th {{ font-weight: normal; opacity: .65; }}
 </style></head><body>
-<h1>{title}</h1>
+<header><h1>{title}</h1>
+<p>Each object has a colour. Its centre follows the line, thick where it has been; the thin frame
+is the box of its part inside the clip, the outline its whole silhouette, parts that are hidden
+included. Tokens are the brighter the more of them the objects cover. A mask hides a share
+of the tokens along the paths, then the same positions in every slice; grey is hidden from the
+student.</p>
+</header>
 {figures}
 </body></html>
 """
