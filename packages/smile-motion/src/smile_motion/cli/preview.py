@@ -8,7 +8,6 @@ from pathlib import Path
 from smile_motion.cli.render import ClipOptions, make_maker
 from smile_motion.errors import InputError
 
-
 _SCENERY = {
     "natural": "natural video",
     "frame": "one frame of a video",
@@ -49,6 +48,9 @@ def run(options: Options) -> None:
         for index in range(options.n):
             clips.append(maker.make(index))
             on_progress("rendering", index + 1, options.n)
-    title = f"Moving objects on {_SCENERY[options.background]}, recipe {options.recipe}, seed {options.seed}"
+    title = (
+        f"Moving objects on {_SCENERY[options.background]}, "
+        f"recipe {options.recipe}, seed {options.seed}"
+    )
     write_atomically(options.out, write_page(clips, grid, title=title).encode())
     print(f"{options.out}: {options.n} clips; open it in a browser")
