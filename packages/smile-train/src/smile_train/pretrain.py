@@ -20,12 +20,11 @@ from smile_train.config import PretrainConfig
 from smile_train.data import MicroBatches, TrainingClips, open_clips
 from smile_train.data.clips import collate
 from smile_train.model import PretrainModel
-from smile_train.model.embedding import take
+from smile_train.objective import masked_loss, teach
 from smile_train.optim import parameter_groups, warmup_cosine
 from smile_train.pictures import Reconstruction, draw_loss_curve, draw_reconstructions
 from smile_train.report import Report
-from smile_train.stopping import StopRequest, ignore_stops
-from smile_train.targets import mean_squared_error, normalise_targets, pixel_targets
+from smile_train.stopping import StopRequest, children_ignoring_stops, ignore_stops
 from smile_train.teachers import ClipTeacher
 
 BROKEN_SHARE = 0.1
@@ -110,11 +109,30 @@ def pretrain(config: PretrainConfig, out: Path) -> Path:
         pin_memory=accelerator.device.type == "cuda",
     )
 
+    def keep() -> None:
+        """Write a checkpoint of the step that has just ended."""
+        save_checkpoint(
+            folder,
+            step,
+            weights=accelerator.unwrap_model(student).state_dict(),
+            training={
+                "step": step,
+                "optimiser": optimiser.state_dict(),
+                "generator": torch.get_rng_state(),
+            },
+            config=described,
+            keep=config.keep,
+        )
+
     # The loop.
     folder = out / "checkpoints"
-    batches = iter(loader)
+    alone = accelerator.num_processes == 1
+    with children_ignoring_stops():
+        batches = iter(loader)
     stop = StopRequest()
-    batch: dict[str, Any] = {}
+    batch: dict[str, Any] | None = None
+    shown: dict[str, Any] | None = None
+    kept = step
     student.train()
     with report, stop:
         ending = step >= steps
@@ -124,7 +142,10 @@ def pretrain(config: PretrainConfig, out: Path) -> Path:
             total = torch.zeros((), device=accelerator.device)
             for part in range(config.accumulate):
                 waited = time.perf_counter()
-                batch = next(batches)
+                batch = stop.next_or_none(batches)
+                if batch is None:
+                    break
+                shown = batch
                 report.count(len(batch["frames"]), time.perf_counter() - waited, batch["broken"])
                 frames, visible, masked = (
                     batch[name].to(accelerator.device, non_blocking=True)
@@ -137,6 +158,8 @@ def pretrain(config: PretrainConfig, out: Path) -> Path:
                     loss = masked_loss(student, frames, visible, masked, features, config)
                     accelerator.backward(loss / config.accumulate)
                 total += loss.detach() / config.accumulate
+            if batch is None:
+                break
             _refuse_broken(report, accelerator.num_processes)
             norm = accelerator.clip_grad_norm_(student.parameters(), config.clip_grad or math.inf)
             optimiser.step()
@@ -144,9 +167,8 @@ def pretrain(config: PretrainConfig, out: Path) -> Path:
             step += 1
             report.advance(step)
 
-            alone = accelerator.num_processes == 1
-            saving = step == steps or step % config.save_every == 0 or (alone and stop.asked)
-            ending = step == steps
+            ending = step == steps or (alone and stop.asked)
+            saving = ending or step % config.save_every == 0
             if saving or step % config.log_every == 0:
                 # All processes learn here whether one of them was asked to stop.
                 mean, asked = _agree(accelerator, total, stop.asked)
@@ -157,23 +179,14 @@ def pretrain(config: PretrainConfig, out: Path) -> Path:
                     )
                 report.record(step, loss=mean, lr=float(rates[step - 1]), grad_norm=float(norm))  # type: ignore[arg-type]
                 ending |= asked
-            if accelerator.is_main_process:
-                if saving or ending:
-                    save_checkpoint(
-                        folder,
-                        step,
-                        weights=accelerator.unwrap_model(student).state_dict(),
-                        training={
-                            "step": step,
-                            "optimiser": optimiser.state_dict(),
-                            "generator": torch.get_rng_state(),
-                        },
-                        config=described,
-                        keep=config.keep,
-                    )
-                if ending or (config.picture_every and step % config.picture_every == 0):
-                    _draw(out, accelerator.unwrap_model(student), batch, teacher, config)
-                    draw_loss_curve(out / "loss.png", report.history)
+            if accelerator.is_main_process and (saving or ending):
+                keep()
+                kept = step
+            if config.picture_every and step % config.picture_every == 0:
+                _draw(out, accelerator, student, shown, teacher, config, report)
+        if accelerator.is_main_process and kept != step:
+            keep()
+        _draw(out, accelerator, student, shown, teacher, config, report)
     accelerator.wait_for_everyone()
     accelerator.end_training()
     stop.leave_if_asked(out)
@@ -192,40 +205,6 @@ def total_steps(config: PretrainConfig, clips: TrainingClips) -> int:
     if config.steps is not None:
         return config.steps
     return max(1, config.epochs * clips.order.length // config.batch)
-
-
-def teach(
-    frames: torch.Tensor, teacher: ClipTeacher | None, config: PretrainConfig
-) -> torch.Tensor | None:
-    """The teacher's normalised tokens, (B, T, H, W, 3) uint8 to (B, N, D); none for pixels."""
-    return None if teacher is None else normalise_targets(teacher(frames, config.grid))
-
-
-def masked_loss(
-    student: torch.nn.Module,
-    frames: torch.Tensor,
-    visible: torch.Tensor,
-    masked: torch.Tensor,
-    features: torch.Tensor | None,
-    config: PretrainConfig,
-) -> torch.Tensor:
-    """Loss over a batch under all its masks.
-
-    frames    (B, T, H, W, 3) uint8.
-    visible   (B, M, Nv) and masked (B, M, Nm) int64: token numbers of M masks a clip.
-    features  (B, N, D) normalised teacher tokens; none for the pixel target.
-    """
-    masks = visible.shape[1]
-    visible, masked = visible.flatten(0, 1), masked.flatten(0, 1)
-    if masks > 1:
-        frames = frames.repeat_interleave(masks, 0)
-        features = None if features is None else features.repeat_interleave(masks, 0)
-    with torch.no_grad():
-        if features is None:
-            target = pixel_targets(frames, config.grid, masked)
-        else:
-            target = take(features, masked)
-    return mean_squared_error(student(frames, visible, masked), target)
 
 
 def _resume(
@@ -269,13 +248,18 @@ def _refuse_broken(report: Report, processes: int) -> None:
 @torch.no_grad()
 def _draw(
     out: Path,
-    model: PretrainModel,
-    batch: dict[str, Any],
+    accelerator: Accelerator,
+    student: torch.nn.Module,
+    batch: dict[str, Any] | None,
     teacher: ClipTeacher | None,
     config: PretrainConfig,
+    report: Report,
 ) -> None:
-    """Draw what the student makes of the first clips of a batch."""
-    device = next(model.parameters()).device
+    """Draw the loss so far, and what the student makes of the first clips of a batch."""
+    if batch is None or not accelerator.is_main_process:
+        return
+    model, device = accelerator.unwrap_model(student), accelerator.device
+    draw_loss_curve(out / "loss.png", report.history)
     frames = batch["frames"][:3].to(device)
     visible, masked = batch["visible"][:3, 0].to(device), batch["masked"][:3, 0].to(device)
     model.eval()
