@@ -121,7 +121,7 @@ class MotionRecipe:
     ) -> MotionRecipe:
         """Return a preset by name, changed where something is given.
 
-        transform  what changes over time besides the place (Table 4c).
+        transform  what changes over time besides the place (Table 4).
         """
         match name:
             case "paper":

@@ -53,7 +53,7 @@ class PretrainConfig:
     ) = None
     """Kind of path, instead of the recipe's (both: gaussian)."""
     transform: Literal["both", "rotation", "scaling", "none"] = "both"
-    """What changes besides the place (Table 4c)."""
+    """What changes besides the place (Table 4)."""
     objects: int = 2
     """Objects in a clip; 0 for raw video. Paper: 2 (Table 4f)."""
     stride: int = 4

@@ -45,7 +45,7 @@ class ClipOptions:
     ) = None
     """Kind of path, instead of the recipe's (both: gaussian)."""
     transform: Literal["both", "rotation", "scaling", "none"] = "both"
-    """What changes besides the place (Table 4c)."""
+    """What changes besides the place (Table 4)."""
     objects: int | None = None
     """Objects in a clip. Default: the recipe's 2."""
     frames: int = 16
