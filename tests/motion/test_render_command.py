@@ -236,3 +236,14 @@ def test_help_is_quick_to_start_and_names_every_command() -> None:
     assert result.returncode == 0, result.stderr
     for command in COMMANDS:
         assert command.name in result.stdout
+
+
+@pytest.mark.parametrize("noise", ["gaussian", "spectral"])
+def test_noise_is_an_option(few: list, noise: str, small_bank: ObjectBank, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    code = run(*few, "--noise", noise, "--noise-per-frame", "--objects", "0", "--n", "1",
+               "--lossless", "--out", out)  # fmt: skip
+    assert code == 0
+    frames = read_frames(index_video(out / "clip_000000.mp4"), range(4))
+    assert (frames[0] != frames[1]).any()
+    assert (read_clip(out / "clip_000000.json", small_bank).frames == frames).all()

@@ -165,6 +165,8 @@ def make_background(
     videos: Path | None = None,
     images: Path | None = None,
     stride: int = 4,
+    noise: NoiseKind = "uniform",
+    noise_per_frame: bool = False,
 ) -> Background:
     """Open a kind of background by name.
 
@@ -176,7 +178,7 @@ def make_background(
         case "black":
             return BlackBackground()
         case "noise":
-            return NoiseBackground()
+            return NoiseBackground(kind=noise, per_frame=noise_per_frame)
         case "places":
             if images is None:
                 raise InputError("background places needs photographs: add --images DIR")

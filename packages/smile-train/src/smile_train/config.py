@@ -45,6 +45,10 @@ class PretrainConfig:
     """Folder of photographs for --background places."""
     bank: Path | None = None
     """Object bank. Default: the embedded one, made on first use."""
+    noise: Literal["uniform", "gaussian", "spectral"] = "uniform"
+    """Kind of noise for --background noise; `spectral` falls with frequency (1/f)."""
+    noise_per_frame: bool = False
+    """New noise in every frame. Paper: one image, repeated (Table 7)."""
     recipe: Literal["paper", "official"] = "paper"
     """Motion recipe."""
     path: (

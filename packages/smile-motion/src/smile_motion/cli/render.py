@@ -37,6 +37,10 @@ class ClipOptions:
     """Video, folder or list (`path label` lines) for --background natural or frame."""
     images: Path | None = None
     """Folder of photographs for --background places."""
+    noise: Literal["uniform", "gaussian", "spectral"] = "uniform"
+    """Kind of noise for --background noise; `spectral` falls with frequency (1/f)."""
+    noise_per_frame: bool = False
+    """New noise in every frame. Paper: one image, repeated (Table 7)."""
     recipe: Literal["paper", "official"] = "paper"
     """Motion as the paper describes it, or as the published code draws it."""
     path: (
@@ -87,7 +91,12 @@ def make_maker(options: ClipOptions) -> ClipMaker:
 
     TokenGrid(frames=options.frames, height=options.size, width=options.size, tubelet=1)
     background = make_background(
-        options.background, videos=options.videos, images=options.images, stride=options.stride
+        options.background,
+        videos=options.videos,
+        images=options.images,
+        stride=options.stride,
+        noise=options.noise,
+        noise_per_frame=options.noise_per_frame,
     )
     return ClipMaker(
         bank=ObjectBank.open(options.bank) if options.bank else embedded_bank(),

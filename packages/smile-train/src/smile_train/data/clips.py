@@ -81,7 +81,12 @@ def open_clips(config: PretrainConfig) -> TrainingClips:
     Raises InputError when a file is missing or does not fit.
     """
     background = make_background(
-        config.background, videos=config.videos, images=config.images, stride=config.stride
+        config.background,
+        videos=config.videos,
+        images=config.images,
+        stride=config.stride,
+        noise=config.noise,
+        noise_per_frame=config.noise_per_frame,
     )
     maker = ClipMaker(
         bank=ObjectBank.open(config.bank) if config.bank else embedded_bank(),
