@@ -8,7 +8,8 @@ from smile_motion.bank import ObjectBank
 from smile_motion.clips import ClipMaker
 from smile_motion.compositing import render
 from smile_motion.errors import InputError
-from smile_motion.plan import MotionPlan, read_plan
+from smile_motion.plan import MotionPlan
+from smile_motion.plan_json import plan_from_json, plan_to_json, read_plan
 from smile_motion.recipe import MotionRecipe
 from smile_motion.seeding import Stream, keyed_generator
 
@@ -20,7 +21,7 @@ def draw(bank: ObjectBank, objects: int = 2) -> MotionPlan:
 @pytest.mark.parametrize("objects", [0, 1, 3])
 def test_a_plan_survives_json_to_the_last_pixel(small_bank: ObjectBank, objects: int) -> None:
     plan = draw(small_bank, objects)
-    again = MotionPlan.from_json(json.loads(json.dumps(plan.to_json(small_bank))), small_bank)
+    again = plan_from_json(json.loads(json.dumps(plan_to_json(plan, small_bank))), small_bank)
     behind = np.zeros((16, 224, 224, 3), np.uint8)
     assert (render(behind.copy(), plan, small_bank) == render(behind, again, small_bank)).all()
 
@@ -57,7 +58,7 @@ def test_a_spoilt_plan_is_refused_by_name(
     small_bank: ObjectBank, tmp_path: Path, kind: str, message: str
 ) -> None:
     path = tmp_path / "clip.json"
-    path.write_text(json.dumps({"plan": spoil(draw(small_bank).to_json(small_bank), kind)}))
+    path.write_text(json.dumps({"plan": spoil(plan_to_json(draw(small_bank), small_bank), kind)}))
     with pytest.raises(InputError, match=message) as caught:
         read_plan(path, small_bank)
     assert str(path) in str(caught.value)

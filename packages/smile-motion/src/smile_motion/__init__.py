@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from smile_motion.clips import Clip, ClipMaker
     from smile_motion.compositing import render
     from smile_motion.errors import InputError
-    from smile_motion.plan import MotionPlan, read_plan
+    from smile_motion.plan import MotionPlan
+    from smile_motion.plan_json import plan_from_json, plan_to_json, read_plan
     from smile_motion.recipe import MotionRecipe
     from smile_motion.tokens import TokenGrid
     from smile_motion.truth import Truth
@@ -37,6 +38,8 @@ __all__ = [
     "Truth",
     "embedded_bank",
     "make_background",
+    "plan_from_json",
+    "plan_to_json",
     "read_clip",
     "read_plan",
     "render",
@@ -54,7 +57,9 @@ _HOMES = {
     "embedded_bank": "bank",
     "make_background": "backgrounds",
     "read_clip": "clip_files",
-    "read_plan": "plan",
+    "plan_from_json": "plan_json",
+    "plan_to_json": "plan_json",
+    "read_plan": "plan_json",
     "render": "compositing",
 }
 

@@ -29,8 +29,15 @@ _BYTE = np.uint32(255)
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _choose_level(sizes, width, height):
-    """Deepest level that is still at least as large as the object on screen."""
+def _choose_level(sizes, map_, coarser):
+    """Deepest level still at least as large as the object on screen, then `coarser` levels on.
+
+    returns -1 when the object is too small to be drawn.
+    """
+    width = np.sqrt(map_[0, 0] ** 2 + map_[1, 0] ** 2)
+    height = np.sqrt(map_[0, 1] ** 2 + map_[1, 1] ** 2)
+    if width < SMALLEST_PX or height < SMALLEST_PX:
+        return -1
     level = 0
     while (
         level + 1 < sizes.shape[0]
@@ -39,7 +46,7 @@ def _choose_level(sizes, width, height):
         and sizes[level + 1, 0] < sizes[level, 0]
     ):
         level += 1
-    return level
+    return min(level + coarser, sizes.shape[0] - 1)
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -137,10 +144,11 @@ def _mark(ids, start, mixed, count, label):
 
 
 @njit(cache=True, nogil=True)
-def _bound_rows(cover, map_, low, high):
+def _bound_rows(cover, map_, margin, low, high):
     """Find the pixels of each row that an object may touch: low, high (H,) int64, inclusive.
 
-    cover (n, 2) unit coordinates of a convex polygon around the object. returns first and last row.
+    cover (n, 2) unit coordinates of a convex polygon around the object; margin: how far beyond it
+    the object can show, pixels. returns first and last row.
     """
     height = low.shape[0]
     top, bottom = np.inf, -np.inf
@@ -148,8 +156,8 @@ def _bound_rows(cover, map_, low, high):
     for i in range(count):
         y = map_[1, 0] * cover[i, 0] + map_[1, 1] * cover[i, 1] + map_[1, 2]
         top, bottom = min(top, y), max(bottom, y)
-    first = max(0, int(np.ceil(top - MARGIN_PX)))
-    last = min(height - 1, int(np.floor(bottom + MARGIN_PX)))
+    first = max(0, int(np.ceil(top - margin)))
+    last = min(height - 1, int(np.floor(bottom + margin)))
     for y in range(first, last + 1):
         low[y], high[y] = FAR_PX, -FAR_PX
     x1 = map_[0, 0] * cover[count - 1, 0] + map_[0, 1] * cover[count - 1, 1] + map_[0, 2]
@@ -160,32 +168,26 @@ def _bound_rows(cover, map_, low, high):
         y1 = map_[1, 0] * cover[i, 0] + map_[1, 1] * cover[i, 1] + map_[1, 2]
         upper, lower = min(y0, y1), max(y0, y1)
         slope = (x1 - x0) / (y1 - y0) if lower - upper > 1e-9 else 0.0
-        from_y = max(first, int(np.ceil(upper - MARGIN_PX)))
-        to_y = min(last, int(np.floor(lower + MARGIN_PX)))
+        from_y = max(first, int(np.ceil(upper - margin)))
+        to_y = min(last, int(np.floor(lower + margin)))
         for y in range(from_y, to_y + 1):
             if slope == 0.0:
                 here, there = x0, x1
             else:
-                here = x0 + slope * (max(upper, y - MARGIN_PX) - y0)
-                there = x0 + slope * (min(lower, y + MARGIN_PX) - y0)
-            low[y] = min(low[y], int(np.ceil(min(here, there) - MARGIN_PX)))
-            high[y] = max(high[y], int(np.floor(max(here, there) + MARGIN_PX)))
+                here = x0 + slope * (max(upper, y - margin) - y0)
+                there = x0 + slope * (min(lower, y + margin) - y0)
+            low[y] = min(low[y], int(np.ceil(min(here, there) - margin)))
+            high[y] = max(high[y], int(np.floor(max(here, there) + margin)))
     return first, last
 
 
-@njit(cache=True, nogil=True)
-def _paint(frame, ids, words, base, size, cover, map_, label, paint, buffers):
-    """Put one object into one frame and return its pixels inside the frame with alpha >= 0.5.
-
-    frame (H, 3 * W) uint8 is painted when `paint`; ids (H, W) uint8 gets `label`.
-    """
-    neighbours, mixed, row_low, row_high = buffers
-    width = ids.shape[1]
+@njit(cache=True, nogil=True, inline="always")
+def _sample_row(words, base, size, map_, y, row_low, row_high, width, neighbours, mixed):
+    """Sample one object along row y of the frame into mixed; returns first pixel and count."""
     level_w, level_h = size[0], size[1]
     a, b, c, d = map_[0, 0], map_[0, 1], map_[1, 0], map_[1, 1]
     cx, cy = map_[0, 2], map_[1, 2]
     determinant = a * d - b * c
-    first_y, last_y = _bound_rows(cover, map_, row_low, row_high)
     one = float(1 << FRACTION)
     ux, uy = d / determinant * level_w * one, -b / determinant * level_w * one
     vx, vy = -c / determinant * level_h * one, a / determinant * level_h * one
@@ -195,36 +197,61 @@ def _paint(frame, ids, words, base, size, cover, map_, label, paint, buffers):
     limit_u, limit_v = ((level_w + 1) << FRACTION) - 1, ((level_h + 1) << FRACTION) - 1
     # Coordinates run from the object's middle, so that a move by whole pixels changes no rounding.
     anchor = int(np.rint(cx))
+    u = int(np.rint(u_centre + ux * (anchor - cx) + uy * (y - cy)))
+    v = int(np.rint(v_centre + vx * (anchor - cx) + vy * (y - cy)))
+    low, high = max(0, row_low) - anchor, min(width - 1, row_high) - anchor
+    low, high = _clip_span(low, high, u, step_u, limit_u)
+    low, high = _clip_span(low, high, v, step_v, limit_v)
+    if high < low:
+        return 0, np.int32(0)
+    count = np.int32(high - low + 1)
+    from_u, from_v = np.int32(u + step_u * low), np.int32(v + step_v * low)
+    by_u, by_v = np.int32(step_u), np.int32(step_v)
+    _fetch(neighbours, count, words, base, np.int32(level_w + 2), from_u, from_v, by_u, by_v)
+    _mix(mixed, neighbours, count, from_u, from_v, by_u, by_v)
+    return anchor + low, count
+
+
+@njit(cache=True, nogil=True)
+def _paint(frame, ids, words, base, size, cover, map_, label, paint, buffers):
+    """Put one object into one frame and return its pixels inside the frame with alpha >= 0.5.
+
+    frame (H, 3 * W) uint8 is painted when `paint`; ids (H, W) uint8 gets `label`.
+    """
+    neighbours, mixed, row_low, row_high = buffers
+    first_y, last_y = _bound_rows(cover, map_, MARGIN_PX, row_low, row_high)
     covered = 0
     for y in range(first_y, last_y + 1):
-        u = int(np.rint(u_centre + ux * (anchor - cx) + uy * (y - cy)))
-        v = int(np.rint(v_centre + vx * (anchor - cx) + vy * (y - cy)))
-        low, high = max(0, row_low[y]) - anchor, min(width - 1, row_high[y]) - anchor
-        low, high = _clip_span(low, high, u, step_u, limit_u)
-        low, high = _clip_span(low, high, v, step_v, limit_v)
-        if high < low:
-            continue
-        count = np.int32(high - low + 1)
-        from_u, from_v = np.int32(u + step_u * low), np.int32(v + step_v * low)
-        by_u, by_v = np.int32(step_u), np.int32(step_v)
-        _fetch(neighbours, count, words, base, np.int32(level_w + 2), from_u, from_v, by_u, by_v)
-        _mix(mixed, neighbours, count, from_u, from_v, by_u, by_v)
-        if paint:
-            _blend(frame[y], anchor + low, mixed, count)
-        covered += _mark(ids[y], anchor + low, mixed, count, label)
+        start, count = _sample_row(
+            words,
+            base,
+            size,
+            map_,
+            y,
+            row_low[y],
+            row_high[y],
+            ids.shape[1],
+            neighbours,
+            mixed,
+        )
+        if count > 0:
+            if paint:
+                _blend(frame[y], start, mixed, count)
+            covered += _mark(ids[y], start, mixed, count, label)
     return covered
 
 
 @njit(cache=True, nogil=True)
-def composite(frames, ids, order, maps, objects, words, offset, size, cover, paint):
-    """Put a plan's objects into frames and their slots into the id map.
+def composite(frames, ids, order, maps, objects, label, words, offset, size, cover, paint):
+    """Put objects into frames and their labels into the id map.
 
     frames  (T, H, 3 * W) uint8, painted in place; any array when `paint` is false.
-    ids     (T, H, W) uint8, set to 0, then slot + 1 where an object's alpha >= 0.5 lies on top.
-    order   (T, K) int64 slots from the bottom up; maps (K, T, 2, 3) float64 unit -> pixels.
-    words   the bank's pixels as uint32; offset (N, L) int64 bytes; size (N, L, 2) int32;
-            cover (N, n, 2) float32.
-    returns (K, T) int64: each object's pixels inside the frame, hidden ones included.
+    ids     (T, H, W) uint8, set to 0, then the label where an object's alpha >= 0.5 lies on top.
+    order   (T, L) int64 layers from the bottom up; maps (L, T, 2, 3) float64 unit -> pixels.
+    objects (L,) int64 numbers of sources; label (L,) uint8, 0 for layers to be left out.
+    words   the sources' pixels as uint32; offset (N, levels) int64 bytes; size (N, levels, 2)
+            int32; cover (N, n, 2) float32.
+    returns (L, T) int64: each object's pixels inside the frame, hidden ones included.
     """
     covered = np.zeros((maps.shape[0], maps.shape[1]), dtype=np.int64)
     buffers = (
@@ -236,15 +263,14 @@ def composite(frames, ids, order, maps, objects, words, offset, size, cover, pai
     ids[:] = 0
     for t in range(order.shape[0]):
         for place in range(order.shape[1]):
-            slot = order[t, place]
-            map_ = maps[slot, t]
-            shown_w = np.sqrt(map_[0, 0] ** 2 + map_[1, 0] ** 2)
-            shown_h = np.sqrt(map_[0, 1] ** 2 + map_[1, 1] ** 2)
-            if shown_w < SMALLEST_PX or shown_h < SMALLEST_PX:
+            layer = order[t, place]
+            if label[layer] == 0:
                 continue
-            thing = objects[slot]
-            level = _choose_level(size[thing], shown_w, shown_h)
-            covered[slot, t] = _paint(
+            map_, thing = maps[layer, t], objects[layer]
+            level = _choose_level(size[thing], map_, 0)
+            if level < 0:
+                continue
+            covered[layer, t] = _paint(
                 frames[t if paint else 0],
                 ids[t],
                 words,
@@ -252,44 +278,8 @@ def composite(frames, ids, order, maps, objects, words, offset, size, cover, pai
                 size[thing, level],
                 cover[thing],
                 map_,
-                np.uint8(slot + 1),
+                label[layer],
                 paint,
                 buffers,
             )
     return covered
-
-
-@njit(cache=True, nogil=True)
-def count_ids(ids, slots):
-    """Pixels of each slot in each frame: (K, T) int64 from an id map (T, H, W) uint8."""
-    counts = np.zeros((slots + 1, ids.shape[0]), dtype=np.int64)
-    for t in range(ids.shape[0]):
-        for y in range(ids.shape[1]):
-            for x in range(ids.shape[2]):
-                counts[ids[t, y, x], t] += 1
-    return counts[1:]
-
-
-@njit(cache=True, nogil=True)
-def count_tokens(ids, boxes, tubelet, patch, counts):
-    """Add to counts (K, slices, rows, columns) int32 the pixels of each slot in each token.
-
-    boxes (K, T, 4) float64 bound each object, in pixels; only they are looked through.
-    """
-    height, width = ids.shape[1], ids.shape[2]
-    for slot in range(boxes.shape[0]):
-        want = np.uint8(slot + 1)
-        for t in range(ids.shape[0]):
-            if not boxes[slot, t, 0] <= boxes[slot, t, 2]:
-                continue
-            x0 = max(0, int(np.floor(boxes[slot, t, 0])) - 1)
-            x1 = min(width, int(np.ceil(boxes[slot, t, 2])) + 2)
-            y0 = max(0, int(np.floor(boxes[slot, t, 1])) - 1)
-            y1 = min(height, int(np.ceil(boxes[slot, t, 3])) + 2)
-            for y in range(y0, y1):
-                row = counts[slot, t // tubelet, y // patch]
-                for column in range(x0 // patch, (x1 + patch - 1) // patch):
-                    total = 0
-                    for x in range(column * patch, (column + 1) * patch):
-                        total += ids[t, y, x] == want
-                    row[column] += total

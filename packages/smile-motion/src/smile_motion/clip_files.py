@@ -15,7 +15,7 @@ from smile_motion.bank.layout import dump_lines, sha256, write_atomically
 from smile_motion.clips import Clip, ClipMaker
 from smile_motion.compositing import render
 from smile_motion.errors import InputError
-from smile_motion.plan import read_plan
+from smile_motion.plan_json import plan_to_json, read_plan
 from smile_motion.seeding import Stream, keyed_generator
 from smile_motion.truth import Truth
 from smile_motion.video import write_video
@@ -55,7 +55,7 @@ class ClipWriter:
             "index": index,
             "bank": str(self.maker.bank.path),
             "background": clip.origin,
-            "plan": clip.plan.to_json(self.maker.bank),
+            "plan": plan_to_json(clip.plan, self.maker.bank),
             "truth": truth_json(clip),
         }
         data = (json.dumps(described, ensure_ascii=False) + "\n").encode()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from smile_motion.errors import InputError
+from smile_motion.layers import make_layers
 from smile_motion.plan import MotionPlan
 
 if TYPE_CHECKING:
@@ -46,17 +48,77 @@ def paint(
     """
     from smile_motion._raster import composite
 
-    return composite(
-        frames.reshape(*frames.shape[:2], -1)
-        if frames is not None
-        else np.empty((1, 1, 1), np.uint8),
+    rows = np.empty((1, 1, 1), np.uint8)
+    if frames is not None:
+        rows = frames.reshape(*frames.shape[:2], -1)
+    layers = make_layers(plan)
+    sources = _repainted(plan, bank) if plan.appearance is not None else _stored(plan, bank)
+    objects = sources.objects[layers.slot]
+    if frames is not None and not layers.plain:
+        from smile_motion._exposing import composite_exposures
+
+        composite_exposures(
+            rows,
+            layers.order,
+            layers.exposures,
+            layers.tint,
+            layers.coarser,
+            objects,
+            *sources.pixels,
+        )
+    covered = composite(
+        rows,
         ids,
-        np.ascontiguousarray(plan.order),
-        plan.placement(),
-        plan.objects,
-        bank.pixels.view(np.uint32),
-        bank.offset,
-        bank.size,
-        bank.cover,
-        frames is not None,
+        layers.order,
+        layers.maps,
+        objects,
+        layers.label,
+        *sources.pixels,
+        frames is not None and layers.plain,
+    )
+    return covered[: plan.slots]
+
+
+@dataclass(frozen=True, eq=False)
+class _Sources:
+    """Where the pixels of a plan's objects are."""
+
+    objects: np.ndarray
+    """(K,) int64: each slot's source."""
+    pixels: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+    """words, offset, size and cover as `composite` takes them."""
+
+
+def _stored(plan: MotionPlan, bank: ObjectBank) -> _Sources:
+    return _Sources(plan.objects, (bank.pixels.view(np.uint32), bank.offset, bank.size, bank.cover))
+
+
+def _repainted(plan: MotionPlan, bank: ObjectBank) -> _Sources:
+    """Pack the plan's objects anew with their colours changed; silhouettes stay as they are."""
+    from smile_motion.bank.pack import make_levels
+
+    assert plan.appearance is not None
+    assert plan.appearance_seed is not None
+    words, offset, start = [np.zeros(0, np.uint32)], np.zeros((plan.slots, bank.size.shape[1])), 0
+    for slot, index in enumerate(plan.objects):
+        image = bank.image(int(index)).copy()
+        image[..., :3] = plan.appearance.apply(
+            np.ascontiguousarray(image[..., :3]), int(plan.appearance_seed[slot])
+        )
+        levels = make_levels(image)
+        for number in range(bank.size.shape[1]):
+            if number < len(levels):
+                offset[slot, number] = start
+                words.append(levels[number].reshape(-1).view(np.uint32))
+                start += levels[number].nbytes
+            else:
+                offset[slot, number] = offset[slot, number - 1]
+    return _Sources(
+        np.arange(plan.slots),
+        (
+            np.concatenate(words),
+            offset.astype(np.int64),
+            bank.size[plan.objects],
+            bank.cover[plan.objects],
+        ),
     )

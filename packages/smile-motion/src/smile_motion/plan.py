@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from smile_motion.effects import Appearance, MotionBlur, Shadow
 from smile_motion.errors import InputError
-
-if TYPE_CHECKING:
-    from smile_motion.bank import ObjectBank
-
-FORMAT = 1
-"""Version of a plan's JSON form."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -42,6 +34,16 @@ class MotionPlan:
     """(K, T, 2) float64: factors on width and height."""
     order: np.ndarray
     """(T, K) int64: slots from the bottom up."""
+    blur: MotionBlur | None = None
+    """Exposure of the objects; none: instantaneous."""
+    shadow: Shadow | None = None
+    """Shadow under each object."""
+    tint: np.ndarray | None = None
+    """(K, T, 3) float64: factors on each object's red, green and blue."""
+    appearance: Appearance | None = None
+    """Change of the objects' own pixels."""
+    appearance_seed: np.ndarray | None = None
+    """(K,) int64: decides what `appearance` does to each object."""
 
     def __post_init__(self) -> None:
         slots, frames = self.angle_deg.shape
@@ -52,6 +54,10 @@ class MotionPlan:
             "scale": (slots, frames, 2),
             "order": (frames, slots),
         }
+        if self.tint is not None:
+            expected["tint"] = (slots, frames, 3)
+        if self.appearance_seed is not None:
+            expected["appearance_seed"] = (slots,)
         for name, shape in expected.items():
             if getattr(self, name).shape != shape:
                 raise InputError(
@@ -75,16 +81,7 @@ class MotionPlan:
         returns (K, T, 2, 3) float64: `[x, y] = map @ [u, v, 1]`; the object's image spans
         [-0.5, 0.5] in u (rightwards) and v (downwards).
         """
-        turn = np.deg2rad(self.angle_deg)
-        cosine, sine = np.cos(turn), np.sin(turn)
-        side = self.base_size[:, None] * self.scale
-        maps = np.empty((self.slots, self.frames, 2, 3))
-        maps[..., 0, 0] = cosine * side[..., 0]
-        maps[..., 0, 1] = sine * side[..., 1]
-        maps[..., 1, 0] = -sine * side[..., 0]
-        maps[..., 1, 1] = cosine * side[..., 1]
-        maps[..., 2] = self.centre
-        return maps
+        return place(self.base_size[:, None] * self.scale, self.angle_deg, self.centre)
 
     def only(self, slot: int) -> MotionPlan:
         """Return the motion of one object alone."""
@@ -96,6 +93,10 @@ class MotionPlan:
             angle_deg=self.angle_deg[slot : slot + 1],
             scale=self.scale[slot : slot + 1],
             order=np.zeros((self.frames, 1), np.int64),
+            tint=None if self.tint is None else self.tint[slot : slot + 1],
+            appearance_seed=None
+            if self.appearance_seed is None
+            else self.appearance_seed[slot : slot + 1],
         )
 
     def framed(self, *, shift: np.ndarray, height: int, width: int) -> MotionPlan:
@@ -110,97 +111,35 @@ class MotionPlan:
             width=round(self.width * factor),
             base_size=self.base_size * factor,
             centre=(self.centre + 0.5) * factor - 0.5,
+            shadow=self.shadow and self.shadow.resized(factor),
         )
 
-    def to_json(self, bank: ObjectBank) -> dict[str, Any]:
-        """Return the plan as JSON values: objects by id and hash, numbers to the last bit."""
-        records = [bank.record(int(index)) for index in self.objects]
-        return {
-            "format": FORMAT,
-            "height": self.height,
-            "width": self.width,
-            "objects": [
-                {
-                    "id": record["id"],
-                    "category": record["category"],
-                    "sha256": record["sha256"],
-                    "base_size": self.base_size[slot].tolist(),
-                    "centre": self.centre[slot].tolist(),
-                    "angle_deg": self.angle_deg[slot].tolist(),
-                    "scale": self.scale[slot].tolist(),
-                }
-                for slot, record in enumerate(records)
-            ],
-            "order": self.order.tolist(),
-        }
+    def mirrored(self) -> MotionPlan:
+        """Return the motion as a mirror shows it, left and right exchanged, objects too.
 
-    @classmethod
-    def from_json(
-        cls, data: dict[str, Any], bank: ObjectBank, *, source: str = "plan"
-    ) -> MotionPlan:
-        """Read a plan written by `to_json`.
-
-        source  named in errors, such as the file the values came from.
-        Raises InputError when a part is missing or not finite, or when the bank lacks an object.
+        A mirrored object has a negative factor on its width.
         """
-        if data.get("format") != FORMAT:
-            raise InputError(
-                f"{source}: plan format {data.get('format')!r}, expected {FORMAT}; render it anew"
-            )
-        try:
-            entries = data["objects"]
-            arrays = {
-                name: np.array([entry[name] for entry in entries], dtype=np.float64)
-                for name in ("base_size", "centre", "angle_deg", "scale")
-            }
-            order = np.array(data["order"], dtype=np.int64)
-            if not entries:
-                frames = len(data["order"])
-                arrays = {
-                    "base_size": np.zeros((0, 2)),
-                    "centre": np.zeros((0, frames, 2)),
-                    "angle_deg": np.zeros((0, frames)),
-                    "scale": np.zeros((0, frames, 2)),
-                }
-                order = np.zeros((frames, 0), dtype=np.int64)
-            height, width = int(data["height"]), int(data["width"])
-            objects = [_find(bank, entry["id"], entry["sha256"], source) for entry in entries]
-        except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"{source}: not a motion plan ({error!r}); render it anew") from error
-        for name, values in arrays.items():
-            if not np.isfinite(values).all():
-                raise InputError(f"{source}: {name} holds NaN or infinity; render it anew")
-        return cls(
-            height=height,
-            width=width,
-            objects=np.array(objects, dtype=np.int64),
-            order=order,
-            **arrays,
+        across = np.array([-1.0, 1.0])
+        return replace(
+            self,
+            centre=self.centre * across + [self.width - 1, 0],
+            angle_deg=-self.angle_deg,
+            scale=self.scale * across,
+            shadow=self.shadow and self.shadow.mirrored(),
         )
 
 
-def read_plan(path: Path, bank: ObjectBank) -> MotionPlan:
-    """Read the plan in a clip's JSON file, or in a file that holds nothing else.
+def place(side: np.ndarray, angle_deg: np.ndarray, centre: np.ndarray) -> np.ndarray:
+    """Affine maps from unit coordinates to frame pixels; see `MotionPlan.placement`.
 
-    Raises InputError when the file is not JSON or its plan does not fit the bank.
+    side (..., 2) pixels; angle_deg (...); centre (..., 2) pixels. returns (..., 2, 3) float64.
     """
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise InputError(f"{path}: not JSON ({error}); render the clip anew") from error
-    if not isinstance(data, dict):
-        raise InputError(f"{path}: not a motion plan; expected a JSON object")
-    return MotionPlan.from_json(data.get("plan", data), bank, source=str(path))
-
-
-def _find(bank: ObjectBank, identifier: str, sha256: str, source: str) -> int:
-    try:
-        index = bank.find(identifier)
-    except InputError as error:
-        raise InputError(f"{source}: {error}") from error
-    if bank.record(index)["sha256"] != sha256:
-        raise InputError(
-            f"{source}: object {identifier} differs from the one in {bank.path}; "
-            f"open the bank that the plan was made with"
-        )
-    return index
+    turn = np.deg2rad(angle_deg)
+    cosine, sine = np.cos(turn), np.sin(turn)
+    maps = np.empty((*angle_deg.shape, 2, 3))
+    maps[..., 0, 0] = cosine * side[..., 0]
+    maps[..., 0, 1] = sine * side[..., 1]
+    maps[..., 1, 0] = -sine * side[..., 0]
+    maps[..., 1, 1] = cosine * side[..., 1]
+    maps[..., 2] = centre
+    return maps

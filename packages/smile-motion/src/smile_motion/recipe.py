@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
+from smile_motion.components import component_from_json, component_to_json
+from smile_motion.effects import (
+    EFFECTS,
+    Appearance,
+    ColourDrift,
+    DepthSwaps,
+    DropShadow,
+    EffectName,
+    MotionBlur,
+)
 from smile_motion.errors import InputError
 from smile_motion.keyframes import KeyframeRates, KeyframeValues, Segments
 from smile_motion.paths import PATHS, REFERENCE_PX, CentrePath, GaussianPath, PathName
@@ -89,6 +99,16 @@ class MotionRecipe:
     """Rotation and scale over time."""
     whole_pixels: bool = False
     """Centres and angles truncated to pixels and degrees, sides up to even pixels. Official."""
+    motion_blur: MotionBlur | None = None
+    """Exposure of the objects, averaged over time."""
+    drop_shadow: DropShadow | None = None
+    """Shadow under each object."""
+    colour_drift: ColourDrift | None = None
+    """Brightness and colours that change over time."""
+    depth_swaps: DepthSwaps | None = None
+    """Changes of the draw order."""
+    appearance: Appearance | None = None
+    """Change of the objects' colours by albumentations."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.objects <= 64:
@@ -118,10 +138,12 @@ class MotionRecipe:
         objects: int | None = None,
         path: PathName | None = None,
         transform: TransformName = "both",
+        effects: tuple[EffectName, ...] = (),
     ) -> MotionRecipe:
         """Return a preset by name, changed where something is given.
 
         transform  what changes over time besides the place (Table 4).
+        effects    turned on with their default settings.
         """
         match name:
             case "paper":
@@ -135,11 +157,12 @@ class MotionRecipe:
             transform=recipe.transform.only(
                 rotation=transform in ("both", "rotation"), scaling=transform in ("both", "scaling")
             ),
+            **{name.replace("-", "_"): EFFECTS[name] for name in effects},
         )
 
     def to_json(self) -> dict[str, Any]:
         """Every knob as JSON values; components name their `kind`."""
-        return _component_json(self)
+        return component_to_json(self)
 
     @classmethod
     def from_json(cls, data: dict[str, Any], *, source: str = "recipe") -> MotionRecipe:
@@ -148,7 +171,7 @@ class MotionRecipe:
         source  named in errors, such as the file the values came from.
         Raises InputError when a kind or a knob is unknown, or a value is refused.
         """
-        recipe = _component(data, source)
+        recipe = component_from_json(data, _COMPONENTS, source)
         if not isinstance(recipe, cls):
             raise InputError(f"{source}: describes a {type(recipe).__name__}, not a MotionRecipe")
         return recipe
@@ -180,7 +203,12 @@ class MotionRecipe:
             centre = np.floor(centre + 0.5)
             angle_deg = np.trunc(angle_deg)
         area = np.prod(base_size, axis=1) * np.prod(scale, axis=2).mean(axis=1)
-        order = np.argsort(-area, kind="stable")
+        order = np.broadcast_to(np.argsort(-area, kind="stable"), (frames, self.objects))
+        if self.depth_swaps is not None:
+            order = self.depth_swaps.draw(rng, order)
+        tint = self.colour_drift and self.colour_drift.draw(rng, self.objects, frames)
+        shadow = self.drop_shadow and self.drop_shadow.draw(rng, min(size) / REFERENCE_PX)
+        seed = self.appearance and rng.integers(0, 1 << 31, size=self.objects)
         return MotionPlan(
             height=height,
             width=width,
@@ -189,7 +217,12 @@ class MotionRecipe:
             centre=centre,
             angle_deg=angle_deg,
             scale=scale,
-            order=np.broadcast_to(order, (frames, self.objects)),
+            order=order,
+            blur=self.motion_blur,
+            shadow=shadow,
+            tint=tint,
+            appearance=self.appearance,
+            appearance_seed=seed,
         )
 
 
@@ -203,37 +236,6 @@ _COMPONENTS = {
         KeyframeRates,
         Segments,
         *(type(path) for path in PATHS.values()),
+        *(type(effect) for effect in EFFECTS.values()),
     )
 }
-
-
-def _component_json(component: Any) -> dict[str, Any]:
-    values: dict[str, Any] = {"kind": type(component).__name__}
-    for field_ in fields(component):
-        value = getattr(component, field_.name)
-        if is_dataclass(value):
-            values[field_.name] = _component_json(value)
-        else:
-            values[field_.name] = list(value) if isinstance(value, tuple) else value
-    return values
-
-
-def _component(data: Any, source: str) -> Any:
-    if not isinstance(data, dict) or data.get("kind") not in _COMPONENTS:
-        raise InputError(
-            f"{source}: {data!r} names no component; `kind` is one of {', '.join(_COMPONENTS)}"
-        )
-    arguments = {}
-    for name, value in data.items():
-        if isinstance(value, dict):
-            arguments[name] = _component(value, source)
-        elif name != "kind":
-            arguments[name] = tuple(value) if isinstance(value, list) else value
-    usual = _COMPONENTS[data["kind"]]()
-    for name, value in arguments.items():
-        if is_dataclass(getattr(usual, name, None)) and not is_dataclass(value):
-            raise InputError(f"{source}: {data['kind']}: {name} is {value!r}, not a component")
-    try:
-        return _COMPONENTS[data["kind"]](**arguments)
-    except TypeError as error:
-        raise InputError(f"{source}: {data['kind']}: {error}") from error
