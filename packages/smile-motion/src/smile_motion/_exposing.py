@@ -3,7 +3,15 @@
 import numpy as np
 from numba import njit
 
-from smile_motion._raster import MARGIN_PX, _blend, _bound_rows, _choose_level, _sample_row
+from smile_motion._raster import (
+    MARGIN_PX,
+    VECTOR,
+    _blend,
+    _bound_rows,
+    _choose_level,
+    _inverse,
+    _sample_row,
+)
 
 _BYTE = np.uint32(255)
 _HALF = np.uint32(128)
@@ -76,7 +84,8 @@ def composite_exposures(
     height, width = frames.shape[1], frames.shape[2] // 3
     instants = exposures.shape[2]
     total = np.zeros((height, 4, width), np.uint16)
-    neighbours, mixed = np.empty((4, width), np.uint32), np.empty(width, np.uint32)
+    pairs = np.zeros((2, width + VECTOR), np.uint64)
+    mixed = np.empty(width + VECTOR, np.uint32)
     low, high = np.empty(height, np.int64), np.empty(height, np.int64)
     starts, ends = np.empty(height, np.int64), np.empty(height, np.int64)
     shift = 0
@@ -96,17 +105,19 @@ def composite_exposures(
                 first_y, last_y = _bound_rows(cover[thing], map_, margin, low, high)
                 top, bottom = min(top, first_y), max(bottom, last_y)
                 base = offset[thing, level] >> 2
+                inverse = _inverse(size[thing, level], map_)
                 for y in range(first_y, last_y + 1):
                     start, count = _sample_row(
                         words,
                         base,
                         size[thing, level],
                         map_,
+                        inverse,
                         y,
                         low[y],
                         high[y],
                         width,
-                        neighbours,
+                        pairs,
                         mixed,
                     )
                     if instants == 1:

@@ -11,7 +11,9 @@ cannot use vector instructions; together they take a little over half the time o
 """
 
 import numpy as np
-from numba import njit
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic
 
 FRACTION = np.int32(16)
 """Fractional bits of source coordinates."""
@@ -20,6 +22,8 @@ MARGIN_PX = 2.0
 FAR_PX = 1 << 40
 SMALLEST_PX = 0.25
 """Objects with a side below this on screen are not drawn."""
+VECTOR = np.int32(32)
+"""Pixels that the widest vector loops take at once."""
 _LANES = np.uint32(0x00FF00FF)
 _HIGH_LANES = np.uint32(0xFF00FF00)
 _HALF_LANES = np.uint32(0x00800080)
@@ -52,6 +56,8 @@ def _choose_level(sizes, map_, coarser):
 @njit(cache=True, nogil=True, inline="always")
 def _clip_span(first, last, start, step, limit):
     """Narrow the pixels first..last to those whose coordinate start + step * x lies in 0..limit."""
+    if 0 <= start + step * first <= limit and 0 <= start + step * last <= limit:
+        return first, last
     if step == 0:
         if start < 0 or start > limit:
             return 1, 0
@@ -65,24 +71,38 @@ def _clip_span(first, last, start, step, limit):
     return max(first, low), min(last, high)
 
 
-@njit(cache=True, nogil=True)
-def _fetch(neighbours, count, words, base, stride, u, v, step_u, step_v):
-    """Copy the four neighbours of `count` samples into neighbours (4, count)."""
+@intrinsic
+def _pair(typing_context, words, at):
+    """words[at] and words[at + 1] as one 64-bit number, the first in its lower half."""
+
+    def generate(context, builder, signature, arguments):
+        array = context.make_array(signature.args[0])(context, builder, arguments[0])
+        address = builder.gep(array.data, [arguments[1]])
+        address = builder.bitcast(address, ir.IntType(64).as_pointer())
+        return builder.load(address, align=4)
+
+    return types.uint64(words, types.uint64), generate
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _fetch(pairs, count, words, base, stride, u, v, step_u, step_v):
+    """Copy the upper and the lower two neighbours of `count` samples into pairs (2, count)."""
     for i in range(count):
         at = np.uint64(base + np.int64((v >> FRACTION) * stride + (u >> FRACTION)))
-        below = at + np.uint64(stride)
-        neighbours[0, i] = words[at]
-        neighbours[1, i] = words[at + _ONE]
-        neighbours[2, i] = words[below]
-        neighbours[3, i] = words[below + _ONE]
+        pairs[0, i] = _pair(words, at)
+        pairs[1, i] = _pair(words, at + np.uint64(stride))
         u = np.int32(u + step_u)
         v = np.int32(v + step_v)
 
 
-@njit(cache=True, nogil=True)
-def _mix(mixed, neighbours, count, u, v, step_u, step_v):
-    """Weigh the neighbours: mixed (count,) uint32 premultiplied RGBA, two channels at a time."""
-    first, second, third, fourth = neighbours[0], neighbours[1], neighbours[2], neighbours[3]
+@njit(cache=True, nogil=True, inline="always")
+def _mix(mixed, pairs, count, u, v, step_u, step_v):
+    """Weigh the neighbours, two channels at a time.
+
+    mixed (count,) uint32 premultiplied RGBA.
+    """
+    neighbours = pairs.view(np.uint32)
+    upper, lower = neighbours[0], neighbours[1]
     for i in range(count):
         at_u = np.int32(u + np.int32(i) * step_u)
         at_v = np.int32(v + np.int32(i) * step_v)
@@ -92,7 +112,7 @@ def _mix(mixed, neighbours, count, u, v, step_u, step_v):
         w01 = part_u - w11
         w10 = part_v - w11
         w00 = np.uint32(256) - part_u - w10
-        p00, p01, p10, p11 = first[i], second[i], third[i], fourth[i]
+        p00, p01, p10, p11 = upper[2 * i], upper[2 * i + 1], lower[2 * i], lower[2 * i + 1]
         red_blue = (
             (p00 & _LANES) * w00
             + (p01 & _LANES) * w01
@@ -110,7 +130,7 @@ def _mix(mixed, neighbours, count, u, v, step_u, step_v):
         mixed[i] = ((red_blue >> _EIGHT) & _LANES) | (green_alpha & _HIGH_LANES)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def _blend(row, start, mixed, count):
     """Put premultiplied pixels over row (3 * W,) uint8 from pixel `start` on."""
     at = np.uint64(3 * start)
@@ -131,7 +151,7 @@ def _blend(row, start, mixed, count):
         )
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def _mark(ids, start, mixed, count, label):
     """Write `label` into ids (W,) uint8 where alpha >= 0.5; return how many there are."""
     at = np.uint64(start)
@@ -182,15 +202,27 @@ def _bound_rows(cover, map_, margin, low, high):
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _sample_row(words, base, size, map_, y, row_low, row_high, width, neighbours, mixed):
-    """Sample one object along row y of the frame into mixed; returns first pixel and count."""
-    level_w, level_h = size[0], size[1]
+def _inverse(size, map_):
+    """From frame pixels to fixed-point source coordinates: ux, uy, vx, vy per pixel."""
     a, b, c, d = map_[0, 0], map_[0, 1], map_[1, 0], map_[1, 1]
-    cx, cy = map_[0, 2], map_[1, 2]
     determinant = a * d - b * c
     one = float(1 << FRACTION)
-    ux, uy = d / determinant * level_w * one, -b / determinant * level_w * one
-    vx, vy = -c / determinant * level_h * one, a / determinant * level_h * one
+    ux, uy = d / determinant * size[0] * one, -b / determinant * size[0] * one
+    vx, vy = -c / determinant * size[1] * one, a / determinant * size[1] * one
+    return ux, uy, vx, vy
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _sample_row(words, base, size, map_, inverse, y, row_low, row_high, width, pairs, mixed):
+    """Sample one object along row y of the frame into mixed; returns first pixel and count.
+
+    Vector instructions take many pixels at once, and what is left over costs as much again: rows
+    are therefore filled up with clear pixels where the frame has room.
+    """
+    ux, uy, vx, vy = inverse
+    level_w, level_h = size[0], size[1]
+    cx, cy = map_[0, 2], map_[1, 2]
+    one = float(1 << FRACTION)
     # Source coordinates count the border: level pixel (0, 0) is at (1, 1).
     u_centre, v_centre = (level_w + 1) / 2 * one, (level_h + 1) / 2 * one
     step_u, step_v = int(np.rint(ux)), int(np.rint(vx))
@@ -200,16 +232,22 @@ def _sample_row(words, base, size, map_, y, row_low, row_high, width, neighbours
     u = int(np.rint(u_centre + ux * (anchor - cx) + uy * (y - cy)))
     v = int(np.rint(v_centre + vx * (anchor - cx) + vy * (y - cy)))
     low, high = max(0, row_low) - anchor, min(width - 1, row_high) - anchor
-    low, high = _clip_span(low, high, u, step_u, limit_u)
-    low, high = _clip_span(low, high, v, step_v, limit_v)
+    if high >= low:
+        low, high = _clip_span(low, high, u, step_u, limit_u)
+    if high >= low:
+        low, high = _clip_span(low, high, v, step_v, limit_v)
     if high < low:
         return 0, np.int32(0)
     count = np.int32(high - low + 1)
     from_u, from_v = np.int32(u + step_u * low), np.int32(v + step_v * low)
     by_u, by_v = np.int32(step_u), np.int32(step_v)
-    _fetch(neighbours, count, words, base, np.int32(level_w + 2), from_u, from_v, by_u, by_v)
-    _mix(mixed, neighbours, count, from_u, from_v, by_u, by_v)
-    return anchor + low, count
+    _fetch(pairs, count, words, base, np.int32(level_w + 2), from_u, from_v, by_u, by_v)
+    full = np.int32((count + VECTOR - 1) & -VECTOR)
+    _mix(mixed, pairs, full, from_u, from_v, by_u, by_v)
+    start = anchor + low
+    full = np.int32(min(full, width - start))
+    mixed[count:full] = 0
+    return start, full
 
 
 @njit(cache=True, nogil=True)
@@ -218,8 +256,9 @@ def _paint(frame, ids, words, base, size, cover, map_, label, paint, buffers):
 
     frame (H, 3 * W) uint8 is painted when `paint`; ids (H, W) uint8 gets `label`.
     """
-    neighbours, mixed, row_low, row_high = buffers
+    pairs, mixed, row_low, row_high = buffers
     first_y, last_y = _bound_rows(cover, map_, MARGIN_PX, row_low, row_high)
+    inverse = _inverse(size, map_)
     covered = 0
     for y in range(first_y, last_y + 1):
         start, count = _sample_row(
@@ -227,11 +266,12 @@ def _paint(frame, ids, words, base, size, cover, map_, label, paint, buffers):
             base,
             size,
             map_,
+            inverse,
             y,
             row_low[y],
             row_high[y],
             ids.shape[1],
-            neighbours,
+            pairs,
             mixed,
         )
         if count > 0:
@@ -255,8 +295,8 @@ def composite(frames, ids, order, maps, objects, label, words, offset, size, cov
     """
     covered = np.zeros((maps.shape[0], maps.shape[1]), dtype=np.int64)
     buffers = (
-        np.empty((4, ids.shape[2]), np.uint32),
-        np.empty(ids.shape[2], np.uint32),
+        np.zeros((2, ids.shape[2] + VECTOR), np.uint64),
+        np.empty(ids.shape[2] + VECTOR, np.uint32),
         np.empty(ids.shape[1], np.int64),
         np.empty(ids.shape[1], np.int64),
     )
