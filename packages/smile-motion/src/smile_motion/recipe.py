@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import numpy as np
 
 from smile_motion.components import component_from_json, component_to_json
+from smile_motion.dead_leaves import AcceleratingPath, DeadLeavesSize, SteadyRates, VideoTime
 from smile_motion.effects import (
     EFFECTS,
     Appearance,
@@ -25,7 +26,17 @@ from smile_motion.plan import MotionPlan
 if TYPE_CHECKING:
     from smile_motion.bank import ObjectBank
 
-RecipeName = Literal["paper", "official"]
+RivalName = Literal[
+    "static-circles",
+    "moving-circles",
+    "moving-shapes",
+    "transforming-shapes",
+    "accelerating-shapes",
+    "accelerating-textures",
+    "accelerating-crops",
+    "pseudo-motion",
+]
+RecipeName = Literal["paper", "official", RivalName]
 TransformName = Literal["both", "rotation", "scaling", "none"]
 
 
@@ -91,14 +102,16 @@ class MotionRecipe:
 
     objects: int = 2
     """Objects in a clip. Paper: 2 is best (Table 4f)."""
-    size: OwnAspectSize | StretchedSize = field(default_factory=OwnAspectSize)
+    size: OwnAspectSize | StretchedSize | DeadLeavesSize = field(default_factory=OwnAspectSize)
     """Size before scaling."""
     path: CentrePath = field(default_factory=GaussianPath)
     """Path of the centre."""
-    transform: KeyframeValues | KeyframeRates = field(default_factory=KeyframeValues)
+    transform: KeyframeValues | KeyframeRates | SteadyRates = field(default_factory=KeyframeValues)
     """Rotation and scale over time."""
     whole_pixels: bool = False
     """Centres and angles truncated to pixels and degrees, sides up to even pixels. Official."""
+    smaller_on_top: bool = True
+    """Draw order by mean area, the largest at the bottom; else as drawn from the bank: random."""
     motion_blur: MotionBlur | None = None
     """Exposure of the objects, averaged over time."""
     drop_shadow: DropShadow | None = None
@@ -111,8 +124,8 @@ class MotionRecipe:
     """Change of the objects' colours by albumentations."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.objects <= 64:
-            raise InputError(f"objects is {self.objects}; a clip can have 0 to 64")
+        if not 0 <= self.objects <= 255:
+            raise InputError(f"objects is {self.objects}; a clip can have 0 to 255")
 
     @classmethod
     def paper(cls, objects: int = 2) -> MotionRecipe:
@@ -150,6 +163,10 @@ class MotionRecipe:
                 recipe = cls.paper()
             case "official":
                 recipe = cls.official()
+            case _:
+                from smile_motion.rivals import RIVALS
+
+                recipe = RIVALS[name].recipe()
         return replace(
             recipe,
             objects=recipe.objects if objects is None else objects,
@@ -202,8 +219,11 @@ class MotionRecipe:
             scale = shown / base_size[:, None]
             centre = np.floor(centre + 0.5)
             angle_deg = np.trunc(angle_deg)
-        area = np.prod(base_size, axis=1) * np.prod(scale, axis=2).mean(axis=1)
-        order = np.broadcast_to(np.argsort(-area, kind="stable"), (frames, self.objects))
+        bottom_up = np.arange(self.objects)
+        if self.smaller_on_top:
+            area = np.prod(base_size, axis=1) * np.prod(scale, axis=2).mean(axis=1)
+            bottom_up = np.argsort(-area, kind="stable")
+        order = np.broadcast_to(bottom_up, (frames, self.objects))
         if self.depth_swaps is not None:
             order = self.depth_swaps.draw(rng, order)
         tint = self.colour_drift and self.colour_drift.draw(rng, self.objects, frames)
@@ -232,8 +252,12 @@ _COMPONENTS = {
         MotionRecipe,
         OwnAspectSize,
         StretchedSize,
+        DeadLeavesSize,
+        AcceleratingPath,
+        VideoTime,
         KeyframeValues,
         KeyframeRates,
+        SteadyRates,
         Segments,
         *(type(path) for path in PATHS.values()),
         *(type(effect) for effect in EFFECTS.values()),
