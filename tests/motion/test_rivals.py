@@ -8,17 +8,21 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from smile_motion.backgrounds import BackgroundClip, BlackBackground
+from smile_motion.__main__ import COMMANDS
+from smile_motion.backgrounds import BackgroundClip, BlackBackground, make_background, redraw
 from smile_motion.bank import ObjectBank, build
 from smile_motion.bank.sources.shapes import CORNERS, ShapeKind, ShapeSource, corners, fill, texture
+from smile_motion.cli.app import run_app
+from smile_motion.clip_files import read_clip
 from smile_motion.clips import ClipMaker
 from smile_motion.dead_leaves import AcceleratingPath, DeadLeavesSize, SteadyRates, VideoTime
 from smile_motion.errors import InputError
 from smile_motion.photographs import find_photographs, read_photograph
 from smile_motion.pseudo_motion import Change, PseudoMotionBackground, redraw_pseudo_motion
 from smile_motion.recipe import MotionRecipe, RivalName
-from smile_motion.rivals import RIVALS, rival_bank
+from smile_motion.rivals import RIVALS, recipe_bank
 from smile_motion.seeding import Stream, keyed_generator
+from smile_motion.video import index_video, read_frames
 
 SEEDS = st.integers(0, 2**32 - 1)
 KINDS: tuple[ShapeKind, ...] = get_args(ShapeKind)
@@ -268,18 +272,18 @@ def test_a_rivals_bank_is_made_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, photographs: Path
 ) -> None:
     monkeypatch.setenv("SMILE_OBJECT_BANKS", str(tmp_path))
-    bank = rival_bank("moving-circles", count=4)
+    bank = recipe_bank("moving-circles", count=4)
     stamp = (bank.path / "bank.json").stat().st_mtime_ns
-    assert rival_bank("static-circles", count=4).path == bank.path
+    assert recipe_bank("static-circles", count=4).path == bank.path
     assert (bank.path / "bank.json").stat().st_mtime_ns == stamp
     some = tmp_path / "some"
     some.mkdir()
     shutil.copy(sorted(photographs.iterdir())[0], some)
-    crops = rival_bank("accelerating-crops", images=photographs, count=4)
+    crops = recipe_bank("accelerating-crops", images=photographs, count=4)
     assert crops.card["licence"] == "that of the photographs"
-    assert rival_bank("accelerating-crops", images=some, count=4).path != crops.path
+    assert recipe_bank("accelerating-crops", images=some, count=4).path != crops.path
     with pytest.raises(InputError, match="--images"):
-        rival_bank("accelerating-crops", count=4)
+        recipe_bank("accelerating-crops", count=4)
 
 
 # Pseudo-motion
@@ -404,11 +408,14 @@ def test_a_clip_of_pseudo_motion_has_no_objects(photographs: Path, small_bank: O
 
 
 def test_frames_are_drawn_in_place_where_asked(photographs: Path) -> None:
-    background, out = opened(photographs, mixup=1.0), np.empty((8, *SIZE, 3), np.uint8)
+    background = make_background("pseudo-motion", images=photographs)
+    out = np.empty((8, *SIZE, 3), np.uint8)
     rng = keyed_generator(1, Stream.BACKGROUND, index=1)
     clip = background.draw(rng, index=1, frames=8, size=SIZE, out=out)
     assert clip.frames is out
-    assert (draw(background, 1).frames == out).all()
+    assert (redraw(clip.origin, rng, frames=8, size=SIZE) == out).all()
+    with pytest.raises(InputError, match="add --images"):
+        make_background("pseudo-motion")
 
 
 @pytest.mark.parametrize(
@@ -429,3 +436,41 @@ def test_impossible_pseudo_motions_are_refused(changes: dict, message: str) -> N
 def test_incomplete_origins_are_refused() -> None:
     with pytest.raises(InputError, match="incomplete"):
         redraw_pseudo_motion({"kind": "pseudo-motion"}, frames=8, size=SIZE)
+
+
+# Commands
+
+
+@pytest.fixture
+def banks_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SMILE_OBJECT_BANKS", str(tmp_path / "banks"))
+    monkeypatch.setattr("smile_motion.rivals.BANK_OBJECTS", 12)
+    monkeypatch.setattr("smile_motion.bank.embedded.OBJECTS", 30)
+
+
+def run(*words: object) -> int:
+    return run_app("smile-motion", "", COMMANDS, [str(word) for word in words])
+
+
+@pytest.mark.usefixtures("banks_here")
+@pytest.mark.parametrize("name", RIVALS)
+def test_one_command_renders_a_rival(name: str, photographs: Path, tmp_path: Path) -> None:
+    out = tmp_path / "clips"
+    words = ["--recipe", name, "--images", photographs, "--frames", 4, "--size", 64, "--n", 1]
+    assert run("render", *words, "--lossless", "--workers", 0, "--out", out) == 0
+    described = json.loads((out / "clip_000000.json").read_text())
+    rival = RIVALS[name]
+    assert described["background"]["kind"] == rival.background
+    assert len(described["plan"]["objects"]) == rival.recipe().objects
+    bank = recipe_bank(name, images=photographs)
+    again = read_clip(out / "clip_000000.json", bank)
+    stored = read_frames(index_video(out / "clip_000000.mp4"), range(4))
+    assert (again.frames == stored).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_banks_of_shapes_are_built_by_command(kind: str, photographs: Path, tmp_path: Path) -> None:
+    out = tmp_path / "bank"
+    words = ["--source", kind, "--n", 12, "--images", photographs, "--workers", 0]
+    assert run("build-bank", *words, "--out", out) == 0
+    assert ObjectBank.open(out).card["source"] == kind

@@ -14,7 +14,7 @@ from smile_motion.errors import InputError
 from smile_motion.photographs import find_photographs, read_photograph
 from smile_motion.video import VideoIndex, find_videos, index_video, read_frames
 
-BackgroundKind = Literal["natural", "frame", "places", "black", "noise"]
+BackgroundKind = Literal["natural", "frame", "places", "black", "noise", "pseudo-motion"]
 NoiseKind = Literal["uniform", "gaussian", "spectral"]
 
 CROP_SCALES = (1.0, 0.875, 0.75, 0.66)
@@ -171,7 +171,7 @@ def make_background(
     """Open a kind of background by name.
 
     videos  for `natural` and `frame`: a video, a folder, or a list.
-    images  for `places`: a folder of photographs, searched to the bottom.
+    images  for `places` and `pseudo-motion`: a folder of photographs, searched to the bottom.
     Raises InputError when what the kind needs is not given or holds nothing.
     """
     match kind:
@@ -183,6 +183,12 @@ def make_background(
             if images is None:
                 raise InputError("background places needs photographs: add --images DIR")
             return ImageBackground(files=find_photographs(images))
+        case "pseudo-motion":
+            from smile_motion.pseudo_motion import PseudoMotionBackground
+
+            if images is None:
+                raise InputError("background pseudo-motion needs photographs: add --images DIR")
+            return PseudoMotionBackground(files=find_photographs(images))
         case "natural" | "frame":
             if videos is None:
                 raise InputError(f"background {kind} needs videos: add --videos FILE, DIR or LIST")
@@ -218,6 +224,10 @@ def redraw(
             images = read_photograph(place)[None]
         case {"kind": "natural" | "frame", "frames": [*numbers], "crop": [x, y, width, height]}:
             images = read_frames(_indexed(place), numbers)
+        case {"kind": "pseudo-motion"}:
+            from smile_motion.pseudo_motion import redraw_pseudo_motion
+
+            return redraw_pseudo_motion(origin, frames=frames, size=size, file=file)
         case _:
             raise InputError(
                 f"background {origin}: of no known kind; was the file written by a newer version?"

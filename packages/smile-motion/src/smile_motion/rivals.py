@@ -9,7 +9,7 @@ Collection-free Masked Video Modeling" (arXiv 2409.06665): no objects, the backg
 Example::
 
     rival = RIVALS["accelerating-crops"]
-    maker = ClipMaker(bank=rival_bank("accelerating-crops", images=Path("photographs")),
+    maker = ClipMaker(bank=recipe_bank("accelerating-crops", images=Path("photographs")),
                       recipe=rival.recipe(), background=make_background(rival.background))
 """
 
@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Literal
 
 from smile_motion.bank.sources.shapes import ShapeKind, ShapeSource
 from smile_motion.dead_leaves import AcceleratingPath, DeadLeavesSize, SteadyRates
-from smile_motion.recipe import MotionRecipe, RivalName
+from smile_motion.recipe import MotionRecipe, RecipeName
 
 if TYPE_CHECKING:
     from smile_motion.bank import ObjectBank
@@ -92,7 +92,7 @@ def pseudo_motion() -> MotionRecipe:
     return MotionRecipe(objects=0)
 
 
-RIVALS: dict[RivalName, Rival] = {
+RIVALS: dict[RecipeName, Rival] = {
     "static-circles": Rival(recipe=static_circles, objects="circles", background="black"),
     "moving-circles": Rival(recipe=moving_circles, objects="circles", background="black"),
     "moving-shapes": Rival(recipe=moving_shapes, objects="shapes", background="black"),
@@ -107,26 +107,29 @@ RIVALS: dict[RivalName, Rival] = {
 """Every rival, from the simplest on."""
 
 
-def rival_bank(
-    name: RivalName, *, images: Path | None = None, count: int = BANK_OBJECTS
+def recipe_bank(
+    name: RecipeName, *, images: Path | None = None, count: int | None = None
 ) -> ObjectBank:
-    """Open the bank of a rival's objects, making it first where it is missing.
+    """Open the bank that a recipe is meant for, making it first where it is missing.
+
+    For rivals it holds their objects; for all else it is the embedded one.
 
     images  photographs for `accelerating-crops`; each set of them has a bank of its own.
-    count   objects in it.
+    count   objects in a rival's; `BANK_OBJECTS` by default.
     Raises InputError when photographs are needed and not given.
     """
     from smile_motion.bank import ObjectBank, banks_folder, build, embedded_bank
     from smile_motion.bank.progress import progress_bar
 
-    kind = RIVALS[name].objects
+    rival = RIVALS.get(name)
+    kind = rival.objects if rival else None
     if kind is None:
         return embedded_bank()
-    source = ShapeSource.open(kind, count=count, images=images)
+    source = ShapeSource.open(kind, count=count or BANK_OBJECTS, images=images)
     mark = source.card().get("files_sha256", "")[:8]
-    path = banks_folder() / "-".join(filter(None, (kind, str(count), mark)))
+    path = banks_folder() / "-".join(filter(None, (kind, str(source.count), mark)))
     if not (path / "bank.json").is_file():
-        print(f"making a bank of {count} {kind} in {path}", file=sys.stderr)
+        print(f"making a bank of {source.count} {kind} in {path}", file=sys.stderr)
         with progress_bar() as on_progress:
             build(source, path, on_progress=on_progress)
     return ObjectBank.open(path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from smile_motion.cli.render import ClipOptions, make_maker
+from smile_motion.cli.render import ClipOptions, background_kind, make_maker
 from smile_motion.errors import InputError
 
 _SCENERY = {
@@ -14,6 +14,7 @@ _SCENERY = {
     "places": "photographs",
     "black": "black",
     "noise": "noise",
+    "pseudo-motion": "photographs in motion",
 }
 
 
@@ -49,7 +50,7 @@ def run(options: Options) -> None:
             clips.append(maker.make(index))
             on_progress("rendering", index + 1, options.n)
     title = (
-        f"Moving objects on {_SCENERY[options.background]}, "
+        f"Moving objects on {_SCENERY[background_kind(options)]}, "
         f"recipe {options.recipe}, seed {options.seed}"
     )
     write_atomically(options.out, write_page(clips, grid, title=title).encode())

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from smile_motion.errors import InputError
 
 if TYPE_CHECKING:
+    from smile_motion.backgrounds import BackgroundKind
     from smile_motion.clip_files import ClipWriter
     from smile_motion.clips import ClipMaker
 
@@ -29,20 +30,35 @@ SETTINGS = "render.json"
 class ClipOptions:
     """What the clips show; shared by `render` and `preview`."""
 
-    background: Literal["natural", "frame", "places", "black", "noise"] = "noise"
-    """Behind the objects: video, one of its frames, a photograph, black, or noise (Table 7)."""
+    background: Literal["natural", "frame", "places", "black", "noise", "pseudo-motion"] | None = (
+        None
+    )
+    """Behind the objects: video, one of its frames, a photograph, black, or noise (Table 7), or a
+    photograph in motion. Default: noise; behind a rival's motion, what its paper has."""
     bank: Path | None = None
-    """Object bank. Default: the embedded one, made on first use."""
+    """Object bank. Default: the embedded one, for a rival's motion its own, made on first use."""
     videos: Path | None = None
     """Video, folder or list (`path label` lines) for --background natural or frame."""
     images: Path | None = None
-    """Folder of photographs for --background places."""
+    """Folder of photographs for --background places and pseudo-motion, and for crops of them."""
     noise: Literal["uniform", "gaussian", "spectral"] = "uniform"
     """Kind of noise for --background noise; `spectral` falls with frequency (1/f)."""
     noise_per_frame: bool = False
     """New noise in every frame. Paper: one image, repeated (Table 7)."""
-    recipe: Literal["paper", "official"] = "paper"
-    """Motion as the paper describes it, or as the published code draws it."""
+    recipe: Literal[
+        "paper",
+        "official",
+        "static-circles",
+        "moving-circles",
+        "moving-shapes",
+        "transforming-shapes",
+        "accelerating-shapes",
+        "accelerating-textures",
+        "accelerating-crops",
+        "pseudo-motion",
+    ] = "paper"
+    """Motion as the paper describes it, as the published code draws it, or that of a rival:
+    arXiv 2410.24213 (circles, shapes, textures, crops) or 2409.06665 (pseudo-motion)."""
     path: (
         Literal["gaussian", "linear", "bezier", "brownian", "harmonic", "bounce", "excursion"]
         | None
@@ -51,7 +67,7 @@ class ClipOptions:
     transform: Literal["both", "rotation", "scaling", "none"] = "both"
     """What changes besides the place (Table 4)."""
     objects: int | None = None
-    """Objects in a clip. Default: the recipe's 2."""
+    """Objects in a clip. Default: the recipe's; 2 for paper and official."""
     frames: int = 16
     """Frames in a clip."""
     size: int = 224
@@ -78,20 +94,29 @@ class Options(ClipOptions):
     """Processes. Default: one per core. The files do not depend on it."""
 
 
+def background_kind(options: ClipOptions) -> BackgroundKind:
+    """The background that is asked for, or else the recipe's own."""
+    from smile_motion.rivals import RIVALS
+
+    rival = RIVALS.get(options.recipe)
+    return options.background or (rival.background if rival else "noise")
+
+
 def make_maker(options: ClipOptions) -> ClipMaker:
     """Open what the options name.
 
     Raises InputError when something does not exist or does not fit.
     """
     from smile_motion.backgrounds import make_background
-    from smile_motion.bank import ObjectBank, embedded_bank
+    from smile_motion.bank import ObjectBank
     from smile_motion.clips import ClipMaker
     from smile_motion.recipe import MotionRecipe
+    from smile_motion.rivals import recipe_bank
     from smile_motion.tokens import TokenGrid
 
     TokenGrid(frames=options.frames, height=options.size, width=options.size, tubelet=1)
     background = make_background(
-        options.background,
+        background_kind(options),
         videos=options.videos,
         images=options.images,
         stride=options.stride,
@@ -99,7 +124,9 @@ def make_maker(options: ClipOptions) -> ClipMaker:
         noise_per_frame=options.noise_per_frame,
     )
     return ClipMaker(
-        bank=ObjectBank.open(options.bank) if options.bank else embedded_bank(),
+        bank=ObjectBank.open(options.bank)
+        if options.bank
+        else recipe_bank(options.recipe, images=options.images),
         recipe=MotionRecipe.named(
             options.recipe,
             objects=options.objects,
@@ -198,7 +225,10 @@ def _settings(options: Options, maker: ClipMaker) -> dict[str, Any]:
         for name, value in asdict(options).items()
         if name not in ("out", "n", "workers", "bank")
     }
-    return settings | {"bank_sha256": maker.bank.card["metadata_sha256"]}
+    return settings | {
+        "background": background_kind(options),
+        "bank_sha256": maker.bank.card["metadata_sha256"],
+    }
 
 
 def _start_or_continue(options: Options, maker: ClipMaker) -> dict[int, dict[str, Any]]:
