@@ -1,8 +1,9 @@
 """Pseudo-motion: video made from one photograph by one small change applied again and again.
 
-"Data Collection-free Masked Video Modeling" (arXiv 2409.06665), in short "the paper" here. It
-publishes no code, and the strengths of its changes were not to be had: they are ours. Of its eight
-changes, colour jitter and CutMix are left out: its own choice has neither.
+"Data Collection-free Masked Video Modeling" (arXiv 2409.06665), in short "the paper" here. What is
+marked as the paper's was taken from its abstract and a public summary of its method and tables
+(papernotes.org); neither tells the strengths of its changes, which are ours, and no code is known.
+Of its eight changes, colour jitter and CutMix are left out: its own choice has neither.
 """
 
 from __future__ import annotations
