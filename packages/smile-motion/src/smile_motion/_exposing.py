@@ -104,7 +104,7 @@ def composite_exposures(
                 margin = MARGIN_PX * (1 << coarser[layer])
                 first_y, last_y = _bound_rows(cover[thing], map_, margin, low, high)
                 top, bottom = min(top, first_y), max(bottom, last_y)
-                base = offset[thing, level] >> 2
+                base = offset[thing, level]
                 inverse = _inverse(size[thing, level], map_)
                 for y in range(first_y, last_y + 1):
                     start, count = _sample_row(

@@ -53,6 +53,21 @@ def _choose_level(sizes, map_, coarser):
     return min(level + coarser, sizes.shape[0] - 1)
 
 
+@njit(cache=True, nogil=True)
+def find_levels(size, maps, objects, coarser, slot, lowest, highest):
+    """Find which levels of each slot's source are sampled: lowest, highest (K,) int64, filled.
+
+    size (N, levels, 2); maps (L, n, 2, 3); objects, coarser and slot (L,).
+    """
+    lowest[:], highest[:] = size.shape[1], -1
+    for layer in range(maps.shape[0]):
+        into = slot[layer]
+        for i in range(maps.shape[1]):
+            level = _choose_level(size[objects[layer]], maps[layer, i], coarser[layer])
+            if level >= 0:
+                lowest[into], highest[into] = min(lowest[into], level), max(highest[into], level)
+
+
 @njit(cache=True, nogil=True, inline="always")
 def _clip_span(first, last, start, step, limit):
     """Narrow the pixels first..last to those whose coordinate start + step * x lies in 0..limit."""
@@ -289,7 +304,7 @@ def composite(frames, ids, order, maps, objects, label, words, offset, size, cov
     ids     (T, H, W) uint8, set to 0, then the label where an object's alpha >= 0.5 lies on top.
     order   (T, L) int64 layers from the bottom up; maps (L, T, 2, 3) float64 unit -> pixels.
     objects (L,) int64 numbers of sources; label (L,) uint8, 0 for layers to be left out.
-    words   the sources' pixels as uint32; offset (N, levels) int64 bytes; size (N, levels, 2)
+    words   the sources' pixels as uint32; offset (N, levels) int64 words; size (N, levels, 2)
             int32; cover (N, n, 2) float32.
     returns (L, T) int64: each object's pixels inside the frame, hidden ones included.
     """
@@ -314,7 +329,7 @@ def composite(frames, ids, order, maps, objects, label, words, offset, size, cov
                 frames[t if paint else 0],
                 ids[t],
                 words,
-                offset[thing, level] >> 2,
+                offset[thing, level],
                 size[thing, level],
                 cover[thing],
                 map_,

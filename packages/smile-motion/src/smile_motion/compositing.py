@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from smile_motion.errors import InputError
 from smile_motion.layers import make_layers
+from smile_motion.pixels import find_sources
 from smile_motion.plan import MotionPlan
 
 if TYPE_CHECKING:
@@ -52,8 +52,7 @@ def paint(
     if frames is not None:
         rows = frames.reshape(*frames.shape[:2], -1)
     layers = make_layers(plan)
-    sources = _repainted(plan, bank) if plan.appearance is not None else _stored(plan, bank)
-    objects = sources.objects[layers.slot]
+    sources = find_sources(plan, layers, bank)
     if frames is not None and not layers.plain:
         from smile_motion._exposing import composite_exposures
 
@@ -63,62 +62,17 @@ def paint(
             layers.exposures,
             layers.tint,
             layers.coarser,
-            objects,
-            *sources.pixels,
+            layers.slot,
+            *sources,
         )
     covered = composite(
         rows,
         ids,
         layers.order,
         layers.maps,
-        objects,
+        layers.slot,
         layers.label,
-        *sources.pixels,
+        *sources,
         frames is not None and layers.plain,
     )
     return covered[: plan.slots]
-
-
-@dataclass(frozen=True, eq=False)
-class _Sources:
-    """Where the pixels of a plan's objects are."""
-
-    objects: np.ndarray
-    """(K,) int64: each slot's source."""
-    pixels: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
-    """words, offset, size and cover as `composite` takes them."""
-
-
-def _stored(plan: MotionPlan, bank: ObjectBank) -> _Sources:
-    return _Sources(plan.objects, (bank.pixels.view(np.uint32), bank.offset, bank.size, bank.cover))
-
-
-def _repainted(plan: MotionPlan, bank: ObjectBank) -> _Sources:
-    """Pack the plan's objects anew with their colours changed; silhouettes stay as they are."""
-    from smile_motion.bank.pack import make_levels
-
-    assert plan.appearance is not None
-    assert plan.appearance_seed is not None
-    words, offset, start = [np.zeros(0, np.uint32)], np.zeros((plan.slots, bank.size.shape[1])), 0
-    for slot, index in enumerate(plan.objects):
-        image = bank.image(int(index)).copy()
-        image[..., :3] = plan.appearance.apply(
-            np.ascontiguousarray(image[..., :3]), int(plan.appearance_seed[slot])
-        )
-        levels = make_levels(image)
-        for number in range(bank.size.shape[1]):
-            if number < len(levels):
-                offset[slot, number] = start
-                words.append(levels[number].reshape(-1).view(np.uint32))
-                start += levels[number].nbytes
-            else:
-                offset[slot, number] = offset[slot, number - 1]
-    return _Sources(
-        np.arange(plan.slots),
-        (
-            np.concatenate(words),
-            offset.astype(np.int64),
-            bank.size[plan.objects],
-            bank.cover[plan.objects],
-        ),
-    )

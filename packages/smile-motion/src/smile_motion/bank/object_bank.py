@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import threading
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +18,7 @@ from smile_motion.bank.layout import (
     read_metadata,
     read_rgba,
 )
-from smile_motion.bank.pack import is_packed, pack
+from smile_motion.bank.pack import LEVELS, is_packed, pack
 from smile_motion.errors import InputError
 
 if TYPE_CHECKING:
@@ -35,10 +37,8 @@ class ObjectBank:
         folder = path / PACKED
         header = json.loads((folder / "pack.json").read_text(encoding="utf-8"))
         self.categories: tuple[str, ...] = tuple(header["categories"])
-        self.pixels: np.ndarray = np.memmap(folder / "pixels.bin", np.uint8, mode="r").view(
-            np.ndarray
-        )
-        """Every level of every object, premultiplied RGBA with a border, one after the other."""
+        self._file = (folder / "pixels.bin").open("rb", buffering=0)
+        self._reading = threading.local()
         self.offset = _mapped(folder, "offset")
         """(N, L) int64: where a level starts in `pixels`, bytes."""
         self.size = _mapped(folder, "size")
@@ -67,6 +67,45 @@ class ObjectBank:
         if not is_packed(path):
             _pack_visibly(path)
         return cls(path)
+
+    @cached_property
+    def pixels(self) -> np.ndarray:
+        """Every level of every object, one after the other, (bytes,) uint8, mapped from disk.
+
+        A level is (height + 2, width + 2, 4) premultiplied RGBA with a clear border.
+        """
+        return np.memmap(self._file, np.uint8, mode="r").view(np.ndarray)
+
+    def read_levels(
+        self, objects: np.ndarray, lowest: np.ndarray, highest: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Read the levels lowest..highest, (K,) int64 each, of objects (K,); none if highest < 0.
+
+        returns words (n,) uint32, overwritten by the next call in the same thread, and offset
+        (K, L) int64: where each level starts in them, right for the levels that were read.
+        Raises InputError when the file is cut off.
+
+        A plain read beats the memory map: a quarter of the time where the disk must be asked, a
+        tenth less where not, and no memory of its own in every worker (docs/performance.md).
+        """
+        slots = np.arange(len(objects))
+        offset = self.offset[objects]
+        start = offset[slots, np.minimum(lowest, LEVELS - 1)]
+        end = offset[slots, highest] + 4 * (self.size[objects, highest] + 2).prod(axis=1)
+        count = np.where(highest < 0, 0, end - start)
+        at = np.cumsum(count) - count
+        total = int(at[-1] + count[-1]) if len(count) else 0
+        buffer = getattr(self._reading, "buffer", None)
+        if buffer is None or len(buffer) < total:
+            buffer = self._reading.buffer = np.empty(max(2 * total, 1 << 20), np.uint8)
+        view, descriptor = memoryview(buffer), self._file.fileno()
+        for source, into, size in zip(start.tolist(), at.tolist(), count.tolist(), strict=True):
+            if os.preadv(descriptor, [view[into : into + size]], source) < size:
+                raise InputError(
+                    f"{self.path / PACKED / 'pixels.bin'}: cut off; remove {self.path / PACKED}, "
+                    f"and it is made again"
+                )
+        return buffer.view(np.uint32), (offset + (at - start)[:, None]) >> 2
 
     def __reduce__(self) -> tuple[type[ObjectBank], tuple[Path]]:
         """Pickle as a path: another process maps the same files."""
