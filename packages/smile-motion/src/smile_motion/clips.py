@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from smile_motion.compositing import render
+from smile_motion.errors import InputError
 from smile_motion.plan import MotionPlan
 from smile_motion.recipe import MotionRecipe
 from smile_motion.seeding import Stream, keyed_generator
@@ -58,16 +59,20 @@ class ClipMaker:
     seed: int = 0
     """Seed of the whole collection."""
 
-    def make(self, index: int, epoch: int = 0) -> Clip:
+    def make(self, index: int, epoch: int = 0, *, out: np.ndarray | None = None) -> Clip:
         """Render one clip.
 
         index  number of the clip; also selects the background file, counted round.
         epoch  pass over the data; another epoch gives other motion and another crop.
-        Raises InputError when the background's file cannot be read.
+        out    (T, H, W, 3) uint8, contiguous: frames to render into, such as a clip's place in
+               a batch; new ones by default.
+        Raises InputError when the background's file cannot be read, or `out` does not fit.
         """
+        if out is not None:
+            self._check_fits(out)
         plan = self.plan(index, epoch)
         rng = keyed_generator(self.seed, Stream.BACKGROUND, epoch=epoch, index=index)
-        behind = self.background.draw(rng, index=index, frames=self.frames, size=self.size)
+        behind = self.background.draw(rng, index=index, frames=self.frames, size=self.size, out=out)
         ids = np.empty((self.frames, *self.size), np.uint8)
         frames = render(behind.frames, plan, self.bank, ids=ids)
         return Clip(frames, plan, Truth(plan, self.bank, ids=ids), behind.origin)
@@ -76,3 +81,12 @@ class ClipMaker:
         """Draw the motion of one clip, without rendering it."""
         rng = keyed_generator(self.seed, Stream.MOTION, epoch=epoch, index=index)
         return self.recipe.plan(rng, self.bank, frames=self.frames, size=self.size)
+
+    def _check_fits(self, out: np.ndarray) -> None:
+        expected = (self.frames, *self.size, 3)
+        if out.shape != expected or out.dtype != np.uint8:
+            raise InputError(f"out is {out.dtype} {out.shape}; the clip needs uint8 {expected}")
+        if not (out.flags.c_contiguous and out.flags.writeable):
+            raise InputError(
+                "out is not contiguous and writable; give a plain array or a row of one"
+            )
