@@ -1,3 +1,7 @@
+import os
+import select
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -6,24 +10,29 @@ import torch
 from smile_motion.bank import ObjectBank
 from smile_motion.errors import InputError
 from smile_train.config import PretrainConfig
-from smile_train.data import MicroBatches, SampleOrder, open_clips
-from smile_train.data.clips import collate
-from torch.utils.data import DataLoader
+from smile_train.data import ClipLoader, MicroBatches, SampleOrder, open_clips
+from torch.utils.data import DataLoader, default_collate
 
 SMALL = PretrainConfig(
     student="tiny", target="pixel", size=64, frames=4, samples=12, batch=4, seed=3
 )
 
 
-def batches(config: PretrainConfig, workers: int, **layout: int) -> list[dict]:
-    loader = DataLoader(
-        open_clips(config),  # type: ignore[arg-type]
-        batch_sampler=MicroBatches(first_step=0, steps=4, batch=4, **layout),
-        num_workers=workers,
-        collate_fn=collate,
-        multiprocessing_context="forkserver" if workers else None,
+def plain_batches(config: PretrainConfig, steps: int) -> list[dict]:
+    """Batches as PyTorch makes them from items."""
+    layout = MicroBatches(first_step=0, steps=steps, batch=4)
+    return list(
+        DataLoader(
+            open_clips(config),  # type: ignore[arg-type]
+            batch_sampler=layout,
+            collate_fn=default_collate,
+        )
     )
-    return list(loader)
+
+
+def loader(config: PretrainConfig, workers: int, steps: int) -> ClipLoader:
+    layout = MicroBatches(first_step=0, steps=steps, batch=4)
+    return ClipLoader(clips=open_clips(config), layout=layout, workers=workers)
 
 
 def test_an_epoch_passes_through_every_sample_once_and_epochs_differ() -> None:
@@ -52,16 +61,76 @@ def test_steps_hold_the_same_samples_however_they_are_split() -> None:
         assert steps(parts, processes) == whole
 
 
-def test_batches_do_not_depend_on_the_workers(small_bank: ObjectBank) -> None:
+@pytest.mark.parametrize("workers", [0, 2])
+def test_loaded_batches_are_those_of_the_plain_way(small_bank: ObjectBank, workers: int) -> None:
     config = replace(SMALL, bank=small_bank.path, masks_per_clip=2)
-    alone, helped = batches(config, 0), batches(config, 2)
-    for one, other in zip(alone, helped, strict=True):
+    plain = plain_batches(config, steps=4)
+    for batch, expected in zip(loader(config, workers, steps=4), plain, strict=True):
+        assert batch["broken"] == []
         for name in ("frames", "visible", "masked"):
-            assert torch.equal(one[name], other[name])
-    assert alone[0]["frames"].shape == (4, 4, 64, 64, 3)
-    assert alone[0]["visible"].shape[:2] == (4, 2)
-    assert not torch.equal(alone[0]["visible"][:, 0], alone[0]["visible"][:, 1])
-    assert not torch.equal(alone[0]["frames"], alone[3]["frames"])  # the next epoch
+            assert torch.equal(batch[name], expected[name])
+    assert plain[0]["frames"].shape == (4, 4, 64, 64, 3)
+    assert plain[0]["visible"].shape[:2] == (4, 2)
+    assert not torch.equal(plain[0]["visible"][:, 0], plain[0]["visible"][:, 1])
+    assert not torch.equal(plain[0]["frames"], plain[3]["frames"])  # the next epoch
+
+
+def test_workers_do_not_touch_a_batch_that_is_being_read(small_bank: ObjectBank) -> None:
+    config = replace(SMALL, bank=small_bank.path)
+    places = [batch["frames"].data_ptr() for batch in loader(config, workers=2, steps=14)]
+    # Each of 2 workers may have 2 batches to make or waiting while one is read.
+    for i in range(14 - 4):
+        assert len(set(places[i : i + 5])) == 5
+    assert len(set(places)) == 6
+
+
+def test_too_little_shared_memory_is_said_before_it_is_used(small_bank: ObjectBank) -> None:
+    clips = open_clips(replace(SMALL, bank=small_bank.path))
+    layout = MicroBatches(first_step=0, steps=1, batch=10**9)
+    with pytest.raises(InputError, match=r"MB free, 2 workers need \d+ MB; lower --workers"):
+        iter(ClipLoader(clips=clips, layout=layout, workers=2))
+
+
+HALTED = """
+import multiprocessing, sys, time
+from smile_train.config import PretrainConfig
+from smile_train.data import ClipLoader, MicroBatches, open_clips
+
+if __name__ == "__main__":
+    config = PretrainConfig(
+        student="tiny", target="pixel", size=64, frames=4, batch=4, bank=sys.argv[1]
+    )
+    layout = MicroBatches(first_step=0, steps=100, batch=4)
+    batches = iter(ClipLoader(clips=open_clips(config), layout=layout, workers=2))
+    next(batches)
+    print(*(worker.pid for worker in multiprocessing.active_children()), flush=True)
+    sys.stdin.readline()
+"""
+
+
+@pytest.mark.parametrize("killed", [False, True], ids=["left", "killed"])
+def test_workers_end_with_the_program(small_bank: ObjectBank, tmp_path: Path, killed: bool) -> None:
+    script = tmp_path / "halted.py"
+    script.write_text(HALTED)
+    with subprocess.Popen(
+        [sys.executable, script, small_bank.path],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as program:
+        assert program.stdin is not None
+        assert program.stdout is not None
+        workers = [os.pidfd_open(int(pid)) for pid in program.stdout.readline().split()]
+        if killed:
+            program.kill()
+        else:
+            program.stdin.write("\n")
+            program.stdin.flush()
+        assert program.wait(60) == (-9 if killed else 0)
+    assert len(workers) == 2
+    for worker in workers:
+        assert select.select([worker], [], [], 60)[0], "a worker outlives the program"
+        os.close(worker)
 
 
 def test_real_videos_are_read_and_broken_ones_replaced_by_name(

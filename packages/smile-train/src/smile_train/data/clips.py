@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,7 @@ from smile_motion.backgrounds import make_background
 from smile_motion.bank import ObjectBank, embedded_bank
 from smile_motion.clips import Clip, ClipMaker
 from smile_motion.errors import InputError
-from smile_motion.masking import TokenMask, mask_trajectory, mask_tube
+from smile_motion.masking import TokenMask, mask_trajectory, mask_tube, masked_tokens
 from smile_motion.recipe import MotionRecipe
 from smile_motion.seeding import Stream, keyed_generator
 
@@ -38,13 +39,48 @@ class TrainingClips:
     """Where a sample number points."""
 
     def __getitem__(self, number: int) -> dict[str, Any]:
-        """Make one sample.
+        """Make one sample, in memory of its own; see `fill`."""
+        batch = self.new_batch(1)
+        broken = self.fill([number], batch)
+        return {name: values[0] for name, values in batch.items()} | {"broken": broken}
 
-        A broken file is replaced by another that depends on the sample's number alone.
+    def shapes(self) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
+        """Shape and type of every tensor of a sample, by name."""
+        config, grid = self.config, self.config.grid
+        hidden = masked_tokens(grid, config.mask_ratio)
+        return {
+            "frames": ((config.frames, config.size, config.size, 3), torch.uint8),
+            "visible": ((config.masks_per_clip, grid.tokens - hidden), torch.int64),
+            "masked": ((config.masks_per_clip, hidden), torch.int64),
+        }
+
+    def new_batch(self, count: int) -> dict[str, torch.Tensor]:
+        """Return memory for `count` samples, for `fill`."""
+        return {
+            name: torch.empty((count, *shape), dtype=dtype)
+            for name, (shape, dtype) in self.shapes().items()
+        }
+
+    def fill(self, numbers: Sequence[int], batch: dict[str, torch.Tensor]) -> list[str]:
+        """Make samples into a batch's memory, without a copy.
+
+        numbers  of the samples, as many as the batch has room for.
+        batch    tensors as from `new_batch`, overwritten.
+        returns  what is wrong with files that could not be used. A broken file is replaced by
+                 another that depends on the sample's number alone.
         Raises InputError when many in a row are broken.
         """
-        epoch, index = self.order.locate(number)
+        frames, visible, masked = (batch[name].numpy() for name in ("frames", "visible", "masked"))
         broken: list[str] = []
+        for place, number in enumerate(numbers):
+            masks = self._make(number, frames[place], broken)
+            for part, mask in enumerate(masks):
+                visible[place, part], masked[place, part] = mask.visible, mask.masked
+        return broken
+
+    def _make(self, number: int, out: np.ndarray, broken: list[str]) -> list[TokenMask]:
+        """Render one sample into `out`, add to `broken`, and return its masks."""
+        epoch, index = self.order.locate(number)
         for attempt in range(ATTEMPTS):
             if attempt:
                 rng = keyed_generator(
@@ -52,27 +88,25 @@ class TrainingClips:
                 )
                 index = int(rng.integers(self.order.length))
             try:
-                clip = self.maker.make(index, epoch)
+                clip = self.maker.make(index, epoch, out=out)
             except InputError as error:
                 broken.append(str(error))
                 continue
-            parts = range(self.config.masks_per_clip)
-            masks = [self._mask(clip, epoch, index, part) for part in parts]
-            return {
-                "frames": torch.from_numpy(clip.frames),
-                "visible": torch.from_numpy(np.stack([mask.visible for mask in masks])),
-                "masked": torch.from_numpy(np.stack([mask.masked for mask in masks])),
-                "broken": broken,
-            }
+            return self._masks(clip, epoch, index)
         raise InputError(f"{ATTEMPTS} files in a row cannot be used, the last: {broken[-1]}")
 
-    def _mask(self, clip: Clip, epoch: int, index: int, part: int) -> TokenMask:
+    def _masks(self, clip: Clip, epoch: int, index: int) -> list[TokenMask]:
         config = self.config
-        rng = keyed_generator(config.seed, Stream.MASK, epoch=epoch, index=index, part=part)
+        generators = (
+            keyed_generator(config.seed, Stream.MASK, epoch=epoch, index=index, part=part)
+            for part in range(config.masks_per_clip)
+        )
         if config.masking == "tube":
-            return mask_tube(rng, config.grid, config.mask_ratio)
+            return [mask_tube(rng, config.grid, config.mask_ratio) for rng in generators]
         coverage = clip.truth.token_coverage(config.grid)
-        return mask_trajectory(rng, config.grid, config.mask_ratio, coverage)
+        return [
+            mask_trajectory(rng, config.grid, config.mask_ratio, coverage) for rng in generators
+        ]
 
 
 def open_clips(config: PretrainConfig) -> TrainingClips:

