@@ -12,8 +12,8 @@ from smile_motion.masking import mask_trajectory
 from smile_motion.seeding import Stream, keyed_generator
 
 CLIPS = {
-    "paper": "b9ec994c33d2ba91",
-    "official": "18455050aa075cce",
+    "paper": "4bbed02712010564",
+    "official": "15c5e6508e08b709",
 }
 
 

@@ -1,18 +1,13 @@
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
+from published import PublishedStatistics
 from smile_motion.bank import ObjectBank
 from smile_motion.errors import InputError
-from smile_motion.paths import PATHS
+from smile_motion.paths import PATHS, PathName
 from smile_motion.recipe import MotionRecipe, OwnAspectSize
 from smile_motion.seeding import Stream, keyed_generator
-
-OFFICIAL = json.loads(
-    (Path(__file__).parents[1] / "fixtures/official/official_motion_stats.json").read_text()
-)
-QUANTILES = [0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1]
 
 
 def plans(recipe: MotionRecipe, bank: ObjectBank, count: int) -> list:
@@ -34,9 +29,9 @@ def test_paper_sizes_angles_and_scales_fill_the_published_ranges(small_bank: Obj
     assert 0.5 <= scale.min() < 0.55
     assert 1.45 < scale.max() <= 1.5
     for plan in drawn[:20]:
-        for slot, index in enumerate(plan.objects):
+        for slot in range(plan.slots):
             ratio = plan.base_size[slot, 0] / plan.base_size[slot, 1]
-            assert ratio == pytest.approx(small_bank.aspect(int(index)))
+            assert ratio == pytest.approx(small_bank.aspect(plan.objects)[slot])
 
 
 def test_the_smaller_object_lies_on_top(small_bank: ObjectBank) -> None:
@@ -53,29 +48,28 @@ def test_sizes_are_stated_for_224_and_scale_with_the_frame(small_bank: ObjectBan
     np.testing.assert_allclose((small.centre + 0.5) * 2, large.centre + 0.5)
 
 
-def test_official_recipe_has_the_published_distributions(small_bank: ObjectBank) -> None:
-    """Means and quantiles of 3000 clips, within sampling error of both sides."""
-    drawn = plans(MotionRecipe.official(), small_bank, 3000)
-    centre = np.array([plan.centre for plan in drawn])
-    size = np.array([np.round(plan.base_size[:, None] * plan.scale) for plan in drawn])
+@pytest.mark.parametrize("path", ["gaussian", "linear"])
+def test_official_recipe_has_the_published_distributions(
+    small_bank: ObjectBank, published: PublishedStatistics, path: PathName
+) -> None:
+    """Means and quantiles of 3000 clips, each within sampling error."""
+    drawn = plans(MotionRecipe.named("official", path=path), small_bank, 3000)
+    # The published code measures boxes between pixel edges.
+    centre = np.array([plan.centre for plan in drawn]) + 0.5
+    size = np.array([plan.base_size[:, None] * plan.scale for plan in drawn])
+    angle = np.array([plan.angle_deg for plan in drawn])
     measured = {
         "centre_step_px": np.linalg.norm(np.diff(centre, axis=2), axis=-1),
+        "centre_second_difference_px": np.linalg.norm(np.diff(centre, 2, axis=2), axis=-1),
         "path_extent_px": np.ptp(centre, axis=2),
         "centre_coordinate_px": centre,
         "first_width_px": size[:, :, 0, 0],
         "first_height_px": size[:, :, 0, 1],
         "last_over_first_size": size[:, :, -1] / size[:, :, 0],
-        "last_angle_deg": np.array([plan.angle_deg[:, -1] for plan in drawn]),
+        "last_angle_deg": angle[:, :, -1],
     }
     for name, values in measured.items():
-        published = OFFICIAL["gaussian"][name]
-        clips = 3000  # objects of one clip, frames of one path are not independent
-        error = 5 * np.sqrt(2) * published["std"] / np.sqrt(clips)
-        assert values.mean() == pytest.approx(published["mean"], abs=error), name
-        spread = published["std"]
-        found = np.quantile(values, QUANTILES[2:-2])
-        expected = published["quantiles_0_1_5_25_50_75_95_99_100"][2:-2]
-        np.testing.assert_allclose(found, expected, atol=0.15 * spread, err_msg=name)
+        published.compare(path, name, values.reshape(len(drawn), -1))
 
 
 @pytest.mark.parametrize("objects", [0, 1, 3])

@@ -20,7 +20,7 @@ def one_object(
     angle: float = 0.0,
     frame: tuple[int, int] = (96, 128),
 ) -> MotionPlan:
-    aspect = bank.aspect(index)
+    aspect = float(bank.aspect(np.array([index]))[0])
     size = [side * min(aspect, 1), side / max(aspect, 1)]
     return MotionPlan(
         height=frame[0],

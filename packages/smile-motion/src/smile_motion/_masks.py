@@ -1,59 +1,163 @@
-"""The compiled loop that draws trajectory masks."""
+"""The compiled loops that draw masks from random keys.
+
+Every choice is "those with the smallest keys", so that any device that sorts chooses the same.
+Keys of a clip: one for each token, then one for each position, then one for each time slice.
+"""
 
 import numpy as np
 from numba import njit
 
 
-@njit(cache=True, nogil=True)
-def draw_trajectory_mask(coverage, threshold, total, share, uniform, hidden):
-    """Mask trajectories first, then tubes, `total` tokens exactly; see `mask_trajectory`.
+@njit(cache=True, nogil=True, inline="always")
+def _bar(keys, wanted):
+    """The key that `wanted` of the keys do not exceed."""
+    if wanted <= 0:
+        return -np.inf
+    return np.partition(keys, wanted - 1)[wanted - 1]
 
-    coverage  (K, slices, positions) float32; share of trajectory tokens to mask.
-    uniform   (slices * positions + positions + slices,) float64 in 0..1: the randomness.
-    hidden    (slices, positions) bool, filled.
+
+@njit(cache=True, nogil=True)
+def hide_random(keys, total, hidden):
+    """Hide the `total` tokens with the smallest keys: hidden (B, slices, positions) bool."""
+    tokens = hidden.shape[1] * hidden.shape[2]
+    for clip in range(hidden.shape[0]):
+        hidden[clip] = (keys[clip, :tokens] <= _bar(keys[clip, :tokens], total)).reshape(
+            hidden.shape[1:]
+        )
+
+
+@njit(cache=True, nogil=True)
+def hide_tubes(keys, each, hidden):
+    """Hide the `each` positions with the smallest keys in every slice."""
+    slices, positions = hidden.shape[1:]
+    for clip in range(hidden.shape[0]):
+        of_position = keys[clip, slices * positions : slices * positions + positions]
+        hidden[clip] = of_position <= _bar(of_position, each)
+
+
+@njit(cache=True, nogil=True)
+def hide_trajectories(coverage, keys, threshold, total, share, hidden):
+    """Hide trajectories first, then tubes, `total` tokens exactly; see `mask_trajectory`.
+
+    coverage  (B, K, slices, positions) float32; share of trajectory tokens to hide.
+    keys      (B, slices * positions + positions + slices) float64.
+    hidden    (B, slices, positions) bool, filled.
     """
-    slices, positions = hidden.shape
-    on = np.empty(slices * positions, np.int64)
-    count = 0
-    for t in range(slices):
-        for place in range(positions):
-            covered = np.float32(0)
-            for slot in range(coverage.shape[0]):
-                covered += coverage[slot, t, place]
-            hidden[t, place] = covered > threshold
-            if covered > threshold:
-                on[count] = t * positions + place
-                count += 1
-    off = slices * positions - count
-    chosen = min(max(int(np.rint(count * share)), total - off), total)
-    _shuffle(on, count, count - chosen, uniform[: slices * positions])
-    order = np.arange(positions)
-    drawn = uniform[slices * positions :]
-    _shuffle(order, positions, positions, drawn[:positions])
-    left = total - chosen
-    free = np.empty(slices, np.int64)
-    for place in order:
-        found = 0
+    slices, positions = hidden.shape[1:]
+    tokens = slices * positions
+    on = np.empty((slices, positions), np.bool_)
+    of_token = np.empty(tokens)
+    for clip in range(hidden.shape[0]):
+        key = keys[clip, :tokens].reshape(slices, positions)
+        count = 0
         for t in range(slices):
-            if not hidden[t, place]:
-                free[found] = t
-                found += 1
-        if found > left:
-            _shuffle(free, found, found, drawn[positions:])
-            found = left
-        for i in range(found):
-            hidden[free[i], place] = True
-        left -= found
-        if left == 0:
-            break
-    # Trajectory tokens were marked as hidden so far: uncover those that were not chosen.
-    for i in range(count - chosen):
-        hidden[on[i] // positions, on[i] % positions] = False
+            for place in range(positions):
+                covered = np.float32(0)
+                for slot in range(coverage.shape[1]):
+                    covered += coverage[clip, slot, t, place]
+                on[t, place] = covered > threshold
+                of_token[count] = key[t, place]
+                count += on[t, place]
+        chosen = min(max(int(np.rint(count * share)), total - (tokens - count)), total)
+        bar = _bar(of_token[:count], chosen)
+        left = total - chosen
+        of_slice = keys[clip, tokens + positions :]
+        for t in range(slices):
+            for place in range(positions):
+                hidden[clip, t, place] = on[t, place] and key[t, place] <= bar
+        for place in np.argsort(keys[clip, tokens : tokens + positions]):
+            if left == 0:
+                break
+            free = 0
+            for t in range(slices):
+                free += not on[t, place]
+            for t in range(slices):
+                if on[t, place]:
+                    continue
+                before = 0
+                for other in range(slices):
+                    before += not on[other, place] and of_slice[other] < of_slice[t]
+                hidden[clip, t, place] = before < left
+            left -= min(free, left)
 
 
 @njit(cache=True, nogil=True)
-def _shuffle(values, count, wanted, uniform):
-    """Bring a random choice of `wanted` of the first `count` values to the front (Fisher-Yates)."""
-    for i in range(min(wanted, count - 1)):
-        j = i + int(uniform[i] * (count - i))
-        values[i], values[j] = values[j], values[i]
+def hide_official(marked, keys, each, visible_share, hidden):
+    """Hide tubes, redraw what is marked, and flip tokens elsewhere until the total is met.
+
+    marked  (B, slices, positions) bool; each: tokens hidden in a slice, on average.
+    """
+    slices, positions = hidden.shape[1:]
+    tokens = slices * positions
+    hide_tubes(keys, each, hidden)
+    of_token = np.empty(tokens)
+    for clip in range(hidden.shape[0]):
+        key = keys[clip, :tokens].reshape(slices, positions)
+        count = 0
+        for t in range(slices):
+            for place in range(positions):
+                if marked[clip, t, place]:
+                    of_token[count] = key[t, place]
+                    count += 1
+        total = each * slices
+        shown = int(count * visible_share)
+        shown = min(max(shown, count - total), count + (tokens - count) - total)
+        bar = _bar(of_token[:count], shown)
+        excess = -(total - (count - shown))
+        for t in range(slices):
+            for place in range(positions):
+                if marked[clip, t, place]:
+                    hidden[clip, t, place] = key[t, place] > bar
+                else:
+                    excess += hidden[clip, t, place]
+        count = 0
+        for t in range(slices):
+            for place in range(positions):
+                if not marked[clip, t, place] and hidden[clip, t, place] == (excess > 0):
+                    of_token[count] = key[t, place]
+                    count += 1
+        bar = _bar(of_token[:count], abs(excess))
+        for t in range(slices):
+            for place in range(positions):
+                if (
+                    not marked[clip, t, place]
+                    and hidden[clip, t, place] == (excess > 0)
+                    and key[t, place] <= bar
+                ):
+                    hidden[clip, t, place] = excess < 0
+
+
+@njit(cache=True, nogil=True)
+def mark_boxes(centre, side, tubelet, patch, marked):
+    """Mark the tokens under upright boxes, and one more to the right and below (official).
+
+    centre, side (K, T, 2) pixels; marked (slices, rows, columns) bool, cleared before.
+    """
+    rows, columns = marked.shape[1:]
+    for slot in range(centre.shape[0]):
+        for t in range(centre.shape[1]):
+            x, y = centre[slot, t, 0] + 0.5, centre[slot, t, 1] + 0.5
+            width, height = abs(side[slot, t, 0]), abs(side[slot, t, 1])
+            left = max(0, int(np.floor(max(x - width / 2, 0) / patch)))
+            top = max(0, int(np.floor(max(y - height / 2, 0) / patch)))
+            right = min(columns, int(np.floor(min(x + width / 2, columns * patch) / patch)) + 2)
+            bottom = min(rows, int(np.floor(min(y + height / 2, rows * patch) / patch)) + 2)
+            for row in range(top, bottom):
+                for column in range(left, right):
+                    marked[t // tubelet, row, column] = True
+
+
+@njit(cache=True, nogil=True)
+def part_tokens(hidden, visible, masked):
+    """Number the tokens, ascending: visible (B, Nv) and masked (B, Nm) int64, filled."""
+    for clip in range(hidden.shape[0]):
+        seen, unseen, token = 0, 0, 0
+        for t in range(hidden.shape[1]):
+            for place in range(hidden.shape[2]):
+                if hidden[clip, t, place]:
+                    masked[clip, unseen] = token
+                    unseen += 1
+                else:
+                    visible[clip, seen] = token
+                    seen += 1
+                token += 1

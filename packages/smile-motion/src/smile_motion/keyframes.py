@@ -16,7 +16,8 @@ class Segments:
     inner_share: tuple[float, ...] = (0.5, 0.3, 0.2)
     """Probabilities of 0, 1, 2 … keyframes between the first frame and the last. Official."""
     jitter: float = 1 / 3
-    """Largest shift of an inner keyframe, as a share of the even spacing. Official."""
+    """Largest shift of an inner keyframe, as a share of the even spacing, in whole frames.
+    Official."""
     easing_share: tuple[float, float, float] = (0.7, 0.15, 0.15)
     """Probabilities of a stretch being uniform, accelerating, decelerating. Official."""
 
@@ -31,10 +32,12 @@ class Segments:
     def draw(self, rng: np.random.Generator, frames: int) -> tuple[np.ndarray, np.ndarray]:
         """Draw keyframe times (n,), ascending from 0 to frames - 1, and easings (n - 1,)."""
         inner = int(np.searchsorted(np.cumsum(self.inner_share)[:-1], rng.random(), side="right"))
-        even = np.linspace(0, frames - 1, inner + 2)
-        spread = self.jitter * (frames - 1) / (inner + 1)
-        even[1:-1] += rng.uniform(-spread, spread, size=inner)
-        times = np.unique(np.round(even).astype(np.int64))
+        spacing = frames / (inner + 1)
+        even = (spacing * np.arange(1, inner + 1)).astype(np.int64)
+        reach = int(spacing * self.jitter)
+        if reach:
+            even += rng.integers(-reach, reach, size=inner)
+        times = np.unique(np.concatenate([[0], even, [frames - 1]]))
         bounds = np.cumsum(self.easing_share)[:-1]
         return times, np.searchsorted(bounds, rng.random(len(times) - 1), side="right")
 
@@ -45,16 +48,17 @@ def interpolate(
     """Values at every frame.
 
     times   (n,) keyframe times, ascending, from 0 to frames - 1.
-    values  (n, D) what is reached at them.
+    values  (n, ...) what is reached at them.
     easing  (n - 1,) 0 uniform, 1 accelerating (u squared), 2 decelerating.
-    returns (frames, D) float64.
+    returns (frames, ...) float64.
     """
     if len(times) == 1:
         return np.repeat(np.asarray(values, dtype=np.float64), frames, axis=0)
     instants = np.arange(frames)
     segment = np.clip(np.searchsorted(times, instants, side="right") - 1, 0, len(times) - 2)
     u = (instants - times[segment]) / (times[segment + 1] - times[segment])
-    eased = np.choose(easing[segment], (u, u * u, 1 - (1 - u) ** 2))[:, None]
+    eased = np.choose(easing[segment], (u, u * u, 1 - (1 - u) ** 2))
+    eased = eased.reshape(-1, *[1] * (values.ndim - 1))
     return values[segment] * (1 - eased) + values[segment + 1] * eased
 
 
@@ -96,26 +100,24 @@ class KeyframeValues:
 
         returns angle_deg (count, frames) and scale (count, frames, 2), both float64.
         """
+        from smile_motion._drawing import draw_keyframed
+
         inner = min(self.inner, max(frames - 2, 0))
-        angles = rng.uniform(*self.rotation_deg, size=(count, inner + 2))
-        scales = rng.uniform(*self.scale, size=(count, inner + 2))
-        instants = np.arange(frames)
-        times = np.zeros((count, inner + 2))
-        times[:, -1] = max(frames - 1, 1)
-        if inner:
-            shuffled = rng.permuted(np.tile(np.arange(1, frames - 1), (count, 1)), axis=1)
-            times[:, 1:-1] = np.sort(shuffled[:, :inner], axis=1)
-        angle = np.empty((count, frames))
-        scale = np.empty((count, frames, 2))
-        for slot in range(count):
-            angle[slot] = np.interp(instants, times[slot], angles[slot])
-            scale[slot] = np.interp(instants, times[slot], scales[slot])[:, None]
-        return angle, scale
+        return draw_keyframed(
+            rng.random((count, 2 * (inner + 2) + frames)),
+            inner,
+            frames,
+            self.rotation_deg,
+            self.scale,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
 class KeyframeRates:
-    """Angle and scale that start neutral and change at a random rate in each stretch (official)."""
+    """Angle and scale that start neutral and change at a random rate in each stretch (official).
+
+    The objects of a clip share the times of their keyframes.
+    """
 
     rotation_deg: float = 6.0
     """Largest change of the angle, degrees a frame, either way. Official."""
@@ -139,20 +141,17 @@ class KeyframeRates:
 
         returns angle_deg (count, frames) and scale (count, frames, 2), both float64.
         """
-        angle = np.empty((count, frames))
-        scale = np.empty((count, frames, 2))
-        for slot in range(count):
-            times, easing = self.segments.draw(rng, frames)
-            turned = _random_walk(rng, times, self.rotation_deg, 1)
-            angle[slot] = interpolate(times, turned, easing, frames)[:, 0]
-            times, easing = self.segments.draw(rng, frames)
-            grown = np.exp(_random_walk(rng, times, self.log_scale, 2))
-            scale[slot] = interpolate(times, grown, easing, frames)
-        return angle, scale
+        times, easing = self.segments.draw(rng, frames)
+        turned = _random_walk(rng, times, self.rotation_deg, (count, 1))
+        angle = interpolate(times, turned, easing, frames)[..., 0].T
+        times, easing = self.segments.draw(rng, frames)
+        grown = np.exp(_random_walk(rng, times, self.log_scale, (count, 2)))
+        return angle, interpolate(times, grown, easing, frames).transpose(1, 0, 2)
 
 
 def _random_walk(
-    rng: np.random.Generator, times: np.ndarray, rate: float, channels: int
+    rng: np.random.Generator, times: np.ndarray, rate: float, shape: tuple[int, ...]
 ) -> np.ndarray:
-    moves = rng.uniform(-rate, rate, size=(len(times) - 1, channels)) * np.diff(times)[:, None]
-    return np.concatenate([np.zeros((1, channels)), np.cumsum(moves, axis=0)])
+    moves = rng.uniform(-rate, rate, size=(len(times) - 1, *shape))
+    moves *= np.diff(times).reshape(-1, *[1] * len(shape))
+    return np.concatenate([np.zeros((1, *shape)), np.cumsum(moves, axis=0)])

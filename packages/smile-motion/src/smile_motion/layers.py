@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from smile_motion.plan import MotionPlan, place
+from smile_motion.plan import MotionPlan
 
 ONE = 256
 """A tint that changes nothing: tints have 8 fractional bits."""
@@ -77,6 +77,8 @@ def make_layers(plan: MotionPlan) -> Layers:
 
 def _exposures(plan: MotionPlan) -> np.ndarray:
     """Place objects at the instants of motion blur; beyond the ends they keep their velocity."""
+    from smile_motion._drawing import place_objects
+
     assert plan.blur is not None
     times = np.arange(plan.frames)[:, None] + plan.blur.offsets()
     first = np.clip(np.floor(times).astype(np.int64), 0, max(plan.frames - 2, 0))
@@ -85,8 +87,8 @@ def _exposures(plan: MotionPlan) -> np.ndarray:
 
     def at(values: np.ndarray) -> np.ndarray:
         share = part.reshape(*part.shape, *[1] * (values.ndim - 2))
-        return values[:, first] * (1 - share) + values[:, after] * share
+        moments = values[:, first] * (1 - share) + values[:, after] * share
+        return moments.reshape(len(values), times.size, *values.shape[2:])
 
-    return place(
-        plan.base_size[:, None, None] * at(plan.scale), at(plan.angle_deg), at(plan.centre)
-    )
+    maps = place_objects(plan.base_size, at(plan.scale), at(plan.angle_deg), at(plan.centre))
+    return maps.reshape(plan.slots, *times.shape, 2, 3)

@@ -21,7 +21,7 @@ def smooth_path(points: np.ndarray, sigma: float, frames: int) -> np.ndarray:
     returns (..., frames, 2) float64: the filtered path at `frames` evenly spaced way-points.
     Raises InputError when M < frames or sigma <= 0.
     """
-    return _smoothing(points.shape[-2], sigma)[_even_samples(points.shape[-2], frames)] @ points
+    return _smoothing(points.shape[-2], sigma).T[_even_samples(points.shape[-2], frames)] @ points
 
 
 class CentrePath(Protocol):
@@ -58,7 +58,9 @@ class GaussianPath:
     extent_px: tuple[float, float] = (40.0, 180.0)
     """Range of the path along each axis, pixels at 224. Official."""
     shared_extent: bool = False
-    """One draw of the extent serves both axes. In `official`: it fits the measured steps better."""
+    """One draw of the extent serves both axes. Official."""
+    whole_pixels: bool = False
+    """Extent and start are whole pixels. Official."""
 
     def __post_init__(self) -> None:
         if self.sigma <= 0:
@@ -77,20 +79,26 @@ class GaussianPath:
         base_size: np.ndarray,
     ) -> np.ndarray:
         """Draw paths; see `CentrePath.draw`."""
-        count = len(base_size)
-        smoothed = _smoothing(self.points, self.sigma) @ rng.random((count, self.points, 2))
-        low = smoothed.min(axis=1, keepdims=True)
-        unit = (smoothed - low) / (smoothed.max(axis=1, keepdims=True) - low)
+        from smile_motion._drawing import draw_smooth_paths
+
         span = _span(frame_size)
-        axes = 1 if self.shared_extent else 2
-        extent = rng.uniform(*self.extent_px, size=(count, 1, axes)) * (span / REFERENCE_PX)
-        start = rng.random((count, 1, 2)) * (span - extent)
-        return unit[:, _even_samples(self.points, frames)] * extent + start - 0.5
+        return draw_smooth_paths(
+            rng.random((len(base_size), 2 * self.points + 4)),
+            _smoothing(self.points, self.sigma),
+            _even_samples(self.points, frames),
+            np.outer(span / REFERENCE_PX, self.extent_px),
+            span,
+            self.shared_extent,
+            self.whole_pixels,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
 class LinearPath:
-    """Straight moves between random keyframes, inside the frame (official code, `linear`)."""
+    """Straight moves between random keyframes, inside the frame (official code, `linear`).
+
+    The objects of a clip share the times of their keyframes.
+    """
 
     speed_px: float = 12.0
     """Largest move along each axis, pixels a frame at 224. Official."""
@@ -110,18 +118,16 @@ class LinearPath:
     ) -> np.ndarray:
         """Draw paths; see `CentrePath.draw`."""
         span = _span(frame_size)
-        path = np.empty((len(base_size), frames, 2))
-        for slot, size in enumerate(base_size):
-            low = np.minimum(size / 2, span / 2) - 0.5
-            high = span - 1 - low
-            times, easing = self.segments.draw(rng, frames)
-            keys = np.empty((len(times), 2))
-            keys[0] = rng.uniform(low, high)
-            limit = self.speed_px * span / REFERENCE_PX
-            for step, gap in enumerate(np.diff(times), start=1):
-                keys[step] = np.clip(keys[step - 1] + rng.uniform(-limit, limit) * gap, low, high)
-            path[slot] = interpolate(times, keys, easing, frames)
-        return path
+        low = np.minimum(base_size / 2, span / 2)
+        high = span - low
+        times, easing = self.segments.draw(rng, frames)
+        keys = np.empty((len(times), *base_size.shape))
+        keys[0] = rng.uniform(low, high)
+        limit = self.speed_px * span / REFERENCE_PX
+        for step, gap in enumerate(np.diff(times), start=1):
+            move = rng.uniform(-limit, limit, size=base_size.shape) * gap
+            keys[step] = np.clip(keys[step - 1] + move, low, high)
+        return interpolate(times, keys, easing, frames).transpose(1, 0, 2) - 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -273,11 +279,12 @@ def _fold(values: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
 
 @lru_cache(maxsize=32)
 def _smoothing(points: int, sigma: float) -> np.ndarray:
+    """Transpose of the filter as a matrix, (points, points) float64."""
     if sigma <= 0:
         raise InputError(f"sigma is {sigma}; the filter needs more than 0, such as 8")
     from scipy.ndimage import gaussian_filter1d
 
-    return gaussian_filter1d(np.eye(points), sigma, axis=0, mode="reflect")
+    return np.ascontiguousarray(gaussian_filter1d(np.eye(points), sigma, axis=0, mode="reflect").T)
 
 
 @lru_cache(maxsize=32)
@@ -286,4 +293,4 @@ def _even_samples(points: int, frames: int) -> np.ndarray:
         raise InputError(
             f"{points} way-points are too few for {frames} frames; use at least {frames} points"
         )
-    return np.linspace(0, points - 1, frames).astype(np.int64)
+    return np.rint(np.linspace(0, points - 1, frames)).astype(np.int64)

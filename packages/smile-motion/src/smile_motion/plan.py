@@ -47,21 +47,20 @@ class MotionPlan:
 
     def __post_init__(self) -> None:
         slots, frames = self.angle_deg.shape
-        expected = {
+        shapes = {
             "objects": (slots,),
             "base_size": (slots, 2),
             "centre": (slots, frames, 2),
             "scale": (slots, frames, 2),
             "order": (frames, slots),
+            "tint": (slots, frames, 3),
+            "appearance_seed": (slots,),
         }
-        if self.tint is not None:
-            expected["tint"] = (slots, frames, 3)
-        if self.appearance_seed is not None:
-            expected["appearance_seed"] = (slots,)
-        for name, shape in expected.items():
-            if getattr(self, name).shape != shape:
+        for name, shape in shapes.items():
+            values = getattr(self, name)
+            if values is not None and values.shape != shape:
                 raise InputError(
-                    f"plan: {name} has shape {getattr(self, name).shape}, expected {shape} "
+                    f"plan: {name} has shape {values.shape}, expected {shape} "
                     f"for {slots} objects in {frames} frames"
                 )
 
@@ -81,7 +80,9 @@ class MotionPlan:
         returns (K, T, 2, 3) float64: `[x, y] = map @ [u, v, 1]`; the object's image spans
         [-0.5, 0.5] in u (rightwards) and v (downwards).
         """
-        return place(self.base_size[:, None] * self.scale, self.angle_deg, self.centre)
+        from smile_motion._drawing import place_objects
+
+        return place_objects(self.base_size, self.scale, self.angle_deg, self.centre)
 
     def only(self, slot: int) -> MotionPlan:
         """Return the motion of one object alone."""
@@ -127,19 +128,3 @@ class MotionPlan:
             scale=self.scale * across,
             shadow=self.shadow and self.shadow.mirrored(),
         )
-
-
-def place(side: np.ndarray, angle_deg: np.ndarray, centre: np.ndarray) -> np.ndarray:
-    """Affine maps from unit coordinates to frame pixels; see `MotionPlan.placement`.
-
-    side (..., 2) pixels; angle_deg (...); centre (..., 2) pixels. returns (..., 2, 3) float64.
-    """
-    turn = np.deg2rad(angle_deg)
-    cosine, sine = np.cos(turn), np.sin(turn)
-    maps = np.empty((*angle_deg.shape, 2, 3))
-    maps[..., 0, 0] = cosine * side[..., 0]
-    maps[..., 0, 1] = sine * side[..., 1]
-    maps[..., 1, 0] = -sine * side[..., 0]
-    maps[..., 1, 1] = cosine * side[..., 1]
-    maps[..., 2] = centre
-    return maps

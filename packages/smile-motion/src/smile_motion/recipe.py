@@ -90,7 +90,8 @@ class StretchedSize:
         base = rng.choice(self.sides_px, size=count) * side / REFERENCE_PX
         root = np.sqrt(rng.choice(self.aspects, size=count))
         jitter = np.exp(rng.uniform(-self.log_jitter, self.log_jitter, size=(count, 2)))
-        return np.minimum(np.stack([base * root, base / root], axis=1) * jitter, side)
+        sides = np.stack([base * root, base / root], axis=1) * jitter
+        return np.clip(sides, 1, side - 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +110,7 @@ class MotionRecipe:
     transform: KeyframeValues | KeyframeRates | SteadyRates = field(default_factory=KeyframeValues)
     """Rotation and scale over time."""
     whole_pixels: bool = False
-    """Centres and angles truncated to pixels and degrees, sides up to even pixels. Official."""
+    """Boxes rounded to whole pixels, angles truncated to whole degrees. Official."""
     smaller_on_top: bool = True
     """Draw order by mean area, the largest at the bottom; else as drawn from the bank: random."""
     motion_blur: MotionBlur | None = None
@@ -138,7 +139,7 @@ class MotionRecipe:
         return cls(
             objects=objects,
             size=StretchedSize(),
-            path=GaussianPath(shared_extent=True),
+            path=GaussianPath(shared_extent=True, whole_pixels=True),
             transform=KeyframeRates(),
             whole_pixels=True,
         )
@@ -170,7 +171,9 @@ class MotionRecipe:
         return replace(
             recipe,
             objects=recipe.objects if objects is None else objects,
-            path=recipe.path if path is None else PATHS[path],
+            path=recipe.path
+            if path is None or isinstance(recipe.path, type(PATHS[path]))
+            else PATHS[path],
             transform=recipe.transform.only(
                 rotation=transform in ("both", "rotation"), scaling=transform in ("both", "scaling")
             ),
@@ -207,23 +210,27 @@ class MotionRecipe:
         frames  number of frames T, at least 1.
         size    (height, width) of the frame, pixels.
         """
+        from smile_motion._drawing import order_by_area
+
         height, width = size
         chosen = bank.sample(rng, self.objects)
-        aspect = np.array([bank.aspect(int(index)) for index in chosen], dtype=np.float64)
-        base_size = self.size.draw(rng, aspect, min(size))
+        base_size = self.size.draw(rng, bank.aspect(chosen), min(size))
         centre = self.path.draw(rng, frames, size, base_size)
         angle_deg, scale = self.transform.draw(rng, self.objects, frames)
         if self.whole_pixels:
-            shown = 2 * np.ceil(base_size[:, None] * scale / 2)
-            base_size = shown[:, 0]
-            scale = shown / base_size[:, None]
-            centre = np.floor(centre + 0.5)
+            # Boxes run between pixel edges, half a pixel beyond the centres of the pixels inside.
+            middle = centre + 0.5
+            sides = base_size[:, None] * scale
+            first, last = np.rint(middle - sides / 2), np.rint(middle + sides / 2)
+            base_size = np.maximum(last - first, 1)[:, 0]
+            scale = np.maximum(last - first, 1) / base_size[:, None]
+            centre = (first + last - 1) / 2
             angle_deg = np.trunc(angle_deg)
-        bottom_up = np.arange(self.objects)
+        order = np.empty((frames, self.objects), np.int64)
         if self.smaller_on_top:
-            area = np.prod(base_size, axis=1) * np.prod(scale, axis=2).mean(axis=1)
-            bottom_up = np.argsort(-area, kind="stable")
-        order = np.broadcast_to(bottom_up, (frames, self.objects))
+            order_by_area(base_size, scale, order)
+        else:
+            order[:] = np.arange(self.objects)
         if self.depth_swaps is not None:
             order = self.depth_swaps.draw(rng, order)
         tint = self.colour_drift and self.colour_drift.draw(rng, self.objects, frames)

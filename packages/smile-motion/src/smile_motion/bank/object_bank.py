@@ -152,9 +152,10 @@ class ObjectBank:
         within = (drawn[1] * self._class_count[category]).astype(np.int64)
         return self._class_start[category] + within
 
-    def aspect(self, index: int) -> float:
-        """Width over height."""
-        return float(self.size[index, 0, 0] / self.size[index, 0, 1])
+    def aspect(self, objects: np.ndarray) -> np.ndarray:
+        """Width over height of objects (K,): (K,) float64."""
+        size = self.size[objects, 0]
+        return size[:, 0] / size[:, 1]
 
     def rings(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Outer rings and holes of the silhouette, in unit coordinates.
