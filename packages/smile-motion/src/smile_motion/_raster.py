@@ -104,8 +104,8 @@ def _fetch(pairs, count, words, base, stride, u, v, step_u, step_v):
     """Copy the upper and the lower two neighbours of `count` samples into pairs (2, count)."""
     for i in range(count):
         at = np.uint64(base + np.int64((v >> FRACTION) * stride + (u >> FRACTION)))
-        pairs[0, i] = _pair(words, at)
-        pairs[1, i] = _pair(words, at + np.uint64(stride))
+        pairs[0, i] = _pair(words, at)  # pyright: ignore[reportCallIssue]
+        pairs[1, i] = _pair(words, at + np.uint64(stride))  # pyright: ignore[reportCallIssue]
         u = np.int32(u + step_u)
         v = np.int32(v + step_v)
 

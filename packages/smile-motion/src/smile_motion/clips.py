@@ -11,7 +11,7 @@ from smile_motion.compositing import render
 from smile_motion.errors import InputError
 from smile_motion.plan import MotionPlan
 from smile_motion.recipe import MotionRecipe
-from smile_motion.seeding import Stream, keyed_generator
+from smile_motion.seeding import Stream, lent_generator
 from smile_motion.truth import Truth
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class ClipMaker:
         if out is not None:
             self._check_fits(out)
         plan = self.plan(index, epoch)
-        rng = keyed_generator(self.seed, Stream.BACKGROUND, epoch=epoch, index=index)
+        rng = lent_generator(self.seed, Stream.BACKGROUND, epoch=epoch, index=index)
         behind = self.background.draw(rng, index=index, frames=self.frames, size=self.size, out=out)
         ids = np.empty((self.frames, *self.size), np.uint8)
         frames = render(behind.frames, plan, self.bank, ids=ids)
@@ -79,7 +79,7 @@ class ClipMaker:
 
     def plan(self, index: int, epoch: int = 0) -> MotionPlan:
         """Draw the motion of one clip, without rendering it."""
-        rng = keyed_generator(self.seed, Stream.MOTION, epoch=epoch, index=index)
+        rng = lent_generator(self.seed, Stream.MOTION, epoch=epoch, index=index)
         return self.recipe.plan(rng, self.bank, frames=self.frames, size=self.size)
 
     def _check_fits(self, out: np.ndarray) -> None:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
+from smile_motion.clip_options import ClipOptions
 from smile_motion.errors import InputError
 from smile_motion.tokens import TokenGrid
 
@@ -25,7 +26,7 @@ FREE_FIELDS = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class PretrainConfig:
+class PretrainConfig(ClipOptions):
     """Options of `smile_train pretrain`. A preset sets them all; what is given besides wins."""
 
     preset: str = "tiny"
@@ -37,44 +38,11 @@ class PretrainConfig:
     resume: bool = False
     """Continue the run in --out from its newest sound checkpoint."""
 
-    background: Literal["natural", "frame", "places", "black", "noise"] = "noise"
-    """Behind the objects (Table 7); `natural` is the main method."""
-    videos: Path | None = None
-    """Video, folder or list (`path label` lines) for --background natural or frame."""
-    images: Path | None = None
-    """Folder of photographs for --background places."""
-    bank: Path | None = None
-    """Object bank. Default: the embedded one, made on first use."""
-    noise: Literal["uniform", "gaussian", "spectral"] = "uniform"
-    """Kind of noise for --background noise; `spectral` falls with frequency (1/f)."""
-    noise_per_frame: bool = False
-    """New noise in every frame. Paper: one image, repeated (Table 7)."""
-    recipe: Literal["paper", "official"] = "paper"
-    """Motion recipe."""
-    path: (
-        Literal["gaussian", "linear", "bezier", "brownian", "harmonic", "bounce", "excursion"]
-        | None
-    ) = None
-    """Kind of path, instead of the recipe's (both: gaussian)."""
-    transform: Literal["both", "rotation", "scaling", "none"] = "both"
-    """What changes besides the place (Table 4)."""
-    objects: int = 2
-    """Objects in a clip; 0 for raw video. Paper: 2 (Table 4f)."""
-    stride: int = 4
-    """Video frames between clip frames. Paper: 4 on K400, 2 on SSv2."""
     samples: int = 10_000
     """Clips in an epoch where the background is endless; else the number of files counts. Ours."""
 
     student: StudentName = "vit-b"
     """Size of the student."""
-    frames: int = 16
-    """Frames in a clip. Paper: 16."""
-    size: int = 224
-    """Frame side, pixels. Paper: 224."""
-    tubelet: int = 2
-    """Frames in a token. Paper: 2."""
-    patch: int = 16
-    """Side of a token, pixels. Paper: 16."""
 
     target: Literal["pixel", "clip"] = "clip"
     """What is reconstructed: normalised pixels, or CLIP's features."""
@@ -82,10 +50,16 @@ class PretrainConfig:
     """CLIP by open_clip name, folder or file, for --target clip. Paper: OpenAI's ViT-B/16."""
     official_teacher_input: bool = False
     """Feed the teacher ImageNet-normalised pixels, as the published code does."""
-    masking: Literal["trajectory", "tube"] = "trajectory"
-    """Masking along trajectories with tubes on the rest, or tubes alone."""
+    masking: Literal["trajectory", "tube", "random", "official"] = "trajectory"
+    """Masking along trajectories with tubes on the rest, tubes alone, tokens at random, or as the
+    published code does it (boxes, tubes partly broken up)."""
     mask_ratio: float = 0.8
     """Share of tokens masked. Paper: 0.8 (Table 4e)."""
+    trajectory_visible: float | None = None
+    """Share of trajectory tokens left visible. Default: 1 - --mask-ratio (paper), 0.1 for
+    --masking official."""
+    coverage_threshold: float = 0.0
+    """Share of a token that objects must cover, and more, for it to lie on a trajectory. Ours."""
     masks_per_clip: int = 1
     """Masks that each clip is learned under; the teacher runs once. Official: 2."""
 
@@ -111,8 +85,6 @@ class PretrainConfig:
     """Largest gradient norm. Official: none."""
     precision: Literal["bf16", "fp16", "fp32"] = "bf16"
     """Of activations; weights stay float32. Official: fp16; ours bf16."""
-    seed: int = 0
-    """Seed of everything drawn."""
 
     workers: int = 2
     """Processes that render clips; 0 renders in the training process."""
@@ -135,9 +107,10 @@ class PretrainConfig:
             raise InputError(
                 f"--steps is {self.steps}; give 1 or more, or leave it out for --epochs"
             )
-        if self.masking == "trajectory" and self.objects == 0:
+        moving = self.objects is None or self.objects > 0
+        if self.masking in ("trajectory", "official") and not moving:
             raise InputError(
-                "--masking trajectory needs objects; use --masking tube with --objects 0"
+                f"--masking {self.masking} needs objects; use --masking tube with --objects 0"
             )
         _ = self.grid
 
@@ -147,7 +120,7 @@ class PretrainConfig:
         return TokenGrid(
             frames=self.frames,
             height=self.size,
-            width=self.size,
+            width=self.frame_size[1],
             tubelet=self.tubelet,
             patch=self.patch,
         )

@@ -98,7 +98,7 @@ class ObjectBank:
         buffer = getattr(self._reading, "buffer", None)
         if buffer is None or len(buffer) < total:
             buffer = self._reading.buffer = np.empty(max(2 * total, 1 << 20), np.uint8)
-        view, descriptor = memoryview(buffer), self._file.fileno()
+        view, descriptor = buffer.data, self._file.fileno()
         for source, into, size in zip(start.tolist(), at.tolist(), count.tolist(), strict=True):
             if os.preadv(descriptor, [view[into : into + size]], source) < size:
                 raise InputError(

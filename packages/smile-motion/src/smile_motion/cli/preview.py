@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from smile_motion.cli.render import ClipOptions, background_kind, make_maker
+from smile_motion.clip_options import ClipOptions
 from smile_motion.errors import InputError
 
 _SCENERY = {
@@ -39,18 +39,19 @@ def run(options: Options) -> None:
         raise InputError(f"--n is {options.n}; a page shows 1 to 64 clips")
     if options.out.is_dir():
         raise InputError(f"{options.out}: is a folder; give --out a file name such as preview.html")
-    tubelet = 2 if options.frames % 2 == 0 else 1
+    maker = options.make_maker()
+    tubelet = options.tubelet if options.frames % options.tubelet == 0 else 1
+    height, width = options.frame_size
     grid = TokenGrid(
-        frames=options.frames, height=options.size, width=options.size, tubelet=tubelet
+        frames=options.frames, height=height, width=width, tubelet=tubelet, patch=options.patch
     )
-    maker = make_maker(options)
     clips = []
     with progress_bar() as on_progress:
         for index in range(options.n):
             clips.append(maker.make(index))
             on_progress("rendering", index + 1, options.n)
     title = (
-        f"Moving objects on {_SCENERY[background_kind(options)]}, "
+        f"Moving objects on {_SCENERY[options.background_kind]}, "
         f"recipe {options.recipe}, seed {options.seed}"
     )
     write_atomically(options.out, write_page(clips, grid, title=title).encode())

@@ -14,68 +14,16 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
+from smile_motion.clip_options import ClipOptions
 from smile_motion.errors import InputError
 
 if TYPE_CHECKING:
-    from smile_motion.backgrounds import BackgroundKind
     from smile_motion.clip_files import ClipWriter
     from smile_motion.clips import ClipMaker
 
 SETTINGS = "render.json"
-
-
-@dataclass(frozen=True, kw_only=True)
-class ClipOptions:
-    """What the clips show; shared by `render` and `preview`."""
-
-    background: Literal["natural", "frame", "places", "black", "noise", "pseudo-motion"] | None = (
-        None
-    )
-    """Behind the objects: video, one of its frames, a photograph, black, or noise (Table 7), or a
-    photograph in motion. Default: noise; behind a rival's motion, what its paper has."""
-    bank: Path | None = None
-    """Object bank. Default: the embedded one, for a rival's motion its own, made on first use."""
-    videos: Path | None = None
-    """Video, folder or list (`path label` lines) for --background natural or frame."""
-    images: Path | None = None
-    """Folder of photographs for --background places and pseudo-motion, and for crops of them."""
-    noise: Literal["uniform", "gaussian", "spectral"] = "uniform"
-    """Kind of noise for --background noise; `spectral` falls with frequency (1/f)."""
-    noise_per_frame: bool = False
-    """New noise in every frame. Paper: one image, repeated (Table 7)."""
-    recipe: Literal[
-        "paper",
-        "official",
-        "static-circles",
-        "moving-circles",
-        "moving-shapes",
-        "transforming-shapes",
-        "accelerating-shapes",
-        "accelerating-textures",
-        "accelerating-crops",
-        "pseudo-motion",
-    ] = "paper"
-    """Motion as the paper describes it, as the published code draws it, or that of a rival:
-    arXiv 2410.24213 (circles, shapes, textures, crops) or 2409.06665 (pseudo-motion)."""
-    path: (
-        Literal["gaussian", "linear", "bezier", "brownian", "harmonic", "bounce", "excursion"]
-        | None
-    ) = None
-    """Kind of path, instead of the recipe's (both: gaussian)."""
-    transform: Literal["both", "rotation", "scaling", "none"] = "both"
-    """What changes besides the place (Table 4)."""
-    objects: int | None = None
-    """Objects in a clip. Default: the recipe's; 2 for paper and official."""
-    frames: int = 16
-    """Frames in a clip."""
-    size: int = 224
-    """Frame side, pixels; a multiple of 16."""
-    stride: int = 4
-    """Video frames from one clip frame to the next."""
-    seed: int = 0
-    """Seed of all clips; clip i depends on it and i alone."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,52 +42,6 @@ class Options(ClipOptions):
     """Processes. Default: one per core. The files do not depend on it."""
 
 
-def background_kind(options: ClipOptions) -> BackgroundKind:
-    """The background that is asked for, or else the recipe's own."""
-    from smile_motion.rivals import RIVALS
-
-    rival = RIVALS.get(options.recipe)
-    return options.background or (rival.background if rival else "noise")
-
-
-def make_maker(options: ClipOptions) -> ClipMaker:
-    """Open what the options name.
-
-    Raises InputError when something does not exist or does not fit.
-    """
-    from smile_motion.backgrounds import make_background
-    from smile_motion.bank import ObjectBank
-    from smile_motion.clips import ClipMaker
-    from smile_motion.recipe import MotionRecipe
-    from smile_motion.rivals import recipe_bank
-    from smile_motion.tokens import TokenGrid
-
-    TokenGrid(frames=options.frames, height=options.size, width=options.size, tubelet=1)
-    background = make_background(
-        background_kind(options),
-        videos=options.videos,
-        images=options.images,
-        stride=options.stride,
-        noise=options.noise,
-        noise_per_frame=options.noise_per_frame,
-    )
-    return ClipMaker(
-        bank=ObjectBank.open(options.bank)
-        if options.bank
-        else recipe_bank(options.recipe, images=options.images),
-        recipe=MotionRecipe.named(
-            options.recipe,
-            objects=options.objects,
-            path=options.path,
-            transform=options.transform,
-        ),
-        background=background,
-        frames=options.frames,
-        size=(options.size, options.size),
-        seed=options.seed,
-    )
-
-
 def run(options: Options) -> None:
     """Render the clips that are not there yet, then write the index."""
     from smile_motion.bank.layout import dump_json, write_atomically
@@ -152,7 +54,7 @@ def run(options: Options) -> None:
         raise InputError(f"--workers is {options.workers}; give 0 for none, or a number of them")
     if not 0 < options.rate_hz <= 240:
         raise InputError(f"--rate-hz is {options.rate_hz}; give more than 0, at most 240")
-    maker = make_maker(options)
+    maker = options.make_maker()
     writer = ClipWriter(
         maker=maker, folder=options.out, lossless=options.lossless, rate_hz=options.rate_hz
     )
@@ -210,11 +112,8 @@ def _interrupts_ignored() -> Iterator[None]:
 
 def _preview_command(options: Options) -> str:
     """The command that shows the first clips of this collection."""
-    words = ["smile-motion", "preview"]
-    for entry in fields(ClipOptions):
-        value = getattr(options, entry.name)
-        if value != entry.default:
-            words += [f"--{entry.name}", str(value)]
+    shared = {entry.name: getattr(options, entry.name) for entry in fields(ClipOptions)}
+    words = ["smile-motion", "preview", *ClipOptions(**shared).arguments()]
     return shlex.join([*words, "--out", str(options.out / "preview.html")])
 
 
@@ -223,12 +122,14 @@ def _settings(options: Options, maker: ClipMaker) -> dict[str, Any]:
     settings = {
         name: str(value) if isinstance(value, Path) else value
         for name, value in asdict(options).items()
-        if name not in ("out", "n", "workers", "bank")
+        if name not in ("out", "n", "workers", "bank", "tubelet", "patch")
     }
-    return settings | {
-        "background": background_kind(options),
+    settings |= {
+        "background": options.background_kind,
+        "recipe": maker.recipe.to_json(),
         "bank_sha256": maker.bank.card["metadata_sha256"],
     }
+    return json.loads(json.dumps(settings))
 
 
 def _start_or_continue(options: Options, maker: ClipMaker) -> dict[int, dict[str, Any]]:

@@ -8,13 +8,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from smile_motion.backgrounds import make_background
-from smile_motion.bank import ObjectBank, embedded_bank
 from smile_motion.clips import Clip, ClipMaker
 from smile_motion.errors import InputError
-from smile_motion.masking import TokenMask, mask_trajectory, mask_tube, masked_tokens
-from smile_motion.recipe import MotionRecipe
-from smile_motion.seeding import Stream, keyed_generator
+from smile_motion.masking import (
+    TokenMask,
+    mask_official,
+    mask_random,
+    mask_trajectory,
+    mask_tube,
+    masked_tokens,
+)
+from smile_motion.seeding import Stream, keyed_generator, lent_generator
 
 from smile_train.config import PretrainConfig
 from smile_train.data.order import SampleOrder
@@ -49,7 +53,7 @@ class TrainingClips:
         config, grid = self.config, self.config.grid
         hidden = masked_tokens(grid, config.mask_ratio)
         return {
-            "frames": ((config.frames, config.size, config.size, 3), torch.uint8),
+            "frames": ((config.frames, *config.frame_size, 3), torch.uint8),
             "visible": ((config.masks_per_clip, grid.tokens - hidden), torch.int64),
             "masked": ((config.masks_per_clip, hidden), torch.int64),
         }
@@ -97,16 +101,36 @@ class TrainingClips:
 
     def _masks(self, clip: Clip, epoch: int, index: int) -> list[TokenMask]:
         config = self.config
+        grid, ratio = config.grid, config.mask_ratio
+        visible = config.trajectory_visible
         generators = (
-            keyed_generator(config.seed, Stream.MASK, epoch=epoch, index=index, part=part)
+            lent_generator(config.seed, Stream.MASK, epoch=epoch, index=index, part=part)
             for part in range(config.masks_per_clip)
         )
-        if config.masking == "tube":
-            return [mask_tube(rng, config.grid, config.mask_ratio) for rng in generators]
-        coverage = clip.truth.token_coverage(config.grid)
-        return [
-            mask_trajectory(rng, config.grid, config.mask_ratio, coverage) for rng in generators
-        ]
+        match config.masking:
+            case "tube":
+                return [mask_tube(rng, grid, ratio) for rng in generators]
+            case "random":
+                return [mask_random(rng, grid, ratio) for rng in generators]
+            case "official":
+                share = 0.1 if visible is None else visible
+                return [
+                    mask_official(rng, grid, ratio, clip.plan, visible_share=share)
+                    for rng in generators
+                ]
+            case "trajectory":
+                coverage = clip.truth.token_coverage(grid)
+                return [
+                    mask_trajectory(
+                        rng,
+                        grid,
+                        ratio,
+                        coverage,
+                        threshold=config.coverage_threshold,
+                        visible_share=visible,
+                    )
+                    for rng in generators
+                ]
 
 
 def open_clips(config: PretrainConfig) -> TrainingClips:
@@ -114,25 +138,13 @@ def open_clips(config: PretrainConfig) -> TrainingClips:
 
     Raises InputError when a file is missing or does not fit.
     """
-    background = make_background(
-        config.background,
-        videos=config.videos,
-        images=config.images,
-        stride=config.stride,
-        noise=config.noise,
-        noise_per_frame=config.noise_per_frame,
-    )
-    maker = ClipMaker(
-        bank=ObjectBank.open(config.bank) if config.bank else embedded_bank(),
-        recipe=MotionRecipe.named(
-            config.recipe, objects=config.objects, path=config.path, transform=config.transform
-        ),
-        background=background,
-        frames=config.frames,
-        size=(config.size, config.size),
-        seed=config.seed,
-    )
-    length = len(background) or config.samples
+    maker = config.make_maker()
+    if maker.recipe.objects == 0 and config.masking in ("trajectory", "official"):
+        raise InputError(
+            f"--recipe {config.recipe} has no objects, whose trajectories --masking "
+            f"{config.masking} could follow; use --masking tube"
+        )
+    length = len(maker.background) or config.samples
     return TrainingClips(
         config=config, maker=maker, order=SampleOrder(length=length, seed=config.seed)
     )
