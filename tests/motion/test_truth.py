@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from smile_motion.bank import ObjectBank
 from smile_motion.compositing import render
+from smile_motion.paths import PATHS
 from smile_motion.plan import MotionPlan
 from smile_motion.recipe import MotionRecipe
 from smile_motion.seeding import Stream, keyed_generator
@@ -142,3 +143,51 @@ def test_no_objects_no_truth(small_bank: ObjectBank) -> None:
     assert truth.boxes.shape == (0, 16, 4)
     assert truth.token_coverage(TokenGrid()).shape == (0, 8, 14, 14)
     assert not truth.ids.any()
+
+
+@given(seeds)
+@few
+def test_a_mirrored_plan_has_mirrored_pixels_and_truth(small_bank: ObjectBank, seed: int) -> None:
+    plan = draw(small_bank, seed)
+    mirrored = plan.mirrored()
+    behind = np.full((16, 224, 224, 3), 90, np.uint8)
+    pixels, other = (render(behind.copy(), each, small_bank) for each in (plan, mirrored))
+    difference = np.abs(other[:, :, ::-1].astype(int) - pixels)
+    assert np.quantile(difference, 0.99) <= 1
+    truth, reflected = Truth(plan, small_bank), Truth(mirrored, small_bank)
+    assert (reflected.ids[:, :, ::-1] != truth.ids).mean() < 2e-4
+    across = np.array([223, 0, 223, 0]) + np.array([-1, 1, -1, 1]) * truth.boxes[..., [2, 1, 0, 3]]
+    np.testing.assert_allclose(reflected.boxes, across, atol=1e-9)
+    vectors, towards = truth.flow().vectors, reflected.flow().vectors[:, :, ::-1]
+    same = (reflected.ids[:, :, ::-1] == truth.ids)[:-1]
+    np.testing.assert_allclose(towards[same] * [-1, 1], vectors[same], atol=1e-3)
+    again = mirrored.mirrored()
+    np.testing.assert_allclose(again.placement(), plan.placement(), atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("frames", "height", "width", "tubelet", "patch"),
+    [(1, 32, 48, 1, 16), (8, 112, 112, 2, 16), (32, 96, 320, 4, 32), (5, 60, 36, 5, 12)],
+)
+def test_any_length_and_frame_and_token(
+    small_bank: ObjectBank, frames: int, height: int, width: int, tubelet: int, patch: int
+) -> None:
+    for recipe in (
+        MotionRecipe.paper(),
+        MotionRecipe.official(),
+        *(MotionRecipe.named("paper", path=path) for path in PATHS),
+    ):
+        plan = recipe.plan(
+            keyed_generator(1, Stream.MOTION), small_bank, frames=frames, size=(height, width)
+        )
+        ids = np.empty((frames, height, width), np.uint8)
+        background = np.zeros((frames, height, width, 3), np.uint8)
+        render(background, plan, small_bank, ids=ids)
+        truth = Truth(plan, small_bank, ids=ids)
+        grid = TokenGrid(frames=frames, height=height, width=width, tubelet=tubelet, patch=patch)
+        coverage = truth.token_coverage(grid)
+        assert coverage.shape == (2, *grid.shape)
+        assert coverage.sum() * grid.token_pixels == pytest.approx((ids > 0).sum(), rel=1e-4)
+        inside = truth.boxes[~np.isnan(truth.boxes[..., 0])]
+        assert (inside >= -0.5 - 1e-9).all()
+        assert (inside <= np.tile([width, height], 2) - 0.5 + 1e-9).all()

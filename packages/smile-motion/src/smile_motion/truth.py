@@ -11,6 +11,7 @@ from smile_motion.compositing import paint
 from smile_motion.flow import OpticalFlow, optical_flow
 from smile_motion.plan import MotionPlan
 from smile_motion.tokens import TokenGrid
+from smile_motion.tracks import PointTracks, track_points
 
 if TYPE_CHECKING:
     from shapely import Geometry
@@ -112,6 +113,20 @@ class Truth:
         counts = np.zeros((self.plan.slots, *grid.shape), np.int32)
         count_tokens(self.ids, self.full_boxes, grid.tubelet, grid.patch, counts)
         return counts * np.float32(1 / grid.token_pixels)
+
+    @property
+    def order(self) -> np.ndarray:
+        """Draw order, (T, K) int64: slots from the bottom up."""
+        return self.plan.order
+
+    @property
+    def centres(self) -> np.ndarray:
+        """Track of each object's centre, (K, T, 2) float64 x, y, pixels."""
+        return self.plan.centre
+
+    def track(self, points: np.ndarray, frame: int = 0) -> PointTracks:
+        """Follow points of objects through the clip; see `track_points`."""
+        return track_points(self.plan, self.ids, points, frame)
 
     def flow(self, *, backward: bool = False) -> OpticalFlow:
         """Optical flow between neighbouring frames, with occlusion masks; see `OpticalFlow`."""

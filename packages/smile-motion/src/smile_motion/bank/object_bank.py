@@ -120,18 +120,29 @@ class ObjectBank:
         """The bank's card: source, settings, counts, licence."""
         return read_card(self.path)
 
-    @cached_property
-    def records(self) -> list[dict[str, Any]]:
-        """Every object's line of metadata."""
-        return read_metadata(self.path)
-
     def record(self, index: int) -> dict[str, Any]:
-        """One object's line of metadata: `id`, `file_name`, `category`, `sha256` and more."""
-        return self.records[index]
+        """One object's line of metadata: `id`, `file_name`, `category`, `sha256` and more.
+
+        Raises InputError when the file has changed since the bank was opened and is damaged.
+        """
+        start, end = self._lines[index], self._lines[index + 1]
+        with (self.path / METADATA).open("rb") as file:
+            file.seek(start)
+            try:
+                return json.loads(file.read(end - start))
+            except ValueError:
+                return read_metadata(self.path)[index]
+
+    @cached_property
+    def _lines(self) -> np.ndarray:
+        """Where each line of metadata starts, and the last ends, (N + 1,) int64 bytes: a hundredth
+        of what all records would take, in every process that asks for one."""
+        text = np.memmap(self.path / METADATA, np.uint8, mode="r")
+        return np.concatenate([[0], np.flatnonzero(text == ord("\n")) + 1])
 
     @cached_property
     def _places(self) -> dict[str, int]:
-        return {record["id"]: index for index, record in enumerate(self.records)}
+        return {record["id"]: index for index, record in enumerate(read_metadata(self.path))}
 
     def find(self, identifier: str) -> int:
         """Number of the object with this id.
