@@ -121,17 +121,11 @@ class ObjectBank:
         return read_card(self.path)
 
     def record(self, index: int) -> dict[str, Any]:
-        """One object's line of metadata: `id`, `file_name`, `category`, `sha256` and more.
-
-        Raises InputError when the file has changed since the bank was opened and is damaged.
-        """
+        """One object's line of metadata: `id`, `file_name`, `category`, `sha256` and more."""
         start, end = self._lines[index], self._lines[index + 1]
         with (self.path / METADATA).open("rb") as file:
             file.seek(start)
-            try:
-                return json.loads(file.read(end - start))
-            except ValueError:
-                return read_metadata(self.path)[index]
+            return self._parse(file.read(end - start))
 
     @cached_property
     def _lines(self) -> np.ndarray:
@@ -142,7 +136,15 @@ class ObjectBank:
 
     @cached_property
     def _places(self) -> dict[str, int]:
-        return {record["id"]: index for index, record in enumerate(read_metadata(self.path))}
+        with (self.path / METADATA).open("rb") as file:
+            return {self._parse(line)["id"]: index for index, line in enumerate(file)}
+
+    def _parse(self, line: bytes) -> dict[str, Any]:
+        try:
+            return json.loads(line)
+        except ValueError:
+            read_metadata(self.path)  # Says which line was damaged since the bank was opened.
+            raise
 
     def find(self, identifier: str) -> int:
         """Number of the object with this id.
