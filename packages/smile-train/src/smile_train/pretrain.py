@@ -13,18 +13,16 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from smile_motion.errors import InputError
-from torch.utils.data import DataLoader
 
 from smile_train.checkpoint import load_checkpoint, newest_checkpoint, save_checkpoint
 from smile_train.config import PretrainConfig
-from smile_train.data import MicroBatches, TrainingClips, open_clips
-from smile_train.data.clips import collate
+from smile_train.data import ClipLoader, MicroBatches, TrainingClips, open_clips
 from smile_train.model import PretrainModel
 from smile_train.objective import masked_loss, teach
 from smile_train.optim import parameter_groups, warmup_cosine
 from smile_train.pictures import Reconstruction, draw_loss_curve, draw_reconstructions
 from smile_train.report import Report
-from smile_train.stopping import StopRequest, children_ignoring_stops, ignore_stops
+from smile_train.stopping import StopRequest, children_ignoring_stops
 from smile_train.teachers import ClipTeacher
 
 BROKEN_SHARE = 0.1
@@ -91,9 +89,9 @@ def pretrain(config: PretrainConfig, out: Path) -> Path:
         out.mkdir(parents=True, exist_ok=True)
         (out / "config.json").write_text(json.dumps(described, indent=2) + "\n")
     student, optimiser = accelerator.prepare(model, optimiser)
-    loader = DataLoader(
-        clips,  # type: ignore[arg-type]  # a map-style data set needs no length here
-        batch_sampler=MicroBatches(
+    loader = ClipLoader(
+        clips=clips,
+        layout=MicroBatches(
             first_step=step,
             steps=steps,
             batch=config.batch,
@@ -101,12 +99,8 @@ def pretrain(config: PretrainConfig, out: Path) -> Path:
             process=accelerator.process_index,
             processes=accelerator.num_processes,
         ),
-        collate_fn=collate,
-        num_workers=config.workers,
-        worker_init_fn=ignore_stops,
-        multiprocessing_context="forkserver" if config.workers else None,
-        prefetch_factor=2 if config.workers else None,
-        pin_memory=accelerator.device.type == "cuda",
+        workers=config.workers,
+        pin=accelerator.device.type == "cuda",
     )
 
     def keep() -> None:

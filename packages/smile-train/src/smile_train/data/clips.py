@@ -148,13 +148,3 @@ def open_clips(config: PretrainConfig) -> TrainingClips:
     return TrainingClips(
         config=config, maker=maker, order=SampleOrder(length=length, seed=config.seed)
     )
-
-
-def collate(samples: list[dict[str, Any]]) -> dict[str, Any]:
-    """Stack samples into a batch; what is broken becomes one list."""
-    batch: dict[str, Any] = {
-        name: torch.stack([sample[name] for sample in samples])
-        for name in ("frames", "visible", "masked")
-    }
-    batch["broken"] = [line for sample in samples for line in sample["broken"]]
-    return batch
