@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from smile_motion.backgrounds import BackgroundKind
 from smile_motion.bank import ObjectBank
 from smile_motion.errors import InputError
 from smile_train.config import PretrainConfig
@@ -61,9 +62,14 @@ def test_steps_hold_the_same_samples_however_they_are_split() -> None:
         assert steps(parts, processes) == whole
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-def test_loaded_batches_are_those_of_the_plain_way(small_bank: ObjectBank, workers: int) -> None:
-    config = replace(SMALL, bank=small_bank.path, masks_per_clip=2)
+@pytest.mark.parametrize(("workers", "background"), [(0, "noise"), (2, "noise"), (2, "natural")])
+def test_loaded_batches_are_those_of_the_plain_way(
+    small_bank: ObjectBank, real_videos: dict[str, Path], workers: int, background: BackgroundKind
+) -> None:
+    videos = real_videos["bikes"].parent if background == "natural" else None
+    config = replace(
+        SMALL, bank=small_bank.path, masks_per_clip=2, background=background, videos=videos
+    )
     plain = plain_batches(config, steps=4)
     for batch, expected in zip(loader(config, workers, steps=4), plain, strict=True):
         assert batch["broken"] == []
@@ -82,6 +88,11 @@ def test_workers_do_not_touch_a_batch_that_is_being_read(small_bank: ObjectBank)
     for i in range(14 - 4):
         assert len(set(places[i : i + 5])) == 5
     assert len(set(places)) == 6
+
+
+def test_all_that_workers_share_can_be_imported() -> None:
+    # Where it cannot, workers still work, but each takes memory and time of its own.
+    subprocess.run([sys.executable, "-c", "import smile_train.data.preloaded"], check=True)
 
 
 def test_too_little_shared_memory_is_said_before_it_is_used(small_bank: ObjectBank) -> None:
