@@ -112,7 +112,7 @@ class Truth:
 
         counts = np.zeros((self.plan.slots, *grid.shape), np.int32)
         count_tokens(self.ids, self.full_boxes, grid.tubelet, grid.patch, counts)
-        return counts * np.float32(1 / grid.token_pixels)
+        return counts.astype(np.float32) * np.float32(1 / grid.token_pixels)
 
     @property
     def order(self) -> np.ndarray:

@@ -180,6 +180,14 @@ class ObjectBank:
         start = self._ring_start[first : last + 1]
         return self._ring[start[0] : start[-1]], start - start[0]
 
+    def all_rings(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The rings of every object at once.
+
+        returns points (n, 2) float32, ring_start (rings + 1,) int64 as in `rings`, and
+        object_start (N + 1,) int64: object i has points object_start[i] : object_start[i + 1].
+        """
+        return self._ring, self._ring_start, self._ring_start[self._object_ring]
+
     def outline(self, index: int) -> Geometry:
         """Silhouette as a shapely polygon or multipolygon in unit coordinates, holes kept."""
         import shapely

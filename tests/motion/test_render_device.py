@@ -1,0 +1,251 @@
+"""The device renderer gives what the CPU renderer gives, on CPU torch and, where there is one, on
+CUDA; its kernel runs in Triton's interpreter everywhere."""
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from smile_motion.bank import ObjectBank
+from smile_motion.compositing import render
+from smile_motion.effects import EFFECTS, Appearance, EffectName, MotionBlur
+from smile_motion.errors import InputError
+from smile_motion.masking import draw_keys, mask_random, mask_trajectory, mask_tube
+from smile_motion.plan import MotionPlan
+from smile_motion.recipe import MotionRecipe
+from smile_motion.render_device import DeviceClips, DeviceRenderer, masks
+from smile_motion.seeding import Stream, keyed_generator
+from smile_motion.tokens import TokenGrid
+from smile_motion.truth import Truth
+
+DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+ON_DEVICE: tuple[EffectName, ...] = tuple(name for name in EFFECTS if name != "appearance")
+
+
+def draw(recipe: MotionRecipe, bank: ObjectBank, count: int, **shape: object) -> list[MotionPlan]:
+    return [
+        recipe.plan(keyed_generator(8, Stream.MOTION, index=index), bank, **shape)  # type: ignore[arg-type]
+        for index in range(count)
+    ]
+
+
+def compare(clips: DeviceClips, background: np.ndarray, plans: list[MotionPlan]) -> None:
+    """Check pixels, id maps, boxes and coverage against the CPU renderer."""
+    bank = clips.renderer.bank
+    for number, plan in enumerate(plans):
+        ids = np.empty(clips.ids.shape[1:], np.uint8)
+        frames = render(background[number].copy(), plan, bank, ids=ids)
+        difference = np.abs(clips.frames[number].cpu().numpy().astype(int) - frames)
+        assert (difference <= 1).mean() >= 0.999
+        assert (clips.ids[number].cpu().numpy() == ids).mean() >= 0.9999
+        truth = Truth(plan, bank, ids=clips.ids[number].cpu().numpy())
+        for mine, theirs in (
+            (clips.boxes[number], truth.boxes),
+            (clips.full_boxes[number], truth.full_boxes),
+        ):
+            np.testing.assert_allclose(mine[: plan.slots].cpu().numpy(), theirs, atol=1e-6)
+            assert torch.isnan(mine[plan.slots :]).all()
+        frames_, height, width = ids.shape
+        grid = TokenGrid(frames=frames_, height=height, width=width, tubelet=1)
+        coverage = clips.token_coverage(grid)[number].cpu().numpy()
+        assert (coverage[: plan.slots] == truth.token_coverage(grid)).all()
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("name", ["paper", "official"])
+@pytest.mark.parametrize("effects", [(), ("drop-shadow",), ON_DEVICE])
+def test_pixels_and_truth_are_those_of_the_cpu_renderer(
+    small_bank: ObjectBank, device: str, name: str, effects: tuple[EffectName, ...]
+) -> None:
+    plans = draw(MotionRecipe.named(name, effects=effects), small_bank, 5)  # type: ignore[arg-type]
+    background = np.random.default_rng(0).integers(0, 256, (5, 16, 224, 224, 3), np.uint8)
+    renderer = DeviceRenderer(small_bank, device)
+    clips = renderer.render(torch.from_numpy(background).to(device), plans)
+    compare(clips, background, plans)
+    if renderer.kernel == "torch":
+        exact = [
+            (render(background[i].copy(), plan, small_bank) == clips.frames[i].numpy()).all()
+            for i, plan in enumerate(plans)
+        ]
+        assert all(exact)
+
+
+@given(st.integers(0, 2**20), st.sampled_from([(5, 48, 80), (1, 112, 64), (3, 32, 32)]))
+@settings(max_examples=12)
+def test_any_shape_and_any_mix_of_objects(
+    small_bank: ObjectBank, seed: int, shape: tuple[int, int, int]
+) -> None:
+    frames, height, width = shape
+    plans = [
+        MotionRecipe.paper(objects=count).plan(
+            keyed_generator(seed, Stream.MOTION, index=count),
+            small_bank,
+            frames=frames,
+            size=(height, width),
+        )
+        for count in (0, 3, 1)
+    ]
+    still = np.random.default_rng(seed).integers(0, 256, (3, 1, height, width, 3), np.uint8)
+    renderer = DeviceRenderer(small_bank, "cpu", frames=frames, size=(height, width), max_objects=3)
+    clips = renderer.render(torch.from_numpy(still), plans)
+    compare(clips, np.repeat(still, frames, axis=1), plans)
+
+
+def test_objects_far_outside_tiny_and_mirrored(small_bank: ObjectBank) -> None:
+    plan = draw(MotionRecipe.paper(), small_bank, 1)[0]
+    plans = [
+        replace(plan, centre=plan.centre + 900),
+        replace(plan, base_size=plan.base_size * 0.01),
+        replace(plan, base_size=plan.base_size * 9),
+        plan.mirrored(),
+    ]
+    background = np.full((4, 16, 224, 224, 3), 77, np.uint8)
+    clips = DeviceRenderer(small_bank, "cpu").render(torch.from_numpy(background), plans)
+    compare(clips, background, plans)
+    assert (background == 77).all()
+
+
+def test_the_triton_kernel_in_the_interpreter_paints_the_same(
+    small_bank: ObjectBank, tmp_path: Path
+) -> None:
+    """In a process of its own: Triton decides at import whether it interprets."""
+    pytest.importorskip("triton")
+    script = tmp_path / "interpret.py"
+    script.write_text(f"""
+import sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from test_render_device import *
+
+bank = ObjectBank.open({str(small_bank.path)!r})
+for effects, frames in (((), 1), ((), 2), (("drop-shadow", "colour-drift"), 1)):
+    recipe = MotionRecipe.named("paper", effects=effects)
+    plans = draw(recipe, bank, 2, frames=2, size=(48, 80))
+    background = np.random.default_rng(0).integers(0, 256, (2, frames, 48, 80, 3), np.uint8)
+    renderer = DeviceRenderer(bank, "cpu", frames=2, size=(48, 80), kernel="triton")
+    clips = renderer.render(torch.from_numpy(background), plans)
+    compare(clips, np.repeat(background, 2 // frames, axis=1), plans)
+blur = replace(plans[0], shadow=None, tint=None, blur=MotionBlur(exposures=2))
+clips = renderer.render(torch.from_numpy(background[:1]), [blur])
+compare(clips, np.repeat(background[:1], 2, axis=1), [blur])
+""")
+    environment = os.environ | {"TRITON_INTERPRET": "1"}
+    done = subprocess.run(
+        [sys.executable, str(script)], env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_triton_kernel_compiles_for_hopper() -> None:
+    """Triton and the assembler it brings need no GPU for this."""
+    triton = pytest.importorskip("triton")
+    from smile_motion.render_device._triton_paint import COLUMNS, ROWS, _paint_tile
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    names = _paint_tile.arg_names
+    kinds = {"words": "*i32", "whole": "*i32", "base": "*i64", "real": "*fp64", "tint": "*i32"}
+    sizes = ("count", "height", "width", "of_clip", "of_frame", "of_row")
+    for exposures, shift in ((0, 0), (4, 2)):
+        constants = dict(PLACES=2, EXPOSURES=exposures, SHIFT=shift, ROWS=ROWS, COLUMNS=COLUMNS)
+        signature = {
+            name: "constexpr"
+            if name in constants
+            else kinds.get(name, "i32" if name in sizes else "*u8")
+            for name in names
+        }
+        source = ASTSource(
+            fn=_paint_tile,
+            signature=signature,
+            constexprs={(names.index(name),): value for name, value in constants.items()},
+        )
+        options = {"num_warps": 4, "enable_fp_fusion": False}
+        compiled = triton.compile(source, target=GPUTarget("cuda", 90, 32), options=options)
+        assert len(compiled.asm["cubin"]) > 1000
+
+
+def test_frames_are_normalised_on_the_device(small_bank: ObjectBank) -> None:
+    plans = draw(MotionRecipe.paper(), small_bank, 2)
+    clips = DeviceRenderer(small_bank, "cpu").render(
+        torch.full((2, 1, 224, 224, 3), 40, dtype=torch.uint8), plans
+    )
+    values = clips.normalised(mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.4), dtype=torch.bfloat16)
+    assert values.shape == (2, 3, 16, 224, 224)
+    assert values.dtype == torch.bfloat16
+    expected = (clips.frames[..., 1].float() / 255 - 0.4) / 0.3
+    torch.testing.assert_close(values[:, 1].float(), expected, atol=2e-2, rtol=1e-2)
+
+
+@given(
+    st.integers(0, 2**32),
+    st.sampled_from([0.5, 0.8, 0.9]),
+    st.floats(0, 1),
+    st.sampled_from([None, 0.0, 0.1, 1.0]),
+    st.sampled_from([TokenGrid(), TokenGrid(height=112, width=96)]),
+)
+def test_masks_are_those_of_the_cpu(
+    seed: int, ratio: float, share: float, visible: float | None, grid: TokenGrid
+) -> None:
+    rng = np.random.default_rng(seed)
+    coverage = np.where(rng.random((3, 2, *grid.shape)) < share / 2, rng.random(), 0)
+    coverage = coverage.astype(np.float32)
+
+    def generators() -> list[np.random.Generator]:
+        return [keyed_generator(seed, Stream.MASK, index=index) for index in range(3)]
+
+    keys = torch.from_numpy(draw_keys(generators(), grid))
+    pairs = [
+        (mask_tube(generators(), grid, ratio), masks.mask_tube(keys, grid, ratio)),
+        (mask_random(generators(), grid, ratio), masks.mask_random(keys, grid, ratio)),
+        (
+            mask_trajectory(
+                generators(), grid, ratio, coverage, threshold=0.25, visible_share=visible
+            ),
+            masks.mask_trajectory(
+                keys,
+                grid,
+                ratio,
+                torch.from_numpy(coverage),
+                threshold=0.25,
+                visible_share=visible,
+            ),
+        ),
+    ]
+    for mine, (seen, hidden) in pairs:
+        assert (mine.visible == seen.numpy()).all()
+        assert (mine.masked == hidden.numpy()).all()
+
+
+def test_what_does_not_fit_is_refused(small_bank: ObjectBank) -> None:
+    renderer = DeviceRenderer(small_bank, "cpu", frames=4, size=(64, 64))
+    plans = draw(MotionRecipe.paper(), small_bank, 2, frames=4, size=(64, 64))
+    black = torch.zeros((2, 4, 64, 64, 3), dtype=torch.uint8)
+    with pytest.raises(InputError, match=r"background is torch\.uint8"):
+        renderer.render(black[:1], plans)
+    with pytest.raises(InputError, match=r"background is torch\.float32"):
+        renderer.render(black.float(), plans)
+    with pytest.raises(InputError, match="plan has 16 frames"):
+        renderer.render(black, draw(MotionRecipe.paper(), small_bank, 2))
+    with pytest.raises(InputError, match="max_objects=3"):
+        renderer.render(
+            black, draw(MotionRecipe.paper(objects=3), small_bank, 2, frames=4, size=(64, 64))
+        )
+    with pytest.raises(InputError, match="appearance changes"):
+        renderer.render(
+            black, [replace(p, appearance=Appearance(), appearance_seed=p.objects) for p in plans]
+        )
+    with pytest.raises(InputError, match=r"\[2, 8\] exposures"):
+        renderer.render(
+            black,
+            [replace(p, blur=MotionBlur(exposures=n)) for p, n in zip(plans, (2, 8), strict=True)],
+        )
+    if not torch.cuda.is_available():
+        with pytest.raises(InputError, match="no CUDA device"):
+            DeviceRenderer(small_bank, "cuda")
+        with pytest.raises(InputError, match="does not run on cpu"):
+            DeviceRenderer(small_bank, "cpu", kernel="triton")
