@@ -12,6 +12,7 @@ from smile_motion.bank import ObjectBank
 from smile_motion.errors import InputError
 from smile_train.config import PretrainConfig
 from smile_train.data import ClipLoader, MicroBatches, SampleOrder, open_clips
+from smile_train.data.planned import PlanRenderer
 from torch.utils.data import DataLoader, default_collate
 
 SMALL = PretrainConfig(
@@ -194,3 +195,47 @@ def test_raw_video_with_tubes_has_no_objects(
 def test_impossible_configurations_are_refused(change: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):
         replace(SMALL, **change)
+
+
+@pytest.mark.parametrize(
+    ("background", "masking", "workers"),
+    [
+        ("noise", "trajectory", 2),
+        ("natural", "trajectory", 0),
+        ("places", "official", 0),
+        ("black", "random", 0),
+    ],
+)
+def test_rendering_on_the_device_gives_the_same_batches(
+    small_bank: ObjectBank,
+    real_videos: dict[str, Path],
+    photographs: Path,
+    background: BackgroundKind,
+    masking: str,
+    workers: int,
+) -> None:
+    config = replace(
+        SMALL,
+        bank=small_bank.path,
+        masks_per_clip=2,
+        background=background,
+        videos=real_videos["bikes"].parent,
+        images=photographs,
+        masking=masking,  # type: ignore[arg-type]
+        effects=("drop-shadow",) if background == "noise" else (),
+        batch=4,
+    )
+    planned = replace(config, render="device")
+    painter = PlanRenderer.open(planned, open_clips(planned).maker.bank, torch.device("cpu"))
+    batches = map(painter, loader(planned, workers, steps=2))
+    for batch, expected in zip(batches, loader(config, 0, steps=2), strict=True):
+        if background != "natural":
+            assert batch["background"].shape == (4, 1, 64, 64, 3)
+        for name in ("frames", "visible", "masked"):
+            assert torch.equal(batch[name], expected[name]), name
+
+
+def test_what_a_device_cannot_render_is_refused(small_bank: ObjectBank) -> None:
+    config = replace(SMALL, bank=small_bank.path, render="device", effects=("appearance",))
+    with pytest.raises(InputError, match="appearance changes the objects' own pixels"):
+        open_clips(config).shapes()

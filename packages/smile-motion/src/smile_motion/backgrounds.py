@@ -37,6 +37,11 @@ class BackgroundClip:
 class Background(Protocol):
     """A collection of backgrounds. `len` counts its files; 0 means it is endless."""
 
+    @property
+    def is_still(self) -> bool:
+        """Whether one image is repeated in all frames."""
+        ...
+
     def __len__(self) -> int:
         """Count the files."""
         ...
@@ -65,6 +70,8 @@ class Background(Protocol):
 class BlackBackground:
     """Nothing at all (Table 7, black)."""
 
+    is_still = True
+
     def __len__(self) -> int:
         """Endless."""
         return 0
@@ -92,6 +99,11 @@ class NoiseBackground:
     per_frame: bool = False
     """A new image in each frame instead of one repeated. Paper: one repeated."""
 
+    @property
+    def is_still(self) -> bool:
+        """Whether one image is repeated."""
+        return not self.per_frame
+
     def __len__(self) -> int:
         """Endless."""
         return 0
@@ -117,6 +129,8 @@ class ImageBackground:
 
     files: tuple[Path, ...]
     """The photographs."""
+
+    is_still = True
 
     def __len__(self) -> int:
         """Count the photographs."""
@@ -150,6 +164,11 @@ class VideoBackground:
     """Video frames from one clip frame to the next. Paper: 4 on K400, 2 on SSv2."""
     still: bool = False
     """Repeat one frame."""
+
+    @property
+    def is_still(self) -> bool:
+        """Whether one frame is repeated."""
+        return self.still
 
     def __post_init__(self) -> None:
         if self.stride < 1:

@@ -15,7 +15,7 @@ from smile_motion.seeding import Stream, lent_generator
 from smile_motion.truth import Truth
 
 if TYPE_CHECKING:
-    from smile_motion.backgrounds import Background
+    from smile_motion.backgrounds import Background, BackgroundClip
     from smile_motion.bank import ObjectBank
 
 
@@ -68,11 +68,8 @@ class ClipMaker:
                a batch; new ones by default.
         Raises InputError when the background's file cannot be read, or `out` does not fit.
         """
-        if out is not None:
-            self._check_fits(out)
         plan = self.plan(index, epoch)
-        rng = lent_generator(self.seed, Stream.BACKGROUND, epoch=epoch, index=index)
-        behind = self.background.draw(rng, index=index, frames=self.frames, size=self.size, out=out)
+        behind = self.draw_background(index, epoch, out=out)
         ids = np.empty((self.frames, *self.size), np.uint8)
         frames = render(behind.frames, plan, self.bank, ids=ids)
         return Clip(frames, plan, Truth(plan, self.bank, ids=ids), behind.origin)
@@ -82,9 +79,23 @@ class ClipMaker:
         rng = lent_generator(self.seed, Stream.MOTION, epoch=epoch, index=index)
         return self.recipe.plan(rng, self.bank, frames=self.frames, size=self.size)
 
+    def draw_background(
+        self, index: int, epoch: int = 0, *, out: np.ndarray | None = None
+    ) -> BackgroundClip:
+        """Draw what lies behind one clip; arguments as of `make`.
+
+        out  may hold a single frame where the background is still.
+        """
+        frames = self.frames if out is None else len(out)
+        if out is not None:
+            self._check_fits(out)
+        rng = lent_generator(self.seed, Stream.BACKGROUND, epoch=epoch, index=index)
+        return self.background.draw(rng, index=index, frames=frames, size=self.size, out=out)
+
     def _check_fits(self, out: np.ndarray) -> None:
         expected = (self.frames, *self.size, 3)
-        if out.shape != expected or out.dtype != np.uint8:
+        still = self.background.is_still and out.shape == (1, *self.size, 3)
+        if out.dtype != np.uint8 or not (out.shape == expected or still):
             raise InputError(f"out is {out.dtype} {out.shape}; the clip needs uint8 {expected}")
         if not (out.flags.c_contiguous and out.flags.writeable):
             raise InputError(

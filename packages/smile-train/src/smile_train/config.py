@@ -86,8 +86,11 @@ class PretrainConfig(ClipOptions):
     precision: Literal["bf16", "fp16", "fp32"] = "bf16"
     """Of activations; weights stay float32. Official: fp16; ours bf16."""
 
+    render: Literal["cpu", "device"] = "cpu"
+    """Where objects are painted: by the workers, or on the training device, where the bank must
+    fit; workers then only decode and plan."""
     workers: int = 2
-    """Processes that render clips; 0 renders in the training process."""
+    """Processes that render or plan clips; 0 does it in the training process."""
     save_every: int = 1000
     """Steps between checkpoints."""
     keep: int = 3

@@ -17,6 +17,7 @@ from smile_motion.errors import InputError
 from smile_train.checkpoint import load_checkpoint, newest_checkpoint, save_checkpoint
 from smile_train.config import PretrainConfig
 from smile_train.data import ClipLoader, MicroBatches, TrainingClips, open_clips
+from smile_train.data.planned import PlanRenderer
 from smile_train.model import PretrainModel
 from smile_train.objective import masked_loss, teach
 from smile_train.optim import parameter_groups, warmup_cosine
@@ -123,6 +124,8 @@ def pretrain(config: PretrainConfig, out: Path) -> Path:
     alone = accelerator.num_processes == 1
     with children_ignoring_stops():
         batches = iter(loader)
+    if config.render == "device":
+        batches = map(PlanRenderer.open(config, clips.maker.bank, accelerator.device), batches)
     stop = StopRequest()
     batch: dict[str, Any] | None = None
     shown: dict[str, Any] | None = None

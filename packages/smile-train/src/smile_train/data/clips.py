@@ -8,19 +8,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from smile_motion.clips import Clip, ClipMaker
+from smile_motion.clips import ClipMaker
 from smile_motion.errors import InputError
-from smile_motion.masking import (
-    TokenMask,
-    mask_official,
-    mask_random,
-    mask_trajectory,
-    mask_tube,
-    masked_tokens,
-)
-from smile_motion.seeding import Stream, keyed_generator, lent_generator
+from smile_motion.masking import masked_tokens
+from smile_motion.seeding import Stream, keyed_generator
 
 from smile_train.config import PretrainConfig
+from smile_train.data.masks import draw_masks, mask_generators
 from smile_train.data.order import SampleOrder
 
 ATTEMPTS = 20
@@ -74,16 +68,14 @@ class TrainingClips:
                  another that depends on the sample's number alone.
         Raises InputError when many in a row are broken.
         """
-        frames, visible, masked = (batch[name].numpy() for name in ("frames", "visible", "masked"))
+        arrays = {name: batch[name].numpy() for name in self.shapes()}
         broken: list[str] = []
         for place, number in enumerate(numbers):
-            masks = self._make(number, frames[place], broken)
-            for part, mask in enumerate(masks):
-                visible[place, part], masked[place, part] = mask.visible, mask.masked
+            self._fill_row(number, {name: array[place] for name, array in arrays.items()}, broken)
         return broken
 
-    def _make(self, number: int, out: np.ndarray, broken: list[str]) -> list[TokenMask]:
-        """Render one sample into `out`, add to `broken`, and return its masks."""
+    def _fill_row(self, number: int, row: dict[str, np.ndarray], broken: list[str]) -> None:
+        """Make one sample into its row of a batch, and add to `broken`."""
         epoch, index = self.order.locate(number)
         for attempt in range(ATTEMPTS):
             if attempt:
@@ -92,45 +84,23 @@ class TrainingClips:
                 )
                 index = int(rng.integers(self.order.length))
             try:
-                clip = self.maker.make(index, epoch, out=out)
+                self._make(epoch, index, row)
+                return
             except InputError as error:
                 broken.append(str(error))
-                continue
-            return self._masks(clip, epoch, index)
         raise InputError(f"{ATTEMPTS} files in a row cannot be used, the last: {broken[-1]}")
 
-    def _masks(self, clip: Clip, epoch: int, index: int) -> list[TokenMask]:
-        config = self.config
-        grid, ratio = config.grid, config.mask_ratio
-        visible = config.trajectory_visible
-        generators = (
-            lent_generator(config.seed, Stream.MASK, epoch=epoch, index=index, part=part)
-            for part in range(config.masks_per_clip)
+    def _make(self, epoch: int, index: int, row: dict[str, np.ndarray]) -> None:
+        """Make the clip of an index into a row of a batch."""
+        clip = self.maker.make(index, epoch, out=row["frames"])
+        masks = draw_masks(
+            self.config,
+            mask_generators(self.config, epoch, index),
+            clip.plan,
+            lambda: clip.truth.token_coverage(self.config.grid),
         )
-        match config.masking:
-            case "tube":
-                return [mask_tube(rng, grid, ratio) for rng in generators]
-            case "random":
-                return [mask_random(rng, grid, ratio) for rng in generators]
-            case "official":
-                share = 0.1 if visible is None else visible
-                return [
-                    mask_official(rng, grid, ratio, clip.plan, visible_share=share)
-                    for rng in generators
-                ]
-            case "trajectory":
-                coverage = clip.truth.token_coverage(grid)
-                return [
-                    mask_trajectory(
-                        rng,
-                        grid,
-                        ratio,
-                        coverage,
-                        threshold=config.coverage_threshold,
-                        visible_share=visible,
-                    )
-                    for rng in generators
-                ]
+        for part, mask in enumerate(masks):
+            row["visible"][part], row["masked"][part] = mask.visible, mask.masked
 
 
 def open_clips(config: PretrainConfig) -> TrainingClips:
@@ -138,6 +108,8 @@ def open_clips(config: PretrainConfig) -> TrainingClips:
 
     Raises InputError when a file is missing or does not fit.
     """
+    from smile_train.data.planned import PlannedClips
+
     maker = config.make_maker()
     if maker.recipe.objects == 0 and config.masking in ("trajectory", "official"):
         raise InputError(
@@ -145,6 +117,5 @@ def open_clips(config: PretrainConfig) -> TrainingClips:
             f"{config.masking} could follow; use --masking tube"
         )
     length = len(maker.background) or config.samples
-    return TrainingClips(
-        config=config, maker=maker, order=SampleOrder(length=length, seed=config.seed)
-    )
+    kind = PlannedClips if config.render == "device" else TrainingClips
+    return kind(config=config, maker=maker, order=SampleOrder(length=length, seed=config.seed))

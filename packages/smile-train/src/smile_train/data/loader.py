@@ -41,8 +41,8 @@ SHARED_MEMORY = Path("/dev/shm")
 class ClipLoader:
     """Batches of clips, in order, the same for any number of workers.
 
-    A batch holds `frames`, `visible` and `masked` as items of `TrainingClips` do, with a leading
-    batch dimension, and `broken`. **It is yours until you ask for the next one**, which may be made
+    A batch holds what items of its clips do (`TrainingClips`, `PlannedClips`), with a leading batch
+    dimension, and `broken`. **It is yours until you ask for the next one**, which may be made
     in the same memory: copy what you keep (with `pin`, batches are copies already).
     """
 
@@ -118,7 +118,7 @@ class _Ring(Dataset[dict[str, Any]]):
     def __getitem__(self, numbers: list[int]) -> dict[str, Any]:
         worker = get_worker_info()
         row = 0 if worker is None else worker.id
-        places = self.ring["frames"].shape[1]
+        places = next(iter(self.ring.values())).shape[1]
         batch = {name: tensor[row, self.turn % places] for name, tensor in self.ring.items()}
         self.turn += 1
         return batch | {"broken": self.clips.fill(numbers, batch)}
