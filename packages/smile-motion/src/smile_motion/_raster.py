@@ -297,10 +297,12 @@ def _paint(frame, ids, words, base, size, cover, map_, label, paint, buffers):
 
 
 @njit(cache=True, nogil=True)
-def composite(frames, ids, order, maps, objects, label, words, offset, size, cover, paint):
+def composite(frames, still, ids, order, maps, objects, label, words, offset, size, cover, paint):
     """Put objects into frames and their labels into the id map.
 
     frames  (T, H, 3 * W) uint8, painted in place; any array when `paint` is false.
+    still   (1, H, 3 * W) uint8, copied to every frame right before it is painted, while it is in
+            the cache; or (0, H, 3 * W) where the frames hold their background already.
     ids     (T, H, W) uint8, set to 0, then the label where an object's alpha >= 0.5 lies on top.
     order   (T, L) int64 layers from the bottom up; maps (L, T, 2, 3) float64 unit -> pixels.
     objects (L,) int64 numbers of sources; label (L,) uint8, 0 for layers to be left out.
@@ -315,8 +317,10 @@ def composite(frames, ids, order, maps, objects, label, words, offset, size, cov
         np.empty(ids.shape[1], np.int64),
         np.empty(ids.shape[1], np.int64),
     )
-    ids[:] = 0
     for t in range(order.shape[0]):
+        ids[t] = 0
+        if still.shape[0] and paint:
+            frames[t] = still[0]
         for place in range(order.shape[1]):
             layer = order[t, place]
             if label[layer] == 0:

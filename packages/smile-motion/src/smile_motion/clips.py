@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from smile_motion.compositing import render
-from smile_motion.errors import InputError
+from smile_motion.compositing import check_frames, render
 from smile_motion.plan import MotionPlan
 from smile_motion.recipe import MotionRecipe
 from smile_motion.seeding import Stream, lent_generator
@@ -68,10 +67,13 @@ class ClipMaker:
                a batch; new ones by default.
         Raises InputError when the background's file cannot be read, or `out` does not fit.
         """
+        if out is not None:
+            check_frames(out, (self.frames, *self.size, 3))
         plan = self.plan(index, epoch)
-        behind = self.draw_background(index, epoch, out=out)
+        still = self.background.is_still
+        behind = self.draw_background(index, epoch, out=None if still else out)
         ids = np.empty((self.frames, *self.size), np.uint8)
-        frames = render(behind.frames, plan, self.bank, ids=ids)
+        frames = render(behind.frames, plan, self.bank, ids=ids, out=out)
         return Clip(frames, plan, Truth(plan, self.bank, ids=ids), behind.origin)
 
     def plan(self, index: int, epoch: int = 0) -> MotionPlan:
@@ -84,20 +86,10 @@ class ClipMaker:
     ) -> BackgroundClip:
         """Draw what lies behind one clip; arguments as of `make`.
 
-        out  may hold a single frame where the background is still.
+        returns  its frames, a single one where the background is still.
         """
-        frames = self.frames if out is None else len(out)
+        frames = 1 if self.background.is_still else self.frames
         if out is not None:
-            self._check_fits(out)
+            check_frames(out, (frames, *self.size, 3))
         rng = lent_generator(self.seed, Stream.BACKGROUND, epoch=epoch, index=index)
         return self.background.draw(rng, index=index, frames=frames, size=self.size, out=out)
-
-    def _check_fits(self, out: np.ndarray) -> None:
-        expected = (self.frames, *self.size, 3)
-        still = self.background.is_still and out.shape == (1, *self.size, 3)
-        if out.dtype != np.uint8 or not (out.shape == expected or still):
-            raise InputError(f"out is {out.dtype} {out.shape}; the clip needs uint8 {expected}")
-        if not (out.flags.c_contiguous and out.flags.writeable):
-            raise InputError(
-                "out is not contiguous and writable; give a plain array or a row of one"
-            )
