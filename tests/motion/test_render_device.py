@@ -99,13 +99,15 @@ def test_any_shape_and_any_mix_of_objects(
 
 def test_objects_far_outside_tiny_and_mirrored(small_bank: ObjectBank) -> None:
     plan = draw(MotionRecipe.paper(), small_bank, 1)[0]
+    thin = np.array([[900.0, 0.3], [0.3, 2000.0]])
     plans = [
+        replace(plan, base_size=thin, centre=plan.centre - 400),
         replace(plan, centre=plan.centre + 900),
         replace(plan, base_size=plan.base_size * 0.01),
         replace(plan, base_size=plan.base_size * 9),
         plan.mirrored(),
     ]
-    background = np.full((4, 16, 224, 224, 3), 77, np.uint8)
+    background = np.full((5, 16, 224, 224, 3), 77, np.uint8)
     clips = DeviceRenderer(small_bank, "cpu").render(torch.from_numpy(background), plans)
     compare(clips, background, plans)
     assert (background == 77).all()
@@ -221,6 +223,15 @@ def test_masks_are_those_of_the_cpu(
         assert (mine.masked == hidden.numpy()).all()
 
 
+def test_plans_with_different_effects_share_a_batch(small_bank: ObjectBank) -> None:
+    plain, other = draw(MotionRecipe.paper(), small_bank, 2)
+    shadows = draw(MotionRecipe.named("paper", effects=("drop-shadow",)), small_bank, 1)
+    plans = [plain, replace(other, blur=MotionBlur(exposures=4)), *shadows]
+    still = np.random.default_rng(1).integers(0, 256, (3, 224, 224, 3), np.uint8)
+    clips = DeviceRenderer(small_bank, "cpu").render(torch.from_numpy(still), plans)
+    compare(clips, np.repeat(still[:, None], 16, axis=1), plans)
+
+
 def test_what_does_not_fit_is_refused(small_bank: ObjectBank) -> None:
     renderer = DeviceRenderer(small_bank, "cpu", frames=4, size=(64, 64))
     plans = draw(MotionRecipe.paper(), small_bank, 2, frames=4, size=(64, 64))
@@ -244,6 +255,16 @@ def test_what_does_not_fit_is_refused(small_bank: ObjectBank) -> None:
             black,
             [replace(p, blur=MotionBlur(exposures=n)) for p, n in zip(plans, (2, 8), strict=True)],
         )
+    with pytest.raises(InputError, match="names object 999"):
+        renderer.render(black[:1], [replace(plans[0], objects=np.array([0, 999]))])
+    with pytest.raises(InputError, match="grid is of 16 frames"):
+        renderer.render(black, plans).token_coverage(TokenGrid())
+    with pytest.raises(InputError, match="three of each"):
+        renderer.render(black, plans).normalised(mean=(0.5,))
+    with pytest.raises(InputError, match="'trition'; give auto"):
+        DeviceRenderer(small_bank, "cpu", kernel="trition")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="'gpu' is no device"):
+        DeviceRenderer(small_bank, "gpu")
     if not torch.cuda.is_available():
         with pytest.raises(InputError, match="no CUDA device"):
             DeviceRenderer(small_bank, "cuda")

@@ -3,14 +3,14 @@
 import numpy as np
 from numba import njit
 
-from smile_motion._raster import (
+from smile_motion._raster import blend
+from smile_motion._sampling import (
     MARGIN_PX,
-    VECTOR,
-    _blend,
-    _bound_rows,
-    _choose_level,
-    _inverse,
-    _sample_row,
+    bound_rows,
+    choose_level,
+    find_walk,
+    row_buffers,
+    sample_row,
 )
 
 _BYTE = np.uint32(255)
@@ -84,8 +84,8 @@ def composite_exposures(
     height, width = frames.shape[1], frames.shape[2] // 3
     instants = exposures.shape[2]
     total = np.zeros((height, 4, width), np.uint16)
-    pairs = np.zeros((2, width + VECTOR), np.uint64)
-    mixed = np.empty(width + VECTOR, np.uint32)
+    buffers = row_buffers(width)
+    mixed = buffers[1]
     low, high = np.empty(height, np.int64), np.empty(height, np.int64)
     starts, ends = np.empty(height, np.int64), np.empty(height, np.int64)
     shift = 0
@@ -98,31 +98,22 @@ def composite_exposures(
             starts[:], ends[:] = width, 0
             for s in range(instants):
                 map_ = exposures[layer, t, s]
-                level = _choose_level(size[thing], map_, coarser[layer])
+                level = choose_level(size[thing], map_, coarser[layer])
                 if level < 0:
                     continue
                 margin = MARGIN_PX * (1 << coarser[layer])
-                first_y, last_y = _bound_rows(cover[thing], map_, margin, low, high)
+                first_y, last_y = bound_rows(cover[thing], map_, margin, low, high)
                 top, bottom = min(top, first_y), max(bottom, last_y)
                 base = offset[thing, level]
-                inverse = _inverse(size[thing, level], map_)
+                walk = find_walk(size[thing, level], map_)
+                stride = np.int32(size[thing, level, 0] + 2)
                 for y in range(first_y, last_y + 1):
-                    start, count = _sample_row(
-                        words,
-                        base,
-                        size[thing, level],
-                        map_,
-                        inverse,
-                        y,
-                        low[y],
-                        high[y],
-                        width,
-                        pairs,
-                        mixed,
+                    start, count = sample_row(
+                        words, base, stride, walk, y, low[y], high[y], width, buffers
                     )
                     if instants == 1:
                         _tint_row(mixed, count, tint[layer, t])
-                        _blend(frames[t, y], start, mixed, count)
+                        blend(frames[t, y], start, mixed, count)
                     elif count > 0:
                         _collect(total[y], start, mixed, count)
                         starts[y] = min(starts[y], start)
@@ -132,4 +123,4 @@ def composite_exposures(
             for y in range(top, bottom + 1):
                 if starts[y] < ends[y]:
                     _develop(total[y], starts[y], ends[y], tint[layer, t], shift, mixed)
-                    _blend(frames[t, y], starts[y], mixed, np.int32(ends[y] - starts[y]))
+                    blend(frames[t, y], starts[y], mixed, np.int32(ends[y] - starts[y]))

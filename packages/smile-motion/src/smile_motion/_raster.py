@@ -1,152 +1,24 @@
-"""The compiled loops that put objects into frames.
-
-A source level is a premultiplied RGBA image of one object with a transparent border one pixel
-wide, read as 32-bit words. Every frame pixel inside an object's rectangle takes one fixed-point
-bilinear sample of the level whose size is nearest above the size on screen: one resampling, placed
-below the pixel.
-
-A row is done in three passes over small buffers, because only the first (fetching the neighbours)
-cannot use vector instructions; together they take a little over half the time of a single loop
-(docs/performance.md).
-"""
+"""The compiled loops that put objects into frames."""
 
 import numpy as np
-from llvmlite import ir
-from numba import njit, types
-from numba.extending import intrinsic
+from numba import njit
 
-FRACTION = np.int32(16)
-"""Fractional bits of source coordinates."""
-MARGIN_PX = 2.0
-"""How far beyond its level-0 bounds an object can show: smoothing of its coarser levels."""
-FAR_PX = 1 << 40
-SMALLEST_PX = 0.25
-"""Objects with a side below this on screen are not drawn."""
-VECTOR = np.int32(32)
-"""Pixels that the widest vector loops take at once."""
-_LANES = np.uint32(0x00FF00FF)
-_HIGH_LANES = np.uint32(0xFF00FF00)
-_HALF_LANES = np.uint32(0x00800080)
+from smile_motion._sampling import (
+    MARGIN_PX,
+    bound_rows,
+    choose_level,
+    find_walk,
+    row_buffers,
+    sample_row,
+)
+
 _ONE = np.uint64(1)
 _EIGHT = np.uint32(8)
 _BYTE = np.uint32(255)
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _choose_level(sizes, map_, coarser):
-    """Deepest level still at least as large as the object on screen, then `coarser` levels on.
-
-    returns -1 when the object is too small to be drawn.
-    """
-    width = np.sqrt(map_[0, 0] ** 2 + map_[1, 0] ** 2)
-    height = np.sqrt(map_[0, 1] ** 2 + map_[1, 1] ** 2)
-    if width < SMALLEST_PX or height < SMALLEST_PX:
-        return -1
-    level = 0
-    while (
-        level + 1 < sizes.shape[0]
-        and sizes[level + 1, 0] >= width
-        and sizes[level + 1, 1] >= height
-        and sizes[level + 1, 0] < sizes[level, 0]
-    ):
-        level += 1
-    return min(level + coarser, sizes.shape[0] - 1)
-
-
-@njit(cache=True, nogil=True)
-def find_levels(size, maps, objects, coarser, slot, lowest, highest):
-    """Find which levels of each slot's source are sampled: lowest, highest (K,) int64, filled.
-
-    size (N, levels, 2); maps (L, n, 2, 3); objects, coarser and slot (L,).
-    """
-    lowest[:], highest[:] = size.shape[1], -1
-    for layer in range(maps.shape[0]):
-        into = slot[layer]
-        for i in range(maps.shape[1]):
-            level = _choose_level(size[objects[layer]], maps[layer, i], coarser[layer])
-            if level >= 0:
-                lowest[into], highest[into] = min(lowest[into], level), max(highest[into], level)
-
-
-@njit(cache=True, nogil=True, inline="always")
-def _clip_span(first, last, start, step, limit):
-    """Narrow the pixels first..last to those whose coordinate start + step * x lies in 0..limit."""
-    if 0 <= start + step * first <= limit and 0 <= start + step * last <= limit:
-        return first, last
-    if step == 0:
-        if start < 0 or start > limit:
-            return 1, 0
-        return first, last
-    if step > 0:
-        low = -(start // step)
-        high = (limit - start) // step
-    else:
-        low = -((limit - start) // -step)
-        high = start // -step
-    return max(first, low), min(last, high)
-
-
-@intrinsic
-def _pair(typing_context, words, at):
-    """words[at] and words[at + 1] as one 64-bit number, the first in its lower half."""
-
-    def generate(context, builder, signature, arguments):
-        array = context.make_array(signature.args[0])(context, builder, arguments[0])
-        address = builder.gep(array.data, [arguments[1]])
-        address = builder.bitcast(address, ir.IntType(64).as_pointer())
-        return builder.load(address, align=4)
-
-    return types.uint64(words, types.uint64), generate
-
-
-@njit(cache=True, nogil=True, inline="always")
-def _fetch(pairs, count, words, base, stride, u, v, step_u, step_v):
-    """Copy the upper and the lower two neighbours of `count` samples into pairs (2, count)."""
-    for i in range(count):
-        at = np.uint64(base + np.int64((v >> FRACTION) * stride + (u >> FRACTION)))
-        pairs[0, i] = _pair(words, at)  # pyright: ignore[reportCallIssue]
-        pairs[1, i] = _pair(words, at + np.uint64(stride))  # pyright: ignore[reportCallIssue]
-        u = np.int32(u + step_u)
-        v = np.int32(v + step_v)
-
-
-@njit(cache=True, nogil=True, inline="always")
-def _mix(mixed, pairs, count, u, v, step_u, step_v):
-    """Weigh the neighbours, two channels at a time.
-
-    mixed (count,) uint32 premultiplied RGBA.
-    """
-    neighbours = pairs.view(np.uint32)
-    upper, lower = neighbours[0], neighbours[1]
-    for i in range(count):
-        at_u = np.int32(u + np.int32(i) * step_u)
-        at_v = np.int32(v + np.int32(i) * step_v)
-        part_u = np.uint32((at_u >> np.int32(8)) & np.int32(255))
-        part_v = np.uint32((at_v >> np.int32(8)) & np.int32(255))
-        w11 = (part_u * part_v) >> _EIGHT
-        w01 = part_u - w11
-        w10 = part_v - w11
-        w00 = np.uint32(256) - part_u - w10
-        p00, p01, p10, p11 = upper[2 * i], upper[2 * i + 1], lower[2 * i], lower[2 * i + 1]
-        red_blue = (
-            (p00 & _LANES) * w00
-            + (p01 & _LANES) * w01
-            + (p10 & _LANES) * w10
-            + (p11 & _LANES) * w11
-            + _HALF_LANES
-        )
-        green_alpha = (
-            ((p00 >> _EIGHT) & _LANES) * w00
-            + ((p01 >> _EIGHT) & _LANES) * w01
-            + ((p10 >> _EIGHT) & _LANES) * w10
-            + ((p11 >> _EIGHT) & _LANES) * w11
-            + _HALF_LANES
-        )
-        mixed[i] = ((red_blue >> _EIGHT) & _LANES) | (green_alpha & _HIGH_LANES)
-
-
-@njit(cache=True, nogil=True, inline="always")
-def _blend(row, start, mixed, count):
+def blend(row, start, mixed, count):
     """Put premultiplied pixels over row (3 * W,) uint8 from pixel `start` on."""
     at = np.uint64(3 * start)
     for i in range(np.uint64(count)):
@@ -179,121 +51,31 @@ def _mark(ids, start, mixed, count, label):
 
 
 @njit(cache=True, nogil=True)
-def _bound_rows(cover, map_, margin, low, high):
-    """Find the pixels of each row that an object may touch: low, high (H,) int64, inclusive.
-
-    cover (n, 2) unit coordinates of a convex polygon around the object; margin: how far beyond it
-    the object can show, pixels. returns first and last row.
-    """
-    height = low.shape[0]
-    top, bottom = np.inf, -np.inf
-    count = cover.shape[0]
-    for i in range(count):
-        y = map_[1, 0] * cover[i, 0] + map_[1, 1] * cover[i, 1] + map_[1, 2]
-        top, bottom = min(top, y), max(bottom, y)
-    first = max(0, int(np.ceil(top - margin)))
-    last = min(height - 1, int(np.floor(bottom + margin)))
-    for y in range(first, last + 1):
-        low[y], high[y] = FAR_PX, -FAR_PX
-    x1 = map_[0, 0] * cover[count - 1, 0] + map_[0, 1] * cover[count - 1, 1] + map_[0, 2]
-    y1 = map_[1, 0] * cover[count - 1, 0] + map_[1, 1] * cover[count - 1, 1] + map_[1, 2]
-    for i in range(count):
-        x0, y0 = x1, y1
-        x1 = map_[0, 0] * cover[i, 0] + map_[0, 1] * cover[i, 1] + map_[0, 2]
-        y1 = map_[1, 0] * cover[i, 0] + map_[1, 1] * cover[i, 1] + map_[1, 2]
-        upper, lower = min(y0, y1), max(y0, y1)
-        slope = (x1 - x0) / (y1 - y0) if lower - upper > 1e-9 else 0.0
-        from_y = max(first, int(np.ceil(upper - margin)))
-        to_y = min(last, int(np.floor(lower + margin)))
-        for y in range(from_y, to_y + 1):
-            if slope == 0.0:
-                here, there = x0, x1
-            else:
-                here = x0 + slope * (max(upper, y - margin) - y0)
-                there = x0 + slope * (min(lower, y + margin) - y0)
-            low[y] = min(low[y], int(np.ceil(min(here, there) - margin)))
-            high[y] = max(high[y], int(np.floor(max(here, there) + margin)))
-    return first, last
-
-
-@njit(cache=True, nogil=True, inline="always")
-def _inverse(size, map_):
-    """From frame pixels to fixed-point source coordinates: ux, uy, vx, vy per pixel."""
-    a, b, c, d = map_[0, 0], map_[0, 1], map_[1, 0], map_[1, 1]
-    determinant = a * d - b * c
-    one = float(1 << FRACTION)
-    ux, uy = d / determinant * size[0] * one, -b / determinant * size[0] * one
-    vx, vy = -c / determinant * size[1] * one, a / determinant * size[1] * one
-    return ux, uy, vx, vy
-
-
-@njit(cache=True, nogil=True, inline="always")
-def _sample_row(words, base, size, map_, inverse, y, row_low, row_high, width, pairs, mixed):
-    """Sample one object along row y of the frame into mixed; returns first pixel and count.
-
-    Vector instructions take many pixels at once, and what is left over costs as much again: rows
-    are therefore filled up with clear pixels where the frame has room.
-    """
-    ux, uy, vx, vy = inverse
-    level_w, level_h = size[0], size[1]
-    cx, cy = map_[0, 2], map_[1, 2]
-    one = float(1 << FRACTION)
-    # Source coordinates count the border: level pixel (0, 0) is at (1, 1).
-    u_centre, v_centre = (level_w + 1) / 2 * one, (level_h + 1) / 2 * one
-    step_u, step_v = int(np.rint(ux)), int(np.rint(vx))
-    limit_u, limit_v = ((level_w + 1) << FRACTION) - 1, ((level_h + 1) << FRACTION) - 1
-    # Coordinates run from the object's middle, so that a move by whole pixels changes no rounding.
-    anchor = int(np.rint(cx))
-    u = int(np.rint(u_centre + ux * (anchor - cx) + uy * (y - cy)))
-    v = int(np.rint(v_centre + vx * (anchor - cx) + vy * (y - cy)))
-    low, high = max(0, row_low) - anchor, min(width - 1, row_high) - anchor
-    if high >= low:
-        low, high = _clip_span(low, high, u, step_u, limit_u)
-    if high >= low:
-        low, high = _clip_span(low, high, v, step_v, limit_v)
-    if high < low:
-        return 0, np.int32(0)
-    count = np.int32(high - low + 1)
-    from_u, from_v = np.int32(u + step_u * low), np.int32(v + step_v * low)
-    by_u, by_v = np.int32(step_u), np.int32(step_v)
-    _fetch(pairs, count, words, base, np.int32(level_w + 2), from_u, from_v, by_u, by_v)
-    full = np.int32((count + VECTOR - 1) & -VECTOR)
-    _mix(mixed, pairs, full, from_u, from_v, by_u, by_v)
-    start = anchor + low
-    full = np.int32(min(full, width - start))
-    mixed[count:full] = 0
-    return start, full
-
-
-@njit(cache=True, nogil=True)
-def _paint(frame, ids, words, base, size, cover, map_, label, paint, buffers):
+def _paint(frame, ids, words, base, size, cover, map_, label, paint, buffers, spans):
     """Put one object into one frame and return its pixels inside the frame with alpha >= 0.5.
 
     frame (H, 3 * W) uint8 is painted when `paint`; ids (H, W) uint8 gets `label`.
     """
-    pairs, mixed, row_low, row_high = buffers
-    first_y, last_y = _bound_rows(cover, map_, MARGIN_PX, row_low, row_high)
-    inverse = _inverse(size, map_)
+    low, high = spans
+    first_y, last_y = bound_rows(cover, map_, MARGIN_PX, low, high)
+    walk, stride, width = find_walk(size, map_), np.int32(size[0] + 2), ids.shape[1]
     covered = 0
     for y in range(first_y, last_y + 1):
-        start, count = _sample_row(
-            words,
-            base,
-            size,
-            map_,
-            inverse,
-            y,
-            row_low[y],
-            row_high[y],
-            ids.shape[1],
-            pairs,
-            mixed,
-        )
+        start, count = sample_row(words, base, stride, walk, y, low[y], high[y], width, buffers)
         if count > 0:
             if paint:
-                _blend(frame[y], start, mixed, count)
-            covered += _mark(ids[y], start, mixed, count, label)
+                blend(frame[y], start, buffers[1], count)
+            covered += _mark(ids[y], start, buffers[1], count, label)
     return covered
+
+
+@njit(cache=True, nogil=True)
+def _copy(source, target):
+    """Copy (H, n) uint8: fifteen times as fast as assigning slices, which Numba does by element."""
+    for y in range(target.shape[0]):
+        from_, to = source[y], target[y]
+        for x in range(to.shape[0]):
+            to[x] = from_[x]
 
 
 @njit(cache=True, nogil=True)
@@ -311,22 +93,18 @@ def composite(frames, still, ids, order, maps, objects, label, words, offset, si
     returns (L, T) int64: each object's pixels inside the frame, hidden ones included.
     """
     covered = np.zeros((maps.shape[0], maps.shape[1]), dtype=np.int64)
-    buffers = (
-        np.zeros((2, ids.shape[2] + VECTOR), np.uint64),
-        np.empty(ids.shape[2] + VECTOR, np.uint32),
-        np.empty(ids.shape[1], np.int64),
-        np.empty(ids.shape[1], np.int64),
-    )
+    buffers = row_buffers(ids.shape[2])
+    spans = np.empty(ids.shape[1], np.int64), np.empty(ids.shape[1], np.int64)
     for t in range(order.shape[0]):
         ids[t] = 0
         if still.shape[0] and paint:
-            frames[t] = still[0]
+            _copy(still[0], frames[t])
         for place in range(order.shape[1]):
             layer = order[t, place]
             if label[layer] == 0:
                 continue
             map_, thing = maps[layer, t], objects[layer]
-            level = _choose_level(size[thing], map_, 0)
+            level = choose_level(size[thing], map_, 0)
             if level < 0:
                 continue
             covered[layer, t] = _paint(
@@ -340,5 +118,6 @@ def composite(frames, still, ids, order, maps, objects, label, words, offset, si
                 label[layer],
                 paint,
                 buffers,
+                spans,
             )
     return covered

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from smile_motion.errors import InputError
 from smile_motion.layers import Layers
 from smile_motion.plan import MotionPlan
 
@@ -30,12 +31,18 @@ class Sources(NamedTuple):
 def find_sources(plan: MotionPlan, layers: Layers, bank: ObjectBank) -> Sources:
     """Read the levels that a plan's layers are sampled from.
 
-    Raises InputError when the bank's files are cut off.
+    Raises InputError when the bank lacks an object, or its files are cut off.
     """
-    size, cover = bank.size[plan.objects], bank.cover[plan.objects]
+    try:
+        size, cover = bank.size[plan.objects], bank.cover[plan.objects]
+    except IndexError as error:
+        raise InputError(
+            f"plan names object {plan.objects.max()}, {bank.path} has {len(bank)}; "
+            f"open the bank that the plan was made with"
+        ) from error
     if plan.appearance is not None:
         return Sources(*_repainted(plan, bank), size, cover)
-    from smile_motion._raster import find_levels
+    from smile_motion._sampling import find_levels
 
     lowest, highest = np.empty((2, plan.slots), np.int64)
     maps = layers.maps

@@ -3,7 +3,7 @@
 import numpy as np
 from numba import njit
 
-from smile_motion._raster import FRACTION, MARGIN_PX, _choose_level, _inverse
+from smile_motion._sampling import MARGIN_PX, choose_level, find_walk
 
 
 @njit(cache=True, nogil=True)
@@ -16,7 +16,6 @@ def locate(
     order (T, L); maps (L, T, 1 + S, 2, 3); coarser, of_layer (labels) (L,); tints (L, T, 4);
     offset (L, levels) words; size (L, levels, 2); cover (L, n, 2).
     """
-    one = float(1 << FRACTION)
     for t in range(order.shape[0]):
         for place in range(order.shape[1]):
             layer = order[t, place]
@@ -24,11 +23,12 @@ def locate(
             tint[t, place] = tints[layer, t]
             for s in range(maps.shape[2]):
                 map_ = maps[layer, t, s]
-                level = _choose_level(size[layer], map_, coarser[layer])
+                level = choose_level(size[layer], map_, coarser[layer])
                 if level < 0:
                     continue
-                inverse = _inverse(size[layer, level], map_)
-                level_w, level_h = size[layer, level, 0], size[layer, level, 1]
+                anchor, step_u, step_v, limit_u, limit_v, start_u, row_u, start_v, row_v, _ = (
+                    find_walk(size[layer, level], map_)
+                )
                 margin = MARGIN_PX * (1 << coarser[layer])
                 left, right, top, bottom = np.inf, -np.inf, np.inf, -np.inf
                 for i in range(cover.shape[1]):
@@ -37,7 +37,6 @@ def locate(
                     left, right = min(left, x), max(right, x)
                     top, bottom = min(top, y), max(bottom, y)
                 cx, cy = map_[0, 2], map_[1, 2]
-                anchor = int(np.rint(cx))
                 into = whole[t, place, s]
                 into[0] = max(0, int(np.ceil(left + cx - margin)))
                 into[1] = min(width - 1, int(np.floor(right + cx + margin)))
@@ -46,15 +45,11 @@ def locate(
                 if into[1] < into[0] or into[3] < into[2]:
                     into[0], into[1] = 0, -1
                     continue
-                into[4] = level_w + 2
-                into[5], into[6] = int(np.rint(inverse[0])), int(np.rint(inverse[2]))
-                into[7] = anchor
-                into[8] = ((level_w + 1) << FRACTION) - 1
-                into[9] = ((level_h + 1) << FRACTION) - 1
+                into[4] = size[layer, level, 0] + 2
+                into[5], into[6], into[7] = step_u, step_v, anchor
+                into[8], into[9] = limit_u, limit_v
                 base[t, place, s] = offset[layer, level]
                 numbers = real[t, place, s]
-                numbers[0] = (level_w + 1) / 2 * one + inverse[0] * (anchor - cx)
-                numbers[1] = inverse[1]
-                numbers[2] = (level_h + 1) / 2 * one + inverse[2] * (anchor - cx)
-                numbers[3] = inverse[3]
+                numbers[0], numbers[1] = start_u, row_u
+                numbers[2], numbers[3] = start_v, row_v
                 numbers[4] = cy

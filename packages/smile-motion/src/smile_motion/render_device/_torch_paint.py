@@ -65,26 +65,22 @@ def _sample(
     def part(name: int) -> Tensor:
         return whole[:, name, None, None]
 
+    # 64 bits: far from thin objects coordinates outgrow 32.
     rows = y[None] - real[:, 4:5]
-    across = x[None, None] - part(7)
-    u = (
-        torch.round(real[:, 0:1] + real[:, 1:2] * rows).to(torch.int32)[..., None]
-        + part(5) * across
-    )
-    v = (
-        torch.round(real[:, 2:3] + real[:, 3:4] * rows).to(torch.int32)[..., None]
-        + part(6) * across
-    )
+    across = (x[None, None] - part(7)).to(torch.int64)
+    start_u = torch.round(real[:, 0:1] + real[:, 1:2] * rows).to(torch.int64)
+    start_v = torch.round(real[:, 2:3] + real[:, 3:4] * rows).to(torch.int64)
+    u, v = start_u[..., None] + part(5) * across, start_v[..., None] + part(6) * across
     line = y[None, :, None]
     valid = (
         (x >= part(0)) & (x <= part(1)) & (line >= part(2)) & (line <= part(3))
         & (u >= 0) & (u <= part(8)) & (v >= 0) & (v <= part(9))
     )  # fmt: skip
-    at = base[:, None, None] + (v >> 16).to(torch.int64) * part(4) + (u >> 16)
+    at = base[:, None, None] + (v >> 16) * part(4) + (u >> 16)
     at = torch.where(valid, at, 0)
     below = at + torch.where(valid, part(4), 0)
     p00, p01, p10, p11 = words[at], words[at + 1], words[below], words[below + 1]
-    part_u, part_v = (u >> 8) & 255, (v >> 8) & 255
+    part_u, part_v = (((c >> 8) & 255).to(torch.int32) for c in (u, v))
     w11 = (part_u * part_v) >> 8
     w01, w10 = part_u - w11, part_v - w11
     w00 = 256 - part_u - w10

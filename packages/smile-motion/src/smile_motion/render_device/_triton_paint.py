@@ -62,7 +62,7 @@ def paint(
 def _nearest(value):
     """Round halves to even: adding this leaves no bits behind the point."""
     big = 6755399441055744.0
-    return ((value + big) - big).to(tl.int32)
+    return ((value + big) - big).to(tl.int64)
 
 
 @triton.jit
@@ -74,11 +74,12 @@ def _sample(words, whole, base, real, record, x, y):
     top, bottom = tl.load(whole + 2), tl.load(whole + 3)
     stride = tl.load(whole + 4)
     rows = y.to(tl.float64) - tl.load(real + 4)
-    across = x - tl.load(whole + 7)
+    across = (x - tl.load(whole + 7)).to(tl.int64)
     u = _nearest(tl.load(real) + tl.load(real + 1) * rows) + tl.load(whole + 5) * across
     v = _nearest(tl.load(real + 2) + tl.load(real + 3) * rows) + tl.load(whole + 6) * across
     valid = (x >= left) & (x <= right) & (y >= top) & (y <= bottom)
     valid = valid & (u >= 0) & (u <= tl.load(whole + 8)) & (v >= 0) & (v <= tl.load(whole + 9))
+    u, v = u.to(tl.int32), v.to(tl.int32)  # far from thin objects they need more
     at = words + tl.load(base + record) + ((v >> 16) * stride + (u >> 16)).to(tl.int64)
     p00 = tl.load(at, mask=valid, other=0)
     p01 = tl.load(at + 1, mask=valid, other=0)

@@ -57,8 +57,8 @@ def bound_outlines(
     there = _place(outlines.points[outlines.after[number]], maps)
     full = torch.cat([here.amin(dim=3), here.amax(dim=3)], dim=-1)
 
-    low = torch.tensor([-0.5, -0.5], dtype=torch.float64, device=objects.device)
-    high = torch.tensor([width - 0.5, height - 0.5], dtype=torch.float64, device=objects.device)
+    low = maps.new_full((2,), -0.5)
+    high = torch.stack([maps.new_full((), width - 0.5), maps.new_full((), height - 0.5)])
     step = there - here
     # Where along an edge it enters and leaves the strip between two sides (Liang and Barsky).
     one, other = (low - here) / step, (high - here) / step

@@ -67,13 +67,13 @@ def make_records(
     """
     layers = [make_layers(plan) for plan in plans]
     for plan in plans:
-        _check(plan, objects, frames, size)
+        _check(plan, bank, objects, frames, size)
     exposures = {part.exposures.shape[2] for part in layers if not part.plain}
-    if len(exposures) > 1:
+    if len(exposures - {1}) > 1:
         raise InputError(
             f"plans of one batch have {sorted(exposures)} exposures; render them apart"
         )
-    count = exposures.pop() if exposures else 0
+    count = max(exposures, default=0)
     places = objects * (2 if any(plan.shadow is not None for plan in plans) else 1)
     shape = (len(plans), frames, places, 1 + count)
     records = Records(
@@ -99,7 +99,7 @@ def _fill(records: Records, clip: int, plan: MotionPlan, part: Layers, bank: Obj
     maps = part.maps[:, :, None]
     if records.base.shape[3] > 1:
         exposures = part.exposures
-        if part.plain and exposures.shape[2] != records.base.shape[3] - 1:
+        if exposures.shape[2] == 1:  # equal ones have the same mean
             exposures = np.repeat(exposures, records.base.shape[3] - 1, axis=2)
         maps = np.concatenate([maps, exposures], axis=2)
     things = plan.objects[part.slot]
@@ -118,7 +118,14 @@ def _fill(records: Records, clip: int, plan: MotionPlan, part: Layers, bank: Obj
     )
 
 
-def _check(plan: MotionPlan, objects: int, frames: int, size: tuple[int, int]) -> None:
+def _check(
+    plan: MotionPlan, bank: ObjectBank, objects: int, frames: int, size: tuple[int, int]
+) -> None:
+    if plan.slots and not 0 <= plan.objects.min() <= plan.objects.max() < len(bank):
+        raise InputError(
+            f"plan names object {plan.objects.max()}, {bank.path} has {len(bank)}; "
+            f"open the bank that the plan was made with"
+        )
     if (plan.frames, plan.height, plan.width) != (frames, *size):
         raise InputError(
             f"plan has {plan.frames} frames of {plan.height} x {plan.width} px; the renderer was "

@@ -40,8 +40,8 @@ class DeviceRecords(NamedTuple):
 class DeviceRenderer:
     """Paints batches of plans on a device, the bank's pixels resident there.
 
-    Shapes never depend on the plans, and nothing waits for the device. The pixels are those of
-    `render`: both take the same fixed-point steps.
+    Shapes depend on the batch's size and on the recipe's effects alone, and nothing waits for the
+    device. The pixels are those of `render`: both take the same fixed-point steps.
 
     Example::
 
@@ -82,8 +82,8 @@ class DeviceRenderer:
     def render(self, background: Tensor, plans: Sequence[MotionPlan]) -> DeviceClips:
         """Put the objects of B plans on top of backgrounds.
 
-        background  (B, T, H, W, 3) uint8 on the device, or (B, 1, H, W, 3) for one that is still;
-                    it is left as it is.
+        background  (B, T, H, W, 3) uint8 on the device, or, where one image is repeated,
+                    (B, 1, H, W, 3) or (B, H, W, 3); it is left as it is.
         Raises InputError when shapes do not fit, or a plan cannot be rendered on a device.
         """
         return self.paint(background, self.upload(self.records(plans)))
@@ -96,23 +96,38 @@ class DeviceRenderer:
 
     def upload(self, records: Records) -> DeviceRecords:
         """Send records to the device without waiting for it."""
-        sent = []
-        for array in records:
-            tensor = torch.as_tensor(array)
-            if self.device.type == "cuda":
-                tensor = tensor.pin_memory().to(self.device, non_blocking=True)
-            sent.append(tensor)
-        return DeviceRecords(*sent)
+        # All in one transfer: each array starts at a multiple of 16 bytes.
+        starts = np.cumsum([0, *(-(-array.nbytes // 16) * 16 for array in records)])
+        pinned = self.device.type == "cuda"
+        host = torch.empty(int(starts[-1]), dtype=torch.uint8, pin_memory=pinned)
+        for start, array in zip(starts, records, strict=False):
+            host.numpy()[start : start + array.nbytes] = array.reshape(-1).view(np.uint8)
+        whole = host.to(self.device, non_blocking=True)
+        return DeviceRecords(
+            *(
+                whole[start : start + array.nbytes]
+                .view(torch.from_numpy(array).dtype)
+                .view(array.shape)
+                for start, array in zip(starts, records, strict=False)
+            )
+        )
 
     def paint(self, background: Tensor, records: DeviceRecords) -> DeviceClips:
         """Paint uploaded records; see `render`."""
         clips = records.label.shape[0]
         height, width = self.size
+        if background.ndim == 4:
+            background = background[:, None]
         fits = (clips, self.frames, height, width, 3), (clips, 1, height, width, 3)
         if tuple(background.shape) not in fits or background.dtype != torch.uint8:
             raise InputError(
                 f"background is {background.dtype} {tuple(background.shape)}; "
-                f"these plans need uint8 {fits[0]}, or {fits[1]} for a still one"
+                f"these plans need torch.uint8 {fits[0]}, or {fits[1]} for a still one"
+            )
+        if background.device != self.words.device:
+            raise InputError(
+                f"background is on {background.device}, the renderer on {self.words.device}; "
+                f"move it there"
             )
         shape = (clips, self.frames, height, width)
         ids = torch.empty(shape, dtype=torch.uint8, device=self.device)
@@ -123,7 +138,8 @@ class DeviceRenderer:
             frames = torch.empty((*shape, 3), dtype=torch.uint8, device=self.device)
             if background.stride()[-2:] != (3, 1):
                 background = background.contiguous()
-            paint_tiles(frames, ids, background, self.words, *parts)
+            with torch.cuda.device(self.device if self.device.type == "cuda" else -1):
+                paint_tiles(frames, ids, background, self.words, *parts)
         else:
             from smile_motion.render_device._torch_paint import paint
 
@@ -151,10 +167,20 @@ class DeviceClips:
         std: Sequence[float] = (0.229, 0.224, 0.225),
         dtype: torch.dtype = torch.float32,
     ) -> Tensor:
-        """Frames as (B, 3, T, H, W): (value / 255 - mean) / std of each channel. ImageNet's."""
-        scale = torch.tensor(std, device=self.frames.device) * 255
-        shift = torch.tensor(mean, device=self.frames.device) * 255
-        return ((self.frames - shift) / scale).to(dtype).permute(0, 4, 1, 2, 3)
+        """Frames as (B, 3, T, H, W): (value / 255 - mean) / std of each channel. ImageNet's.
+
+        Raises InputError when a channel has no mean or deviation, or the type is not a float's.
+        """
+        if len(mean) != 3 or len(std) != 3 or not dtype.is_floating_point:
+            raise InputError(
+                f"mean {tuple(mean)} and std {tuple(std)} for {dtype}; give three of each and a "
+                f"floating-point type"
+            )
+        channels = [
+            ((self.frames[..., channel] - 255 * mean[channel]) / (255 * std[channel])).to(dtype)
+            for channel in range(3)
+        ]
+        return torch.stack(channels, dim=1)
 
     @property
     def full_boxes(self) -> Tensor:
@@ -176,7 +202,13 @@ class DeviceClips:
         """Share of each token that each object's visible part covers; see `Truth.token_coverage`.
 
         returns (B, K, slices, rows, columns) float32.
+        Raises InputError when the grid is of other clips.
         """
+        if (grid.frames, grid.height, grid.width) != tuple(self.ids.shape[1:]):
+            raise InputError(
+                f"grid is of {grid.frames} frames of {grid.height} x {grid.width} px, the clips "
+                f"have {tuple(self.ids.shape[1:])}"
+            )
         slots = self.records.objects.shape[1]
         cells = self.ids.view(
             -1, grid.slices, grid.tubelet, grid.rows, grid.patch, grid.columns, grid.patch
@@ -186,13 +218,18 @@ class DeviceClips:
 
 
 def _open_device(device: torch.device | str) -> torch.device:
-    found = torch.device(device)
+    try:
+        found = torch.device(device)
+    except RuntimeError as error:
+        raise InputError(f"{device!r} is no device; give cpu, cuda or cuda:1") from error
     if found.type == "cuda" and not torch.cuda.is_available():
         raise InputError("no CUDA device is there; ask for device cpu, or use render")
     return found
 
 
 def _choose_kernel(kernel: KernelName, device: torch.device) -> Literal["triton", "torch"]:
+    if kernel not in ("auto", "triton", "torch"):
+        raise InputError(f"kernel is {kernel!r}; give auto, triton or torch")
     runs = device.type == "cuda" or os.environ.get("TRITON_INTERPRET") == "1"
     try:
         import triton  # noqa: F401
