@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import tomllib
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -12,9 +13,12 @@ ROOT = Path(__file__).parents[1]
 
 
 def test_constraints_are_what_is_installed() -> None:
-    """uv's resolution and the file for plain pip agree."""
+    """uv's pins, the file for plain pip and what is installed agree."""
+    pins = (ROOT / "constraints.txt").read_text().splitlines()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert project["tool"]["uv"]["constraint-dependencies"] == pins, "run .ci/renew-pins"
     differing = {}
-    for line in (ROOT / "constraints.txt").read_text().splitlines():
+    for line in pins:
         requirement = Requirement(line)
         if requirement.marker is not None and not requirement.marker.evaluate():
             continue
@@ -24,7 +28,7 @@ def test_constraints_are_what_is_installed() -> None:
             found = "missing"
         if found not in requirement.specifier:
             differing[requirement.name] = (str(requirement.specifier), found)
-    assert not differing, "renew constraints.txt as docs/development.md says"
+    assert not differing, "run `uv sync --all-packages`, or .ci/renew-pins after changing needs"
 
 
 def test_the_two_packages_depend_in_one_direction() -> None:
