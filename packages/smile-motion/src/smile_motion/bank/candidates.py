@@ -1,0 +1,145 @@
+"""What the stages of a bank build hand to each other: plain records, and the models' interfaces."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from smile_motion.errors import InputError
+
+
+@dataclass(frozen=True)
+class Category:
+    """What objects are of."""
+
+    name: str
+    """As a prompt says it, such as `fire engine`."""
+    definition: str | None = None
+    """A gloss that tells senses apart, such as `a truck that carries firemen`."""
+
+    @property
+    def folder(self) -> str:
+        """The name as a folder's: lower case, `a-z0-9` of any script's letters, and `_`.
+
+        Raises InputError when nothing of the name is left.
+        """
+        plain = unicodedata.normalize("NFKC", self.name).lower()
+        folder = re.sub(r"[^\w]+", "_", plain).strip("_")
+        if not folder:
+            raise InputError(f"category {self.name!r} has no letters; remove it from the list")
+        return folder
+
+
+@dataclass(frozen=True, eq=False)
+class Mask:
+    """A segmenter's answer for one image."""
+
+    alpha: np.ndarray
+    """(H, W) uint8, the size of the image; min-max normalised, so that it always reaches 255."""
+    raw_max: float
+    """Maximum of the output before normalisation, from 0 to 1: low where nothing was found."""
+
+
+class Segmenter(Protocol):
+    """Finds the object in an image."""
+
+    @property
+    def name(self) -> str:
+        """What records call it; unique among the segmenters of a build."""
+        ...
+
+    def segment(self, images: np.ndarray, categories: Sequence[Category]) -> list[Mask]:
+        """Find the object in images (N, H, W, 3 or 4) uint8, RGB or straight-alpha RGBA."""
+        ...
+
+    def card(self) -> dict[str, Any]:
+        """What the bank's card says of it: name, kind, hash or revision, input size."""
+        ...
+
+
+class Scorer(Protocol):
+    """Tells how well cut-out objects show their categories."""
+
+    def score(
+        self, images: np.ndarray, alphas: np.ndarray, categories: Sequence[Category]
+    ) -> np.ndarray:
+        """Score images (N, H, W, 3) uint8 on white under masks (N, H, W) uint8.
+
+        returns (N,) float32: the cosine of image and text, times 100.
+        """
+        ...
+
+    def card(self) -> dict[str, Any]:
+        """What the bank's card says of it: model, weights' hash or revision, text."""
+        ...
+
+
+@dataclass(frozen=True)
+class MaskScore:
+    """What one segmenter's mask of a candidate is worth."""
+
+    segmenter: str
+    """Its name."""
+    score: float
+    """CLIP score; -1 where the mask was refused."""
+    area_share: float
+    """Share of the image where the mask exceeds 128; 0 where it was refused."""
+    raw_max: float
+    """See `Mask.raw_max`."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One image that may become an object, and what the models said of it."""
+
+    category: str
+    """`Category.folder`."""
+    attempt: int
+    """Number within the category, from 0."""
+    prompt: str
+    """What it was made from; the file's name for an image that was there."""
+    seed: int | None
+    """Seed of the image."""
+    unsafe: bool | None
+    """What the safety checker said; None where none ran."""
+    masks: tuple[MaskScore, ...]
+    """In the order of the build's segmenters."""
+
+    @property
+    def id(self) -> str:
+        """`category/000012`: the same in every record and file name."""
+        return f"{self.category}/{self.attempt:06d}"
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Whether a candidate becomes an object."""
+
+    segmenter: str | None
+    """The one whose mask is used; None where none was good enough to ask further."""
+    reason: str | None
+    """Why it was refused, such as `score 17.2 below 21.0`; None: accepted."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Thresholds:
+    """What candidates must reach. Defaults: X-Paste's."""
+
+    min_score: float = 21.0
+    """CLIP score that is always enough (X-Paste)."""
+    margin: float = 1.0
+    """How far below the best of its category a score may be where that is lower still (X-Paste)."""
+    min_area: float = 0.05
+    """Least share of the image that an object takes (X-Paste)."""
+    max_area: float = 0.95
+    """Largest share of the image that an object takes (X-Paste)."""
+    min_raw: float = 0.5
+    """A mask must exceed this before normalisation somewhere (ours)."""
+    max_distance: int = 4
+    """Perceptual hashes of one category that differ in at most so many of 64 bits are
+    duplicates; -1 keeps all (ours)."""
