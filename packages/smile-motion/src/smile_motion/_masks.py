@@ -75,8 +75,9 @@ def hide_trajectories(coverage, keys, threshold, total, share, hidden):
                 if on[t, place]:
                     continue
                 before = 0
-                for other in range(slices):
-                    before += not on[other, place] and of_slice[other] < of_slice[t]
+                if free > left:
+                    for other in range(slices):
+                        before += not on[other, place] and of_slice[other] < of_slice[t]
                 hidden[clip, t, place] = before < left
             left -= min(free, left)
 
