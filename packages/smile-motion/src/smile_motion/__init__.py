@@ -24,12 +24,14 @@ if TYPE_CHECKING:
     from smile_motion.plan import MotionPlan
     from smile_motion.plan_json import plan_from_json, plan_to_json, read_plan
     from smile_motion.recipe import MotionRecipe
+    from smile_motion.render_device import DeviceRenderer
     from smile_motion.tokens import TokenGrid
     from smile_motion.truth import Truth
 
 __all__ = [
     "Clip",
     "ClipMaker",
+    "DeviceRenderer",
     "InputError",
     "MotionPlan",
     "MotionRecipe",
@@ -48,6 +50,7 @@ __all__ = [
 _HOMES = {
     "Clip": "clips",
     "ClipMaker": "clips",
+    "DeviceRenderer": "render_device",
     "InputError": "errors",
     "MotionPlan": "plan",
     "MotionRecipe": "recipe",

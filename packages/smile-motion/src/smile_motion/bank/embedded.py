@@ -36,7 +36,10 @@ def embedded_bank() -> ObjectBank:
         temporary = path.with_name(f".embedded.{os.getpid()}.tmp")
         try:
             with progress_bar() as on_progress:
-                build(ProceduralSource(count=OBJECTS), temporary, on_progress=on_progress)
+                # In this process alone: a script without a __main__ guard cannot start others.
+                build(
+                    ProceduralSource(count=OBJECTS), temporary, workers=0, on_progress=on_progress
+                )
             try:
                 temporary.rename(path)
             except OSError:

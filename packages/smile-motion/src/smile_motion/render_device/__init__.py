@@ -3,6 +3,14 @@
 Needs torch; on CUDA a Triton kernel paints, elsewhere plain torch operations.
 """
 
+try:
+    import torch as torch
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        "rendering on a device needs torch; install it with: pip install 'smile-motion[torch]'",
+        name="torch",
+    ) from error
+
 from smile_motion.render_device.records import Records
 from smile_motion.render_device.renderer import DeviceClips, DeviceRecords, DeviceRenderer
 
