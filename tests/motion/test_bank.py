@@ -120,9 +120,22 @@ def test_opening_packs_what_is_not_packed_or_no_longer(cut_outs: Path, tmp_path:
     before = files(bank.path / "packed")
     shutil.rmtree(bank.path / "packed")
     assert files(ObjectBank.open(bank.path).path / "packed") == before
-    lines = (bank.path / "metadata.jsonl").read_text().splitlines(keepends=True)
-    (bank.path / "metadata.jsonl").write_text("".join(lines[:-1]))
-    assert len(ObjectBank.open(bank.path)) == len(bank) - 1
+
+
+def test_a_bank_changed_since_it_was_built_is_refused(cut_outs: Path, tmp_path: Path) -> None:
+    bank = build(FolderSource.open(cut_outs), tmp_path / "bank", workers=0)
+    metadata = bank.path / "metadata.jsonl"
+    text = metadata.read_text()
+    metadata.write_text("".join(text.splitlines(keepends=True)[:-1]))
+    with pytest.raises(InputError, match=r"metadata\.jsonl: changed since the bank was built"):
+        ObjectBank.open(bank.path)
+    metadata.write_text(text)
+    assert len(ObjectBank.open(bank.path)) == len(bank)
+    image = bank.path / bank.record(0)["file_name"]
+    image.write_bytes((bank.path / bank.record(1)["file_name"]).read_bytes())
+    shutil.rmtree(bank.path / "packed")
+    with pytest.raises(InputError, match=f"{image.name}: changed since the bank was built"):
+        ObjectBank.open(bank.path)
 
 
 def test_a_build_does_not_depend_on_its_processes(tmp_path: Path) -> None:

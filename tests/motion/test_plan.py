@@ -40,6 +40,12 @@ def spoil(data: dict, kind: str) -> dict:
             data["objects"][1]["angle_deg"].pop()
         case "future":
             data["format"] = 99
+        case "flat":
+            data["objects"][0]["base_size"][1] = 0
+        case "vast":
+            data["width"] = 10**9
+        case "hidden":
+            data["order"][2] = [0, 0]
     return data
 
 
@@ -52,6 +58,9 @@ def spoil(data: dict, kind: str) -> dict:
         ("short", "not a motion plan"),
         ("ragged", "not a motion plan"),
         ("future", "plan format 99, expected 1"),
+        ("flat", "base_size is not above 0"),
+        ("vast", "frames of 1000000000 x 224 px"),
+        ("hidden", "order does not name every object"),
     ],
 )
 def test_a_spoilt_plan_is_refused_by_name(

@@ -102,7 +102,9 @@ def test_recipes_survive_json(small_bank: ObjectBank, name: str, path: str) -> N
         ({"kind": "Nothing"}, "names no component"),
         ({"speed": 3}, "unexpected keyword argument 'speed'"),
         ({"size": {"kind": "OwnAspectSize", "range_px": [1, 900]}}, "cannot fit"),
+        ({"size": {"kind": "StretchedSize", "sides_px": [64, 300]}}, "cannot fit"),
         ({"path": {"kind": "GaussianPath", "sigma": 0}}, "sigma is 0"),
+        ({"path": {"kind": "HarmonicPath", "cycles": [1, float("nan")]}}, "path.cycles is nan"),
         ({"path": 7}, "path is 7, not a component"),
     ],
 )

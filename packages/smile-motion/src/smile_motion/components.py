@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
@@ -46,6 +47,18 @@ def component_from_json(data: Any, kinds: Mapping[str, type], source: str) -> An
         return kind(**arguments)
     except TypeError as error:
         raise InputError(f"{source}: {data['kind']}: {error}") from error
+
+
+def require_finite(component: Any, name: str = "") -> None:
+    """Raise InputError naming the field when a number within a dataclass is NaN or infinite."""
+    if is_dataclass(component):
+        for field in fields(component):
+            require_finite(getattr(component, field.name), f"{name}.{field.name}".lstrip("."))
+    elif isinstance(component, tuple):
+        for value in component:
+            require_finite(value, name)
+    elif isinstance(component, float) and not math.isfinite(component):
+        raise InputError(f"{name} is {component}; give a finite number")
 
 
 def _holds_component(default_factory: Any) -> bool:

@@ -63,7 +63,7 @@ class GaussianPath:
     """Extent and start are whole pixels. Official."""
 
     def __post_init__(self) -> None:
-        if self.sigma <= 0:
+        if not self.sigma > 0:
             raise InputError(f"sigma is {self.sigma}; the filter needs more than 0, such as 8")
         low, high = self.extent_px
         if not 0 <= low <= high <= REFERENCE_PX:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 """Version of a plan's JSON form."""
+LARGEST_SIDE_PX = 8192
+"""Plans of larger frames are refused: their files decide how much memory is taken."""
 _EFFECTS = {"blur": MotionBlur, "shadow": Shadow, "appearance": Appearance}
 _ALWAYS = {"base_size": (2,), "centre": (-1, 2), "angle_deg": (-1,), "scale": (-1, 2)}
 
@@ -81,6 +83,12 @@ def plan_from_json(data: dict[str, Any], bank: ObjectBank, *, source: str = "pla
     for name, values in arrays.items():
         if not np.isfinite(values).all():
             raise InputError(f"{source}: {name} holds NaN or infinity; render it anew")
+    if not (0 < height <= LARGEST_SIDE_PX and 0 < width <= LARGEST_SIDE_PX):
+        raise InputError(
+            f"{source}: frames of {width} x {height} px; 1 to {LARGEST_SIDE_PX} a side are rendered"
+        )
+    if not (arrays["base_size"] > 0).all():
+        raise InputError(f"{source}: an object's base_size is not above 0; render it anew")
     if not (np.sort(order, axis=1) == np.arange(len(entries))).all():
         raise InputError(f"{source}: order does not name every object once a frame; render it anew")
     effects = {
@@ -106,6 +114,8 @@ def read_plan(path: Path, bank: ObjectBank) -> MotionPlan:
     """
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file; render clips to have plans") from error
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise InputError(f"{path}: not JSON ({error}); render the clip anew") from error
     if not isinstance(data, dict):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
-from smile_motion.components import component_from_json, component_to_json
+from smile_motion.components import component_from_json, component_to_json, require_finite
 from smile_motion.dead_leaves import AcceleratingPath, DeadLeavesSize, SteadyRates, VideoTime
 from smile_motion.effects import (
     EFFECTS,
@@ -84,6 +84,17 @@ class StretchedSize:
     log_jitter: float = 0.18
     """Largest change of the logarithm of each side, independently. Official."""
 
+    def __post_init__(self) -> None:
+        if not self.sides_px or not all(0 < side <= REFERENCE_PX for side in self.sides_px):
+            raise InputError(
+                f"sides_px {self.sides_px} cannot fit; give sides within 1 to {REFERENCE_PX} px"
+            )
+        if not self.aspects or min(self.aspects) <= 0 or self.log_jitter < 0:
+            raise InputError(
+                f"aspects {self.aspects} and log_jitter {self.log_jitter}: give aspects above 0, "
+                f"such as 0.5 and 2, and a jitter of 0 or more"
+            )
+
     def draw(self, rng: np.random.Generator, aspect: np.ndarray, side: float) -> np.ndarray:
         """Draw sizes; see `BaseSize.draw`. The objects' own aspects do not matter."""
         count = len(aspect)
@@ -127,6 +138,7 @@ class MotionRecipe:
     def __post_init__(self) -> None:
         if not 0 <= self.objects <= 255:
             raise InputError(f"objects is {self.objects}; a clip can have 0 to 255")
+        require_finite(self)
 
     @classmethod
     def paper(cls, objects: int = 2) -> MotionRecipe:

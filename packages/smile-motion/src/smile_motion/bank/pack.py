@@ -23,11 +23,13 @@ from smile_motion.bank.layout import (
     METADATA,
     PACKED,
     dump_json,
+    read_card,
     read_metadata,
     read_rgba,
     sha256,
     write_atomically,
 )
+from smile_motion.errors import InputError
 
 VERSION = 2
 """Version of the packed form."""
@@ -138,9 +140,15 @@ def pack(folder: Path, on_object: Callable[[int, int], None] | None = None) -> N
     """Make a bank's packed form anew.
 
     on_object  called with (done, total) after each object.
-    Raises InputError naming the first image that is missing or cannot be read.
+    Raises InputError naming the first file that is missing, cannot be read, or has changed since
+    the bank was built.
     """
     records = read_metadata(folder)
+    if sha256((folder / METADATA).read_bytes()) != read_card(folder)["metadata_sha256"]:
+        raise InputError(
+            f"{folder / METADATA}: changed since the bank was built; restore it, "
+            f"or build the bank again"
+        )
     temporary = folder / f".{PACKED}.{os.getpid()}.tmp"
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
@@ -217,8 +225,13 @@ def _packed_objects(folder: Path, records: list[dict]) -> Iterator[PackedObject]
     """Pack in order, a few at a time: OpenCV and PIL release the interpreter lock."""
 
     def one(record: dict) -> PackedObject:
-        name = record["file_name"]
-        return pack_object(read_rgba(folder / name, name=f"{folder / name}"))
+        path = folder / record["file_name"]
+        image = read_rgba(path)
+        if sha256(path.read_bytes()) != record["sha256"]:
+            raise InputError(
+                f"{path}: changed since the bank was built; restore it, or build the bank again"
+            )
+        return pack_object(image)
 
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         batch = 64
