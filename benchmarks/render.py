@@ -1,6 +1,6 @@
 """Milliseconds per clip for every stage of making one, beside simple alternatives in the same run.
 
-    uv run python benchmarks/render.py [--clips 300] [--bank DIR]
+    uv run python benchmarks/render.py [--clips 300] [--bank DIR [--cold]] [--effects NAME …]
 
 16 x 224 x 224 frames, 2 objects of 256 px, the `paper` recipe, one core. The alternatives
 composite the same plans' objects the way most code does: per frame with PIL, per frame with OpenCV
@@ -30,6 +30,7 @@ from rich.console import Console
 from rich.table import Table
 from smile_motion import MotionPlan, MotionRecipe, ObjectBank, TokenGrid, Truth, render
 from smile_motion.bank import ProceduralSource, build
+from smile_motion.effects import EffectName
 from smile_motion.masking import mask_trajectory, mask_tube
 from smile_motion.seeding import Stream, keyed_generator
 
@@ -47,6 +48,10 @@ class Options:
     """Object bank; without one, procedural objects are made in a temporary folder."""
     objects: int = 500
     """How many."""
+    cold: bool = False
+    """Let the system forget the bank's pixels first, so that they come from the disk."""
+    effects: tuple[EffectName, ...] = ()
+    """What else happens to the objects. The alternatives leave it out."""
 
 
 class Stopwatch:
@@ -115,14 +120,24 @@ def with_albumentations(
             )
 
 
-def measure(bank: ObjectBank, clips: int) -> tuple[Stopwatch, Stopwatch]:
+def forget_pages(folder: Path) -> None:
+    """Write a bank's packed files to the disk and drop them from the page cache."""
+    for path in folder.iterdir():
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def measure(bank: ObjectBank, options: Options) -> tuple[Stopwatch, Stopwatch]:
     """Time our stages on every clip, and the alternatives on one clip in ten."""
     ours, theirs = Stopwatch(), Stopwatch()
-    recipe, grid = MotionRecipe.paper(), TokenGrid()
+    recipe, grid = MotionRecipe.named("paper", effects=options.effects), TokenGrid()
+    if options.cold:
+        forget_pages(bank.path / "packed")
     noise = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 3), np.uint8)
     ids = np.empty((FRAMES, SIDE, SIDE), np.uint8)
     frames = np.empty((FRAMES, SIDE, SIDE, 3), np.uint8)
-    for index in range(-10, clips):
+    for index in range(-10, options.clips):
         watch = ours if index >= 0 else Stopwatch()
         with watch.stage("plan"):
             plan = recipe.plan(keyed_generator(0, Stream.MOTION, index=index + 10), bank)
@@ -177,11 +192,11 @@ def main(options: Options) -> None:
     """Measure and print."""
     cv2.setNumThreads(1)
     if options.bank is not None:
-        print_table(*measure(ObjectBank.open(options.bank), options.clips))
+        print_table(*measure(ObjectBank.open(options.bank), options))
         return
     with tempfile.TemporaryDirectory() as folder:
         bank = build(ProceduralSource(count=options.objects), Path(folder) / "bank")
-        print_table(*measure(bank, options.clips))
+        print_table(*measure(bank, options))
 
 
 if __name__ == "__main__":
