@@ -1,0 +1,144 @@
+"""Open a CLIP of open_clip, by name or from a folder, never with random weights."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from smile_motion.errors import InputError
+
+FOLDER_PREFIX = "local-dir:"
+HUB_PREFIX = "hf-hub:"
+DEFAULT_TAG = "openai"
+"""Weights meant by a model's name alone."""
+CONFIG = "open_clip_config.json"
+REASON_LENGTH = 200
+"""Characters of open_clip's messages that are shown."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class OpenClipModel:
+    """A CLIP with what belongs to it."""
+
+    model: Any
+    """The network, in evaluation mode."""
+    preprocess: Any
+    """From a PIL image to (3, H, W) float32."""
+    tokenizer: Any
+    """From texts to token ids."""
+    name: str
+    """The folder's name, or open_clip's."""
+    pretrained: str | None
+    """Tag of its weights; None for a folder or a hub name."""
+    weights_sha256: str
+    """Hash of the file of weights."""
+
+
+def open_clip_model(
+    model: str, *, pretrained: str | None = None, device: str = "cpu", precision: str = "fp32"
+) -> OpenClipModel:
+    """Open a CLIP.
+
+    model       a folder with `open_clip_config.json` and weights, from which nothing leads to the
+                network; an open_clip name such as `ViT-L-14`; or a hub name after `hf-hub:`.
+    pretrained  tag of the weights, for an open_clip name; OpenAI's by default.
+    precision   `fp32`, `fp16` or `bf16`, as open_clip says them.
+    Raises InputError when the model or its weights are not there or cannot be read.
+    """
+    folder = Path(model.removeprefix(FOLDER_PREFIX))
+    if folder.is_dir():
+        if pretrained is not None:
+            raise InputError(f"{folder}: a folder has no weights {pretrained!r} to choose; drop it")
+        return _from_folder(folder, device, precision)
+    if model.startswith((FOLDER_PREFIX, ".", "/")):
+        raise InputError(f"{model}: no such folder; give a folder that open_clip wrote, or a name")
+    return _from_name(model, pretrained, device, precision)
+
+
+def _from_folder(folder: Path, device: str, precision: str) -> OpenClipModel:
+    import open_clip
+    from open_clip.factory import _find_checkpoint_in_dir
+
+    if not (folder / CONFIG).is_file():
+        raise InputError(f"{folder}: no {CONFIG}; give the folder that open_clip wrote")
+    weights = _find_checkpoint_in_dir(folder)
+    if weights is None:
+        raise InputError(f"{folder}: no weights beside {CONFIG}; download or write them again")
+    name = f"{FOLDER_PREFIX}{folder}"
+    try:
+        model = open_clip.create_model(
+            name, device=device, precision=precision, require_pretrained=True
+        )
+        tokenizer = open_clip.get_tokenizer(name)
+    except Exception as error:  # open_clip lets many kinds of its libraries through
+        raise InputError(
+            f"{folder}: not a CLIP that open_clip reads ({_reason(error)}); "
+            f"download or write the folder again"
+        ) from error
+    return _opened(model, tokenizer, folder.resolve().name, None, Path(weights))
+
+
+def _from_name(model: str, pretrained: str | None, device: str, precision: str) -> OpenClipModel:
+    import open_clip
+    from open_clip.pretrained import download_pretrained_from_hf
+
+    hub = model.startswith(HUB_PREFIX)
+    settings: dict[str, Any] = {}
+    if not hub:
+        if model not in open_clip.list_models():
+            raise InputError(
+                f"CLIP {model!r}: neither a folder nor an open_clip model, such as ViT-L-14"
+            )
+        pretrained = pretrained or DEFAULT_TAG
+        if pretrained not in open_clip.list_pretrained_tags_by_model(model):
+            tags = ", ".join(open_clip.list_pretrained_tags_by_model(model)) or "none"
+            raise InputError(
+                f"CLIP {model!r}: open_clip has no weights {pretrained!r} for it; it has {tags}"
+            )
+        # OpenAI's weights need QuickGELU, which the plain model names leave out with a warning.
+        described = open_clip.get_pretrained_cfg(model, pretrained)
+        settings = {
+            "pretrained": pretrained,
+            "force_quick_gelu": described.get("quick_gelu", False),
+        }
+    try:
+        network = open_clip.create_model(
+            model, device=device, precision=precision, require_pretrained=True, **settings
+        )
+        tokenizer = open_clip.get_tokenizer(model)
+        if hub:
+            weights = download_pretrained_from_hf(model.removeprefix(HUB_PREFIX))
+        else:
+            described = open_clip.get_pretrained_cfg(model, settings["pretrained"])
+            weights = open_clip.download_pretrained(described)
+    except Exception as error:  # the hub's client raises many kinds when there is no network
+        raise InputError(
+            f"CLIP {model!r}: weights could not be fetched ({_reason(error)}); fetch them once on "
+            f"a machine with a network, or give a local folder"
+        ) from error
+    return _opened(network, tokenizer, model, pretrained, Path(weights))
+
+
+def _opened(
+    model: Any, tokenizer: Any, name: str, pretrained: str | None, weights: Path
+) -> OpenClipModel:
+    import open_clip
+    from open_clip.transform import PreprocessCfg, image_transform_v2
+
+    settings = PreprocessCfg(**open_clip.get_model_preprocess_cfg(model))
+    with weights.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return OpenClipModel(
+        model=model.eval().requires_grad_(False),
+        preprocess=image_transform_v2(settings, is_train=False),
+        tokenizer=tokenizer,
+        name=name,
+        pretrained=pretrained,
+        weights_sha256=digest,
+    )
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split())[:REASON_LENGTH]
