@@ -1,6 +1,6 @@
 """Draw docs/pictures/recipes.webp: every kind of path, effect, background and rival, moving.
 
-    uv run python docs/drawing/draw_recipes.py --videos DIR --images DIR --out FILE
+uv run python docs/drawing/draw_recipes.py --videos DIR --images DIR --out FILE
 """
 
 from dataclasses import dataclass
