@@ -148,10 +148,11 @@ def write_tiny_clipseg(folder: Path, *, size_px: int = 64, seed: int = 4) -> Pat
                 conditional_layer=0,
             )
         ).eval()
-        # The initial weights are too small for a prompt to matter.
-        for parameter in model.parameters():
+        # The initial weights are too small for image or prompt to matter.
+        for name, parameter in model.named_parameters():
             if parameter.ndim > 1:
-                parameter.data.mul_(8)
+                gain = 8 if "text_model" in name or "film" in name else 1
+                parameter.data.normal_(0, gain / parameter[0].numel() ** 0.5)
     processor = ViTImageProcessor(
         size={"height": size_px, "width": size_px},
         image_mean=list(IMAGENET_MEAN),

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from smile_motion.bank.devices import Precision, choose_device, choose_dtype
+from smile_motion.bank.libraries import quiet_loading, require_libraries
 from smile_motion.bank.model_folders import (
     FULL_SIZE,
     only_variant,
@@ -21,7 +22,6 @@ from smile_motion.bank.model_folders import (
     require_parts,
     snapshot_commit,
 )
-from smile_motion.bank.quiet import quiet_loading
 from smile_motion.errors import InputError
 
 DISTILLED = re.compile(r"turbo|schnell|lightning", re.IGNORECASE)
@@ -125,6 +125,7 @@ class Diffusion:
         instead (X-Paste); every other model runs its own scheduler.
         Raises InputError when a part is missing or cannot be read, or an option does not fit.
         """
+        require_libraries(*LIBRARIES)
         import torch
         from diffusers.pipelines.auto_pipeline import AutoPipelineForText2Image
 
@@ -206,6 +207,11 @@ class Diffusion:
                 f"{self.model}: {len(prompts)} images of {self.size_px} px at a time do not fit "
                 f"into the device's memory; use a smaller --batch"
             ) from error
+        if not np.isfinite(result.images).all():
+            raise InputError(
+                f"{self.model}: images with values that are no numbers, in {self.dtype}; "
+                f"pass --dtype bfloat16 or float32"
+            )
         flags = getattr(result, "nsfw_content_detected", None)
         images = np.rint(np.clip(result.images, 0, 1) * 255).astype(np.uint8)
         return GeneratedImages(

@@ -11,6 +11,7 @@ from PIL import Image
 
 from smile_motion.bank.candidates import Category
 from smile_motion.bank.devices import Precision, choose_device, choose_dtype
+from smile_motion.bank.libraries import require_libraries
 from smile_motion.bank.open_clip_models import OpenClipModel, open_clip_model
 from smile_motion.errors import InputError
 
@@ -68,6 +69,7 @@ class ClipScorer:
             raise InputError(f"a scorer's batch of {batch}; expected at least 1")
         if "{name}" not in text:
             raise InputError(f"scoring text {text!r} has no {{name}} where the category goes")
+        require_libraries("open_clip", "torch")
         chosen = choose_device(device)
         precision = str(choose_dtype(dtype, chosen)).removeprefix("torch.")
         clip = open_clip_model(

@@ -14,7 +14,7 @@ import numpy as np
 
 from smile_motion.bank.candidates import Category, Mask
 from smile_motion.bank.devices import choose_device
-from smile_motion.bank.quiet import quiet_loading
+from smile_motion.bank.libraries import quiet_loading, require_libraries
 from smile_motion.bank.segmenting.masks import opaque, to_mask
 from smile_motion.errors import InputError
 
@@ -62,6 +62,7 @@ class ClipSegSegmenter:
                 or a name on the hub.
         Raises InputError when it is not there, lacks a part, or is another kind of model.
         """
+        require_libraries("torch", "transformers")
         from transformers import CLIPSegForImageSegmentation, CLIPSegProcessor
 
         chosen = choose_device(device)

@@ -14,6 +14,7 @@ from PIL import Image
 
 from smile_motion.bank.candidates import Category, Mask
 from smile_motion.bank.devices import choose_device
+from smile_motion.bank.libraries import require_libraries
 from smile_motion.bank.segmenting.description import ModelDescription
 from smile_motion.bank.segmenting.masks import opaque, to_mask
 from smile_motion.errors import InputError
@@ -66,6 +67,7 @@ class OnnxSegmenter:
         Raises InputError when the file or its TOML is missing or is not what it should be, and
         for CUDA where onnxruntime cannot use it.
         """
+        require_libraries("onnxruntime", "torch")
         if not path.is_file():
             raise InputError(f"{path}: no such file; give --segmenter a path to an ONNX model")
         description = ModelDescription.beside(path)
@@ -157,6 +159,9 @@ class OnnxSegmenter:
 
 def _session(path: Path, device: str, threads: int | None) -> Any:
     """Open a file with onnxruntime on one device, never silently on another."""
+    # Importing it writes a device id into the user's cache and reports events, unless told before;
+    # the call alone comes too late for that, but serves where it was imported elsewhere.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime
 
     onnxruntime.disable_telemetry_events()
