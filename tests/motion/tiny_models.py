@@ -47,8 +47,8 @@ def write_tiny_stable_diffusion(
         CLIPVisionConfig,
     )
 
-    tokenizer = _tokenizer(merges=1000)
-    with _seeded(seed):
+    tokenizer = tiny_tokenizer(merges=1000)
+    with seeded(seed):
         unet = UNet2DConditionModel(
             sample_size=8,
             in_channels=4,
@@ -72,7 +72,7 @@ def write_tiny_stable_diffusion(
             up_block_types=("UpDecoderBlock2D",) * 4,
             sample_size=64,
         )
-        text_encoder = CLIPTextModel(CLIPTextConfig(**_text_config(len(tokenizer))))
+        text_encoder = CLIPTextModel(CLIPTextConfig(**text_config(len(tokenizer))))
         checker = None
         if safety_checker != "none":
             vision = CLIPVisionConfig(
@@ -126,7 +126,7 @@ def write_tiny_clipseg(folder: Path, *, size_px: int = 64, seed: int = 4) -> Pat
         ViTImageProcessor,
     )
 
-    tokenizer = _tokenizer(merges=1000)
+    tokenizer = tiny_tokenizer(merges=1000)
     vision = {
         "hidden_size": 32,
         "intermediate_size": 64,
@@ -135,10 +135,10 @@ def write_tiny_clipseg(folder: Path, *, size_px: int = 64, seed: int = 4) -> Pat
         "image_size": size_px,
         "patch_size": 16,
     }
-    with _seeded(seed):
+    with seeded(seed):
         model = CLIPSegForImageSegmentation(
             CLIPSegConfig(
-                text_config=_text_config(len(tokenizer)),
+                text_config=text_config(len(tokenizer)),
                 vision_config=vision,
                 projection_dim=16,
                 extract_layers=[0, 1, 2],
@@ -189,7 +189,7 @@ def write_tiny_clip(folder: Path, *, side: int = 64, patch: int = 16, seed: int 
     folder.mkdir(parents=True, exist_ok=True)
     described = {"model_cfg": config, "preprocess_cfg": preprocess}
     (folder / "open_clip_config.json").write_text(json.dumps(described), encoding="utf-8")
-    with _seeded(seed):
+    with seeded(seed):
         model = open_clip.model.CLIP(**{**config, "quick_gelu": True})
     save_file(
         {name: value.contiguous() for name, value in model.state_dict().items()},
@@ -295,7 +295,7 @@ def write_tiny_onnx_segmenter(
     return path
 
 
-def _tokenizer(*, merges: int):
+def tiny_tokenizer(*, merges: int):
     """CLIP's tokenizer with the first of its merges only."""
     from open_clip.tokenizer import bytes_to_unicode, default_bpe
     from transformers import CLIPTokenizer
@@ -311,7 +311,8 @@ def _tokenizer(*, merges: int):
     )
 
 
-def _text_config(words: int) -> dict[str, int]:
+def text_config(words: int) -> dict[str, int]:
+    """Settings of a text encoder with a vocabulary of so many words."""
     return {
         "vocab_size": words,
         "hidden_size": 32,
@@ -326,7 +327,7 @@ def _text_config(words: int) -> dict[str, int]:
 
 
 @contextmanager
-def _seeded(seed: int) -> Iterator[None]:
+def seeded(seed: int) -> Iterator[None]:
     """Draw weights from a seed and leave torch's own generator as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -17,6 +17,7 @@ from smile_motion.bank.devices import Precision, choose_device, choose_dtype
 from smile_motion.bank.libraries import quiet_loading, require_libraries
 from smile_motion.bank.model_folders import (
     FULL_SIZE,
+    model_name,
     only_variant,
     parameter_count,
     require_parts,
@@ -167,10 +168,12 @@ class Diffusion:
         logging.getLogger(checker_log).setLevel(logging.ERROR)
         _use_fast_scheduler(pipeline)
         takes = inspect.signature(pipeline.__call__).parameters
-        distilled = bool(DISTILLED.search(f"{model} {index.get('_name_or_path', '')}"))
+        name = model_name(folder)
+        saved_from = Path(str(index.get("_name_or_path", ""))).name
+        distilled = bool(DISTILLED.search(f"{name} {saved_from}"))
         return cls(
             pipeline=pipeline,
-            model=folder.resolve().name if Path(model).is_dir() else model,
+            model=name if Path(model).is_dir() else model,
             revision=snapshot_commit(folder),
             steps=_setting(takes, "num_inference_steps", steps, DISTILLED_STEPS, distilled),
             guidance=_setting(takes, "guidance_scale", guidance, 0.0, distilled),

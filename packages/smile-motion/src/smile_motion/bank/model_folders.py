@@ -94,6 +94,13 @@ def snapshot_commit(folder: Path) -> str | None:
     return folder.name if found and folder.parent.name == "snapshots" else None
 
 
+def model_name(folder: Path) -> str:
+    """The folder's name, or `owner/name` of a folder in the hub's cache."""
+    folder = folder.resolve()
+    cached = folder.parent.parent.name.removeprefix("models--").split("--")
+    return "/".join(cached) if snapshot_commit(folder) and len(cached) == 2 else folder.name
+
+
 def _is_part(value: Any) -> bool:
     """Whether an entry of the index is `[library, class]`, both given."""
     return isinstance(value, list) and len(value) == 2 and None not in value
