@@ -120,6 +120,15 @@ def test_a_logit_goes_through_the_sigmoid_that_is_asked_for(
         segment(path, pasted)
 
 
+def test_a_model_in_half_precision_answers_nearly_the_same(
+    tmp_path: Path, pasted: np.ndarray
+) -> None:
+    exact = segment(write_tiny_onnx_segmenter(tmp_path / "exact.onnx"), pasted)
+    half = write_tiny_onnx_segmenter(tmp_path / "half.onnx", half=True)
+    for mask, wanted in zip(segment(half, pasted), exact, strict=True):
+        assert np.abs(mask.alpha.astype(int) - wanted.alpha).mean() < 1
+
+
 def test_one_of_several_outputs_is_named_or_numbered(tmp_path: Path, pasted: np.ndarray) -> None:
     usual = segment(write_tiny_onnx_segmenter(tmp_path / "usual.onnx"), pasted)
     path = write_tiny_onnx_segmenter(tmp_path / "many.onnx", outputs=3)

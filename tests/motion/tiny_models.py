@@ -211,6 +211,7 @@ def write_tiny_onnx_segmenter(
     input_name: str = "input",
     output_name: str = "mask",
     outputs: int = 1,
+    half: bool = False,
     describe: bool = True,
 ) -> Path:
     """Write a model that finds what differs in colour from the image's border, and its TOML.
@@ -222,25 +223,27 @@ def write_tiny_onnx_segmenter(
     sigmoid     part of the model; else the TOML asks for it.
     threshold   difference from the border's mean, largest channel of 0..1, where the mask is 0.5.
     outputs     more than one adds the mask's complements after it, named `side1` and so on.
+    half        in float16, input and output too.
     describe    write the TOML.
     """
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
+    real, kind = (np.float16, TensorProto.FLOAT16) if half else (np.float32, TensorProto.FLOAT)
     constants = {
-        "std": np.array(std, np.float32).reshape(1, 3, 1, 1),
-        "mean": np.array(mean, np.float32).reshape(1, 3, 1, 1),
+        "std": np.array(std, real).reshape(1, 3, 1, 1),
+        "mean": np.array(mean, real).reshape(1, 3, 1, 1),
         "first": np.array([0]),
         "second": np.array([1]),
         "last": np.array([size_px - 1]),
         "end": np.array([size_px]),
         "rows": np.array([2]),
         "columns": np.array([3]),
-        "quarter": np.array(0.25, np.float32),
-        "box": np.full((1, 1, 3, 3), 1 / 9, np.float32),
-        "threshold": np.array(threshold, np.float32),
-        "sharpness": np.array(sharpness, np.float32),
-        "one": np.array(1, np.float32),
+        "quarter": np.array(0.25, real),
+        "box": np.full((1, 1, 3, 3), 1 / 9, real),
+        "threshold": np.array(threshold, real),
+        "sharpness": np.array(sharpness, real),
+        "one": np.array(1, real),
     }
     edges = {
         "top": ("first", "second", "rows"),
@@ -272,13 +275,9 @@ def write_tiny_onnx_segmenter(
     graph = helper.make_graph(
         nodes,
         "border_difference",
+        [helper.make_tensor_value_info(input_name, kind, [images, 3, size_px, size_px])],
         [
-            helper.make_tensor_value_info(
-                input_name, TensorProto.FLOAT, [images, 3, size_px, size_px]
-            )
-        ],
-        [
-            helper.make_tensor_value_info(name, TensorProto.FLOAT, [images, 1, size_px, size_px])
+            helper.make_tensor_value_info(name, kind, [images, 1, size_px, size_px])
             for name in names
         ],
         [numpy_helper.from_array(value, name) for name, value in constants.items()],

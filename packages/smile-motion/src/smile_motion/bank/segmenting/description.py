@@ -64,17 +64,20 @@ class ModelDescription:
             raise InputError(f"{path}: {error}") from error
 
 
+_U2NET = ModelDescription(size_px=(320, 320), divide_by_max=True, output=0)
+"""U2-Net, data_loader.py: RescaleT(320), then ToTensorLab(flag=0); the first output is fused."""
+_ISNET = ModelDescription(size_px=(1024, 1024), mean=(0.5, 0.5, 0.5), std=(1.0, 1.0, 1.0), output=0)
+"""IS-Net (DIS), Inference.py: 1024 px, normalize(image, [0.5] * 3, [1.0] * 3), first output."""
+_BIREFNET = ModelDescription(size_px=(1024, 1024), output=0, sigmoid=True)
+"""BiRefNet, README and the published exports: 1024 px, ImageNet's mean and std, a logit."""
+
 WELL_KNOWN = {
-    # U2-Net, data_loader.py: RescaleT(320), ToTensorLab(flag=0); the first of 7 outputs is fused.
+    **dict.fromkeys(("u2net", "u2netp"), _U2NET),
+    **dict.fromkeys(("isnet", "isnet-general-use"), _ISNET),
     **dict.fromkeys(
-        ("u2net", "u2netp"), ModelDescription(size_px=(320, 320), divide_by_max=True, output=0)
+        ("birefnet", "birefnet-general", "birefnet-general-lite", "birefnet-general-epoch_244"),
+        _BIREFNET,
     ),
-    # DIS (IS-Net), Inference.py: 1024 px, normalize(image, [0.5] * 3, [1.0] * 3), first output.
-    "isnet-general-use": ModelDescription(
-        size_px=(1024, 1024), mean=(0.5, 0.5, 0.5), std=(1.0, 1.0, 1.0), output=0
-    ),
-    # BiRefNet, README: Resize((1024, 1024)), ImageNet's mean and std, sigmoid of the output.
-    "birefnet": ModelDescription(size_px=(1024, 1024), output=0, sigmoid=True),
 }
 """Published models by their files' usual stems, as their authors' inference code feeds them."""
 

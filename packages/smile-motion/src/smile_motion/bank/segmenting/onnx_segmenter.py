@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from PIL import Image
 
@@ -98,7 +99,7 @@ class OnnxSegmenter:
         masks = []
         for start in range(0, len(images), self.batch):
             part = images[start : start + self.batch]
-            prepared = np.stack([self._prepare(image) for image in opaque(part)])
+            prepared = self._prepare(opaque(part))
             missing = self.batch - len(part) if self.fixed else 0
             if missing:
                 prepared = np.concatenate([prepared, np.repeat(prepared[-1:], missing, axis=0)])
@@ -118,16 +119,21 @@ class OnnxSegmenter:
             "input_size_px": list(self.description.size_px),
         }
 
-    def _prepare(self, image: np.ndarray) -> np.ndarray:
-        """(H, W, 3) uint8 to (3, h, w) of the model's dtype."""
+    def _prepare(self, images: np.ndarray) -> np.ndarray:
+        """(n, H, W, 3) uint8 to (n, 3, h, w) of the model's dtype."""
         height, width = self.description.size_px
-        small = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)
-        pixels = np.asarray(small, np.float32)
-        top = max(float(pixels.max()), 1.0) if self.description.divide_by_max else 255.0
         mean = np.array(self.description.mean, np.float32)
         std = np.array(self.description.std, np.float32)
-        normal = (pixels / np.float32(top) - mean) / std
-        return normal.transpose(2, 0, 1).astype(self.dtype)
+        prepared = np.empty((len(images), 3, height, width), self.dtype)
+        for image, planes in zip(images, prepared, strict=True):
+            small = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)
+            pixels = np.asarray(small)
+            top = max(int(pixels.max()), 1) if self.description.divide_by_max else 255
+            # A table of what each of 256 values becomes: ten times faster than whole images.
+            table = (np.arange(256, dtype=np.float32)[:, None] / np.float32(top) - mean) / std
+            for channel, plane in enumerate(cv2.split(pixels)):
+                planes[channel] = cv2.LUT(plane, np.ascontiguousarray(table[:, channel]))
+        return prepared
 
     def _run(self, prepared: np.ndarray) -> np.ndarray:
         """(n, 3, h, w) to the model's masks (n, h', w') float32 of 0 to 1."""
