@@ -40,7 +40,8 @@ class Mask:
     """A segmenter's answer for one image."""
 
     alpha: np.ndarray
-    """(H, W) uint8, the size of the image; min-max normalised, so that it always reaches 255."""
+    """(H, W) uint8, the size of the image; min-max normalised, so that it reaches 0 and 255, but 0
+    everywhere where the output is constant. An image's own alpha is left as it is."""
     raw_max: float
     """Maximum of the output before normalisation, from 0 to 1: low where nothing was found."""
 
