@@ -9,13 +9,25 @@ from typing import Any, Literal
 
 from smile_motion.clip_options import ClipOptions
 from smile_motion.errors import InputError
+from smile_motion.masking import masked_tokens
 from smile_motion.tokens import TokenGrid
 
 from smile_train.students import STUDENTS, StudentConfig, StudentName
 
+TargetName = Literal["pixel", "clip", "dino", "dinov2", "mae"]
+TEACHERS: dict[TargetName, str] = {
+    "clip": "ViT-B-16-quickgelu",
+    "dino": "vit_base_patch16_224.dino",
+    "dinov2": "vit_base_patch14_dinov2.lvd142m",
+    "mae": "vit_base_patch16_224.mae",
+}
+"""The teacher meant by a target, by its open_clip or timm name. All are ViT-B. Paper, Table 4b."""
 FREE_FIELDS = (
     "out",
     "resume",
+    "stop_at",
+    "track",
+    "compile",
     "workers",
     "save_every",
     "keep",
@@ -44,12 +56,30 @@ class PretrainConfig(ClipOptions):
     student: StudentName = "vit-b"
     """Size of the student."""
 
-    target: Literal["pixel", "clip"] = "clip"
-    """What is reconstructed: normalised pixels, or CLIP's features."""
-    teacher: str = "ViT-B-16-quickgelu"
-    """CLIP by open_clip name, folder or file, for --target clip. Paper: OpenAI's ViT-B/16."""
+    init: Path | None = None
+    """Start from these weights: a run, a checkpoint of ours, or a published one of SMILE, VideoMAE
+    and their family. Positions are interpolated where clips are longer or larger."""
+    gradient_checkpointing: bool = False
+    """Compute activations of the student's blocks again in the backward pass, to save memory."""
+    compile: bool = False
+    """Compile student and teacher with torch.compile: slow to start, faster after that."""
+
+    target: TargetName = "clip"
+    """What is reconstructed: normalised pixels, or features of CLIP, DINO, DINOv2 or MAE."""
+    teacher: str | None = None
+    """Where the features come from: for CLIP open_clip's names, folders and OpenAI's files, for
+    the others timm's names and folders. Default: the ViT-B of --target. Paper: OpenAI's CLIP."""
+    target_norm: Literal["clip-channel", "token", "none"] = "clip-channel"
+    """Features normalised per channel over a clip's tokens (paper), per token, or not at all."""
     official_teacher_input: bool = False
     """Feed the teacher ImageNet-normalised pixels, as the published code does."""
+    strategy: Literal["single", "mixed", "progressive"] = "single"
+    """Objects in all clips; in a share of them; or first with, then without objects, from the first
+    stage's weights, with a new optimiser and warm-up (Table 4d; paper: progressive)."""
+    mixed_share: float = 0.5
+    """Share of clips with objects under --strategy mixed; the others are masked in tubes. Ours."""
+    second_epochs: int | None = None
+    """Epochs of the second stage under --strategy progressive. Default: those of the first."""
     masking: Literal["trajectory", "tube", "random", "official"] = "trajectory"
     """Masking along trajectories with tubes on the rest, tubes alone, tokens at random, or as the
     published code does it (boxes, tubes partly broken up)."""
@@ -62,11 +92,16 @@ class PretrainConfig(ClipOptions):
     """Share of a token that objects must cover, and more, for it to lie on a trajectory. Ours."""
     masks_per_clip: int = 1
     """Masks that each clip is learned under; the teacher runs once. Official: 2."""
+    decoder_mask_ratio: float = 0.0
+    """Share of masked tokens that the decoder neither gets nor predicts, to save time. Ours: none;
+    VideoMAE V2: 0.5."""
 
     epochs: int = 300
     """Passes over the clips. Paper: 300 a stage."""
     steps: int | None = None
-    """Optimiser steps, instead of --epochs."""
+    """Optimiser steps of a stage, instead of --epochs."""
+    stop_at: int | None = None
+    """End this step early, as if asked to stop: the schedule stays that of the whole run."""
     batch: int = 256
     """Clips in a step, over all processes and accumulation. Official: 256."""
     accumulate: int = 1
@@ -91,6 +126,11 @@ class PretrainConfig(ClipOptions):
     fit; workers then only decode and plan."""
     workers: int = 2
     """Processes that render or plan clips; 0 does it in the training process."""
+    track: Literal["tensorboard", "trackio", "wandb", "none"] = "tensorboard"
+    """Where curves go, besides log.jsonl."""
+    knn: Path | None = None
+    """List of labelled videos (`path label` lines) that a nearest-neighbour probe of the student's
+    features is tried on at every picture."""
     save_every: int = 1000
     """Steps between checkpoints."""
     keep: int = 3
@@ -106,6 +146,13 @@ class PretrainConfig(ClipOptions):
                 raise InputError(
                     f"--{name.replace('_', '-')} is {getattr(self, name)}; give 1 or more"
                 )
+        for name in ("mixed_share", "decoder_mask_ratio"):
+            if not 0 <= getattr(self, name) < 1:
+                raise InputError(
+                    f"--{name.replace('_', '-')} is {getattr(self, name)}; give a share from 0 to 1"
+                )
+        if self.stop_at is not None and self.stop_at < 1:
+            raise InputError(f"--stop-at is {self.stop_at}; give 1 or more")
         if self.steps is not None and self.steps < 1:
             raise InputError(
                 f"--steps is {self.steps}; give 1 or more, or leave it out for --epochs"
@@ -127,6 +174,17 @@ class PretrainConfig(ClipOptions):
             tubelet=self.tubelet,
             patch=self.patch,
         )
+
+    @property
+    def teacher_name(self) -> str | None:
+        """The teacher's name or path; none for pixels."""
+        return None if self.target == "pixel" else self.teacher or TEACHERS[self.target]
+
+    @property
+    def reconstructed(self) -> int:
+        """Masked tokens that the decoder predicts."""
+        hidden = masked_tokens(self.grid, self.mask_ratio)
+        return max(1, hidden - int(self.decoder_mask_ratio * hidden))
 
     @property
     def student_config(self) -> StudentConfig:

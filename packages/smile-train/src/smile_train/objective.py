@@ -5,14 +5,18 @@ import torch
 from smile_train.config import PretrainConfig
 from smile_train.model.embedding import take
 from smile_train.targets import mean_squared_error, normalise_targets, pixel_targets
-from smile_train.teachers import ClipTeacher
+from smile_train.teachers import Teacher
 
 
 def teach(
-    frames: torch.Tensor, teacher: ClipTeacher | None, config: PretrainConfig
+    frames: torch.Tensor, teacher: Teacher | None, config: PretrainConfig
 ) -> torch.Tensor | None:
     """The teacher's normalised tokens, (B, T, H, W, 3) uint8 to (B, N, D); none for pixels."""
-    return None if teacher is None else normalise_targets(teacher(frames, config.grid))
+    return (
+        None
+        if teacher is None
+        else normalise_targets(teacher(frames, config.grid), config.target_norm)
+    )
 
 
 def masked_loss(

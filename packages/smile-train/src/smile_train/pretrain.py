@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from contextlib import nullcontext
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +13,21 @@ import torch
 from accelerate import Accelerator
 from smile_motion.errors import InputError
 
-from smile_train.checkpoint import load_checkpoint, newest_checkpoint, save_checkpoint
+from smile_train.build import build_models
+from smile_train.checkpoint import newest_checkpoint
 from smile_train.config import PretrainConfig
+from smile_train.cost import Utilisation, peak_memory
 from smile_train.data import ClipLoader, MicroBatches, TrainingClips, open_clips
 from smile_train.data.planned import PlanRenderer
-from smile_train.model import PretrainModel
+from smile_train.finite import FiniteLosses
 from smile_train.objective import masked_loss, teach
 from smile_train.optim import parameter_groups, warmup_cosine
-from smile_train.pictures import Reconstruction, draw_loss_curve, draw_reconstructions
 from smile_train.report import Report
+from smile_train.run_state import RunState, describe
+from smile_train.stages import plan_stages
 from smile_train.stopping import StopRequest, children_ignoring_stops
-from smile_train.teachers import ClipTeacher
+from smile_train.tracking import open_accelerator, start_tracking
+from smile_train.watching import Watcher
 
 BROKEN_SHARE = 0.1
 """Training stops when more of the files tried than this cannot be used. Ours."""
@@ -33,49 +36,58 @@ BROKEN_MINIMUM = 20
 
 
 def pretrain(config: PretrainConfig, out: Path) -> Path:
-    """Run, or continue, a pre-training.
+    """Run, or continue, a pre-training, in as many stages as its strategy has.
 
-    out     the run's folder: config.json, log.jsonl, checkpoints/, TensorBoard's files, pictures.
+    out     the run's folder: config.json, log.jsonl, checkpoints/, the tracker's files, pictures;
+            where there are two stages, each has a folder in it.
     returns the last checkpoint's folder.
     Raises InputError when the configuration does not fit its files, the machine, or the run that
-    is there; when too many files are broken; and when the loss is no longer finite.
+    is there; when too many files are broken; when the disk is full; and when the loss is no longer
+    finite.
     """
-    accelerator = Accelerator(
-        mixed_precision="no" if config.precision == "fp32" else config.precision,
-        cpu=not torch.cuda.is_available(),
-    )
+    accelerator = open_accelerator(config)
+    checkpoint = out
+    for stage in plan_stages(config, out):
+        begun = newest_checkpoint(stage.out / "checkpoints")[0] is not None
+        resume = config.resume and (begun or stage.follows is None)
+        settings = replace(stage.config, init=stage.follows or config.init, resume=resume)
+        checkpoint, finished = train_stage(settings, stage.out, accelerator)
+        if not finished:
+            break
+    accelerator.wait_for_everyone()
+    accelerator.end_training()
+    return checkpoint
+
+
+def train_stage(config: PretrainConfig, out: Path, accelerator: Accelerator) -> tuple[Path, bool]:
+    """Train from the first step, or from the newest checkpoint, to the last; see `pretrain`.
+
+    returns the last checkpoint's folder, and whether all steps are done.
+    """
     torch.manual_seed(config.seed)
+    device, processes = accelerator.device, accelerator.num_processes
     clips = open_clips(config)
     steps = total_steps(config, clips)
-    share = config.accumulate * accelerator.num_processes
-    if config.batch % share:
+    if config.batch % (config.accumulate * processes):
         raise InputError(
-            f"--batch {config.batch} cannot be split over {accelerator.num_processes} processes x "
-            f"{config.accumulate} parts; use a multiple of {share}"
+            f"--batch {config.batch} cannot be split over {processes} processes x "
+            f"{config.accumulate} parts; use a multiple of {config.accumulate * processes}"
         )
 
     # Student, teacher, optimiser.
-    grid = config.grid
-    teacher = None
-    target_dim = 3 * grid.token_pixels
-    if config.target == "clip":
-        teacher = ClipTeacher.open(config.teacher, official_input=config.official_teacher_input)
-        teacher.to(accelerator.device)
-        target_dim = teacher.width
-    model = PretrainModel(config.student_config, grid, target_dim)
-    described = {
-        **config.to_json(),
-        "student_config": asdict(config.student_config),
-        "grid": asdict(grid),
-        "target_dim": target_dim,
-        "steps_total": steps,
-        "bank_sha256": clips.maker.bank.card["metadata_sha256"],
-    }
+    model, teacher, said = build_models(config)
+    described = describe(
+        config, model, steps=steps, bank_sha256=clips.maker.bank.card["metadata_sha256"]
+    )
+    utilisation = Utilisation.of(config, model, teacher, accelerator)
+    watcher = Watcher.open(config, out, model, teacher)
+    if teacher is not None:
+        teacher.to(device)
     optimiser = torch.optim.AdamW(
         parameter_groups(model, config.weight_decay),
         lr=0.0,
         betas=config.betas,
-        fused=accelerator.device.type == "cuda",
+        fused=device.type == "cuda",
     )
     scale = config.batch / 256
     rates = warmup_cosine(
@@ -84,12 +96,35 @@ def pretrain(config: PretrainConfig, out: Path) -> Path:
         steps,
         round(config.warmup_epochs * steps / max(config.epochs, 1)),
     )
-    report = Report(out, steps, quiet=not accelerator.is_main_process)
-    step = _resume(config, described, model, optimiser, report) if config.resume else 0
-    if step == 0 and accelerator.is_main_process:
-        out.mkdir(parents=True, exist_ok=True)
-        (out / "config.json").write_text(json.dumps(described, indent=2) + "\n")
     student, optimiser = accelerator.prepare(model, optimiser)
+    if config.compile:
+        accelerator.unwrap_model(student).compile(dynamic=False)
+        if teacher is not None:
+            teacher.compile(dynamic=False)
+    report = Report(
+        out,
+        steps,
+        views=config.masks_per_clip,
+        batch=config.batch,
+        epoch=clips.order.length,
+        processes=processes,
+        track=accelerator.log,
+        quiet=not accelerator.is_main_process,
+    )
+    state = RunState(
+        config=config,
+        described=described,
+        out=out,
+        accelerator=accelerator,
+        model=student,
+        optimiser=optimiser,
+    )
+    step = state.resume(report) if config.resume else 0
+    if step == 0:
+        state.begin()
+        for line in said:
+            report.say(line)
+    start_tracking(accelerator, config, out, described)
     loader = ClipLoader(
         clips=clips,
         layout=MicroBatches(
@@ -98,54 +133,39 @@ def pretrain(config: PretrainConfig, out: Path) -> Path:
             batch=config.batch,
             parts=config.accumulate,
             process=accelerator.process_index,
-            processes=accelerator.num_processes,
+            processes=processes,
         ),
         workers=config.workers,
-        pin=accelerator.device.type == "cuda",
+        pin=device.type == "cuda",
     )
 
-    def keep() -> None:
-        """Write a checkpoint of the step that has just ended."""
-        save_checkpoint(
-            folder,
-            step,
-            weights=accelerator.unwrap_model(student).state_dict(),
-            training={
-                "step": step,
-                "optimiser": optimiser.state_dict(),
-                "generator": torch.get_rng_state(),
-            },
-            config=described,
-            keep=config.keep,
-        )
-
     # The loop.
-    folder = out / "checkpoints"
-    alone = accelerator.num_processes == 1
+    alone = processes == 1
     with children_ignoring_stops():
         batches = iter(loader)
     if config.render == "device":
-        batches = map(PlanRenderer.open(config, clips.maker.bank, accelerator.device), batches)
-    stop = StopRequest()
+        batches = map(PlanRenderer.open(config, clips.maker.bank, device), batches)
+    last = min(steps, config.stop_at or steps)
+    stop, losses = StopRequest(), FiniteLosses(out, clips)
     batch: dict[str, Any] | None = None
-    shown: dict[str, Any] | None = None
     kept = step
     student.train()
     with report, stop:
-        ending = step >= steps
+        ending = step >= last
         while not ending:
             for group in optimiser.param_groups:
                 group["lr"] = float(rates[step]) * group["lr_scale"]
-            total = torch.zeros((), device=accelerator.device)
+            total = torch.zeros((), device=device)
             for part in range(config.accumulate):
                 waited = time.perf_counter()
                 batch = stop.next_or_none(batches)
                 if batch is None:
                     break
-                shown = batch
+                watcher.batch = batch
+                losses.saw(batch["number"])
                 report.count(len(batch["frames"]), time.perf_counter() - waited, batch["broken"])
                 frames, visible, masked = (
-                    batch[name].to(accelerator.device, non_blocking=True)
+                    batch[name].to(device, non_blocking=True)
                     for name in ("frames", "visible", "masked")
                 )
                 with accelerator.autocast():
@@ -157,37 +177,40 @@ def pretrain(config: PretrainConfig, out: Path) -> Path:
                 total += loss.detach() / config.accumulate
             if batch is None:
                 break
-            _refuse_broken(report, accelerator.num_processes)
+            _refuse_broken(report, processes)
             norm = accelerator.clip_grad_norm_(student.parameters(), config.clip_grad or math.inf)
             optimiser.step()
             optimiser.zero_grad(set_to_none=True)
             step += 1
+            losses.add(step, total)
             report.advance(step)
 
-            ending = step == steps or (alone and stop.asked)
+            ending = step == last or (alone and stop.asked)
             saving = ending or step % config.save_every == 0
             if saving or step % config.log_every == 0:
                 # All processes learn here whether one of them was asked to stop.
-                mean, asked = _agree(accelerator, total, stop.asked)
-                if not math.isfinite(mean):
-                    raise InputError(
-                        f"step {step}: the loss is {mean}; the last good checkpoint is kept in "
-                        f"{folder}; resume with a lower --base-lr or with --precision fp32"
-                    )
-                report.record(step, loss=mean, lr=float(rates[step - 1]), grad_norm=float(norm))  # type: ignore[arg-type]
+                mean, asked = _agree(accelerator, losses.check(), stop.asked)
+                report.record(
+                    step,
+                    loss=mean,
+                    lr=float(rates[step - 1]),
+                    grad_norm=float(norm),  # type: ignore[arg-type]
+                    peak_memory_mb=peak_memory(device) / 1e6,
+                    **utilisation.since(step),
+                )
                 ending |= asked
-            if accelerator.is_main_process and (saving or ending):
-                keep()
+            if saving or ending:
+                state.keep(step)
                 kept = step
             if config.picture_every and step % config.picture_every == 0:
-                _draw(out, accelerator, student, shown, teacher, config, report)
-        if accelerator.is_main_process and kept != step:
-            keep()
-        _draw(out, accelerator, student, shown, teacher, config, report)
-    accelerator.wait_for_everyone()
-    accelerator.end_training()
+                watcher.look(accelerator, report, step)
+        if kept != step:
+            state.keep(step)
+        watcher.look(accelerator, report, step)
+    if stop.asked:
+        accelerator.end_training()
     stop.leave_if_asked(out)
-    return folder / f"step_{step:08d}"
+    return out / "checkpoints" / f"step_{step:08d}", step == steps
 
 
 def _agree(accelerator: Accelerator, loss: torch.Tensor, asked: bool) -> tuple[float, bool]:
@@ -198,38 +221,10 @@ def _agree(accelerator: Accelerator, loss: torch.Tensor, asked: bool) -> tuple[f
 
 
 def total_steps(config: PretrainConfig, clips: TrainingClips) -> int:
-    """Optimiser steps of a run: --steps, or the whole batches in --epochs."""
+    """Optimiser steps of a stage: --steps, or the whole batches in --epochs."""
     if config.steps is not None:
         return config.steps
     return max(1, config.epochs * clips.order.length // config.batch)
-
-
-def _resume(
-    config: PretrainConfig,
-    described: dict[str, Any],
-    model: PretrainModel,
-    optimiser: torch.optim.Optimizer,
-    report: Report,
-) -> int:
-    """Put everything back as the newest sound checkpoint has it; returns its step."""
-    out = report.out
-    path, passed = newest_checkpoint(out / "checkpoints")
-    for line in passed:
-        report.say(line)
-    if path is None:
-        raise InputError(f"{out}: no sound checkpoint to resume from; start it without --resume")
-    weights, training, stored = load_checkpoint(path)
-    differing = config.differing(stored)
-    if stored.get("bank_sha256") != described["bank_sha256"]:
-        differing.append("the bank's objects have changed")
-    if differing:
-        raise InputError(f"{path}: another configuration ({'; '.join(differing)})")
-    model.load_state_dict(weights)
-    optimiser.load_state_dict(training["optimiser"])
-    torch.set_rng_state(training["generator"])
-    report.restore(training["step"])
-    report.say(f"resumed from {path}")
-    return training["step"]
 
 
 def _refuse_broken(report: Report, processes: int) -> None:
@@ -240,36 +235,3 @@ def _refuse_broken(report: Report, processes: int) -> None:
                 f"{report.broken} of the {report.samples + report.broken} files tried cannot be "
                 f"used, over {BROKEN_SHARE:.0%} (the last: {report.last_broken}); mend the list"
             )
-
-
-@torch.no_grad()
-def _draw(
-    out: Path,
-    accelerator: Accelerator,
-    student: torch.nn.Module,
-    batch: dict[str, Any] | None,
-    teacher: ClipTeacher | None,
-    config: PretrainConfig,
-    report: Report,
-) -> None:
-    """Draw the loss so far, and what the student makes of the first clips of a batch."""
-    if batch is None or not accelerator.is_main_process:
-        return
-    model, device = accelerator.unwrap_model(student), accelerator.device
-    draw_loss_curve(out / "loss.png", report.history)
-    frames = batch["frames"][:3].to(device)
-    visible, masked = batch["visible"][:3, 0].to(device), batch["masked"][:3, 0].to(device)
-    model.eval()
-    predicted = model(frames, visible, masked).float().cpu()
-    features = teach(frames, teacher, config)
-    model.train()
-    clips = [
-        Reconstruction(
-            frames=frames[i].cpu(),
-            masked=masked[i].cpu(),
-            predicted=predicted[i],
-            features=None if features is None else features[i].float().cpu(),
-        )
-        for i in range(len(frames))
-    ]
-    draw_reconstructions(out / "reconstruction.png", clips, config.grid)

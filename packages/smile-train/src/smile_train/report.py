@@ -1,11 +1,11 @@
-"""What a run says while it goes: progress, log, TensorBoard."""
+"""What a run says while it goes: progress, log, curves."""
 
 from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.progress import (
@@ -24,8 +24,30 @@ PLAIN_EVERY_S = 15.0
 class Report:
     """Counts samples and waiting, and writes records where people and programs look for them."""
 
-    def __init__(self, out: Path, steps: int, *, quiet: bool = False) -> None:
+    def __init__(
+        self,
+        out: Path,
+        steps: int,
+        *,
+        views: int = 1,
+        batch: int = 1,
+        epoch: int = 1,
+        processes: int = 1,
+        track: Callable[[dict[str, float], int], None] = lambda values, step: None,
+        quiet: bool = False,
+    ) -> None:
+        """Prepare the display.
+
+        views      masks that each clip is learned under.
+        batch      clips in a step, over all processes.
+        epoch      clips in an epoch.
+        processes  that have as many clips in a step as this one.
+        track      called with values and step, for a tracker.
+        quiet      write and show nothing: another process does.
+        """
         self.out, self.steps, self.quiet = out, steps, quiet
+        self.views, self.batch, self.epoch, self.processes = views, batch, epoch, processes
+        self._track = track
         self.history: list[dict[str, float]] = []
         self.samples = self.broken = 0
         self.last_broken = ""
@@ -45,23 +67,16 @@ class Report:
         self._task = self._progress.add_task("step", total=steps, line="")
         self._since, self._since_samples, self._waited = time.perf_counter(), 0, 0.0
         self._said = 0.0
-        self._board: Any = None
 
     def __enter__(self) -> Report:
         """Start the display."""
-        if not self.quiet:
-            from torch.utils.tensorboard import SummaryWriter
-
-            self._board = SummaryWriter(str(self.out / "tensorboard"))
         self._progress.start()
         self._since = time.perf_counter()
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End the display and close the files."""
+        """End the display."""
         self._progress.stop()
-        if self._board is not None:
-            self._board.close()
 
     def say(self, line: str) -> None:
         """Print a line above the progress."""
@@ -84,17 +99,27 @@ class Report:
         """Move the bar."""
         self._progress.update(self._task, completed=step)
 
-    def record(self, step: int, *, loss: float, lr: float, grad_norm: float) -> None:
-        """Write what is known at a step to log.jsonl, TensorBoard and the screen."""
+    def record(self, step: int, **values: float) -> None:
+        """Write what is known at a step to log.jsonl, the tracker and the screen.
+
+        values  `loss`, `lr`, `grad_norm` and whatever else is measured. Added are rates over all
+                processes since the last record, and what has been seen since the run began: clips,
+                views (clips times masks), epochs, and effective epochs (counted in views).
+        """
         now = time.perf_counter()
         elapsed = max(now - self._since, 1e-9)
+        rate = self.processes * self._since_samples / elapsed
+        clips = step * self.batch
         entry = {
             "step": step,
-            "loss": loss,
-            "lr": lr,
-            "grad_norm": grad_norm,
-            "clips_per_s": self._since_samples / elapsed,
+            **values,
+            "clips_per_s": rate,
+            "views_per_s": rate * self.views,
             "data_wait": self._waited / elapsed,
+            "clips": clips,
+            "views": clips * self.views,
+            "epochs": clips / self.epoch,
+            "effective_epochs": clips * self.views / self.epoch,
             "broken": self.broken,
         }
         self._since, self._since_samples, self._waited = now, 0, 0.0
@@ -103,17 +128,22 @@ class Report:
             return
         with (self.out / "log.jsonl").open("a", encoding="utf-8") as log:
             log.write(json.dumps(entry) + "\n")
-        for name, value in entry.items():
-            if name != "step":
-                self._board.add_scalar(name, value, step)
-        line = (
-            f"loss {loss:.4f}  {entry['clips_per_s']:.1f} clips/s  "
-            f"data wait {entry['data_wait']:.0%}"
-        )
+        self._track({name: value for name, value in entry.items() if name != "step"}, step)
+        line = f"loss {values['loss']:.4f}  {rate:.1f} clips/s  data wait {entry['data_wait']:.0%}"
+        if "utilisation" in values:
+            line += f"  utilisation {values['utilisation']:.0%}"
         self._progress.update(self._task, line=line)
         if not self._live and (now - self._said > PLAIN_EVERY_S or step == self.steps):
             self._said = now
             self.say(f"step {step}/{self.steps}  {line}")
+
+    def measure(self, step: int, values: dict[str, float]) -> None:
+        """Write what is measured now and then to measures.jsonl and the tracker."""
+        if self.quiet:
+            return
+        with (self.out / "measures.jsonl").open("a", encoding="utf-8") as log:
+            log.write(json.dumps({"step": step, **values}) + "\n")
+        self._track(values, step)
 
     def restore(self, step: int) -> None:
         """Take up the log of an earlier run up to a step; what came after it is dropped."""

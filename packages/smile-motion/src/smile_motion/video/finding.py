@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from smile_motion.errors import InputError
+from smile_motion.video.archives import ARCHIVE, locate, members
 
 SUFFIXES = (".mp4", ".avi", ".mkv", ".webm", ".mov", ".m4v", ".mpg", ".mpeg", ".ts")
 """Files that count as videos when a folder is searched."""
@@ -16,7 +17,7 @@ class ListedVideo:
     """A video as a list or a folder names it."""
 
     path: Path
-    """The file."""
+    """The file, or a member of a tar archive as if that were a folder."""
     label: str | None
     """What follows the path in a list, if anything."""
 
@@ -24,14 +25,18 @@ class ListedVideo:
 def find_videos(source: Path) -> list[ListedVideo]:
     """Find the videos that a path means.
 
-    source  a video, a folder (searched to the bottom, sorted), or a list with lines `path`,
-            `path label` or `path,label`; relative paths start at the list's folder.
+    source  a video, a tar of videos, a folder of either (searched to the bottom, sorted), or a list
+            with lines `path`, `path label` or `path,label`; relative paths start at the list's
+            folder, and may lead into a tar.
     Raises InputError when there are none, or a line names no file.
     """
     if source.is_dir():
-        found = sorted(
-            path for path in source.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file()
-        )
+        found = []
+        for path in sorted(source.rglob("*")):
+            if path.suffix.lower() in SUFFIXES and path.is_file():
+                found.append(path)
+            elif path.suffix == ARCHIVE and path.is_file():
+                found += _videos_in(path)
         if not found:
             raise InputError(
                 f"{source}: no video below it (looked for {', '.join(SUFFIXES)}); check --videos"
@@ -41,7 +46,16 @@ def find_videos(source: Path) -> list[ListedVideo]:
         raise InputError(f"{source}: no such file or folder; check --videos")
     if source.suffix.lower() in SUFFIXES:
         return [ListedVideo(source, None)]
+    if source.suffix == ARCHIVE:
+        found = _videos_in(source)
+        if not found:
+            raise InputError(f"{source}: no video in it ({', '.join(SUFFIXES)}); check --videos")
+        return [ListedVideo(path, None) for path in found]
     return _read_list(source)
+
+
+def _videos_in(archive: Path) -> list[Path]:
+    return [archive / name for name in members(archive) if Path(name).suffix.lower() in SUFFIXES]
 
 
 def _read_list(source: Path) -> list[ListedVideo]:
@@ -73,6 +87,6 @@ def _split_line(line: str, folder: Path) -> tuple[Path | None, str | None]:
     cuts += [at for at in range(len(line) - 1, 0, -1) if line[at] in " \t,"]
     for cut in cuts:
         path = folder / line[:cut].rstrip(" \t,").strip('"')
-        if path.is_file():
+        if locate(path) is not None:
             return path, line[cut:].strip(" \t,") or None
     return None, None

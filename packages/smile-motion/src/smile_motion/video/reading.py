@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from smile_motion.errors import InputError
+from smile_motion.video.archives import Span, locate
 
 if TYPE_CHECKING:
     from av import VideoFrame
@@ -48,8 +49,9 @@ def index_video(path: Path) -> VideoIndex:
     Raises InputError when the file is missing, empty, cut short, or has no video in it.
     """
     with _opened(path) as (container, stream):
-        if "mp4" in container.format.name:
-            _refuse_cut_short(path)
+        span = locate(path)
+        if "mp4" in container.format.name and span is not None:
+            _refuse_cut_short(path, span)
         shown, keys = [], []
         for packet in container.demux(stream):
             if packet.pts is None or packet.is_discard:
@@ -149,16 +151,16 @@ def _nearer_key(video: VideoIndex, wanted: int, here: int) -> bool:
     return bool(first < len(video.keyframes) and video.keyframes[first] <= wanted)
 
 
-def _refuse_cut_short(path: Path) -> None:
+def _refuse_cut_short(path: Path, span: Span) -> None:
     """Compare the lengths that an mp4's outermost boxes state with the file's.
 
     FFmpeg reads a file whose end is missing as a shorter video, and says nothing.
     """
-    length = path.stat().st_size
+    length = span.size
     place = 0
-    with path.open("rb") as file:
+    with span.file.open("rb") as file:
         while place + 8 <= length:
-            file.seek(place)
+            file.seek(span.start + place)
             header = file.read(16)
             size, kind = int.from_bytes(header[:4], "big"), header[4:8]
             if size == 1:
@@ -179,12 +181,13 @@ def _opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
     import av
     import av.error
 
-    if not path.is_file():
+    span = locate(path)
+    if span is None:
         raise InputError(f"{path}: no such video; check the path or the list that names it")
-    if path.stat().st_size == 0:
+    if span.size == 0:
         raise InputError(f"{path}: empty (0 bytes); replace it or leave it out")
     try:
-        with av.open(str(path)) as container:
+        with av.open(span.url) as container:
             stream = container.streams.best("video")
             if not isinstance(stream, av.VideoStream):
                 raise InputError(f"{path}: has no picture in it; replace it or leave it out")

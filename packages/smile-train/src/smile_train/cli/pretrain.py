@@ -48,7 +48,9 @@ def run(config: PretrainConfig) -> None:
         _list_presets()
         return
     out = config.out or _free_folder(config)
-    if not config.resume and (out / "checkpoints").exists():
+    from smile_train.stages import holds_a_run
+
+    if not config.resume and holds_a_run(out):
         raise InputError(f"{out}: holds a run; continue it with --resume, or choose another --out")
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: a file is in the way; choose another --out")
@@ -57,6 +59,7 @@ def run(config: PretrainConfig) -> None:
     checkpoint = pretrain(replace(config, out=out), out)
     if not _is_main():
         return
+    out = checkpoint.parent.parent
     print(
         f"""
 checkpoint      {checkpoint}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from smile_motion.clips import ClipMaker
 from smile_motion.errors import InputError
 from smile_motion.masking import masked_tokens
-from smile_motion.seeding import Stream, keyed_generator
+from smile_motion.seeding import Stream, keyed_generator, lent_generator
 
 from smile_train.config import PretrainConfig
 from smile_train.data.masks import draw_masks, mask_generators
@@ -26,7 +27,7 @@ class TrainingClips:
     """Sample number -> clip and masks; depends on the configuration and the number alone.
 
     An item is `frames` (T, H, W, 3) uint8, `visible` (masks, Nv) and `masked` (masks, Nm) int64
-    token numbers, and `broken`, a list of what is wrong with files that could not be used.
+    token numbers, its `number`, and `broken`, what is wrong with files that could not be used.
     """
 
     config: PretrainConfig
@@ -49,7 +50,8 @@ class TrainingClips:
         return {
             "frames": ((config.frames, *config.frame_size, 3), torch.uint8),
             "visible": ((config.masks_per_clip, grid.tokens - hidden), torch.int64),
-            "masked": ((config.masks_per_clip, hidden), torch.int64),
+            "masked": ((config.masks_per_clip, config.reconstructed), torch.int64),
+            "number": ((), torch.int64),
         }
 
     def new_batch(self, count: int) -> dict[str, torch.Tensor]:
@@ -69,6 +71,7 @@ class TrainingClips:
         Raises InputError when many in a row are broken.
         """
         arrays = {name: batch[name].numpy() for name in self.shapes()}
+        arrays.pop("number")[:] = numbers
         broken: list[str] = []
         for place, number in enumerate(numbers):
             self._fill_row(number, {name: array[place] for name, array in arrays.items()}, broken)
@@ -92,7 +95,7 @@ class TrainingClips:
 
     def _make(self, epoch: int, index: int, row: dict[str, np.ndarray]) -> None:
         """Make the clip of an index into a row of a batch."""
-        clip = self.maker.make(index, epoch, out=row["frames"])
+        clip = self.maker_of(epoch, index).make(index, epoch, out=row["frames"])
         masks = draw_masks(
             self.config,
             mask_generators(self.config, epoch, index),
@@ -101,6 +104,17 @@ class TrainingClips:
         )
         for part, mask in enumerate(masks):
             row["visible"][part], row["masked"][part] = mask.visible, mask.masked
+
+    def maker_of(self, epoch: int, index: int) -> ClipMaker:
+        """The maker of a clip: under --strategy mixed, some have no objects."""
+        if self.config.strategy != "mixed":
+            return self.maker
+        rng = lent_generator(self.config.seed, Stream.AUGMENT, epoch=epoch, index=index)
+        return self.maker if rng.random() < self.config.mixed_share else self._plain_maker
+
+    @cached_property
+    def _plain_maker(self) -> ClipMaker:
+        return replace(self.maker, recipe=replace(self.maker.recipe, objects=0))
 
 
 def open_clips(config: PretrainConfig) -> TrainingClips:

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import torch
 from smile_motion.bank import ObjectBank
-from smile_motion.masking import draw_keys
+from smile_motion.masking import draw_keys, masked_tokens
 from smile_motion.render_device import DeviceRecords, DeviceRenderer, Records, masks
 from smile_motion.render_device.records import make_records
 from torch import Tensor
 
 from smile_train.config import PretrainConfig
 from smile_train.data.clips import TrainingClips
-from smile_train.data.masks import draw_masks, mask_generators
+from smile_train.data.masks import draw_masks, draw_picks, mask_generators
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +40,9 @@ class PlannedClips(TrainingClips):
             del shapes["visible"], shapes["masked"]
             keys = draw_keys(np.random.default_rng(0), self.config.grid)
             shapes["keys"] = ((self.config.masks_per_clip, keys.shape[1]), torch.float64)
+            if self.config.decoder_mask_ratio:
+                hidden = masked_tokens(self.config.grid, self.config.mask_ratio)
+                shapes["picks"] = ((self.config.masks_per_clip, hidden), torch.float64)
         return shapes
 
     @cached_property
@@ -51,12 +54,12 @@ class PlannedClips(TrainingClips):
         return self._records(0, 0)[1]
 
     def _records(self, epoch: int, index: int) -> tuple[Any, Records]:
-        maker = self.maker
+        maker = self.maker_of(epoch, index)
         plan = maker.plan(index, epoch)
         return plan, make_records(
             [plan],
             maker.bank,
-            objects=max(maker.recipe.objects, 1),
+            objects=max(self.maker.recipe.objects, 1),
             frames=maker.frames,
             size=maker.size,
         )
@@ -71,6 +74,8 @@ class PlannedClips(TrainingClips):
         if "keys" in row:
             for part, rng in enumerate(generators):
                 row["keys"][part] = draw_keys(rng, self.config.grid)[0]
+                if "picks" in row:
+                    row["picks"][part] = draw_picks(self.config, rng)
             return
         drawn = draw_masks(self.config, generators, plan, _no_coverage)
         for part, mask in enumerate(drawn):
@@ -116,7 +121,11 @@ class PlanRenderer:
                 threshold=self.config.coverage_threshold,
                 visible_share=self.config.trajectory_visible,
             )
-            sent["visible"], sent["masked"] = (tokens.view(*keys.shape[:2], -1) for tokens in drawn)
+            visible, masked = (tokens.view(*keys.shape[:2], -1) for tokens in drawn)
+            if "picks" in sent:
+                order = sent["picks"].argsort(dim=-1)[..., : self.config.reconstructed]
+                masked = masked.gather(-1, order.sort(dim=-1).values)
+            sent["visible"], sent["masked"] = visible, masked
         return batch | sent
 
 

@@ -10,6 +10,7 @@ from smile_motion.tokens import TokenGrid
 from smile_train.checkpoint import load_checkpoint, newest_checkpoint
 from smile_train.interop.official import load_weights, open_pretrained
 from smile_train.model import PretrainModel, StudentConfig
+from smile_train.stages import last_folder
 
 
 def open_checkpoint(path: Path, *, heads: int | None = None) -> tuple[PretrainModel, Path]:
@@ -22,14 +23,41 @@ def open_checkpoint(path: Path, *, heads: int | None = None) -> tuple[PretrainMo
     """
     if path.is_file():
         return open_pretrained(path, heads=heads)[0].eval(), path
+    path = last_folder(path)
     if (path / "checkpoints").is_dir():
         newest, _ = newest_checkpoint(path / "checkpoints")
         if newest is None:
             raise InputError(f"{path}: no sound checkpoint in this run")
         path = newest
     weights, _, config = load_checkpoint(path)
+    trained = config.get("trained_grid", config["grid"])
     model = PretrainModel(
-        StudentConfig(**config["student_config"]), TokenGrid(**config["grid"]), config["target_dim"]
+        StudentConfig(**config["student_config"]),
+        TokenGrid(**config["grid"]),
+        config["target_dim"],
+        trained=TokenGrid(**trained),
     )
     load_weights(model, weights, path)
     return model.eval(), path
+
+
+def start_from(source: PretrainModel, opened: Path, model: PretrainModel) -> list[str]:
+    """Fill a new model with another's weights.
+
+    opened   what the source was opened from, for messages.
+    model    of the same student; built with the source's `trained` grid.
+    returns  a line for each thing that is not the source's.
+    Raises InputError when the student or its tokens are of another size.
+    """
+    weights, own = source.state_dict(), model.state_dict()
+    said = []
+    if source.target_dim != model.target_dim:
+        said.append(
+            f"{opened} predicts {source.target_dim} values a token, this run {model.target_dim}: "
+            f"the decoder's head is new"
+        )
+        weights |= {name: own[name] for name in own if name.startswith("decoder.head.")}
+    if source.trained.shape != model.grid.shape:
+        said.append(f"positions interpolated from {source.trained.shape} to {model.grid.shape}")
+    load_weights(model, weights, opened)
+    return said

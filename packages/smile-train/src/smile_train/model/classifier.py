@@ -5,7 +5,7 @@ from smile_motion.tokens import TokenGrid
 from torch import nn
 
 from smile_train.model.embedding import PatchEmbed, cut_cubes
-from smile_train.model.positions import sine_cosine
+from smile_train.model.positions import grid_positions
 from smile_train.model.transformer import EPSILON, Block, initialise
 from smile_train.students import StudentConfig
 
@@ -23,11 +23,13 @@ class Classifier(nn.Module):
         *,
         drop_path: float = 0.0,
         head_scale: float = 0.001,
+        trained: TokenGrid | None = None,
     ) -> None:
         super().__init__()
         self.config, self.grid = config, grid
         self.patch_embed = PatchEmbed(grid, config.width)
-        self.register_buffer("positions", sine_cosine(grid.tokens, config.width), persistent=False)
+        table = grid_positions(grid, config.width, trained)
+        self.register_buffer("positions", table, persistent=False)
         rates = torch.linspace(0, drop_path, config.depth).tolist()
         self.blocks = nn.ModuleList(
             Block(config.width, config.heads, config.mlp_ratio, rate) for rate in rates

@@ -5,8 +5,8 @@ from smile_motion.tokens import TokenGrid
 from torch import nn
 
 from smile_train.model.embedding import PatchEmbed, cut_cubes, take
-from smile_train.model.positions import sine_cosine
-from smile_train.model.transformer import EPSILON, Block, initialise
+from smile_train.model.positions import grid_positions
+from smile_train.model.transformer import EPSILON, Block, initialise, run_blocks
 from smile_train.students import StudentConfig
 
 
@@ -15,11 +15,15 @@ class Encoder(nn.Module):
 
     positions: torch.Tensor
 
-    def __init__(self, config: StudentConfig, grid: TokenGrid) -> None:
+    def __init__(
+        self, config: StudentConfig, grid: TokenGrid, trained: TokenGrid | None = None
+    ) -> None:
         super().__init__()
         self.grid = grid
+        self.gradient_checkpointing = False
         self.patch_embed = PatchEmbed(grid, config.width)
-        self.register_buffer("positions", sine_cosine(grid.tokens, config.width), persistent=False)
+        table = grid_positions(grid, config.width, trained)
+        self.register_buffer("positions", table, persistent=False)
         self.blocks = nn.ModuleList(
             Block(config.width, config.heads, config.mlp_ratio) for _ in range(config.depth)
         )
@@ -38,9 +42,7 @@ class Encoder(nn.Module):
         if visible is not None:
             cubes, positions = take(cubes, visible), positions[visible]
         tokens = self.patch_embed(cubes) + positions
-        for block in self.blocks:
-            tokens = block(tokens)
-        return self.norm(tokens)
+        return self.norm(run_blocks(self.blocks, tokens, again=self.gradient_checkpointing))
 
 
 class Decoder(nn.Module):
@@ -48,10 +50,17 @@ class Decoder(nn.Module):
 
     positions: torch.Tensor
 
-    def __init__(self, config: StudentConfig, grid: TokenGrid, target_dim: int) -> None:
+    def __init__(
+        self,
+        config: StudentConfig,
+        grid: TokenGrid,
+        target_dim: int,
+        trained: TokenGrid | None = None,
+    ) -> None:
         super().__init__()
         width = config.decoder_width
-        self.register_buffer("positions", sine_cosine(grid.tokens, width), persistent=False)
+        self.gradient_checkpointing = False
+        self.register_buffer("positions", grid_positions(grid, width, trained), persistent=False)
         self.blocks = nn.ModuleList(
             Block(width, config.decoder_heads, config.mlp_ratio)
             for _ in range(config.decoder_depth)
@@ -62,22 +71,38 @@ class Decoder(nn.Module):
 
     def forward(self, tokens: torch.Tensor, predicted: int) -> torch.Tensor:
         """(B, n, width), the last `predicted` of them masked, to (B, predicted, target_dim)."""
-        for block in self.blocks:
-            tokens = block(tokens)
+        tokens = run_blocks(self.blocks, tokens, again=self.gradient_checkpointing)
         return self.head(self.norm(tokens[:, -predicted:]))
 
 
 class PretrainModel(nn.Module):
     """Masked reconstruction (SMILE, section 3; VideoMAE's architecture)."""
 
-    def __init__(self, config: StudentConfig, grid: TokenGrid, target_dim: int) -> None:
+    def __init__(
+        self,
+        config: StudentConfig,
+        grid: TokenGrid,
+        target_dim: int,
+        *,
+        trained: TokenGrid | None = None,
+    ) -> None:
+        """Build the model, its weights drawn from torch's generator.
+
+        target_dim  values predicted for each token.
+        trained     the grid that weights to be loaded were learned on, where that is another.
+        """
         super().__init__()
         self.config, self.grid, self.target_dim = config, grid, target_dim
-        self.encoder = Encoder(config, grid)
+        self.trained = trained or grid
+        self.encoder = Encoder(config, grid, trained)
         self.encoder_to_decoder = nn.Linear(config.width, config.decoder_width, bias=False)
         self.mask_token = nn.Parameter(torch.zeros(1, 1, config.decoder_width))
         nn.init.trunc_normal_(self.mask_token, std=0.02)
-        self.decoder = Decoder(config, grid, target_dim)
+        self.decoder = Decoder(config, grid, target_dim, trained)
+
+    def save_memory(self) -> None:
+        """Compute activations of blocks again in the backward pass (gradient checkpointing)."""
+        self.encoder.gradient_checkpointing = self.decoder.gradient_checkpointing = True
 
     def forward(
         self, frames: torch.Tensor, visible: torch.Tensor, masked: torch.Tensor
@@ -85,7 +110,8 @@ class PretrainModel(nn.Module):
         """Predict the targets of masked tokens.
 
         frames   (B, T, H, W, 3) uint8, or float in 0..1; standardised inside, after the gather.
-        visible  (B, Nv) int64 and masked (B, Nm) int64 token numbers, together all tokens.
+        visible  (B, Nv) int64 and masked (B, Nm) int64 token numbers; together all tokens, or
+                 fewer where the decoder is spared some.
         returns  (B, Nm, target_dim), in the order of `masked`.
         """
         seen = self.encoder_to_decoder(self.encoder(frames, visible))

@@ -3,6 +3,7 @@
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 EPSILON = 1e-6
 """Of every LayerNorm. Official."""
@@ -57,6 +58,16 @@ class Block(nn.Module):
         """(B, N, width) to the same."""
         x = x + self.drop_path(self.attn(self.norm1(x)))
         return x + self.drop_path(self.mlp(self.norm2(x)))
+
+
+def run_blocks(blocks: nn.ModuleList, x: torch.Tensor, *, again: bool = False) -> torch.Tensor:
+    """Run blocks one after the other; `again` keeps no activations and computes them twice."""
+    for block in blocks:
+        if again and torch.is_grad_enabled():
+            x = checkpoint(block, x, use_reentrant=False)  # type: ignore[assignment]
+        else:
+            x = block(x)
+    return x
 
 
 def _make_drop_path(rate: float) -> nn.Module:

@@ -1,4 +1,4 @@
-"""Teachers: frozen image models whose patch features the student reconstructs."""
+"""CLIP's image tower as a teacher."""
 
 from __future__ import annotations
 
@@ -8,12 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from smile_motion.errors import InputError
-from smile_motion.tokens import TokenGrid
-from torch import nn
 
-from smile_train.model.embedding import IMAGENET_MEAN, IMAGENET_STD, to_unit
+from smile_train.teachers.teacher import Teacher
 from smile_train.weight_files import is_torchscript, read_weights
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -28,7 +25,7 @@ REASON_LENGTH = 200
 """Characters of open_clip's messages that are shown."""
 
 
-class ClipTeacher(nn.Module):
+class ClipTeacher(Teacher):
     """CLIP's image tower: patch tokens after its final LayerNorm, before the projection (SMILE).
 
     Example::
@@ -50,19 +47,23 @@ class ClipTeacher(nn.Module):
         official_input  feed the student's ImageNet-normalised pixels, as the published code does,
                         instead of the teacher's own normalisation.
         """
-        super().__init__()
-        visual.output_tokens = True
-        self.visual = visual.eval().requires_grad_(False)
-        self.mean, self.std = (IMAGENET_MEAN, IMAGENET_STD) if official_input else (mean, std)
-        size = getattr(visual, "image_size", 224)
-        self.size: tuple[int, int] = (size, size) if isinstance(size, int) else tuple(size)
         grid = getattr(visual, "grid_size", None)
         if grid is None:
             raise InputError(f"{type(visual).__name__}: a teacher must be a vision transformer")
         if visual.attn_pool is not None or visual.final_ln_after_pool:
             raise InputError("a teacher whose final norm comes after pooling has no patch features")
-        self.rows_columns: tuple[int, int] = tuple(grid)
-        self.width = int(visual.ln_post.weight.shape[0])
+        size = getattr(visual, "image_size", 224)
+        super().__init__(
+            mean=mean,
+            std=std,
+            size=(size, size) if isinstance(size, int) else tuple(size),
+            rows_columns=tuple(grid),
+            width=int(visual.ln_post.weight.shape[0]),
+            depth=len(visual.transformer.resblocks),
+            official_input=official_input,
+        )
+        visual.output_tokens = True
+        self.visual = visual.eval().requires_grad_(False)
 
     @classmethod
     def open(cls, name_or_path: str, *, official_input: bool = False) -> ClipTeacher:
@@ -222,27 +223,6 @@ class ClipTeacher(nn.Module):
     def encode_images(self, images: torch.Tensor) -> torch.Tensor:
         """Patch tokens of normalised images: (n, 3, H, W) float to (n, patches, width)."""
         return self.visual(images)[1]
-
-    @torch.no_grad()
-    def forward(self, frames: torch.Tensor, grid: TokenGrid) -> torch.Tensor:
-        """Targets of a clip: the first frame of each tubelet, encoded.
-
-        frames  (B, T, H, W, 3) uint8.
-        returns (B, grid.tokens, width) float32, in the grid's token order; the teacher's own patch
-                grid is resized bilinearly where it differs.
-        """
-        unit = to_unit(frames[:, :: grid.tubelet])
-        batch, slices = unit.shape[:2]
-        standard = (unit - unit.new_tensor(self.mean)) / unit.new_tensor(self.std)
-        images = standard.permute(0, 1, 4, 2, 3).flatten(0, 1)
-        if tuple(images.shape[-2:]) != self.size:
-            images = F.interpolate(images, self.size, mode="bicubic", antialias=True)
-        tokens = self.encode_images(images).float()
-        if self.rows_columns != (grid.rows, grid.columns):
-            field = tokens.transpose(1, 2).unflatten(2, self.rows_columns)
-            field = F.interpolate(field, (grid.rows, grid.columns), mode="bilinear")
-            tokens = field.flatten(2).transpose(1, 2)
-        return tokens.reshape(batch, slices * grid.slice_tokens, self.width)
 
 
 def _read_description(path: Path) -> dict[str, Any]:

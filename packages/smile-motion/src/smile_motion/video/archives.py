@@ -1,0 +1,72 @@
+"""Videos inside tar archives, read where they lie: `shards/0.tar/clip.mp4` is a path like any."""
+
+from __future__ import annotations
+
+import tarfile
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from smile_motion.errors import InputError
+
+ARCHIVE = ".tar"
+"""Suffix of uncompressed archives, such as WebDataset's shards."""
+
+
+@dataclass(frozen=True)
+class Span:
+    """The bytes of a file: all of an ordinary one, or a member's part of an archive."""
+
+    file: Path
+    """The file on disk."""
+    start: int
+    """First byte."""
+    size: int
+    """Bytes."""
+
+    @property
+    def url(self) -> str:
+        """What FFmpeg opens."""
+        if self.file.suffix != ARCHIVE:
+            return str(self.file)
+        return f"subfile,,start,{self.start},end,{self.start + self.size},,:{self.file}"
+
+
+def locate(path: Path) -> Span | None:
+    """Find the bytes that a path names; None where there is no such file or member.
+
+    Raises InputError when the archive cannot be read.
+    """
+    if path.is_file():
+        return Span(path, 0, path.stat().st_size)
+    for archive in path.parents:
+        if archive.suffix == ARCHIVE and archive.is_file():
+            found = members(archive).get(path.relative_to(archive).as_posix())
+            return Span(archive, *found) if found else None
+    return None
+
+
+def members(archive: Path) -> dict[str, tuple[int, int]]:
+    """First byte and size of every file in an archive, by name, in order.
+
+    Raises InputError when it is no uncompressed tar, or cut short.
+    """
+    state = archive.stat()
+    return _members(archive, state.st_size, state.st_mtime_ns)
+
+
+@lru_cache(maxsize=4096)
+def _members(archive: Path, size: int, changed: int) -> dict[str, tuple[int, int]]:
+    found = {}
+    try:
+        with tarfile.open(archive, "r:") as tar:
+            for member in tar:
+                if member.isfile():
+                    found[member.name.removeprefix("./")] = (member.offset_data, member.size)
+    except tarfile.TarError as error:
+        raise InputError(
+            f"{archive}: not a readable, uncompressed tar ({error}); write it again"
+        ) from error
+    if any(start + length > size for start, length in found.values()):
+        raise InputError(f"{archive}: cut short; copy it again")
+    return found

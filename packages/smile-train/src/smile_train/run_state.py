@@ -1,0 +1,139 @@
+"""A run's checkpoints: written while there is room, and taken up again."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from smile_motion.errors import InputError
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_model_state_dict,
+    get_optimizer_state_dict,
+    set_model_state_dict,
+    set_optimizer_state_dict,
+)
+
+from smile_train.checkpoint import load_checkpoint, newest_checkpoint, save_checkpoint
+from smile_train.config import PretrainConfig
+from smile_train.model import PretrainModel
+from smile_train.report import Report
+
+SPARE_SHARE = 1.1
+"""Room asked for before a checkpoint is written, over what it takes."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RunState:
+    """What a run continues from: weights, optimiser, random numbers, step."""
+
+    config: PretrainConfig
+    """The run."""
+    described: dict[str, Any]
+    """What its checkpoints say of it."""
+    out: Path
+    """Its folder."""
+    accelerator: Accelerator
+    """The processes."""
+    model: torch.nn.Module
+    """The student, as prepared by the accelerator: whole, or a shard of it."""
+    optimiser: torch.optim.Optimizer
+    """Its optimiser, prepared too."""
+
+    def keep(self, step: int) -> Path:
+        """Write a checkpoint of the step that has just ended; all processes call this.
+
+        Raises InputError when the disk has no room for it.
+        """
+        whole = StateDictOptions(full_state_dict=True, cpu_offload=True)
+        weights: Any = get_model_state_dict(self.model, options=whole)
+        optimiser = get_optimizer_state_dict(self.model, _inner(self.optimiser), options=whole)
+        folder = self.out / "checkpoints"
+        if self.accelerator.is_main_process:
+            require_room(folder, 3 * sum(value.nbytes for value in weights.values()))
+            save_checkpoint(
+                folder,
+                step,
+                weights=weights,
+                training={
+                    "step": step,
+                    "optimiser": optimiser,
+                    "generator": torch.get_rng_state(),
+                },
+                config=self.described,
+                keep=self.config.keep,
+            )
+        return folder / f"step_{step:08d}"
+
+    def resume(self, report: Report) -> int:
+        """Put everything back as the newest sound checkpoint has it; returns its step.
+
+        Raises InputError when there is none, or it is of another configuration.
+        """
+        path, passed = newest_checkpoint(self.out / "checkpoints")
+        for line in passed:
+            report.say(line)
+        if path is None:
+            raise InputError(
+                f"{self.out}: no sound checkpoint to resume from; start it without --resume"
+            )
+        weights: Any
+        weights, training, stored = load_checkpoint(path)
+        differing = self.config.differing(stored)
+        if stored.get("bank_sha256") != self.described["bank_sha256"]:
+            differing.append("the bank's objects have changed")
+        if differing:
+            raise InputError(f"{path}: another configuration ({'; '.join(differing)})")
+        whole = StateDictOptions(full_state_dict=True)
+        set_model_state_dict(self.model, weights, options=whole)
+        set_optimizer_state_dict(
+            self.model, _inner(self.optimiser), training["optimiser"], options=whole
+        )
+        torch.set_rng_state(training["generator"])
+        report.restore(training["step"])
+        report.say(f"resumed from {path}")
+        return training["step"]
+
+    def begin(self) -> None:
+        """Write the configuration where the run is."""
+        if self.accelerator.is_main_process:
+            self.out.mkdir(parents=True, exist_ok=True)
+            (self.out / "config.json").write_text(json.dumps(self.described, indent=2) + "\n")
+
+
+def describe(
+    config: PretrainConfig, model: PretrainModel, *, steps: int, bank_sha256: str
+) -> dict[str, Any]:
+    """Everything that a run depends on, and what its model is built from, as JSON values."""
+    return {
+        **config.to_json(),
+        "student_config": asdict(model.config),
+        "grid": asdict(model.grid),
+        "trained_grid": asdict(model.trained),
+        "target_dim": model.target_dim,
+        "steps_total": steps,
+        "bank_sha256": bank_sha256,
+    }
+
+
+def require_room(folder: Path, needed: int) -> None:
+    """Raise InputError when a folder's disk lacks the bytes of the next checkpoint."""
+    place = folder
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free
+    if free < SPARE_SHARE * needed:
+        raise InputError(
+            f"{folder}: {free / 1e6:.0f} MB free, the next checkpoint takes {needed / 1e6:.0f} MB; "
+            f"free some space and go on with --resume"
+        )
+
+
+def _inner(optimiser: Any) -> torch.optim.Optimizer:
+    """The optimiser that Accelerate has wrapped."""
+    return getattr(optimiser, "optimizer", optimiser)
