@@ -103,18 +103,14 @@ def _list_presets() -> None:
     from rich.table import Table
 
     columns = (
-        "student",
-        "target",
-        "background",
-        "masking",
-        "mask_ratio",
-        "size",
-        "epochs",
-        "batch",
+        *("student", "target", "strategy", "background", "objects"),
+        *("masking", "mask_ratio", "masks_per_clip", "epochs"),
     )
     table = Table("preset", *(name.replace("_", " ") for name in columns), "from")
     for name, preset in PRESETS.items():
-        table.add_row(name, *(str(getattr(preset, column)) for column in columns), NOTES[name])
+        values = (getattr(preset, column) for column in columns)
+        shown = ("default" if value is None else str(value) for value in values)
+        table.add_row(name, *shown, NOTES[name])
     console = Console()
     if not console.is_terminal:
         console.width = 200

@@ -10,8 +10,8 @@ from torch import nn
 
 from smile_train.model.embedding import IMAGENET_MEAN, IMAGENET_STD, to_unit
 
-SQUEEZE = 0.07
-"""Change of aspect that is let pass: that of rounding a side to whole patches."""
+SQUEEZE = 0.15
+"""Change of aspect that is let pass: rounding small sides to whole patches makes as much."""
 
 
 class Teacher(nn.Module):

@@ -1,0 +1,188 @@
+"""Stages, mixtures, starts from checkpoints and early ends, as a user runs them."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from smile_motion.bank import ObjectBank
+from smile_motion.errors import InputError
+from smile_train.config import PretrainConfig
+from smile_train.data import open_clips
+from smile_train.presets import NOTES, PRESETS
+from smile_train.pretrain import pretrain
+
+SMALL = {
+    "preset": "tiny",
+    "student": "tiny",
+    "size": 64,
+    "patch": 16,
+    "frames": 4,
+    "target": "pixel",
+    "batch": 4,
+    "samples": 16,
+    "warmup_epochs": 1,
+    "workers": 0,
+    "precision": "fp32",
+    "log_every": 1,
+    "track": "none",
+}
+
+
+def config(bank: ObjectBank, **changes: object) -> PretrainConfig:
+    return PretrainConfig(**{**SMALL, "bank": bank.path, **changes})  # type: ignore[arg-type]
+
+
+def history(run: Path) -> list[dict]:
+    return [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+
+
+def weights(checkpoint: Path) -> dict[str, torch.Tensor]:
+    return load_file(checkpoint / "model.safetensors")
+
+
+def test_the_second_stage_starts_from_the_firsts_weights_with_a_new_schedule(
+    small_bank: ObjectBank, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    last = pretrain(config(small_bank, strategy="progressive", epochs=2), run)
+    assert last == run / "stage-2/checkpoints/step_00000008"
+    one, two = history(run / "stage-1"), history(run / "stage-2")
+    assert [entry["lr"] for entry in one] == [entry["lr"] for entry in two]
+    second = json.loads((run / "stage-2/config.json").read_text())
+    assert (second["objects"], second["masking"]) == (0, "tube")
+    # The same by hand, as two runs.
+    alone = config(
+        small_bank, epochs=2, objects=0, masking="tube", init=run / "stage-1", picture_every=0
+    )
+    by_hand = weights(pretrain(alone, tmp_path / "alone"))
+    for name, value in weights(last).items():
+        assert (value == by_hand[name]).all(), name
+
+
+def test_a_progressive_run_that_ends_early_goes_on_in_the_stage_it_was_in(
+    small_bank: ObjectBank, tmp_path: Path
+) -> None:
+    whole = {"strategy": "progressive", "epochs": 2}
+    straight = weights(pretrain(config(small_bank, **whole), tmp_path / "straight"))
+    run = tmp_path / "broken"
+    stopped = pretrain(config(small_bank, stop_at=3, **whole), run)
+    assert stopped == run / "stage-1/checkpoints/step_00000003"
+    assert not (run / "stage-2").exists()
+    resumed = weights(pretrain(config(small_bank, resume=True, **whole), run))
+    for name, value in straight.items():
+        assert (value == resumed[name]).all(), name
+    rates = [entry["lr"] for entry in history(run / "stage-1")]
+    assert rates == [entry["lr"] for entry in history(tmp_path / "straight/stage-1")]
+
+
+def test_a_mixture_has_the_share_of_clips_with_objects(small_bank: ObjectBank) -> None:
+    clips = open_clips(config(small_bank, strategy="mixed", mixed_share=0.3, samples=400))
+    plain = [clips.maker_of(0, index) is not clips.maker for index in range(400)]
+    assert np.mean(plain) == pytest.approx(0.7, abs=0.07)
+    number = plain.index(True)
+    maker = clips.maker_of(0, number)
+    assert maker.plan(number).slots == 0
+    # Without objects, a clip is masked in tubes.
+    batch = clips.new_batch(400)
+    clips.fill(list(range(400)), batch)
+    grid = clips.config.grid
+    hidden = torch.zeros(400, grid.tokens).scatter_(1, batch["masked"][:, 0], 1)
+    tubes = (hidden.view(400, grid.slices, -1).std(1) == 0).all(1)
+    located = [clips.order.locate(n) for n in range(400)]
+    expected = [clips.maker_of(epoch, index) is not clips.maker for epoch, index in located]
+    assert tubes[torch.tensor(expected)].all()
+    assert not tubes[~torch.tensor(expected)].all()
+
+
+@pytest.mark.parametrize("render", ["cpu", "device"])
+def test_the_decoder_can_be_spared_tokens(
+    render: str, small_bank: ObjectBank, tmp_path: Path
+) -> None:
+    run = tmp_path / render
+    spared = config(small_bank, decoder_mask_ratio=0.5, render=render, steps=2, masks_per_clip=2)
+    assert spared.reconstructed == 12
+    pretrain(spared, run)
+    assert np.isfinite([entry["loss"] for entry in history(run)]).all()
+    if render == "device":
+        clips = open_clips(config(small_bank, decoder_mask_ratio=0.5, steps=2, masks_per_clip=2))
+        other = tmp_path / "cpu"
+        pretrain(clips.config, other)
+        assert [e["loss"] for e in history(run)] == [e["loss"] for e in history(other)]
+
+
+def test_saving_memory_changes_nothing(small_bank: ObjectBank, tmp_path: Path) -> None:
+    plain = weights(pretrain(config(small_bank, steps=2), tmp_path / "plain"))
+    again = config(small_bank, steps=2, gradient_checkpointing=True)
+    saving = weights(pretrain(again, tmp_path / "saving"))
+    for name, value in plain.items():
+        torch.testing.assert_close(saving[name], value, rtol=0, atol=1e-7)
+
+
+def test_positions_follow_longer_and_larger_clips(small_bank: ObjectBank, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    pretrain(config(small_bank, steps=2), run)
+    larger = config(small_bank, init=run, frames=8, size=96, steps=2)
+    pretrain(larger, tmp_path / "larger")
+    from smile_train.interop.checkpoints import open_checkpoint
+
+    model, _ = open_checkpoint(tmp_path / "larger")
+    assert model.trained.shape == (2, 4, 4)
+    assert model.encoder.positions.shape == (4 * 6 * 6, 192)
+    with pytest.raises(InputError, match="another student"):
+        pretrain(config(small_bank, init=run, student="vit-s", steps=2), tmp_path / "x")
+
+
+def test_a_checkpoint_of_pixels_starts_a_run_on_features(
+    small_bank: ObjectBank, tiny_clip: Path, tmp_path: Path, capfd: pytest.CaptureFixture
+) -> None:
+    run = tmp_path / "run"
+    pretrain(config(small_bank, steps=2), run)
+    features = config(small_bank, init=run, target="clip", teacher=str(tiny_clip), steps=2)
+    pretrain(features, tmp_path / "features")
+    assert "the decoder's head is new" in capfd.readouterr().err
+
+
+def test_a_loss_that_is_no_number_names_its_samples(
+    small_bank: ObjectBank, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    pretrain(config(small_bank, steps=9, stop_at=2, save_every=2), run)
+    from smile_train import pretrain as loop
+
+    honest, calls = loop.masked_loss, []
+
+    def overflowing(*arguments: object) -> torch.Tensor:
+        calls.append(1)
+        loss = honest(*arguments)  # type: ignore[arg-type]
+        return loss * torch.inf if len(calls) == 3 else loss
+
+    monkeypatch.setattr(loop, "masked_loss", overflowing)
+    with pytest.raises(InputError, match=r"step 5: the loss is inf; its samples are in"):
+        pretrain(config(small_bank, steps=9, save_every=2, resume=True), run)
+    record = json.loads((run / "nonfinite.json").read_text())
+    assert record["step"] == 5
+    assert [sample["number"] for sample in record["samples"]] == [16, 17, 18, 19]
+    assert sorted(path.name for path in (run / "checkpoints").iterdir())[-1] == "step_00000004"
+
+
+def test_a_full_disk_is_told_before_a_checkpoint_is_written(
+    small_bank: ObjectBank, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from collections import namedtuple
+
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr("shutil.disk_usage", lambda _: usage(10**9, 10**9 - 1000, 1000))
+    with pytest.raises(InputError, match=r"0 MB free, the next checkpoint takes \d+ MB"):
+        pretrain(config(small_bank, steps=2), tmp_path / "run")
+
+
+def test_every_preset_is_a_whole_configuration_with_an_origin() -> None:
+    assert set(PRESETS) == set(NOTES)
+    for name, preset in PRESETS.items():
+        assert preset.preset == name
+        assert NOTES[name]
+    main = PRESETS["smile-vit-b"]
+    assert (main.epochs * main.masks_per_clip, main.strategy) == (300, "progressive")
