@@ -186,3 +186,30 @@ def test_every_preset_is_a_whole_configuration_with_an_origin() -> None:
         assert NOTES[name]
     main = PRESETS["smile-vit-b"]
     assert (main.epochs * main.masks_per_clip, main.strategy) == (300, "progressive")
+
+
+def test_features_that_tell_labels_apart_and_those_that_have_collapsed() -> None:
+    from smile_train.watching import effective_rank, neighbour_accuracy
+
+    generator = torch.Generator().manual_seed(0)
+    spread = torch.randn(200, 32, generator=generator)
+    assert effective_rank(spread) > 28
+    assert effective_rank(torch.ones(200, 1) @ spread[:1]) == pytest.approx(1, abs=0.01)
+    labels = torch.arange(60) % 3
+    centres = torch.eye(32)[:3]
+    near = centres[labels] + 0.1 * torch.randn(60, 32, generator=generator)
+    assert neighbour_accuracy(near, labels) == 1
+    assert neighbour_accuracy(spread[:60], labels) < 0.6
+
+
+def test_a_probe_of_labelled_videos_is_tried_at_every_picture(
+    small_bank: ObjectBank, real_videos: dict[str, Path], tmp_path: Path
+) -> None:
+    listing = tmp_path / "probe.csv"
+    listing.write_text("".join(f"{path} {name}\n" for name, path in real_videos.items()))
+    pretrain(config(small_bank, knn=listing, steps=4, picture_every=2), tmp_path / "run")
+    lines = (tmp_path / "run/measures.jsonl").read_text().splitlines()
+    measures = [json.loads(line) for line in lines]
+    assert [entry["step"] for entry in measures] == [2, 4]
+    assert all(0 <= entry["knn_accuracy"] <= 1 for entry in measures)
+    assert all(entry["token_rank"] > 1 for entry in measures)

@@ -51,6 +51,14 @@ def test_another_token_grid_is_met_by_resizing(tiny_clip: Path, grid: TokenGrid)
     assert tokens.isfinite().all()
 
 
+def test_tokens_are_those_of_open_clip_itself(tiny_clip: Path) -> None:
+    teacher = ClipTeacher.open(str(tiny_clip))
+    images = torch.randn(3, 3, 64, 64, generator=torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        expected = teacher.visual(images)[1]
+    torch.testing.assert_close(teacher.encode_images(images), expected, rtol=0, atol=1e-5)
+
+
 def test_nothing_is_learned_by_the_teacher(tiny_clip: Path) -> None:
     teacher = ClipTeacher.open(str(tiny_clip))
     assert not any(parameter.requires_grad for parameter in teacher.parameters())

@@ -47,6 +47,8 @@ class Watcher:
     """Labelled videos to try its features on."""
     batch: dict[str, Any] | None = None
     """What was learned last."""
+    looked: int = -1
+    """The last step that was looked at."""
 
     @classmethod
     def open(
@@ -61,8 +63,9 @@ class Watcher:
 
     def look(self, accelerator: Accelerator, report: Report, step: int) -> None:
         """Draw and measure in the main process; nothing before the first batch."""
-        if self.batch is None or not accelerator.is_main_process:
+        if self.batch is None or not accelerator.is_main_process or self.looked == step:
             return
+        self.looked = step
         draw_loss_curve(self.out / "loss.png", report.history)
         if accelerator.distributed_type == DistributedType.FSDP:
             return  # This process holds a part of the student only.

@@ -1,0 +1,81 @@
+"""Trying the videos of a list before a run depends on them."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from smile_motion.errors import InputError
+from smile_motion.video import ListedVideo, index_video, read_frames
+
+CHUNK = 8
+"""Videos handed to a process at a time."""
+PROBES = 3
+"""Frames that are decoded of a video, evenly spaced from the first to the last."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckedVideo:
+    """What was found of one video."""
+
+    path: Path
+    """The file."""
+    frames: int
+    """Frames; 0 of a broken video."""
+    rate_hz: float
+    """Average frame rate; 0 of a broken video."""
+    width: int
+    """Pixels; 0 of a broken video."""
+    height: int
+    """Pixels; 0 of a broken video."""
+    fault: str | None
+    """What is wrong with it, if anything."""
+
+
+def check_video(path: Path, *, every_frame: bool = False) -> CheckedVideo:
+    """Index a video and decode some of its frames, or all."""
+    try:
+        index = index_video(path)
+        wanted = np.arange(len(index))
+        if not every_frame:
+            wanted = np.unique(np.linspace(0, len(index) - 1, PROBES).round().astype(int))
+        height = width = 0
+        for start in range(0, len(wanted), 64):
+            height, width = read_frames(index, wanted[start : start + 64]).shape[1:3]
+        return CheckedVideo(
+            path=path,
+            frames=len(index),
+            rate_hz=index.rate_hz,
+            width=width,
+            height=height,
+            fault=None,
+        )
+    except InputError as error:
+        return CheckedVideo(path=path, frames=0, rate_hz=0, width=0, height=0, fault=str(error))
+
+
+def check_videos(
+    videos: list[ListedVideo], *, every_frame: bool = False, workers: int = 0
+) -> Iterator[CheckedVideo]:
+    """Check videos over processes, in order."""
+    paths = [video.path for video in videos]
+    chunks = [paths[start : start + CHUNK] for start in range(0, len(paths), CHUNK)]
+    if workers < 2:
+        for chunk in chunks:
+            yield from check_chunk(chunk, every_frame)
+        return
+    pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+    try:
+        for checked in pool.map(check_chunk, chunks, [every_frame] * len(chunks)):
+            yield from checked
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def check_chunk(paths: list[Path], every_frame: bool) -> list[CheckedVideo]:
+    """Check some videos in this process."""
+    return [check_video(path, every_frame=every_frame) for path in paths]
