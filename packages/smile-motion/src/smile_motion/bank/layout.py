@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import cv2
@@ -19,6 +19,7 @@ FORMAT = 1
 """Version of the folder's layout."""
 CARD = "bank.json"
 METADATA = "metadata.jsonl"
+IMAGES = "images"
 PACKED = "packed"
 LARGEST_SIDE_PX = 4096
 """Images with a longer side are refused before they are decoded."""
@@ -115,7 +116,8 @@ def read_card(folder: Path) -> dict[str, Any]:
 def read_metadata(folder: Path) -> list[dict[str, Any]]:
     """Read every object's record, in the bank's order.
 
-    Raises InputError when the file is missing, torn or empty.
+    Raises InputError when the file is missing, torn or empty, or names a file that is not below
+    `images`.
     """
     path = folder / METADATA
     try:
@@ -131,7 +133,20 @@ def read_metadata(folder: Path) -> list[dict[str, Any]]:
             raise InputError(
                 f"{path}:{number}: not an object's record; build the bank again"
             ) from error
+        if not is_image_name(record["file_name"]):
+            raise InputError(
+                f"{path}:{number}: file name {record['file_name']!r} is not below {IMAGES}/; "
+                f"do not use this bank unless you trust who made it"
+            )
         records.append(record)
     if not records:
         raise InputError(f"{path}: no objects; build the bank again with --n 1 or more")
     return records
+
+
+def is_image_name(name: object) -> bool:
+    """Whether this is a relative name of a file below `images` that cannot lead out of it."""
+    if not isinstance(name, str) or "\\" in name or "\0" in name:
+        return False
+    parts = PurePosixPath(name).parts
+    return len(parts) > 1 and parts[0] == IMAGES and ".." not in parts

@@ -5,6 +5,7 @@ Derived from the images and `metadata.jsonl`; rebuilt when the latter's hash dif
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -177,6 +178,7 @@ def _write(
     object_ring = [0]
     cover = np.empty((count, COVER_SIDES, 2), np.float32)
     position = 0
+    hashed = hashlib.sha256()
     with (target / "pixels.bin").open("wb") as pixels:
         for index, packed in enumerate(_packed_objects(folder, records)):
             for level in range(LEVELS):
@@ -184,7 +186,9 @@ def _write(
                     image = packed.levels[level]
                     offset[index, level] = position
                     size[index, level] = image.shape[1] - 2, image.shape[0] - 2
-                    pixels.write(image.tobytes())
+                    data = image.tobytes()
+                    pixels.write(data)
+                    hashed.update(data)
                     position += image.nbytes
                 else:
                     offset[index, level] = offset[index, level - 1]
@@ -209,14 +213,18 @@ def _write(
         "ring_hole": np.array(ring_hole, bool),
         "object_ring": np.array(object_ring, np.int64),
     }
+    hashes = {"pixels.bin": hashed.hexdigest()}
     for name, array in arrays.items():
-        np.save(target / f"{name}.npy", array)
+        path = target / f"{name}.npy"
+        np.save(path, array)
+        hashes[path.name] = sha256(path.read_bytes())
     header = {
         "version": VERSION,
         "metadata_sha256": sha256((folder / METADATA).read_bytes()),
         "count": count,
         "categories": categories,
         "max_side_px": MAX_SIDE_PX,
+        "sha256": hashes,
     }
     write_atomically(target / "pack.json", dump_json(header))
 

@@ -1,0 +1,84 @@
+"""A new bank with some of another's objects."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from smile_motion.bank.build import OnProgress
+from smile_motion.bank.layout import (
+    CARD,
+    METADATA,
+    dump_json,
+    dump_lines,
+    read_card,
+    read_metadata,
+    sha256,
+    write_atomically,
+)
+from smile_motion.bank.new_folder import new_folder, place_file
+from smile_motion.bank.object_bank import ObjectBank
+from smile_motion.bank.pack import pack
+from smile_motion.errors import InputError
+
+CHOICE = "choice"
+"""Entry of a card that says how the objects of a derived bank were chosen."""
+ORIGIN = "derived_from"
+"""Entry of a card that says which bank a derived bank was made of."""
+
+
+def subset(
+    bank_folder: Path,
+    keep: Iterable[int],
+    out: Path,
+    card_changes: dict[str, Any],
+    *,
+    on_progress: OnProgress = lambda stage, done, total: None,
+) -> ObjectBank:
+    """Write the bank that has only some objects, packed, and open it.
+
+    keep          numbers of the objects, in any order; the new bank has them in the old one's.
+    card_changes  entries of the new card besides the old one's; by convention under `choice`,
+                  how the objects were chosen. `derived_from` names the old bank, with its own
+                  `choice` and `derived_from` if it has them.
+    Images are hard links where the file system allows it.
+    Raises InputError when nothing is kept, `out` is taken, or a file of the bank is missing or has
+    changed.
+    """
+    card, records = read_card(bank_folder), read_metadata(bank_folder)
+    numbers = sorted({int(number) for number in keep})
+    if not numbers:
+        raise InputError(
+            f"{bank_folder}: none of {len(records)} objects would be left; loosen the choice"
+        )
+    if numbers[0] < 0 or numbers[-1] >= len(records):
+        wrong = numbers[0] if numbers[0] < 0 else numbers[-1]
+        raise InputError(f"{bank_folder}: no object {wrong} among {len(records)}")
+    found = sha256((bank_folder / METADATA).read_bytes())
+    if found != card["metadata_sha256"]:
+        raise InputError(
+            f"{bank_folder / METADATA}: changed since the bank was built; restore it, "
+            f"or build the bank again"
+        )
+    kept = [records[number] for number in numbers]
+    origin = {"bank": bank_folder.resolve().name, "count": len(records), "metadata_sha256": found}
+    origin.update({name: card[name] for name in (CHOICE, ORIGIN) if name in card})
+    inherited = {name: value for name, value in card.items() if name not in (CHOICE, ORIGIN)}
+    with new_folder(out) as folder:
+        for done, record in enumerate(kept, start=1):
+            place_file(bank_folder / record["file_name"], folder / record["file_name"])
+            on_progress("placing images", done, len(kept))
+        lines = dump_lines(kept)
+        write_atomically(folder / METADATA, lines)
+        changed = {
+            **inherited,
+            **card_changes,
+            ORIGIN: origin,
+            "count": len(kept),
+            "categories": len({record["category"] for record in kept}),
+            "metadata_sha256": sha256(lines),
+        }
+        write_atomically(folder / CARD, dump_json(changed))
+        pack(folder, lambda done, total: on_progress("packing pixels", done, total))
+    return ObjectBank(out)
