@@ -21,10 +21,12 @@ class Category:
     """As a prompt says it, such as `fire engine`."""
     definition: str | None = None
     """A gloss that tells senses apart, such as `a truck that carries firemen`."""
+    sense: int = 1
+    """Which of the categories with this name it is, from 1."""
 
     @property
     def folder(self) -> str:
-        """The name as a folder's: lower case, `a-z0-9` of any script's letters, and `_`.
+        """The name as a folder's: letters and digits in lower case, `_`, and the sense beyond 1.
 
         Raises InputError when nothing of the name is left.
         """
@@ -32,7 +34,7 @@ class Category:
         folder = re.sub(r"[^\w]+", "_", plain).strip("_")
         if not folder:
             raise InputError(f"category {self.name!r} has no letters; remove it from the list")
-        return folder
+        return folder if self.sense == 1 else f"{folder}_{self.sense}"
 
 
 @dataclass(frozen=True, eq=False)

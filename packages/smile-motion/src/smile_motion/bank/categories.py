@@ -1,0 +1,153 @@
+"""Lists of what objects are of: from models' label sets, annotation files, and texts."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from smile_motion.bank.candidates import Category
+from smile_motion.errors import InputError
+
+LISTS = ("imagenet1k", "imagenet21k")
+"""Lists that are known by name."""
+
+
+def read_categories(spec: str) -> tuple[Category, ...]:
+    """Read a list of categories.
+
+    spec  `imagenet1k` (open_clip's names), `imagenet21k` (timm's names and definitions), an LVIS or
+          COCO annotation file (.json), or a text file with a line `name` or `name<TAB>definition`
+          each; empty lines and lines that start with # are skipped.
+    returns the categories in the list's order. One that comes twice with the same definition, or
+            none, is taken once; those that differ by definition alone are told apart by `sense`.
+    Raises InputError when there is no such list, it is of another form, or a name has no letters.
+    """
+    if spec == "imagenet1k":
+        from open_clip.zero_shot_metadata import IMAGENET_CLASSNAMES
+
+        return _distinct((Category(name) for name in IMAGENET_CLASSNAMES), spec)
+    if spec == "imagenet21k":
+        return _distinct(_imagenet21k(), spec)
+    path = Path(spec)
+    if not path.is_file():
+        raise InputError(
+            f"categories {spec!r}: no such file, and not {' or '.join(LISTS)}; check --categories"
+        )
+    if path.suffix == ".json":
+        return _distinct(_annotated(path), spec)
+    return _distinct(_listed(path), spec)
+
+
+def deny(
+    categories: Sequence[Category], deny_list: Path | None = None
+) -> tuple[tuple[Category, ...], tuple[Category, ...]]:
+    """Part categories into those to make and those refused.
+
+    deny_list  a file to use instead of the one that comes with smile-motion (`denied.txt`): a line
+               is a name, refused whatever its case and spaces, or `/pattern/`, a regular
+               expression that refuses by definition; # starts a comment.
+    Raises InputError when the file is missing or a pattern is malformed.
+    """
+    if deny_list is None:
+        source, text = "denied.txt", files("smile_motion.bank").joinpath("denied.txt").read_text()
+    else:
+        source = str(deny_list)
+        try:
+            text = deny_list.read_text(encoding="utf-8")
+        except FileNotFoundError as error:
+            raise InputError(f"{source}: no such file; check --deny") from error
+    names, patterns = set(), []
+    for number, line in enumerate(text.splitlines(), start=1):
+        entry = line.partition("#")[0].strip()
+        if not entry:
+            continue
+        if len(entry) > 1 and entry[0] == entry[-1] == "/":
+            try:
+                patterns.append(re.compile(entry[1:-1], re.IGNORECASE))
+            except re.error as error:
+                raise InputError(
+                    f"{source}:{number}: {entry}: {error}; mend the pattern"
+                ) from error
+        else:
+            names.add(Category(entry).folder)
+    kept, refused = [], []
+    for category in categories:
+        by_name = replace(category, sense=1).folder in names
+        by_gloss = category.definition and any(p.search(category.definition) for p in patterns)
+        (refused if by_name or by_gloss else kept).append(category)
+    return tuple(kept), tuple(refused)
+
+
+def quotas(count: int, categories: int) -> tuple[int, ...]:
+    """Objects wanted of each category: they differ by one at most, the larger evenly spread."""
+    return tuple(
+        count * (place + 1) // categories - count * place // categories
+        for place in range(categories)
+    )
+
+
+def _distinct(categories: Iterable[Category], source: str) -> tuple[Category, ...]:
+    senses: dict[str, list[Category]] = {}
+    found = []
+    for category in categories:
+        try:
+            known = senses.setdefault(category.folder, [])
+        except InputError as error:
+            raise InputError(f"{source}: {error}") from error
+        if any(category.definition in (None, other.definition) for other in known):
+            continue
+        known.append(replace(category, sense=len(known) + 1))
+        found.append(known[-1])
+    if not found:
+        raise InputError(f"{source}: no category in it; write a line for each")
+    return tuple(found)
+
+
+def _imagenet21k() -> Iterable[Category]:
+    from timm.data import ImageNetInfo
+
+    info = ImageNetInfo("imagenet21k")
+    for index in range(info.num_classes()):
+        names, _, definition = info.index_to_description(index, detailed=True).partition(": ")
+        yield Category(names.split(", ")[0], definition or None)
+
+
+def _annotated(path: Path) -> Iterable[Category]:
+    """LVIS names have underscores and perhaps a qualifier in brackets, as `bow_(weapon)` has."""
+    try:
+        data: Any = json.loads(path.read_bytes())
+        entries = data["categories"]
+        for entry in entries:
+            name = entry["name"].replace("_", " ")
+            name, _, qualifier = name.partition(" (")
+            definition = entry.get("def")
+            if qualifier and definition is None:
+                definition = qualifier.rstrip(")")
+            yield Category(name, definition)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"{path}: not an LVIS or COCO annotation file ({type(error).__name__}: {error}); "
+            f'expected {{"categories": [{{"name": …}}]}}'
+        ) from error
+
+
+def _listed(path: Path) -> Iterable[Category]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not a text; expected a line for each category") from error
+    for number, line in enumerate(lines, start=1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        name, _, definition = (part.strip() for part in line.partition("\t"))
+        category = Category(name, definition or None)
+        try:
+            _ = category.folder
+        except InputError as error:
+            raise InputError(f"{path}:{number}: {error}") from error
+        yield category
