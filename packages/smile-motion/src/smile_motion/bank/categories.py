@@ -109,7 +109,7 @@ def _distinct(categories: Iterable[Category], source: str) -> tuple[Category, ..
 
 
 def _imagenet21k() -> Iterable[Category]:
-    from timm.data import ImageNetInfo
+    from timm.data.imagenet_info import ImageNetInfo
 
     info = ImageNetInfo("imagenet21k")
     for index in range(info.num_classes()):

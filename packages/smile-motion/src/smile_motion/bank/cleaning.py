@@ -13,6 +13,8 @@ SMALLEST_PX = 8
 """Objects with a shorter side are dropped; ours."""
 RADII_PX = (90, 6)
 """Reach of the two passes of colour estimation, pixels (Forte 2021)."""
+COARSE = 6
+"""Pixels of a side that the wide pass takes for one; ours."""
 
 
 def clean(
@@ -71,9 +73,14 @@ def estimate_foreground(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     """
     pixels = image.astype(np.float32)
     share = alpha.astype(np.float32)[..., None] / 255
-    front, behind = pixels, pixels
-    for radius in RADII_PX:
-        front, behind = _blur_fusion(pixels, front, behind, share, radius)
+    height, width = alpha.shape
+    # The wide pass blurs so much that a small copy says the same.
+    size = max(1, width // COARSE), max(1, height // COARSE)
+    small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+    small_share = cv2.resize(share, size, interpolation=cv2.INTER_AREA)[..., None]
+    wide = _blur_fusion(small, small, small, small_share, RADII_PX[0] // COARSE)
+    front, behind = (cv2.resize(colour, (width, height)) for colour in wide)
+    front, _ = _blur_fusion(pixels, front, behind, share, RADII_PX[1])
     estimated = np.rint(front).clip(0, 255).astype(np.uint8)
     return np.where(alpha[..., None] == 255, image, estimated)
 
