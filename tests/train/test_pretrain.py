@@ -125,26 +125,39 @@ def test_real_videos_a_clip_teacher_resume_and_export(
     assert model.config.num_frames == 4
 
 
-@pytest.mark.parametrize("processes", [2])
+@pytest.mark.parametrize("sharded", [False, True])
 def test_two_processes_and_accumulation_learn_the_same(
-    noise: list[str], tmp_path: Path, processes: int
+    noise: list[str], tmp_path: Path, sharded: bool
 ) -> None:
+    """With whole models (DDP) and with shards of one (FSDP2), also when resumed."""
     code, _, err = train(
         "pretrain", *noise, "--steps=4", "--out=one", "--accumulate=2", cwd=tmp_path
     )
     assert code == 0, err
-    launcher = ["-m", "torch.distributed.run", f"--nproc-per-node={processes}"]
-    command = ["-m", "smile_train", "pretrain", *noise, "--steps=4", "--out=two"]
-    launched = subprocess.run(
-        [sys.executable, *launcher, "--master-port=29641", *command],
-        cwd=tmp_path,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
-    assert launched.returncode == 0, launched.stderr
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    if sharded:
+        environment |= {
+            "ACCELERATE_USE_FSDP": "true",
+            "FSDP_VERSION": "2",
+            "FSDP_AUTO_WRAP_POLICY": "TRANSFORMER_BASED_WRAP",
+            "FSDP_TRANSFORMER_CLS_TO_WRAP": "Block",
+        }
+    port = f"--master-port={29641 + sharded}"
+    for more in ("--stop-at=2", "--resume"):
+        launched = subprocess.run(
+            [
+                *(sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", port),
+                *("-m", "smile_train", "pretrain", *noise, "--steps=4", "--out=two", more),
+            ],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=240,
+            check=False,
+        )
+        assert launched.returncode == 0, launched.stderr
+        assert f"2 x CPU ({'FSDP' if sharded else 'DDP'})" in launched.stderr
     for (_, one), (_, two) in zip(losses(tmp_path / "one"), losses(tmp_path / "two"), strict=True):
         assert one == pytest.approx(two, rel=1e-5)
 

@@ -23,10 +23,10 @@ from smile_train.finite import FiniteLosses
 from smile_train.objective import masked_loss, teach
 from smile_train.optim import parameter_groups, warmup_cosine
 from smile_train.report import Report
-from smile_train.run_state import RunState, describe
+from smile_train.run_state import RunState, describe, is_sharded
 from smile_train.stages import plan_stages
 from smile_train.stopping import StopRequest, children_ignoring_stops
-from smile_train.tracking import open_accelerator, start_tracking
+from smile_train.tracking import describe_processes, open_accelerator, start_tracking
 from smile_train.watching import Watcher
 
 BROKEN_SHARE = 0.1
@@ -118,6 +118,10 @@ def train_stage(config: PretrainConfig, out: Path, accelerator: Accelerator) -> 
         accelerator=accelerator,
         model=student,
         optimiser=optimiser,
+    )
+    report.say(
+        f"{out}: {steps} steps of {config.batch} clips x {config.masks_per_clip} masks, "
+        f"{config.precision}, on {describe_processes(accelerator, sharded=is_sharded(student))}"
     )
     step = state.resume(report) if config.resume else 0
     if step == 0:

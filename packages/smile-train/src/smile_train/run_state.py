@@ -18,6 +18,7 @@ from torch.distributed.checkpoint.state_dict import (
     set_model_state_dict,
     set_optimizer_state_dict,
 )
+from torch.distributed.tensor import DTensor
 
 from smile_train.checkpoint import load_checkpoint, newest_checkpoint, save_checkpoint
 from smile_train.config import PretrainConfig
@@ -119,6 +120,11 @@ def describe(
         "steps_total": steps,
         "bank_sha256": bank_sha256,
     }
+
+
+def is_sharded(model: torch.nn.Module) -> bool:
+    """Whether processes hold a part of a model's weights each (FSDP2)."""
+    return any(isinstance(parameter, DTensor) for parameter in model.parameters())
 
 
 def require_room(folder: Path, needed: int) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
-from accelerate.utils import ProjectConfiguration
+from accelerate import Accelerator, DistributedType
+from accelerate.utils import FullyShardedDataParallelPlugin, ProjectConfiguration
 from smile_motion.errors import InputError
 
 from smile_train.config import PretrainConfig
@@ -24,12 +25,32 @@ def open_accelerator(config: PretrainConfig) -> Accelerator:
             f"--track {config.track}: not installed; install it with pip install {config.track}, "
             f"or use --track tensorboard"
         )
-    return Accelerator(
+    accelerator = Accelerator(
         mixed_precision="no" if config.precision == "fp32" else config.precision,
         cpu=not torch.cuda.is_available(),
         log_with=None if config.track == "none" else config.track,
         project_config=ProjectConfiguration(logging_dir="."),
     )
+    if accelerator.distributed_type == DistributedType.MULTI_CPU and _wants_sharding():
+        # Accelerate leaves FSDP out on CPUs, where torch shards as well as anywhere.
+        plugin = FullyShardedDataParallelPlugin(fsdp_version=2)
+        accelerator.state.distributed_type = DistributedType.FSDP
+        accelerator.state.fsdp_plugin = plugin
+    return accelerator
+
+
+def _wants_sharding() -> bool:
+    """Whether `accelerate launch` was told to use FSDP."""
+    return os.environ.get("ACCELERATE_USE_FSDP", "").lower() in ("1", "true")
+
+
+def describe_processes(accelerator: Accelerator, *, sharded: bool) -> str:
+    """Say what a run runs on, such as `2 x NVIDIA H100 (FSDP)` or `1 x CPU`."""
+    device = accelerator.device
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type.upper()
+    alone = accelerator.num_processes == 1
+    how = "" if alone else " (FSDP)" if sharded else " (DDP)"
+    return f"{accelerator.num_processes} x {name}{how}"
 
 
 def start_tracking(

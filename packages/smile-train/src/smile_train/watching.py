@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from accelerate import Accelerator, DistributedType
+from accelerate import Accelerator
 from smile_motion.errors import InputError
 
 from smile_train.config import PretrainConfig
@@ -19,6 +19,7 @@ from smile_train.model import PretrainModel
 from smile_train.objective import teach
 from smile_train.pictures import Reconstruction, draw_loss_curve, draw_reconstructions
 from smile_train.report import Report
+from smile_train.run_state import is_sharded
 from smile_train.teachers import Teacher
 
 SHOWN = 3
@@ -67,7 +68,7 @@ class Watcher:
             return
         self.looked = step
         draw_loss_curve(self.out / "loss.png", report.history)
-        if accelerator.distributed_type == DistributedType.FSDP:
+        if is_sharded(self.model):
             return  # This process holds a part of the student only.
         with evaluating(self.model):
             self._draw(self.batch)
