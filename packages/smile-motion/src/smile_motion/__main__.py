@@ -8,6 +8,12 @@ COMMANDS = (
     Command("build-bank", "make or continue an object bank", "smile_motion.cli.build_bank"),
     Command("bank info", "print a bank's card and counts", "smile_motion.cli.bank_info"),
     Command("bank verify", "check every file of a bank", "smile_motion.cli.bank_verify"),
+    Command("bank sheet", "draw contact sheets by category", "smile_motion.cli.bank_sheet"),
+    Command("bank dedup", "make a bank without near-duplicates", "smile_motion.cli.bank_dedup"),
+    Command("bank pack", "pack a bank's pixels now", "smile_motion.cli.bank_pack"),
+    Command("bank export", "write a data set that others can read", "smile_motion.cli.bank_export"),
+    Command("bank push", "upload a bank to the Hugging Face hub", "smile_motion.cli.bank_push"),
+    Command("bank pull", "download a bank and check it", "smile_motion.cli.bank_pull"),
     Command("render", "render moving-object clips with their truth", "smile_motion.cli.render"),
     Command("preview", "write one HTML page that shows clips", "smile_motion.cli.preview"),
 )

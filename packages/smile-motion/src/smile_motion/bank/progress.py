@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from smile_motion.bank.build import OnProgress
 
@@ -37,5 +37,24 @@ def progress_bar() -> Iterator[OnProgress]:
             if stage not in tasks:
                 tasks[stage] = progress.add_task(stage, total=total)
             progress.update(tasks[stage], completed=done)
+
+        yield show
+
+
+@contextmanager
+def stage_bars() -> Iterator[OnProgress]:
+    """Like `progress_bar`, but nothing is drawn between stages, where others draw their own."""
+    with ExitStack() as bar:
+        shown: dict[str, OnProgress] = {}
+
+        def show(stage: str, done: int, total: int) -> None:
+            if stage not in shown:
+                bar.close()
+                shown.clear()
+                shown[stage] = bar.enter_context(progress_bar())
+            shown[stage](stage, done, total)
+            if done == total:
+                bar.close()
+                shown.clear()
 
         yield show

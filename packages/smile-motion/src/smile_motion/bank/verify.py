@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from smile_motion.bank.layout import METADATA, read_card, read_metadata, read_rgba, sha256
+from smile_motion.bank.layout import (
+    IMAGES,
+    METADATA,
+    PACKED,
+    read_card,
+    read_metadata,
+    read_rgba,
+    sha256,
+)
+from smile_motion.bank.pack import is_packed
+from smile_motion.bank.stored_candidates import CANDIDATES, candidate_image, read_candidates
 from smile_motion.errors import InputError
 
 
 def verify(folder: Path) -> Iterator[tuple[str, str | None]]:
     """Check every file of a bank.
 
-    yields (file name, what is wrong or None): listed files, then those that are not listed.
+    yields (file name, what is wrong or None): listed files, then those that are not listed, packed
+    files with recorded hashes, and what was stored of candidates. Packed pixels of other records
+    are no fault: they are made again when the bank is opened.
     Raises InputError when the folder is no bank at all.
     """
     card = read_card(folder)
@@ -22,10 +36,25 @@ def verify(folder: Path) -> Iterator[tuple[str, str | None]]:
     for record in records:
         yield record["file_name"], _fault(folder / record["file_name"], record["sha256"])
     listed = {record["file_name"] for record in records}
-    for path in sorted((folder / "images").rglob("*")):
+    for path in sorted((folder / IMAGES).rglob("*")):
         name = path.relative_to(folder).as_posix()
         if path.is_file() and name not in listed:
             yield name, f"not listed in {METADATA}"
+    if is_packed(folder):
+        yield from _packed(folder)
+    if (folder / CANDIDATES).is_file():
+        yield from _candidates(folder)
+
+
+def count_files(folder: Path) -> int:
+    """How many files `verify` looks at, as far as records tell."""
+    count = 1 + len(read_metadata(folder))
+    if is_packed(folder):
+        count += len(_packed_hashes(folder))
+    if (folder / CANDIDATES).is_file():
+        with (folder / CANDIDATES).open("rb") as lines:
+            count += 1 + sum(1 for _ in lines)
+    return count
 
 
 def _fault(path: Path, expected: str) -> str | None:
@@ -38,3 +67,49 @@ def _fault(path: Path, expected: str) -> str | None:
     except InputError as error:
         return str(error)
     return "differs from its recorded hash"
+
+
+def _packed_hashes(folder: Path) -> dict[str, str]:
+    header = json.loads((folder / PACKED / "pack.json").read_text(encoding="utf-8"))
+    return header.get("sha256", {})
+
+
+def _packed(folder: Path) -> Iterator[tuple[str, str | None]]:
+    remedy = f"run smile-motion bank pack {folder} --force"
+    for name, expected in _packed_hashes(folder).items():
+        path = folder / PACKED / name
+        fault = None
+        if not path.is_file():
+            fault = f"missing; {remedy}"
+        else:
+            with path.open("rb") as file:
+                found = hashlib.file_digest(file, "sha256").hexdigest()
+            if found != expected:
+                fault = f"differs from its recorded hash; {remedy}"
+        yield f"{PACKED}/{name}", fault
+
+
+def _candidates(folder: Path) -> Iterator[tuple[str, str | None]]:
+    try:
+        records = read_candidates(folder)
+    except InputError as error:
+        yield CANDIDATES, str(error)
+        return
+    names = [(record["category"], record["attempt"]) for record in records]
+    repeated = len(names) - len(set(names))
+    yield CANDIDATES, f"{repeated} candidates are there twice" if repeated else None
+    for record in records:
+        path = candidate_image(folder, record)
+        if path.is_file():  # Builds may leave out the images of candidates.
+            yield path.relative_to(folder).as_posix(), _unreadable(path)
+
+
+def _unreadable(path: Path) -> str | None:
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            image.verify()
+    except (OSError, SyntaxError, Image.DecompressionBombError):
+        return f"not a readable image ({path.stat().st_size} bytes)"
+    return None

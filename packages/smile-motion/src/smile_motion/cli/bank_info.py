@@ -1,14 +1,24 @@
-"""Print a bank's card, its categories and what it takes on disk."""
+"""Print what a bank says of itself: its card, scores, categories, and what it takes on disk."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+ENDS = 8
+"""Smallest and largest categories that are shown unless all are asked for."""
+TOLD_APART = ("safety", "counts", "short")
+"""Entries of a card that have a table of their own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,36 +27,157 @@ class Options:
 
     folder: Annotated[Path, tyro.conf.Positional]
     """The bank's folder."""
+    all: bool = False
+    """List every category, not only the smallest and largest."""
     json: bool = False
     """Print JSON for machines instead."""
 
 
 def run(options: Options) -> None:
-    """Print what the bank says of itself."""
+    """Gather the facts and print them."""
     from smile_motion.bank.layout import read_card, read_metadata
     from smile_motion.bank.pack import is_packed
+    from smile_motion.bank.statistics import score_summary, segmenter_counts
 
-    card = read_card(options.folder)
-    records = read_metadata(options.folder)
+    folder = options.folder
+    card = read_card(folder)
+    records = read_metadata(folder)
     counts = Counter(record["category"] for record in records)
-    size = sum(path.stat().st_size for path in options.folder.rglob("*") if path.is_file())
-    packed = is_packed(options.folder)
+    files = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
+    facts = {
+        "card": card,
+        "objects": len(records),
+        "categories": dict(sorted(counts.items())),
+        "scores": score_summary(records),
+        "segmenters": segmenter_counts(records),
+        "candidates": _candidates(folder),
+        "bytes": sum(files),
+        "packed": is_packed(folder),
+    }
     if options.json:
-        summary = {"card": card, "categories": counts, "bytes": size, "packed": packed}
-        print(json.dumps(summary, indent=2, ensure_ascii=False))
+        print(json.dumps(facts, indent=2, ensure_ascii=False))
         return
     from rich.console import Console
-    from rich.table import Table
 
     console = Console()
-    facts = Table(title=str(options.folder), show_header=False)
-    for name, value in card.items():
-        facts.add_row(name, "-" if value is None else str(value))
-    facts.add_row("on disk", f"{size / 2**20:.1f} MiB")
-    facts.add_row("packed pixels", "current" if packed else "to be made when the bank is opened")
-    console.print(facts)
+    _print_facts(console, folder, facts)
+    if facts["scores"]:
+        _print_scores(console, facts["scores"])
+    _print_counts(console, facts)
+    _print_categories(console, counts, options.all)
+
+
+def _candidates(folder: Path) -> dict[str, Any] | None:
+    from smile_motion.bank.statistics import refusal_counts
+    from smile_motion.bank.stored_candidates import CANDIDATES, read_candidates
+
+    if not (folder / CANDIDATES).is_file():
+        return None
+    records = read_candidates(folder)
+    accepted = sum(record["accepted"] for record in records)
+    refused = refusal_counts(records)
+    return {"made": len(records), "accepted": accepted, "refused": refused}
+
+
+def _print_facts(console: Console, folder: Path, facts: Mapping[str, Any]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=Text(str(folder)), show_header=False)
+    for name, value in facts["card"].items():
+        if name not in TOLD_APART:
+            table.add_row(Text(name), Text(_said(value)))
+    if facts["segmenters"]:
+        parts = (f"{name} {count}" for name, count in facts["segmenters"].items())
+        table.add_row("cut out by", Text(", ".join(parts)))
+    table.add_row("on disk", f"{facts['bytes'] / 2**20:.1f} MiB")
+    packed = "current" if facts["packed"] else "to be made when the bank is opened"
+    table.add_row("packed pixels", packed)
+    console.print(table)
+    if safety := facts["card"].get("safety"):
+        notes = safety.items() if isinstance(safety, Mapping) else [("safety", safety)]
+        safe = Table(show_header=False)
+        for name, value in notes:
+            safe.add_row(Text(str(name)), Text(_said(value)))
+        _print_table(console, "safety", safe)
+
+
+def _print_scores(console: Console, scores: Mapping[str, Any]) -> None:
+    from rich.table import Table
+
+    quantiles = scores["quantiles"]
+    table = Table()
+    for share in quantiles:
+        name = {"0": "least", "1": "most", "0.5": "median"}.get(share, f"{float(share):.0%}")
+        table.add_column(name, justify="right")
+    table.add_row(*(f"{value:.1f}" for value in quantiles.values()))
+    title = f"CLIP scores of {scores['count']} objects, mean {scores['mean']:.1f}"
+    _print_table(console, title, table)
+    most = max(scores["counts"])
+    for start, count in zip(scores["edges"], scores["counts"], strict=False):
+        bar = "█" * round(40 * count / most) or ("▏" if count else "")
+        console.print(f"  {start:6.1f}  {bar:<40} {count}", highlight=False)
+
+
+def _print_counts(console: Console, facts: Mapping[str, Any]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    stages: dict[str, Any] = dict(facts["card"].get("counts") or {})
+    if candidates := facts["candidates"]:
+        stages |= {"candidates": candidates["made"], "accepted": candidates["accepted"]}
+        stages |= {f"refused: {why}": count for why, count in candidates["refused"].items()}
+    if stages:
+        table = Table("stage", "count")
+        table.columns[1].justify = "right"
+        for name, count in stages.items():
+            table.add_row(Text(name), Text(_said(count)))
+        _print_table(console, "stages", table)
+    if short := facts["card"].get("short"):
+        entries = short.items() if isinstance(short, Mapping) else ((name, "") for name in short)
+        table = Table("category", "has")
+        table.columns[1].justify = "right"
+        for name, count in list(entries)[: 4 * ENDS]:
+            table.add_row(Text(str(name)), Text(_said(count)))
+        if len(short) > 4 * ENDS:
+            table.add_row("…", f"{len(short) - 4 * ENDS} more")
+        _print_table(console, f"{len(short)} categories fell short", table)
+
+
+def _print_categories(console: Console, counts: Counter[str], every: bool) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    by_size = sorted(counts.items(), key=lambda entry: (entry[1], entry[0]))
+    sizes = [count for _, count in by_size]
+    title = (
+        f"{len(counts)} categories of {sizes[0]} to {sizes[-1]} objects, "
+        f"median {sizes[len(sizes) // 2]}"
+    )
     table = Table("category", "objects")
     table.columns[1].justify = "right"
-    for category, count in sorted(counts.items()):
-        table.add_row(category, str(count))
+    if every or len(by_size) <= 2 * ENDS:
+        rows = sorted(counts.items())
+    else:
+        rows = [*by_size[:ENDS], ("…", None), *by_size[-ENDS:]]
+        title += f"; the {ENDS} smallest and largest, --all lists every one"
+    for name, count in rows:
+        table.add_row(Text(name), "" if count is None else str(count))
+    _print_table(console, title, table)
+
+
+def _print_table(console: Console, title: str, table: Table) -> None:
+    """Titles above, as rich would break them at the table's width."""
+    console.print(f"\n{title}", style="bold", markup=False, highlight=False)
     console.print(table)
+
+
+def _said(value: Any) -> str:
+    """A card's value as text for people."""
+    if value is None:
+        return "-"
+    if isinstance(value, Mapping):
+        return "\n".join(f"{name}: {_said(inner)}" for name, inner in value.items())
+    if isinstance(value, list | tuple):
+        return "\n".join(_said(inner).replace("\n", ", ") for inner in value)
+    return str(value)

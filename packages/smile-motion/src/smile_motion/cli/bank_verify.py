@@ -1,7 +1,8 @@
-"""Check every file of a bank against its recorded hash; exit with 2 if any is wrong."""
+"""Check every file of a bank against its recorded hash; exit with 1 if any is wrong."""
 
 from __future__ import annotations
 
+import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,8 @@ from typing import Annotated
 
 import tyro
 
-from smile_motion.cli.app import EXIT_INPUT
+EXIT_FAULTY = 1
+"""Exit code when a file is not as recorded."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,34 +20,34 @@ class Options:
 
     folder: Annotated[Path, tyro.conf.Positional]
     """The bank's folder."""
+    json: bool = False
+    """Print JSON for machines instead."""
 
 
 def run(options: Options) -> int:
     """Check the files and name every one that is wrong."""
-    from rich.console import Console
-    from rich.progress import track
-
     from smile_motion.bank import verify
-    from smile_motion.bank.layout import read_card, read_metadata
+    from smile_motion.bank.layout import read_card
+    from smile_motion.bank.progress import progress_bar
+    from smile_motion.bank.verify import count_files
 
-    console = Console(stderr=True)
     read_card(options.folder)
-    total = len(read_metadata(options.folder)) + 1
-    faults = checked = 0
-    results = track(
-        verify(options.folder),
-        "checking",
-        total=total,
-        console=console,
-        disable=not console.is_terminal,
-    )
-    for name, fault in results:
-        checked += 1
-        if fault is not None:
-            faults += 1
+    total = count_files(options.folder)
+    checked, faults = 0, {}
+    with progress_bar() as on_progress:
+        for name, fault in verify(options.folder):
+            checked += 1
+            if fault is not None:
+                faults[name] = fault
+            on_progress("checking files", checked, max(total, checked))
+    if options.json:
+        report = {"files": checked, "faults": faults}
+        print(json.dumps(report, indent=2, ensure_ascii=False))
+    else:
+        for name, fault in faults.items():
             print(f"{options.folder / name}: {fault}", file=sys.stderr)
-    if faults:
-        print(f"{options.folder}: {faults} of {checked} files are wrong", file=sys.stderr)
-        return EXIT_INPUT
-    print(f"{options.folder}: all {checked} files are as recorded")
-    return 0
+        if faults:
+            print(f"{options.folder}: {len(faults)} of {checked} files are wrong", file=sys.stderr)
+        else:
+            print(f"{options.folder}: all {checked} files are as recorded")
+    return EXIT_FAULTY if faults else 0

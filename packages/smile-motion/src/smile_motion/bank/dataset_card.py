@@ -1,0 +1,151 @@
+"""README.md of a bank that is given to others: the hub's header, and what the bank's card says."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from smile_motion.bank.layout import CARD, IMAGES, METADATA, write_atomically
+from smile_motion.bank.statistics import score_summary, segmenter_counts
+
+README = "README.md"
+CARD_SHEET = ".card/sheet.png"
+"""Contact sheet; in a hidden folder, or readers of image folders would take it for an object."""
+_LICENCES = (
+    "cc0-1.0", "cc-by-4.0", "cc-by-sa-4.0", "cc-by-nc-4.0", "cc-by-nc-sa-4.0", "mit", "apache-2.0",
+    "creativeml-openrail-m", "openrail++", "openrail",
+)  # fmt: skip
+"""Identifiers that the hub knows; a bank's licence is one of these where it begins so."""
+_SIZES = (1_000, 10_000, 100_000, 1_000_000)
+_NAMES = ("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M")
+_ALWAYS_TOLD = ("licence", "safety", "format", "metadata_sha256")
+
+
+def write_dataset_card(
+    path: Path, card: Mapping[str, Any], records: Sequence[Mapping[str, Any]], *, name: str
+) -> None:
+    """Write the README.md of a data set.
+
+    card, records  the bank's; name  its title.
+    """
+    parts = [_header(card, len(records), name), f"# {_plain(name)}", _summary(card, records)]
+    if (path.parent / CARD_SHEET).is_file():
+        parts.append(f"![objects by category]({CARD_SHEET})")
+    parts += [_use(), _facts(card), _contents(records), _licence(card)]
+    write_atomically(path, ("\n\n".join(parts) + "\n").encode())
+
+
+def hub_licence(licence: str | None) -> str:
+    """The hub's identifier for what a card says of the licence; `other` where it knows none."""
+    said = (licence or "").lower()
+    return next(
+        (one for one in _LICENCES if re.match(re.escape(one) + r"(?![\w.+-])", said)), "other"
+    )
+
+
+def _header(card: Mapping[str, Any], count: int, name: str) -> str:
+    place = sum(count >= size for size in _SIZES)
+    licence = hub_licence(card.get("licence"))
+    lines = ["---", f"pretty_name: {json.dumps(name)}", f"license: {licence}"]
+    if licence == "other":
+        lines += ["license_name: see-below"]
+    lines += [
+        "task_categories:",
+        "- image-segmentation",
+        "- image-classification",
+        "tags:",
+        "- object-bank",
+        "- rgba",
+        "- video-pretraining",
+        *(["- synthetic"] if card.get("source") != "folder" else []),
+        "size_categories:",
+        f"- {_NAMES[place]}",
+        "configs:",
+        "- config_name: default",
+        "  data_files:",
+        "  - split: train",
+        f"    path: [{METADATA}, {IMAGES}/**]",
+        "---",
+    ]
+    return "\n".join(lines)
+
+
+def _summary(card: Mapping[str, Any], records: Sequence[Mapping[str, Any]]) -> str:
+    categories = len({record["category"] for record in records})
+    return (
+        f"{len(records)} cut-out objects in {categories} categories, straight-alpha RGBA, tightly "
+        f"cropped (source: {_plain(card.get('source', 'unknown'))}). Made with SMILE Motion, whose "
+        f"clips move such objects over other pictures to teach video models."
+    )
+
+
+def _use() -> str:
+    return f"""## Use
+
+```python
+from datasets import load_dataset
+objects = load_dataset("imagefolder", data_dir="FOLDER", split="train")
+objects = load_dataset("OWNER/NAME", split="train")     # the same, from the hub
+objects[0]["image"], objects[0]["category"]             # an RGBA image, its label
+
+from smile_motion.bank import ObjectBank
+bank = ObjectBank.open("FOLDER")                        # packs the pixels once, then maps them
+```
+
+`smile-motion bank pull OWNER/NAME` downloads it and checks every hash. `{METADATA}` has a line per
+object, `{CARD}` says how all of them were made."""
+
+
+def _facts(card: Mapping[str, Any]) -> str:
+    rows = [
+        f"| {_plain(key)} | {_plain(value)} |"
+        for key, value in card.items()
+        if key not in _ALWAYS_TOLD and value is not None
+    ]
+    return "\n".join(["## How it was made", "", "| | |", "|---|---|", *rows])
+
+
+def _contents(records: Sequence[Mapping[str, Any]]) -> str:
+    counts = Counter(record["category"] for record in records)
+    sizes = sorted(counts.values())
+    middle = sizes[len(sizes) // 2]
+    spread = f"{sizes[0]} to {sizes[-1]}, median {middle}" if sizes[0] < sizes[-1] else sizes[0]
+    text = f"Objects in a category: {spread}."
+    if segmenters := segmenter_counts(records):
+        parts = (f"{_plain(name)} {count}" for name, count in segmenters.items())
+        text += f" Cut out by: {', '.join(parts)}."
+    if scores := score_summary(records):
+        quantiles = scores["quantiles"]
+        text += (
+            f" CLIP scores: {quantiles['0.05']:.1f} (5 %), {quantiles['0.5']:.1f} (median), "
+            f"{quantiles['0.95']:.1f} (95 %)."
+        )
+    return f"## Contents\n\n{text}"
+
+
+def _licence(card: Mapping[str, Any]) -> str:
+    licence = card.get("licence") or "not stated: ask whoever made the bank"
+    text = f"## Licence and safety\n\nLicence: {_plain(licence)}."
+    if safety := card.get("safety"):
+        notes = safety.items() if isinstance(safety, Mapping) else enumerate([safety])
+        text += "\n\n" + "\n".join(
+            f"* {_plain(value)}" if isinstance(key, int) else f"* {_plain(key)}: {_plain(value)}"
+            for key, value in notes
+        )
+    elif card.get("source") == "folder":
+        text += (
+            "\n\nThe images were there before the bank; nothing was checked for what they show or "
+            "for whose they are."
+        )
+    return text
+
+
+def _plain(value: Any) -> str:
+    """A value as one line of Markdown text that cannot break out of a table."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    text = " ".join(text.split())
+    return re.sub(r"([\\|<>`\[\]*])", r"\\\1", text)

@@ -1,0 +1,48 @@
+"""Objects of a bank that look like another of their category."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from smile_motion.bank.build import OnProgress
+from smile_motion.bank.duplicates import fingerprint, mark_duplicates
+from smile_motion.bank.layout import read_metadata, read_rgba
+from smile_motion.bank.statistics import object_score
+
+_BATCH = 256
+
+
+def find_copies(
+    folder: Path,
+    max_distance: int,
+    *,
+    on_progress: OnProgress = lambda stage, done, total: None,
+) -> dict[int, int]:
+    """Compare the objects of each category by perceptual hash.
+
+    max_distance  bits of 64 that may differ.
+    returns       number of an object -> number of the kept one that it looks like. Of objects
+                  that look alike the one with the best score is kept, else the first by id.
+    Raises InputError naming the first image that cannot be read.
+    """
+    records = read_metadata(folder)
+    hashes: list[str] = []
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        for start in range(0, len(records), _BATCH):
+            names = [folder / record["file_name"] for record in records[start : start + _BATCH]]
+            hashes += pool.map(lambda path: fingerprint(read_rgba(path)), names)
+            on_progress("comparing objects", len(hashes), len(records))
+    groups: dict[str, list[int]] = defaultdict(list)
+    for number, record in enumerate(records):
+        groups[record["category"]].append(number)
+    copies = {}
+    for numbers in groups.values():
+        numbers.sort(key=lambda number: (-(object_score(records[number]) or 0.0), number))
+        marks = mark_duplicates([hashes[number] for number in numbers], max_distance)
+        for number, mark in zip(numbers, marks, strict=True):
+            if mark is not None:
+                copies[number] = numbers[mark]
+    return dict(sorted(copies.items()))

@@ -1,0 +1,253 @@
+"""Banks on the Hugging Face hub: uploaded as data sets, downloaded and checked."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+
+from smile_motion.bank.build import OnProgress
+from smile_motion.bank.dataset_card import CARD_SHEET, README
+from smile_motion.bank.export import export_bank
+from smile_motion.bank.layout import CARD, IMAGES, METADATA
+from smile_motion.bank.libraries import require_libraries
+from smile_motion.bank.new_folder import new_folder, require_free
+from smile_motion.bank.object_bank import ObjectBank
+from smile_motion.bank.pack import pack
+from smile_motion.bank.verify import verify
+from smile_motion.errors import InputError
+
+FILES = (CARD, METADATA, README, f"{CARD_SHEET.rpartition('/')[0]}/*", f"{IMAGES}/*")
+"""What of a repository belongs to a bank."""
+_HARMLESS = {".gitattributes", README}
+"""Files that a repository which holds nothing yet may have."""
+
+
+def push(
+    folder: Path,
+    repo_id: str,
+    *,
+    private: bool = False,
+    revision: str | None = None,
+    on_progress: OnProgress = lambda stage, done, total: None,
+) -> str:
+    """Upload a bank as a data set repository, made where it is not there yet.
+
+    repo_id   `owner/name`; `name` alone means the owner of the token.
+    private   make the repository private; one that is there must be so already.
+    revision  branch, made where it is not there yet; the main one by default.
+    returns   the address of the new commit. What the bank no longer has is deleted there, and its
+              README.md is replaced; one in the bank's folder is uploaded as it is.
+    An upload that was interrupted continues.
+    Raises InputError when the bank is faulty, the repository holds something else, the token is
+    missing or may not write, or the hub cannot be reached.
+    """
+    require_libraries("huggingface_hub")
+    from huggingface_hub import HfApi, get_token
+
+    with _explained(repo_id, writing=True), _quiet_when_piped():
+        if get_token() is None:
+            raise InputError(
+                "no token for the hub; log in with: hf auth login, or set HF_TOKEN to a token "
+                "that may write"
+            )
+        with _exported(folder, repo_id, on_progress) as exported:
+            repo_id = _open_repository(repo_id, private, revision)
+            commit = HfApi().upload_folder(
+                repo_id=repo_id,
+                repo_type="dataset",
+                folder_path=exported,
+                revision=revision,
+                commit_message=f"Upload bank {folder.resolve().name}",
+                allow_patterns=list(FILES),
+                delete_patterns=list(FILES),
+            )
+        return commit.commit_url
+
+
+def _open_repository(repo_id: str, private: bool, revision: str | None) -> str:
+    """Make the repository and branch where they are not there; returns `owner/name`."""
+    from huggingface_hub import HfApi
+
+    api = HfApi()
+    repo_id = api.create_repo(
+        repo_id, repo_type="dataset", private=private or None, exist_ok=True
+    ).repo_id
+    if private and not api.repo_info(repo_id, repo_type="dataset").private:
+        raise InputError(
+            f"{repo_id}: is there and public; make it private on the hub first, "
+            f"or leave out --private"
+        )
+    if revision is not None:
+        api.create_branch(repo_id, repo_type="dataset", branch=revision, exist_ok=True)
+    there = api.list_repo_files(repo_id, repo_type="dataset", revision=revision)
+    if CARD not in there and (others := sorted(set(there) - _HARMLESS)):
+        raise InputError(
+            f"{repo_id}: holds {others[0]} and no {CARD}, so no bank; choose another name"
+        )
+    return repo_id
+
+
+def pull(
+    repo_id: str,
+    out: Path,
+    *,
+    revision: str | None = None,
+    on_progress: OnProgress = lambda stage, done, total: None,
+) -> ObjectBank:
+    """Download a bank, check every file against its hash, pack it and open it.
+
+    revision  branch, tag or commit; the main branch by default.
+    A download that was interrupted continues. Only the files of a bank are fetched.
+    Raises InputError when `out` is taken, the repository is missing, no bank, or faulty, or the
+    hub cannot be reached.
+    """
+    require_libraries("huggingface_hub")
+    from huggingface_hub import HfApi, snapshot_download
+
+    require_free(out)
+    with _explained(repo_id, revision=revision), _quiet_when_piped():
+        api = HfApi()
+        commit = api.repo_info(repo_id, repo_type="dataset", revision=revision).sha
+        names = api.list_repo_files(repo_id, repo_type="dataset", revision=commit)
+        _require_bank(repo_id, names)
+        with new_folder(out, resume=True) as folder:
+            snapshot_download(
+                repo_id,
+                repo_type="dataset",
+                revision=commit,
+                local_dir=folder,
+                allow_patterns=list(FILES),
+            )
+            try:
+                _require_sound(repo_id, folder, set(names), on_progress)
+                pack(folder, lambda done, total: on_progress("packing pixels", done, total))
+            except InputError:
+                shutil.rmtree(folder)
+                raise
+    return ObjectBank.open(out)
+
+
+def _require_bank(repo_id: str, names: list[str]) -> None:
+    for name in names:
+        parts = PurePosixPath(name.replace("\\", "/")).parts
+        if name.startswith("/") or "\\" in name or ".." in parts or ":" in parts[0]:
+            raise InputError(
+                f"{repo_id}: has a file called {name!r}, which would lead out of the bank's "
+                f"folder; nothing was downloaded, do not use this repository"
+            )
+    for name in (CARD, METADATA):
+        if name not in names:
+            raise InputError(
+                f"{repo_id}: no {name}, so no bank; `smile-motion bank push` uploads one"
+            )
+
+
+def _require_sound(repo_id: str, folder: Path, names: set[str], on_progress: OnProgress) -> None:
+    shutil.rmtree(folder / ".cache", ignore_errors=True)  # The hub client's notes.
+    for path in (folder / IMAGES).rglob("*"):
+        if path.is_file() and path.relative_to(folder).as_posix() not in names:
+            path.unlink()  # Of an earlier, interrupted download.
+    faults = []
+    for checked, (name, fault) in enumerate(verify(folder), start=1):
+        if fault is not None:
+            faults.append(f"{name}: {fault}")
+        on_progress("checking files", checked, max(checked, len(names)))
+    if faults:
+        raise InputError(
+            f"{repo_id}: {len(faults)} files are not as the bank's records say, such as "
+            f"{faults[0]}; pull again, or tell who uploaded it"
+        )
+
+
+@contextmanager
+def _exported(folder: Path, repo_id: str, on_progress: OnProgress) -> Iterator[Path]:
+    """The bank as a data set, beside it where that can be, so that images are hard links."""
+    name = repo_id.rpartition("/")[2]
+    try:
+        scratch = tempfile.TemporaryDirectory(prefix=".push-", dir=folder.resolve().parent)
+    except OSError:
+        scratch = tempfile.TemporaryDirectory(prefix="push-")
+    with scratch as path:
+        export_bank(folder, Path(path) / "bank", name=name, on_progress=on_progress)
+        yield Path(path) / "bank"
+
+
+@contextmanager
+def _quiet_when_piped() -> Iterator[None]:
+    from huggingface_hub.utils import (
+        are_progress_bars_disabled,
+        disable_progress_bars,
+        enable_progress_bars,
+    )
+
+    silence = not sys.stderr.isatty() and not are_progress_bars_disabled()
+    if silence:
+        disable_progress_bars()
+    try:
+        yield
+    finally:
+        if silence:
+            enable_progress_bars()
+
+
+@contextmanager
+def _explained(
+    repo_id: str, *, revision: str | None = None, writing: bool = False
+) -> Iterator[None]:
+    """Turn what the hub's client raises into one line with a remedy."""
+    from huggingface_hub import constants, errors
+
+    login = "log in with: hf auth login, or set HF_TOKEN"
+    try:
+        yield
+    except errors.HFValidationError as error:
+        raise InputError(f"{repo_id!r}: no name of a repository; expected owner/name") from error
+    except errors.GatedRepoError as error:
+        raise InputError(
+            f"{repo_id}: its owner must let you in; ask on the hub, then {login}"
+        ) from error
+    except errors.RevisionNotFoundError as error:
+        raise InputError(
+            f"{repo_id}: no revision {revision!r}; give --revision a branch, tag or commit"
+        ) from error
+    except errors.RepositoryNotFoundError as error:
+        raise InputError(
+            f"{repo_id}: no such data set at {constants.ENDPOINT}, or not visible to you; check "
+            f"the name, and where it is private {login}"
+        ) from error
+    except errors.OfflineModeIsEnabled as error:
+        raise InputError("HF_HUB_OFFLINE is set; unset it to reach the hub") from error
+    except errors.LocalTokenNotFoundError as error:
+        raise InputError(f"no token for the hub; {login}") from error
+    except errors.HfHubHTTPError as error:
+        status = error.response.status_code
+        if status in (401, 403):
+            right = "write to it" if writing else "read it"
+            raise InputError(
+                f"{repo_id}: the token may not {right} ({status}); {login} to one that may"
+            ) from error
+        said = error.server_message or f"answer {status}"
+        raise InputError(
+            f"{repo_id}: {constants.ENDPOINT} refused: {said}; try again later"
+        ) from error
+    except Exception as error:
+        if not _is_network(error):
+            raise
+        raise InputError(
+            f"{constants.ENDPOINT} cannot be reached ({type(error).__name__}); check the network, "
+            f"then run the same command again, and it continues"
+        ) from error
+
+
+def _is_network(error: BaseException) -> bool:
+    """Whether this came of the network, whichever HTTP library the hub's client uses."""
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    library = type(error).__module__.partition(".")[0]
+    return library.startswith(("httpx", "httpcore", "requests", "urllib3")) or isinstance(
+        error, LocalEntryNotFoundError | ConnectionError | TimeoutError
+    )

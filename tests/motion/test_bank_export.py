@@ -1,0 +1,104 @@
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from smile_motion.bank import ObjectBank, verify
+from smile_motion.bank.dataset_card import hub_licence
+from smile_motion.bank.export import export_bank, neutral_name
+from smile_motion.errors import InputError
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def test_datasets_reads_pixels_alpha_and_labels(
+    split_bank: ObjectBank, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    from datasets import load_dataset
+
+    out = tmp_path / "exported"
+    export_bank(split_bank.path, out)
+    by_folder = load_dataset("imagefolder", data_dir=str(out), cache_dir=str(tmp_path / "a"))
+    by_card = load_dataset(str(out), cache_dir=str(tmp_path / "b"))
+    for loaded in (by_folder, by_card):
+        assert list(loaded) == ["train"]
+        objects = {row["id"]: row for row in loaded["train"]}
+        assert len(objects) == len(split_bank) == 6
+        for index in range(len(split_bank)):
+            record = split_bank.record(index)
+            row = objects[record["id"]]
+            assert row["image"].mode == "RGBA"
+            np.testing.assert_array_equal(np.asarray(row["image"]), split_bank.image(index))
+            assert row["category"] == record["category"]
+
+
+def test_what_is_exported_is_a_bank_as_well(split_bank: ObjectBank, tmp_path: Path) -> None:
+    out = tmp_path / "exported"
+    export_bank(split_bank.path, out, name="cut-outs")
+    assert {path.split("/")[0] for path in contents(out)} == {
+        "README.md", "bank.json", "metadata.jsonl", "images", ".card",
+    }  # fmt: skip
+    assert [fault for _, fault in verify(out) if fault] == []
+    again = ObjectBank.open(out)
+    assert again.categories == split_bank.categories
+    np.testing.assert_array_equal(again.pixels, split_bank.pixels)
+    readme = (out / "README.md").read_text()
+    assert 'pretty_name: "cut-outs"\nlicense: other\n' in readme
+    assert "![objects by category](.card/sheet.png)" in readme
+    assert "Licence: that of the original images." in readme
+    assert Image.open(out / ".card/sheet.png").width > 300
+    # The second generation keeps the first one's card and bytes.
+    export_bank(out, tmp_path / "twice")
+    packed = {name for name in contents(out) if name.startswith("packed/")}
+    assert contents(tmp_path / "twice") == {
+        name: data for name, data in contents(out).items() if name not in packed
+    }
+
+
+def test_names_are_changed_only_where_they_must_be() -> None:
+    for name in ("images/cat/000001.png", "images/trainer/latest.png", "images/contest-x/1.png"):
+        assert neutral_name(name) == name
+    assert neutral_name("images/bullet_train/1.png") == "images/bullet_train~/1.png"
+    assert neutral_name("images/test_tube/val.png") == "images/test~_tube/val~.png"
+
+
+@pytest.mark.parametrize(
+    ("licence", "identifier"),
+    [
+        ("CC0-1.0: generated from random numbers, no rights reserved", "cc0-1.0"),
+        ("CreativeML-OpenRAIL-M", "creativeml-openrail-m"),
+        ("openrail++ of the model", "openrail++"),
+        ("mitigated", "other"),
+        ("that of the original images", "other"),
+        (None, "other"),
+    ],
+)
+def test_licences_have_the_hubs_identifiers(licence: str | None, identifier: str) -> None:
+    assert hub_licence(licence) == identifier
+
+
+def test_faulty_banks_and_taken_folders_are_not_written_to(
+    split_bank: ObjectBank, tmp_path: Path
+) -> None:
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken/notes.txt").touch()
+    with pytest.raises(InputError, match="not empty"):
+        export_bank(split_bank.path, tmp_path / "taken")
+    bank = tmp_path / "bank"
+    shutil.copytree(split_bank.path, bank)
+    image = bank / split_bank.record(2)["file_name"]
+    image.write_bytes((bank / split_bank.record(0)["file_name"]).read_bytes())
+    with pytest.raises(InputError, match=f"{image.name}: changed since the bank was built"):
+        export_bank(bank, tmp_path / "out")
+    image.unlink()
+    with pytest.raises(InputError, match=f"{image.name}: missing"):
+        export_bank(bank, tmp_path / "out")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bank", "taken"]
