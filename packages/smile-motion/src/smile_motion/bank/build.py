@@ -1,37 +1,31 @@
-"""Building a bank: any source, several processes, continued where it was stopped."""
+"""Building a bank of numbered objects: several processes, continued where it was stopped."""
 
 from __future__ import annotations
 
-import fcntl
-import json
 import multiprocessing
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from smile_motion.bank.layout import (
-    CARD,
-    FORMAT,
-    METADATA,
-    dump_json,
-    dump_lines,
-    encode_png,
-    read_card,
-    sha256,
-    write_atomically,
+from smile_motion.bank.finishing import Records, finish, finish_shard, pack_if_needed
+from smile_motion.bank.journal import (
+    JOURNAL,
+    Journal,
+    conclude,
+    read_journal,
+    require_same,
+    start,
+    sweep,
 )
+from smile_motion.bank.layout import CARD, FORMAT, encode_png, read_card, sha256, write_atomically
+from smile_motion.bank.locking import alone
 from smile_motion.bank.object_bank import ObjectBank
-from smile_motion.bank.pack import is_packed, pack
+from smile_motion.bank.shards import Shard, is_finished, require_finished_alike
 from smile_motion.bank.sources import ObjectSource
 from smile_motion.errors import InputError
 
-SETTINGS = "build.json"
-"""What a build was started with; there while it is unfinished."""
-JOURNAL = "build.jsonl"
-"""A line per finished object; there while the build is unfinished."""
 CHUNK = 16
 """Objects handed to a process at a time."""
 
@@ -54,56 +48,90 @@ def build(
     The result does not depend on `workers`, nor on how often the build was stopped and continued.
     Raises InputError when `out` holds another bank, or another process is building it.
     """
-    settings = {"format": FORMAT, **source.card(), **(card or {}), "count": source.count}
-    if source.count < 1:
-        raise InputError(f"a bank of {source.count} objects; ask for at least one with --n")
-    if out.exists() and not out.is_dir():
-        raise InputError(f"{out}: a file is in the way; choose another --out")
-    out.mkdir(parents=True, exist_ok=True)
-    with _alone(out):
+    settings = _settings(source, card)
+    make_folder(out)
+    with alone(out):
         if (out / CARD).is_file():
-            _require_same(read_card(out), settings, out)
+            require_same(read_card(out), settings, out)
+            sweep(out)
+            conclude(out)
         else:
-            _make_objects(source, out, settings, workers, on_progress)
-        if not is_packed(out):
-            pack(out, lambda done, total: on_progress("packing pixels", done, total))
+            start(out, settings)
+            numbers = range(source.count)
+            finish(out, settings, _make(source, out, numbers, workers, on_progress), on_progress)
+        pack_if_needed(out, on_progress)
     return ObjectBank(out)
 
 
-def _make_objects(
+def build_shard(
     source: ObjectSource,
     out: Path,
-    settings: dict[str, Any],
+    shard: Shard,
+    *,
+    card: dict[str, Any] | None = None,
+    workers: int | None = None,
+    on_progress: OnProgress = lambda stage, done, total: None,
+) -> None:
+    """Make a part of a bank, or continue it: every `shard.of`-th object from `shard.index`.
+
+    `smile_motion.bank.shards.merge` unites all parts to the very bank that `build` makes.
+    Raises InputError as `build` does.
+    """
+    settings = _settings(source, card)
+    make_folder(out)
+    with alone(out):
+        if is_finished(out):
+            require_finished_alike(out, settings, shard)
+            conclude(out)
+            return
+        start(out, {**settings, "shard": [shard.index, shard.of]})
+        numbers = range(shard.index, source.count, shard.of)
+        records = _make(source, out, numbers, workers, on_progress)
+        finish_shard(out, settings, shard.index, shard.of, records)
+
+
+def make_folder(out: Path) -> None:
+    """Make a bank's folder.
+
+    Raises InputError when a file is in the way.
+    """
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out}: a file is in the way; choose another --out")
+    out.mkdir(parents=True, exist_ok=True)
+
+
+def _settings(source: ObjectSource, card: dict[str, Any] | None) -> dict[str, Any]:
+    if source.count < 1:
+        raise InputError(f"a bank of {source.count} objects; ask for at least one with --n")
+    return {"format": FORMAT, **source.card(), **(card or {}), "count": source.count}
+
+
+def _make(
+    source: ObjectSource,
+    out: Path,
+    numbers: range,
     workers: int | None,
     on_progress: OnProgress,
-) -> None:
-    if (out / SETTINGS).is_file():
-        _require_same(json.loads((out / SETTINGS).read_text(encoding="utf-8")), settings, out)
-    elif unknown := sorted(path.name for path in out.iterdir() if not path.name.startswith(".")):
-        raise InputError(f"{out}: holds {unknown[0]} and is no bank; choose an empty --out")
-    write_atomically(out / SETTINGS, dump_json(settings))
-    records = _read_journal(out)
-    todo = [number for number in range(source.count) if number not in records]
-    on_progress("making objects", len(records), source.count)
-    with (out / JOURNAL).open("ab") as journal:
-        for made in _made(source, out, todo, workers):
-            journal.write(dump_lines(made))
-            journal.flush()
-            records.update((record["number"], record) for record in made)
-            on_progress("making objects", len(records), source.count)
-    ordered = sorted(records.values(), key=lambda record: (record["category"], record["id"]))
-    for record in ordered:
-        del record["number"]
-    write_atomically(out / METADATA, dump_lines(ordered))
-    categories = len({record["category"] for record in ordered})
-    finished = {
-        **settings,
-        "categories": categories,
-        "metadata_sha256": sha256((out / METADATA).read_bytes()),
+) -> Records:
+    """Make what the journal does not have yet, and return the records of all."""
+    records = {
+        record["number"]: record
+        for record in read_journal(out / JOURNAL)
+        if (out / record["file_name"]).is_file()
     }
-    write_atomically(out / CARD, dump_json(finished))
-    (out / JOURNAL).unlink()
-    (out / SETTINGS).unlink()
+    todo = [number for number in numbers if number not in records]
+    on_progress("making objects", len(records), len(numbers))
+    with Journal(out / JOURNAL) as journal:
+        for made in _made(source, out, todo, workers):
+            journal.append(made)
+            records.update((record["number"], record) for record in made)
+            on_progress("making objects", len(records), len(numbers))
+    return Records(
+        objects=[
+            {name: value for name, value in record.items() if name != "number"}
+            for record in records.values()
+        ]
+    )
 
 
 def _made(
@@ -145,48 +173,3 @@ def make_chunk(source: ObjectSource, out: Path, numbers: list[int]) -> list[dict
             }
         )
     return records
-
-
-def _read_journal(out: Path) -> dict[int, dict[str, Any]]:
-    """Records of objects that an earlier run finished; a line torn by its end is dropped."""
-    path = out / JOURNAL
-    if not path.is_file():
-        return {}
-    records, sound = {}, 0
-    data = path.read_bytes()
-    for line in data.splitlines(keepends=True):
-        if not line.endswith(b"\n"):
-            break
-        record = json.loads(line)
-        sound += len(line)
-        if (out / record["file_name"]).is_file():
-            records[record["number"]] = record
-    if sound < len(data):
-        with path.open("r+b") as journal:
-            journal.truncate(sound)
-    return records
-
-
-def _require_same(found: dict[str, Any], wanted: dict[str, Any], out: Path) -> None:
-    differing = [
-        f"{name} {found.get(name)!r} there, {wanted[name]!r} asked for"
-        for name in wanted
-        if found.get(name) != wanted[name]
-    ]
-    if differing:
-        raise InputError(
-            f"{out}: holds a bank made otherwise ({'; '.join(differing)}); choose another --out"
-        )
-
-
-@contextmanager
-def _alone(out: Path) -> Iterator[None]:
-    """Hold the folder's lock; the system lets go of it however the process ends."""
-    with (out / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise InputError(
-                f"{out}: another process is building it; wait, or choose another --out"
-            ) from error
-        yield

@@ -1,0 +1,153 @@
+"""What an unfinished build leaves behind: its settings, and a line per thing that is finished."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import threading
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from smile_motion.bank.layout import dump_json, dump_lines, write_atomically
+from smile_motion.errors import InputError
+
+SETTINGS = "build.json"
+"""What a build was started with; there while it is unfinished."""
+JOURNAL = "build.jsonl"
+"""A line per finished object or candidate; there while the build is unfinished."""
+SHARDS = "shards"
+"""Folder of the parts that several processes build of one bank."""
+
+
+def start(out: Path, settings: dict[str, Any], *, beside: Sequence[str] = ()) -> None:
+    """Begin a build in a new or empty folder, or continue the one that is there.
+
+    settings  everything that decides over the result, as JSON values.
+    beside    names that may be there without being a build.
+    Raises InputError when the folder holds something else.
+    """
+    sweep(out)
+    path = out / SETTINGS
+    if path.is_file():
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise InputError(f"{path}: not JSON ({error}); choose another --out") from error
+        require_same(found, settings, out)
+        return
+    names = {path.name for path in out.iterdir() if not path.name.startswith(".")}
+    if unknown := sorted(names - set(beside)):
+        if unknown == [SHARDS]:
+            raise InputError(
+                f"{out}: holds shards of several processes; run as many processes again, merge the "
+                f"shards with smile-motion bank merge, or choose another --out"
+            )
+        raise InputError(f"{out}: holds {unknown[0]} and is no bank; choose an empty --out")
+    write_atomically(path, dump_json(settings))
+
+
+def require_same(found: dict[str, Any], wanted: dict[str, Any], out: Path) -> None:
+    """Raise InputError naming every setting that differs from what is there."""
+    differing = [
+        f"{name} {_shown(found.get(name))} there, {_shown(wanted[name])} asked for"
+        for name in wanted
+        if found.get(name) != wanted[name]
+    ]
+    if differing:
+        raise InputError(
+            f"{out}: holds a bank made otherwise ({'; '.join(differing)}); choose another --out"
+        )
+
+
+def sweep(out: Path) -> None:
+    """Remove what a process that was killed left under temporary names; the lock must be held."""
+    for path in out.glob(".*"):
+        if path.suffix in (".tmp", ".old"):
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+    if (out / SETTINGS).is_file():
+        for folder in ("images", "candidates", "cut"):
+            for path in (out / folder).rglob(".*.tmp"):
+                path.unlink()
+
+
+def conclude(out: Path) -> None:
+    """Remove the journal and the settings of a finished build."""
+    (out / JOURNAL).unlink(missing_ok=True)
+    (out / SETTINGS).unlink(missing_ok=True)
+
+
+class Journal:
+    """Lines that are appended whole or not at all; many threads may append."""
+
+    def __init__(self, path: Path) -> None:
+        """Open a journal for appending."""
+        self._path = path
+        self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+        self._size = os.fstat(self._file).st_size
+        self._lock = threading.Lock()
+
+    def append(self, records: Iterable[dict[str, Any]]) -> None:
+        """Append records as lines; what they speak of must be there by now.
+
+        Raises OSError with the journal's name when the disk is full; no half line stays.
+        """
+        data = dump_lines(records)
+        with self._lock:
+            try:
+                written = 0
+                while written < len(data):
+                    written += os.write(self._file, data[written:])
+            except OSError as error:
+                os.ftruncate(self._file, self._size)
+                raise OSError(error.errno, error.strerror, str(self._path)) from error
+            self._size += len(data)
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the file."""
+        os.close(self._file)
+
+
+def read_journal(path: Path) -> list[dict[str, Any]]:
+    """Read what an earlier run finished; a last line torn by its end is cut off the file.
+
+    Raises InputError when another line is no record.
+    """
+    if not path.is_file():
+        return []
+    records, sound = [], 0
+    data = path.read_bytes()
+    for number, line in enumerate(data.splitlines(keepends=True), start=1):
+        if not line.endswith(b"\n"):
+            break
+        try:
+            records.append(json.loads(line))
+        except ValueError as error:
+            raise InputError(
+                f"{path}:{number}: not a record ({error}); remove this line, and what it spoke of "
+                f"is made again"
+            ) from error
+        sound += len(line)
+    if sound < len(data):
+        with path.open("r+b") as journal:
+            journal.truncate(sound)
+    return records
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 300 else text[:300] + "…"
