@@ -55,9 +55,11 @@ def noise(small_bank: ObjectBank) -> list[str]:
     return [*QUICK, f"--bank={small_bank.path}"]
 
 
+@pytest.mark.parametrize("workers", [0, 2])
 def test_a_killed_run_continues_as_if_nothing_had_happened(
-    noise: list[str], tmp_path: Path
+    noise: list[str], tmp_path: Path, workers: int
 ) -> None:
+    noise = [*noise, f"--workers={workers}"]
     code, out, err = train("pretrain", *noise, "--steps=8", "--out=straight", cwd=tmp_path)
     assert code == 0, err
     for line in ("checkpoint ", "loss curve ", "reconstruction "):
@@ -83,16 +85,16 @@ def test_a_killed_run_continues_as_if_nothing_had_happened(
         assert (value == other[name]).all(), name
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize(("workers", "number"), [(0, signal.SIGUSR1), (2, signal.SIGTERM)])
 def test_a_run_asked_to_stop_writes_a_checkpoint_and_says_how_to_go_on(
-    noise: list[str], tmp_path: Path, workers: int
+    noise: list[str], tmp_path: Path, workers: int, number: signal.Signals
 ) -> None:
     arguments = ("pretrain", *noise, "--steps=500", "--out=run", f"--workers={workers}")
     process = start(*arguments, cwd=tmp_path)
     while not (tmp_path / "run/log.jsonl").exists():
         assert process.poll() is None
         time.sleep(0.01)
-    os.killpg(process.pid, signal.SIGTERM)  # as a scheduler does: workers get it too
+    os.killpg(process.pid, number)  # as a scheduler does: workers get it too
     _, err = process.communicate(timeout=120)
     assert process.returncode == 75
     assert "--resume --out run" in err

@@ -60,14 +60,14 @@ def run(config: PretrainConfig) -> None:
     if not _is_main():
         return
     out = checkpoint.parent.parent
+    board = f"\n  tensorboard --logdir {out}" if config.track == "tensorboard" else ""
     print(
         f"""
 checkpoint      {checkpoint}
 loss curve      {out / "loss.png"}
 reconstruction  {out / "reconstruction.png"}
 
-next:
-  tensorboard --logdir {out / "tensorboard"}
+next:{board}
   accelerate launch -m smile_train export {checkpoint} --out {out / "transformers"}
   accelerate launch -m smile_train pretrain --background natural --videos VIDEOS --target clip
   smile-motion preview --background noise --out preview.html"""
