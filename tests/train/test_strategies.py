@@ -135,6 +135,30 @@ def test_positions_follow_longer_and_larger_clips(small_bank: ObjectBank, tmp_pa
         pretrain(config(small_bank, init=run, student="vit-s", steps=2), tmp_path / "x")
 
 
+def test_a_published_checkpoint_starts_a_run_and_another_model_does_not(
+    small_bank: ObjectBank, tmp_path: Path
+) -> None:
+    from smile_train.interop.checkpoints import open_checkpoint
+    from smile_train.interop.official import save_official
+
+    run = tmp_path / "run"
+    pretrain(config(small_bank, steps=2), run)
+    model, _ = open_checkpoint(run)
+    published = tmp_path / "published.pth"
+    save_official(published, model, args={"model": "smile"}, epoch=3)
+    one = weights(pretrain(config(small_bank, init=published, steps=2), tmp_path / "one"))
+    two = weights(pretrain(config(small_bank, init=run, steps=2), tmp_path / "two"))
+    for name, value in one.items():
+        assert (value == two[name]).all(), name
+    spoilt = torch.load(published, weights_only=False)
+    spoilt["model"]["encoder.extra"] = torch.zeros(2)
+    del spoilt["model"]["encoder.norm.weight"]
+    torch.save(spoilt, published)
+    with pytest.raises(InputError, match=r"unknown encoder\.extra, missing encoder\.norm\.weight"):
+        pretrain(config(small_bank, init=published, steps=2), tmp_path / "three")
+    assert not (tmp_path / "three").exists()
+
+
 def test_a_checkpoint_of_pixels_starts_a_run_on_features(
     small_bank: ObjectBank, tiny_clip: Path, tmp_path: Path, capfd: pytest.CaptureFixture
 ) -> None:

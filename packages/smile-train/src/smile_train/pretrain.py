@@ -213,7 +213,7 @@ def train_stage(config: PretrainConfig, out: Path, accelerator: Accelerator) -> 
         watcher.look(accelerator, report, step)
     if stop.asked:
         accelerator.end_training()
-    stop.leave_if_asked(out)
+    stop.leave_if_asked(config.out or out)
     return out / "checkpoints" / f"step_{step:08d}", step == steps
 
 

@@ -33,10 +33,9 @@ def plan_stages(config: PretrainConfig, out: Path) -> list[Stage]:
     """
     if config.strategy != "progressive":
         return [Stage(config=config, out=out)]
-    first = replace(config, strategy="single", out=out / "stage-1")
+    first = replace(config, strategy="single")
     second = replace(
         first,
-        out=out / "stage-2",
         objects=0,
         masking="tube",
         background="natural" if config.videos is not None else config.background,
