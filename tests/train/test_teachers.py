@@ -74,7 +74,7 @@ def test_normalised_channels_have_mean_zero_and_deviation_one(tiny_clip: Path) -
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("no-such-model", "neither a file or folder nor an open_clip model"),
+        ("no-such-model", "neither a folder nor an open_clip model"),
         ("ViT-B-16-quickgelu:nowhere", "has no weights 'nowhere'"),
         ("./missing.pt", "no such teacher"),
     ],

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import pickle
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
+from smile_motion.bank.open_clip_models import HUB_PREFIX, open_clip_model
 from smile_motion.errors import InputError
 from torch import nn
 
@@ -19,8 +19,6 @@ CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 HEAD_WIDTH = 64
 """Width of an attention head in every published CLIP."""
-DEFAULT_TAG = "openai"
-"""Weights meant by a model name without a tag."""
 FOLDER_PREFIX = "local-dir:"
 """What open_clip writes before a folder."""
 REASON_LENGTH = 200
@@ -73,7 +71,7 @@ class ClipTeacher(Teacher):
         """Open a teacher.
 
         name_or_path  an open_clip model name, with weights after a colon if not OpenAI's
-                      (`ViT-B-16:laion2b_s34b_b88k`); a folder as open_clip writes to the hub, with
+                      (`ViT-B-16:laion2b_s34b_b88k`), or a hub name after `hf-hub:`; a folder as open_clip writes to the hub, with
                       or without `local-dir:` before it; a TorchScript .pt of OpenAI; or a
                       .safetensors or .pt file of OpenAI-named weights. Beside the last, a .json of
                       the same name may hold `heads`, `mean` and `std`, where these are not the
@@ -83,7 +81,7 @@ class ClipTeacher(Teacher):
         given = name_or_path.removeprefix(FOLDER_PREFIX)
         path = Path(given)
         if path.is_dir():
-            return cls._from_folder(path, official_input)
+            return cls._from_open_clip(given, None, official_input)
         if path.is_file():
             return cls._from_file(path, official_input)
         if (
@@ -92,7 +90,10 @@ class ClipTeacher(Teacher):
             or given.startswith((".", "/"))
         ):
             raise InputError(f"{name_or_path}: no such teacher; give --teacher a name or a path")
-        return cls._from_name(name_or_path, official_input)
+        if name_or_path.startswith(HUB_PREFIX):
+            return cls._from_open_clip(name_or_path, None, official_input)
+        name, _, tag = name_or_path.partition(":")
+        return cls._from_open_clip(name, tag or None, official_input)
 
     @classmethod
     def random(cls, name: str) -> ClipTeacher:
@@ -175,62 +176,14 @@ class ClipTeacher(Teacher):
             raise InputError(f"{path}: {error}") from error
 
     @classmethod
-    def _from_folder(cls, folder: Path, official_input: bool) -> ClipTeacher:
-        import open_clip
-        from safetensors import SafetensorError
-
-        config = folder / "open_clip_config.json"
-        if not config.is_file():
-            raise InputError(
-                f"{folder}: no open_clip_config.json; give the folder that open_clip wrote, "
-                f"with its config and weights"
-            )
-        try:
-            described = json.loads(config.read_text(encoding="utf-8"))
-            if not isinstance(described, dict):
-                raise ValueError(f"{config.name} holds no object")
-            preprocess = described.get("preprocess_cfg", {})
-            model = open_clip.create_model(f"local-dir:{folder}", require_pretrained=True)
-        except (
-            *(RuntimeError, FileNotFoundError, ValueError, KeyError, TypeError, AssertionError),
-            *(SafetensorError, pickle.UnpicklingError, EOFError),
-        ) as error:
-            reason = " ".join(str(error).split())[:REASON_LENGTH]
-            raise InputError(
-                f"{folder}: not a teacher that open_clip reads ({reason}); "
-                f"write or download the folder again"
-            ) from error
-        return cls(
-            model.visual,
-            mean=tuple(preprocess.get("mean", CLIP_MEAN)),
-            std=tuple(preprocess.get("std", CLIP_STD)),
-            official_input=official_input,
-        )
-
-    @classmethod
-    def _from_name(cls, name: str, official_input: bool) -> ClipTeacher:
+    def _from_open_clip(cls, model: str, tag: str | None, official_input: bool) -> ClipTeacher:
+        """Open a folder or a name; fine-tuned and QuickGELU models as open_clip describes them."""
         import open_clip
 
-        model_name, _, tag = name.partition(":")
-        tag = tag or DEFAULT_TAG
-        if model_name not in open_clip.list_models():
-            raise InputError(
-                f"teacher {name!r}: neither a file or folder nor an open_clip model; "
-                f"for example ViT-B-16-quickgelu"
-            )
-        if tag not in open_clip.list_pretrained_tags_by_model(model_name):
-            raise InputError(f"teacher {name!r}: open_clip has no weights {tag!r} for {model_name}")
-        try:
-            model = open_clip.create_model(model_name, pretrained=tag, require_pretrained=True)
-        except Exception as error:  # the hub's client raises many kinds when there is no network
-            reason = " ".join(str(error).split())[:REASON_LENGTH]
-            raise InputError(
-                f"teacher {name!r}: weights could not be fetched ({reason}); fetch them once on a "
-                f"machine with a network, or give --teacher a local folder or file"
-            ) from error
-        settings = open_clip.get_model_preprocess_cfg(model)
+        opened = open_clip_model(model, pretrained=tag)
+        settings = open_clip.get_model_preprocess_cfg(opened.model)
         return cls(
-            model.visual,
+            opened.model.visual,
             mean=tuple(settings.get("mean", CLIP_MEAN)),
             std=tuple(settings.get("std", CLIP_STD)),
             official_input=official_input,
