@@ -71,11 +71,11 @@ class ClipTeacher(Teacher):
         """Open a teacher.
 
         name_or_path  an open_clip model name, with weights after a colon if not OpenAI's
-                      (`ViT-B-16:laion2b_s34b_b88k`), or a hub name after `hf-hub:`; a folder as open_clip writes to the hub, with
-                      or without `local-dir:` before it; a TorchScript .pt of OpenAI; or a
-                      .safetensors or .pt file of OpenAI-named weights. Beside the last, a .json of
-                      the same name may hold `heads`, `mean` and `std`, where these are not the
-                      width over 64 and OpenAI's.
+                      (`ViT-B-16:laion2b_s34b_b88k`); a hub name after `hf-hub:`; a folder as
+                      open_clip writes to the hub, with or without `local-dir:` before it; a
+                      TorchScript .pt of OpenAI; or a .safetensors or .pt file of OpenAI-named
+                      weights. Beside the last, a .json of the same name may hold `heads`, `mean`
+                      and `std`, where these are not the width over 64 and OpenAI's.
         Raises InputError when the weights are not there: nothing is ever left random.
         """
         given = name_or_path.removeprefix(FOLDER_PREFIX)
