@@ -8,6 +8,8 @@ COMMANDS = (
     Command("build-bank", "make or continue an object bank", "smile_motion.cli.build_bank"),
     Command("bank info", "print a bank's card and counts", "smile_motion.cli.bank_info"),
     Command("bank verify", "check every file of a bank", "smile_motion.cli.bank_verify"),
+    Command("bank filter", "decide anew over stored candidates", "smile_motion.cli.bank_filter"),
+    Command("bank merge", "unite the shards of a bank", "smile_motion.cli.bank_merge"),
     Command("bank sheet", "draw contact sheets by category", "smile_motion.cli.bank_sheet"),
     Command("bank dedup", "make a bank without near-duplicates", "smile_motion.cli.bank_dedup"),
     Command("bank pack", "pack a bank's pixels now", "smile_motion.cli.bank_pack"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,8 @@ from pathlib import Path
 from smile_motion.errors import InputError
 
 LOCK = ".lock"
+LOOKS, LOOK_S = 5, 0.05
+"""How often, and how many seconds apart, a lock is tried before another process holds it."""
 _WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 
 
@@ -22,11 +25,17 @@ def alone(folder: Path) -> Iterator[None]:
     """
     with (folder / LOCK).open("w") as lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise InputError(
-                f"{folder}: another process is building it; wait, or choose another --out"
-            ) from error
+            # `is_locked` of another process may hold it for an instant.
+            for _ in range(LOOKS):
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    time.sleep(LOOK_S)
+            else:
+                raise InputError(
+                    f"{folder}: another process is building it; wait, or choose another --out"
+                )
         except OSError as error:
             if error.errno not in _WITHOUT_LOCKS:
                 raise

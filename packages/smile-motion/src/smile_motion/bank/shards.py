@@ -102,7 +102,11 @@ def wait_for_shards(
     """
     last_seen = [time.monotonic()] * len(folders)
     while True:
-        unfinished = [number for number, folder in enumerate(folders) if not is_finished(folder)]
+        unfinished = [
+            number
+            for number, folder in enumerate(folders)
+            if is_locked(folder) or not is_finished(folder)
+        ]
         on_wait(len(folders) - len(unfinished), len(folders))
         if not unfinished:
             return

@@ -1,20 +1,36 @@
-"""Make an object bank, or continue one that was stopped."""
+"""Make an object bank, or continue one that was stopped.
+
+The same command continues a build that was stopped or killed, and ends in the same files.
+"""
 
 from __future__ import annotations
 
+import json
 import sys
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from smile_motion.cli.bank_options import (
+    CategoryOptions,
+    DiffusionOptions,
+    JudgingOptions,
+    ShardOptions,
+    local_device,
+    writers,
+)
 from smile_motion.errors import InputError
 
 if TYPE_CHECKING:
-    from smile_motion.bank.sources.shapes import ShapeKind
+    from smile_motion.bank.shards import Shard
 
-DIFFUSION_MODEL = "stable-diffusion-v1-5/stable-diffusion-v1-5"
+SHOWN = 10
+"""Categories that fell short which are named on the screen."""
+FROM_CANDIDATES = ("stable-diffusion", "images")
+"""Sources whose objects are chosen among candidates."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,14 +38,18 @@ class Options:
     """Options of `smile-motion build-bank`."""
 
     n: int | None = None
-    """Objects in the bank. Default: 10000; with --source folder, every image there is."""
+    """Accepted objects in the bank, balanced over categories. Default: 10000; with --source folder
+    or images, as many as there are."""
     source: Literal[
-        "auto", "stable-diffusion", "procedural", "folder", "circles", "shapes", "textures", "crops"
-    ] = "auto"
+        "auto", "stable-diffusion", "images", "procedural", "folder",
+        "circles", "shapes", "textures", "crops",
+    ] = "auto"  # fmt: skip
     """Where objects come from: `auto` is Stable Diffusion where it can run, else procedural;
+    `images` cuts objects out of photographs, `folder` takes RGBA images as they are;
     `circles` to `crops` are the objects of arXiv 2410.24213."""
     from_: Annotated[Path | None, tyro.conf.arg(name="from")] = None
-    """Tree of RGBA PNG or WebP images for --source folder; folders name the categories."""
+    """Folder of RGBA PNG or WebP images for --source folder, or of photographs for --source images;
+    folders in it name the categories."""
     list_: Annotated[Path | None, tyro.conf.arg(name="list")] = None
     """File that selects images below --from, a line each, such as `category/0.png`."""
     images: Path | None = None
@@ -39,22 +59,97 @@ class Options:
     seed: int = 0
     """Seed of objects made from random numbers, or of the choice among images."""
     workers: int | None = None
-    """Processes. Default: one per core."""
+    """Processes; threads that cut out and write, where there are candidates. Default: one per
+    core."""
+    category: Annotated[CategoryOptions, tyro.conf.OmitArgPrefixes] = field(
+        default_factory=CategoryOptions
+    )
+    diffusion: Annotated[DiffusionOptions, tyro.conf.OmitArgPrefixes] = field(
+        default_factory=DiffusionOptions
+    )
+    judging: Annotated[JudgingOptions, tyro.conf.OmitArgPrefixes] = field(
+        default_factory=JudgingOptions
+    )
+    shard: Annotated[ShardOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=ShardOptions)
 
 
 def run(options: Options) -> None:
     """Build the bank and say where it is."""
     if options.n is not None and options.n < 1:
         raise InputError(f"--n is {options.n}; a bank needs at least 1 object")
-    if options.from_ is not None and options.source not in ("folder", "auto"):
-        raise InputError(f"--from goes with --source folder, not with {options.source}")
-    from smile_motion.bank import FolderSource, ProceduralSource, ShapeSource, banks_folder, build
-    from smile_motion.bank.progress import progress_bar
+    if options.from_ is not None and options.source not in ("folder", "images", "auto"):
+        raise InputError(f"--from goes with --source folder or images, not with {options.source}")
+    from smile_motion.bank import banks_folder
+    from smile_motion.bank.shards import Launched
+    from smile_motion.cli.building import stopped_by_signals
 
     chosen, reason = _choose(options)
-    if reason:
+    launched = Launched.from_environment()
+    main = launched is None or launched.rank == 0
+    if reason and main:
         print(f"source: {chosen}, because {reason}", file=sys.stderr)
-    card: dict[str, Any] = {"source_requested": options.source, "source_reason": reason}
+    card = {"source_requested": options.source, "source_reason": reason}
+    make, count = _maker(options, chosen, card, launched.local_rank if launched else None)
+    out = options.out or banks_folder() / f"{chosen}-{count or 'all'}"
+    with stopped_by_signals():
+        if options.shard.shard_index is not None or options.shard.num_shards is not None:
+            _build_shard(options.shard, out, make)
+            return
+        finished = (out / "bank.json").is_file()
+        if launched is None:
+            make(out, None)
+        elif not _build_together(out, make, launched.rank, launched.world):
+            return
+    _report(out, finished)
+
+
+Make = Callable[[Path, "Shard | None"], None]
+"""Builds a bank into a folder, or a shard of it."""
+
+
+def _maker(
+    options: Options, chosen: str, card: dict[str, Any], local_rank: int | None
+) -> tuple[Make, int | None]:
+    """What builds the bank, and how many objects it is asked for."""
+    if chosen not in FROM_CANDIDATES:
+        return _numbered(options, chosen, card)
+    from smile_motion.bank.candidate_bank import build_from_candidates
+    from smile_motion.bank.candidate_progress import candidate_bars
+    from smile_motion.cli.building import plan_diffusion, plan_photographs
+
+    device = local_device(options.diffusion.device, local_rank)
+    settings = (options.diffusion, options.category, options.judging, device)
+    count = options.n
+    if chosen == "images":
+        if options.from_ is None:
+            raise InputError("--source images needs the folder of photographs: add --from DIR")
+        plan, open_models, stage = plan_photographs(options.from_, count, options.seed, *settings)
+    else:
+        count = count or 10_000
+        plan, open_models, stage = plan_diffusion(count, options.seed, *settings)
+    plan.card.update(card)
+
+    def make(out: Path, shard: Shard | None) -> None:
+        with candidate_bars(stage) as (on_candidates, on_progress):
+            build_from_candidates(
+                plan,
+                open_models,
+                out,
+                shard=shard,
+                writers=writers(options.workers),
+                on_progress=on_progress,
+                on_candidates=on_candidates,
+            )
+
+    return make, count
+
+
+def _numbered(options: Options, chosen: str, card: dict[str, Any]) -> tuple[Make, int | None]:
+    """What builds a bank of objects that are made outright."""
+    from smile_motion.bank import FolderSource, ProceduralSource, ShapeSource, build
+    from smile_motion.bank.build import build_shard
+    from smile_motion.bank.progress import progress_bar
+
     if chosen == "folder":
         if options.from_ is None:
             raise InputError("--source folder needs the folder of images: add --from DIR")
@@ -64,29 +159,88 @@ def run(options: Options) -> None:
     elif chosen == "procedural":
         source = ProceduralSource(count=options.n or 10_000, seed=options.seed)
     else:
+        kind: Any = chosen
         source = ShapeSource.open(
-            chosen, count=options.n or 10_000, seed=options.seed, images=options.images
+            kind, count=options.n or 10_000, seed=options.seed, images=options.images
         )
-    out = options.out or banks_folder() / f"{chosen}-{source.count}"
-    finished = (out / "bank.json").is_file()
-    with progress_bar() as on_progress:
-        bank = build(source, out, card=card, workers=options.workers, on_progress=on_progress)
-    print(
-        f"{out}: {'already complete, ' if finished else ''}{len(bank)} objects "
-        f"in {len(bank.categories)} categories"
-    )
-    print(f"next: smile-motion render --bank {out} --background noise --n 8 --out clips")
+
+    def make(out: Path, shard: Shard | None) -> None:
+        with progress_bar() as on_progress:
+            settings: Any = {"card": card, "workers": options.workers, "on_progress": on_progress}
+            if shard is None:
+                build(source, out, **settings)
+            else:
+                build_shard(source, out, shard, **settings)
+
+    return make, source.count
 
 
-def _choose(options: Options) -> tuple[Literal["procedural", "folder"] | ShapeKind, str | None]:
+def _choose(options: Options) -> tuple[str, str | None]:
     """The source to use, and why when the choice was left open."""
-    if options.source == "stable-diffusion":
-        raise InputError(
-            "--source stable-diffusion is not part of this version; use --source procedural, "
-            "or make images elsewhere and use --source folder --from DIR"
-        )
     if options.source != "auto":
         return options.source, None
     if options.from_ is not None:
         return "folder", "--from names a folder"
-    return "procedural", "this version cannot run Stable Diffusion"
+    from smile_motion.cli.building import why_no_diffusion
+
+    why_not = why_no_diffusion(options.diffusion)
+    if why_not is None:
+        return "stable-diffusion", "its model is here and can run"
+    return "procedural", f"Stable Diffusion cannot run here: {why_not}"
+
+
+def _build_shard(options: ShardOptions, out: Path, make: Make) -> None:
+    """Build the part of a bank that a job was given."""
+    from smile_motion.bank.journal import SHARDS
+    from smile_motion.bank.shards import Shard
+
+    if options.shard_index is None or options.num_shards is None:
+        raise InputError("--shard-index and --num-shards go together; give both")
+    shard = Shard(options.shard_index, options.num_shards)
+    if (out / "bank.json").is_file():
+        raise InputError(f"{out}: holds a finished bank; choose another --out")
+    folder = out / SHARDS / shard.name
+    make(folder, shard)
+    print(f"{folder}: shard {shard.index} of {shard.of} is finished")
+    print(f"next, once all are: smile-motion bank merge {out / SHARDS}/* --out {out}")
+
+
+def _build_together(out: Path, make: Make, rank: int, world: int) -> bool:
+    """Build this process's part; the first process then unites all. Whether this is the first."""
+    from smile_motion.bank.journal import SHARDS
+    from smile_motion.bank.progress import progress_bar
+    from smile_motion.bank.shards import Shard, is_finished, merge, wait_for_shards
+
+    folders = [out / SHARDS / Shard(index, world).name for index in range(world)]
+    # The first process always looks whether its shard is the one that is asked for.
+    if not (out / "bank.json").is_file() and not (rank and is_finished(folders[rank])):
+        make(folders[rank], Shard(rank, world))
+    if rank:
+        return False
+    if not (out / "bank.json").is_file() or (out / SHARDS).is_dir():
+        wait_for_shards(folders)
+        with progress_bar() as on_progress:
+            merge(folders, out, remove=True, on_progress=on_progress)
+    return True
+
+
+def _report(out: Path, finished: bool) -> None:
+    from smile_motion.bank import ObjectBank
+
+    bank = ObjectBank.open(out)
+    card = json.loads((out / "bank.json").read_text(encoding="utf-8"))
+    print(
+        f"{out}: {'already complete, ' if finished else ''}{len(bank)} objects "
+        f"in {len(bank.categories)} categories"
+    )
+    if short := card.get("fell_short"):
+        lacking = sum(line["wanted"] - line["accepted"] for line in short)
+        named = ", ".join(f"{o['category']} {o['accepted']}/{o['wanted']}" for o in short[:SHOWN])
+        more = f" and {len(short) - SHOWN} more" if len(short) > SHOWN else ""
+        print(f"{len(short)} categories fell short by {lacking} objects: {named}{more}")
+    if timings := card.get("timings"):
+        shares = [f"{name.removesuffix('_busy_share')} busy {value:.0%} of the time"
+                  for name, value in timings.items() if name.endswith("_busy_share")]  # fmt: skip
+        if shares and not finished:
+            print(f"{timings['seconds']:.0f} s, {', '.join(shares)}")
+    print(f"next: smile-motion render --bank {out} --background noise --n 8 --out clips")
