@@ -1,1 +1,27 @@
-"""Self-supervised video pre-training on moving-object clips (SMILE, CVPR 2025)."""
+"""Self-supervised video pre-training on moving-object clips (SMILE, CVPR 2025).
+
+Example::
+
+    import smile_train
+
+    model = smile_train.load("runs/first")
+    tokens, pooled = model.features(video)      # video (B, T, H, W, 3) uint8
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from smile_train.encoder import VideoEncoder, load
+
+__all__ = ["VideoEncoder", "load"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used, so that the command line starts at once."""
+    if name in __all__:
+        from smile_train import encoder
+
+        return getattr(encoder, name)
+    raise AttributeError(f"module 'smile_train' has no attribute {name!r}")

@@ -180,6 +180,7 @@ def save_official(path: Path, model: PretrainModel, *, args: dict[str, Any], epo
         raise InputError(
             f"frames of {grid.height} x {grid.width}: the published format knows square ones only"
         )
+    model.require_own_positions()
     if path.exists():
         raise InputError(f"{path}: exists; choose another --out")
     own = {

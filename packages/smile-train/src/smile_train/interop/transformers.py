@@ -46,6 +46,7 @@ def to_transformers(model: PretrainModel) -> VideoMAEModel:
     """
     from transformers import VideoMAEConfig, VideoMAEModel
 
+    model.require_own_positions()
     config, grid = model.config, model.grid
     if grid.height != grid.width:
         raise InputError(

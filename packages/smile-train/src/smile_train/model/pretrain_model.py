@@ -1,6 +1,7 @@
 """The pre-training model: the encoder sees visible tokens, the decoder predicts masked ones."""
 
 import torch
+from smile_motion.errors import InputError
 from smile_motion.tokens import TokenGrid
 from torch import nn
 
@@ -99,6 +100,14 @@ class PretrainModel(nn.Module):
         self.mask_token = nn.Parameter(torch.zeros(1, 1, config.decoder_width))
         nn.init.trunc_normal_(self.mask_token, std=0.02)
         self.decoder = Decoder(config, grid, target_dim, trained)
+
+    def require_own_positions(self) -> None:
+        """Raise InputError when positions are interpolated: other programs compute their own."""
+        if self.trained.shape != self.grid.shape:
+            raise InputError(
+                f"positions are interpolated from {self.trained.shape} to {self.grid.shape}, "
+                f"which other formats cannot say; use the checkpoint with smile_train.load"
+            )
 
     def save_memory(self) -> None:
         """Compute activations of blocks again in the backward pass (gradient checkpointing)."""

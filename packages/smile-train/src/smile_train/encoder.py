@@ -1,0 +1,90 @@
+"""A pre-trained encoder, ready to be used elsewhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from smile_motion.errors import InputError
+from smile_motion.tokens import TokenGrid
+from torch import nn
+
+from smile_train.interop.checkpoints import open_checkpoint
+from smile_train.model.pretrain_model import Encoder
+
+
+class VideoEncoder(nn.Module):
+    """A frozen student without its decoder.
+
+    Example::
+
+        model = smile_train.load("runs/first")                  # or a published file, or a hub id
+        tokens, pooled = model.features(video)                  # video (B, T, H, W, 3) uint8
+    """
+
+    def __init__(self, encoder: Encoder) -> None:
+        """Freeze an encoder."""
+        super().__init__()
+        self.encoder = encoder.eval().requires_grad_(False)
+
+    @property
+    def grid(self) -> TokenGrid:
+        """The clips it takes and their tokens."""
+        return self.encoder.grid
+
+    @property
+    def width(self) -> int:
+        """Channels of a feature."""
+        return self.encoder.norm.weight.shape[0]
+
+    @torch.no_grad()
+    def features(self, video: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Encode clips, all tokens of them.
+
+        video    (B, T, H, W, 3) uint8 RGB, or float in 0..1, on the encoder's device; standardised
+                 inside. `grid` says T, H and W.
+        returns  tokens (B, N, width) after the final norm, in time, row, column order, and their
+                 mean (B, width).
+        Raises InputError when the clips are of another size.
+        """
+        grid = self.grid
+        expected = (grid.frames, grid.height, grid.width, 3)
+        if video.ndim != 5 or tuple(video.shape[1:]) != expected:
+            raise InputError(f"video is {tuple(video.shape)}; this encoder takes (B, *{expected})")
+        tokens = self.encoder(video)
+        return tokens, tokens.mean(1)
+
+
+def load(path_or_hub_id: str | Path, *, heads: int | None = None) -> VideoEncoder:
+    """Open an encoder, whoever trained it.
+
+    path_or_hub_id  a run, a checkpoint of ours, a published file of SMILE, VideoMAE and their
+                    family, a folder that transformers wrote, or the hub id of such a folder.
+    heads           attention heads of a published file, where neither it nor its width tells.
+    returns         the encoder in evaluation mode on the CPU.
+    Raises InputError when there is no such thing, or its weights do not fit.
+    """
+    path = Path(path_or_hub_id)
+    if not path.exists():
+        path = _fetched(str(path_or_hub_id))
+    ours = any((path / name).exists() for name in ("manifest.json", "checkpoints", "stage-1"))
+    if (path / "config.json").is_file() and not ours:
+        from smile_train.interop.transformers import from_transformers
+
+        return VideoEncoder(from_transformers(path)[0])
+    return VideoEncoder(open_checkpoint(path, heads=heads)[0].encoder)
+
+
+def _fetched(identifier: str) -> Path:
+    """Folder of a hub repository in the cache, fetched where it is not there."""
+    if identifier.startswith((".", "/")) or identifier.count("/") != 1:
+        raise InputError(f"{identifier}: no such run, checkpoint, file or folder")
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(identifier, allow_patterns=["*.json", "*.safetensors"]))
+    except Exception as error:  # the hub's client raises many kinds when there is no network
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(
+            f"{identifier}: neither here nor to be fetched ({reason}); give a local path"
+        ) from error
