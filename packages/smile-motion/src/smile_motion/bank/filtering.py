@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +94,7 @@ class StoredBank:
             lines = path.read_text(encoding="utf-8").split("\n")[:-1]
             categories = [json.loads(line) for line in lines]
             _ = [Thresholds(**card["thresholds"]), card["fill_holes"], card["segmenters"]]
-            _ = [(line["category"], line["wanted"], line["tries"]) for line in categories]
+            _ = [(line["category"], line["wanted"], line["max_tries"]) for line in categories]
         except FileNotFoundError as error:
             raise InputError(f"{path}: missing; build the bank again") from error
         except (ValueError, KeyError, TypeError) as error:
@@ -114,7 +114,7 @@ class StoredBank:
         if count is not None:
             wanted = quotas(count, len(self.categories))
         return tuple(
-            Goal(Category(line["name"], line["definition"], line["sense"]), one, line["tries"])
+            Goal(Category(line["name"], line["definition"], line["sense"]), one, line["max_tries"])
             for line, one in zip(self.categories, wanted, strict=True)
             if one
         )
@@ -201,7 +201,10 @@ def reassess_bank(
     As many stored candidates are used as it takes; a build that is stopped continues.
     Raises InputError as `build_from_candidates` does.
     """
-    goals = stored.goals(count)
+    goals = tuple(
+        replace(goal, max_tries=len(stored.candidates.get(goal.category.folder, ())))
+        for goal in stored.goals(count)
+    )
     kept = {
         name: value
         for name, value in stored.card.items()

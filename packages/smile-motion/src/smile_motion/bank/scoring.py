@@ -114,13 +114,14 @@ class ClipScorer:
         }
 
     def _encode_texts(self, names: Sequence[str]) -> None:
-        """Keep the features of every name's text, encoding only new ones."""
+        """Keep the features of every name's text.
+
+        Each is encoded alone: what else is new must not change its last bit.
+        """
         import torch
 
-        new = sorted(set(names) - set(self._texts))
-        for start in range(0, len(new), self.batch):
-            part = new[start : start + self.batch]
-            tokens = self.clip.tokenizer([self.text.replace("{name}", name) for name in part])
+        for name in sorted(set(names) - set(self._texts)):
+            tokens = self.clip.tokenizer([self.text.replace("{name}", name)])
             with torch.inference_mode():
                 features = self.clip.model.encode_text(tokens.to(self.device), normalize=True)
-            self._texts.update(zip(part, features.float(), strict=True))
+            self._texts[name] = features.float()[0]
