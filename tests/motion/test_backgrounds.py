@@ -11,11 +11,10 @@ from smile_motion.backgrounds import (
     Background,
     BackgroundClip,
     NoiseBackground,
-    cut,
-    draw_crop,
     make_background,
     redraw,
 )
+from smile_motion.cropping import cut, draw_crop
 from smile_motion.errors import InputError
 from smile_motion.photographs import read_photograph
 from smile_motion.seeding import Stream, keyed_generator

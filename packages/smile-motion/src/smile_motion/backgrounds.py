@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-import cv2
 import numpy as np
 
+from smile_motion.cropping import cut, draw_crop
 from smile_motion.errors import InputError
+from smile_motion.noise import NoiseKind, noise_images
 from smile_motion.photographs import find_photographs, read_photograph
 from smile_motion.video import VideoIndex, find_videos, index_video, read_frames
 
 BackgroundKind = Literal["natural", "frame", "places", "black", "noise", "pseudo-motion"]
-NoiseKind = Literal["uniform", "gaussian", "spectral"]
 
-CROP_SCALES = (1.0, 0.875, 0.75, 0.66)
-"""Shares of the shorter side that a crop's sides are drawn from. Official."""
 OPEN_INDEXES = 64
 """Video indexes that a process remembers."""
 
@@ -118,7 +115,7 @@ class NoiseBackground:
         out: np.ndarray | None = None,
     ) -> BackgroundClip:
         """Draw one noise image, or one a frame."""
-        drawn = _noise_images(rng, self.kind, frames if self.per_frame else 1, size)
+        drawn = noise_images(rng, self.kind, frames if self.per_frame else 1, size)
         origin = {"kind": "noise", "noise": self.kind, "per_frame": self.per_frame}
         return BackgroundClip(_repeated(drawn, frames, out), origin)
 
@@ -288,57 +285,6 @@ def redraw(
             f"made; find the original file"
         )
     return _repeated(cut(images, (x, y, width, height), size), frames)
-
-
-def draw_crop(rng: np.random.Generator, height: int, width: int) -> tuple[int, int, int, int]:
-    """Draw a multi-scale crop (VideoMAE family): x, y, width, height in pixels.
-
-    Both sides are shares of the shorter side from `CROP_SCALES`, at most one step apart.
-    """
-    shorter = min(height, width)
-    first = int(rng.integers(len(CROP_SCALES)))
-    near = [place for place in (first - 1, first, first + 1) if 0 <= place < len(CROP_SCALES)]
-    second = near[int(rng.integers(len(near)))]
-    crop_w, crop_h = (max(1, int(shorter * CROP_SCALES[place])) for place in (first, second))
-    x = int(rng.integers(width - crop_w + 1))
-    y = int(rng.integers(height - crop_h + 1))
-    return x, y, crop_w, crop_h
-
-
-def cut(images: np.ndarray, crop: tuple[int, int, int, int], size: tuple[int, int]) -> np.ndarray:
-    """Crop (n, H, W, 3) uint8 images and resize them to `size` (height, width)."""
-    x, y, width, height = crop
-    shrinks = width > size[1]
-    how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    target = np.empty((len(images), *size, 3), np.uint8)
-    for image, place in zip(images, target, strict=True):
-        cv2.resize(
-            image[y : y + height, x : x + width], (size[1], size[0]), place, interpolation=how
-        )
-    return target
-
-
-def _noise_images(
-    rng: np.random.Generator, kind: NoiseKind, count: int, size: tuple[int, int]
-) -> np.ndarray:
-    """Draw `count` images of noise, (count, H, W, 3) uint8."""
-    shape = (count, *size, 3)
-    if kind == "uniform":
-        # The generator's own words, little end first: the bytes of `rng.bytes`, in half the time.
-        words = rng.bit_generator.random_raw(-(-math.prod(shape) // 8))
-        return words.astype("<u8", copy=False).view(np.uint8)[: math.prod(shape)].reshape(shape)
-    return np.stack([_noise_field(rng, kind, size) for _ in range(count)])
-
-
-def _noise_field(rng: np.random.Generator, kind: NoiseKind, size: tuple[int, int]) -> np.ndarray:
-    field_ = rng.standard_normal((*size, 3), dtype=np.float32)
-    if kind == "spectral":
-        frequency = np.hypot(np.fft.fftfreq(size[0])[:, None], np.fft.rfftfreq(size[1])[None])
-        frequency[0, 0] = np.inf
-        spectrum = np.fft.rfft2(field_, axes=(0, 1)) / frequency[..., None]
-        field_ = np.fft.irfft2(spectrum, s=size, axes=(0, 1))
-        field_ = field_ / field_.std()
-    return np.clip(np.rint(127.5 + 50 * field_), 0, 255).astype(np.uint8)
 
 
 def _repeated(images: np.ndarray, frames: int, out: np.ndarray | None = None) -> np.ndarray:

@@ -15,7 +15,8 @@ from typing import Any, Literal, get_args
 import cv2
 import numpy as np
 
-from smile_motion.backgrounds import BackgroundClip, draw_crop
+from smile_motion.backgrounds import BackgroundClip
+from smile_motion.cropping import draw_crop
 from smile_motion.errors import InputError
 from smile_motion.photographs import read_photograph
 
