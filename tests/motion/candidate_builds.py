@@ -8,7 +8,8 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -128,6 +129,13 @@ def launch(
     )
     process.start()
     return process
+
+
+def wait(process: Any, point: Callable[[], bool]) -> None:
+    """Watch a process until it has reached a point."""
+    while not point():
+        assert process.is_alive()
+        time.sleep(0.0005)
 
 
 def _run(

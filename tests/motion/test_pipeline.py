@@ -1,7 +1,6 @@
 import json
 import os
 import signal
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from candidate_builds import NAMES, TinyModels, files, launch, plan
+from candidate_builds import NAMES, TinyModels, files, launch, plan, wait
 from smile_motion.bank import ObjectBank, verify
 from smile_motion.bank.candidate_bank import Models, build_from_candidates
 from smile_motion.bank.candidate_store import read_candidate_image
@@ -228,12 +227,6 @@ def reached(out: Path, pattern: str, count: int) -> Callable[[], bool]:
             (out / JOURNAL).is_file() and (out / JOURNAL).read_bytes().count(b"\n") >= count
         )
     return lambda: len(list(out.glob(pattern))) >= count
-
-
-def wait(process: Any, point: Callable[[], bool]) -> None:
-    while not point():
-        assert process.is_alive()
-        time.sleep(0.0005)
 
 
 def test_killed_at_any_moment_a_build_ends_in_the_same_bytes(
