@@ -15,6 +15,8 @@ import cv2
 import numpy as np
 import pytest
 from smile_motion.bank import ObjectBank, build, verify
+from smile_motion.bank.dedup import find_copies
+from smile_motion.bank.duplicates import fingerprint
 from smile_motion.bank.layout import dump_json, dump_lines, sha256
 from smile_motion.bank.new_folder import new_folder
 from smile_motion.bank.sources import SourceObject
@@ -55,10 +57,13 @@ class Repeated:
         cv2.ellipse(alpha, centre, axes, 0, 0, 360, 255, -1, cv2.LINE_AA)
         rgba = np.dstack([cv2.cvtColor(image, cv2.COLOR_BGR2RGB), alpha])
         details = {"score": 20.0 + variant, "segmenter": "u2net", "variant": VARIANTS[variant]}
+        if category == 1:
+            details["fingerprint"] = fingerprint(rgba)
         return SourceObject(f"{rest:06d}", ("inside", "outside")[category], rgba, details)
 
     def card(self) -> dict[str, Any]:
-        return {"source": "photographs", "choice": {"by": "build"}, "licence": "mit"}
+        counts, choice = {"made": 40}, {"by": "build"}
+        return {"source": "photographs", "choice": choice, "counts": counts, "licence": "mit"}
 
 
 @pytest.fixture(scope="module")
@@ -107,8 +112,9 @@ def test_dedup_keeps_the_best_of_what_looks_alike(
     }  # fmt: skip
     assert bank.card["derived_from"] == {
         "bank": "bank", "count": 36, "metadata_sha256": repeated.card["metadata_sha256"],
-        "choice": {"by": "build"},
+        "choice": {"by": "build"}, "counts": {"made": 40},
     }  # fmt: skip
+    assert "counts" not in bank.card
     assert bank.card["licence"] == "mit"
     assert [fault for _, fault in verify(bank.path) if fault] == []
     name = bank.record(0)["file_name"]
@@ -118,6 +124,16 @@ def test_dedup_keeps_the_best_of_what_looks_alike(
     assert "kept: not empty" in again.stderr
     assert "add --out NEW" in run("dedup", repeated.path).stderr
     assert "0 to 32" in run("dedup", repeated.path, "--dry-run", "--max-distance", 40).stderr
+
+
+def test_recorded_hashes_are_not_computed_again(copy: Path) -> None:
+    copies = find_copies(copy, 4)
+    assert len(copies) == 24
+    shutil.rmtree(copy / "images/outside")
+    assert find_copies(copy, 4) == copies
+    shutil.rmtree(copy / "images/inside")
+    with pytest.raises(InputError, match=r"inside/000000\.png: no such file"):
+        find_copies(copy, 4)
 
 
 def test_subsets_have_the_same_pixels_and_say_where_they_are_from(
@@ -243,6 +259,10 @@ def test_verify_exits_with_1_and_names_what_is_wrong(
     said = run("verify", copy)
     assert said.returncode == 1
     assert f"{copy}: 5 of" in said.stderr
+    card = json.loads((copy / "bank.json").read_text())
+    (copy / "bank.json").write_bytes(dump_json({**card, "candidates_sha256": "0" * 64}))
+    assert "candidates.jsonl: differs from the card's hash" in run("verify", copy).stderr
+    (copy / "bank.json").write_bytes(dump_json(card))
     (copy / "candidates.jsonl").write_text("{\n")
     assert "jsonl:1: not a candidate's record" in run("verify", copy).stderr
     (copy / "metadata.jsonl").write_text("")
@@ -273,8 +293,11 @@ def large_records(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         "source": "stable-diffusion",
         "licence": "CreativeML-OpenRAIL-M",
         "safety": {"denied categories": 12, "checker": "on"},
-        "counts": {"images": 6000, "scored": 5990},
-        "short": {"category_0000": 1},
+        "counts": {"made": 6000, "refused": {"score below": 1190}, "accepted": len(records)},
+        "fell_short": [
+            {"category": f"category_{number:04d}", "wanted": 7, "tries": 28, "accepted": 1}
+            for number in range(0, 1203, 7)
+        ],
         "segmenters": [{"name": "isnet", "sha256": "ab"}, {"name": "u2net", "sha256": "cd"}],
         "count": len(records),
         "categories": 1203,
@@ -293,14 +316,16 @@ def test_info_fits_on_a_screen_or_says_everything(
     for words in (
         "1203 categories of 1 to 7 objects, median 4",
         "CLIP scores of",
-        "1 categories fell short",
+        "fell short: 172 categories; the first 16",
+        "refused score below",
         "denied categories",
         "CreativeML-OpenRAIL-M",
         "category_0000",
         "category_1196",
     ):
         assert words in told.stdout
-    assert re.search(r"images +│ +6000", told.stdout)
+    assert re.search(r"made +│ +6000", told.stdout)
+    assert re.search(r"category_0105 +│ 7 +│ 28 +│ 1", told.stdout)
     assert "category_0600" not in told.stdout
     every = run("info", large_records, "--all").stdout
     assert all(f"category_{number:04d}" in every for number in range(1203))

@@ -22,7 +22,10 @@ _LICENCES = (
 """Identifiers that the hub knows; a bank's licence is one of these where it begins so."""
 _SIZES = (1_000, 10_000, 100_000, 1_000_000)
 _NAMES = ("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M")
-_ALWAYS_TOLD = ("licence", "safety", "format", "metadata_sha256")
+_NOT_FACTS = (
+    "licence", "safety", "format", "metadata_sha256", "candidates_sha256", "fell_short", "timings",
+)  # fmt: skip
+"""Entries of a card that its data set card tells elsewhere, or not at all."""
 
 
 def write_dataset_card(
@@ -104,7 +107,7 @@ def _facts(card: Mapping[str, Any]) -> str:
     rows = [
         f"| {_plain(key)} | {_plain(value)} |"
         for key, value in card.items()
-        if key not in _ALWAYS_TOLD and value is not None
+        if key not in _NOT_FACTS and value is not None
     ]
     return "\n".join(["## How it was made", "", "| | |", "|---|---|", *rows])
 

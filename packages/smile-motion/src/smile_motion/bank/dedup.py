@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from smile_motion.bank.build import OnProgress
 from smile_motion.bank.duplicates import fingerprint, mark_duplicates
@@ -26,14 +28,15 @@ def find_copies(
     max_distance  bits of 64 that may differ.
     returns       number of an object -> number of the kept one that it looks like. Of objects
                   that look alike the one with the best score is kept, else the first by id.
+    Hashes that the build recorded are not computed again.
     Raises InputError naming the first image that cannot be read.
     """
     records = read_metadata(folder)
     hashes: list[str] = []
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         for start in range(0, len(records), _BATCH):
-            names = [folder / record["file_name"] for record in records[start : start + _BATCH]]
-            hashes += pool.map(lambda path: fingerprint(read_rgba(path)), names)
+            part = records[start : start + _BATCH]
+            hashes += pool.map(lambda record: _hash(folder, record), part)
             on_progress("comparing objects", len(hashes), len(records))
     groups: dict[str, list[int]] = defaultdict(list)
     for number, record in enumerate(records):
@@ -46,3 +49,10 @@ def find_copies(
             if mark is not None:
                 copies[number] = numbers[mark]
     return dict(sorted(copies.items()))
+
+
+def _hash(folder: Path, record: dict[str, Any]) -> str:
+    recorded = record.get("fingerprint")
+    if isinstance(recorded, str) and re.fullmatch(r"[0-9a-f]{16}", recorded):
+        return recorded
+    return fingerprint(read_rgba(folder / record["file_name"]))

@@ -26,6 +26,8 @@ CHOICE = "choice"
 """Entry of a card that says how the objects of a derived bank were chosen."""
 ORIGIN = "derived_from"
 """Entry of a card that says which bank a derived bank was made of."""
+_OF_ORIGIN = (CHOICE, ORIGIN, "counts", "fell_short", "candidates_sha256", "timings")
+"""Entries that are true of the old bank alone: they go below `derived_from`."""
 
 
 def subset(
@@ -40,8 +42,8 @@ def subset(
 
     keep          numbers of the objects, in any order; the new bank has them in the old one's.
     card_changes  entries of the new card besides the old one's; by convention under `choice`,
-                  how the objects were chosen. `derived_from` names the old bank, with its own
-                  `choice` and `derived_from` if it has them.
+                  how the objects were chosen. `derived_from` names the old bank, with those of
+                  its entries that are true of it alone, such as counts.
     Images are hard links where the file system allows it.
     Raises InputError when nothing is kept, `out` is taken, or a file of the bank is missing or has
     changed.
@@ -63,8 +65,8 @@ def subset(
         )
     kept = [records[number] for number in numbers]
     origin = {"bank": bank_folder.resolve().name, "count": len(records), "metadata_sha256": found}
-    origin.update({name: card[name] for name in (CHOICE, ORIGIN) if name in card})
-    inherited = {name: value for name, value in card.items() if name not in (CHOICE, ORIGIN)}
+    origin.update({name: card[name] for name in _OF_ORIGIN if name in card})
+    inherited = {name: value for name, value in card.items() if name not in _OF_ORIGIN}
     with new_folder(out) as folder:
         for done, record in enumerate(kept, start=1):
             place_file(bank_folder / record["file_name"], folder / record["file_name"])

@@ -17,7 +17,7 @@ from smile_motion.bank.layout import (
     sha256,
 )
 from smile_motion.bank.pack import is_packed
-from smile_motion.bank.stored_candidates import CANDIDATES, candidate_image, read_candidates
+from smile_motion.bank.stored_candidates import CANDIDATE_IMAGES, CANDIDATES, read_candidates
 from smile_motion.errors import InputError
 
 
@@ -25,8 +25,8 @@ def verify(folder: Path) -> Iterator[tuple[str, str | None]]:
     """Check every file of a bank.
 
     yields (file name, what is wrong or None): listed files, then those that are not listed, packed
-    files with recorded hashes, and what was stored of candidates. Packed pixels of other records
-    are no fault: they are made again when the bank is opened.
+    files with recorded hashes, the records of candidates, and what images of them were kept.
+    Packed pixels of other records are no fault: they are made again when the bank is opened.
     Raises InputError when the folder is no bank at all.
     """
     card = read_card(folder)
@@ -43,7 +43,9 @@ def verify(folder: Path) -> Iterator[tuple[str, str | None]]:
     if is_packed(folder):
         yield from _packed(folder)
     if (folder / CANDIDATES).is_file():
-        yield from _candidates(folder)
+        yield CANDIDATES, _candidates_fault(folder, card.get("candidates_sha256"))
+        for path in sorted((folder / CANDIDATE_IMAGES).rglob("*.png")):
+            yield path.relative_to(folder).as_posix(), _unreadable(path)
 
 
 def count_files(folder: Path) -> int:
@@ -52,8 +54,7 @@ def count_files(folder: Path) -> int:
     if is_packed(folder):
         count += len(_packed_hashes(folder))
     if (folder / CANDIDATES).is_file():
-        with (folder / CANDIDATES).open("rb") as lines:
-            count += 1 + sum(1 for _ in lines)
+        count += 1 + sum(1 for _ in (folder / CANDIDATE_IMAGES).rglob("*.png"))
     return count
 
 
@@ -89,19 +90,15 @@ def _packed(folder: Path) -> Iterator[tuple[str, str | None]]:
         yield f"{PACKED}/{name}", fault
 
 
-def _candidates(folder: Path) -> Iterator[tuple[str, str | None]]:
+def _candidates_fault(folder: Path, expected: str | None) -> str | None:
+    if expected is not None and sha256((folder / CANDIDATES).read_bytes()) != expected:
+        return "differs from the card's hash"
     try:
         records = read_candidates(folder)
     except InputError as error:
-        yield CANDIDATES, str(error)
-        return
-    names = [(record["category"], record["attempt"]) for record in records]
-    repeated = len(names) - len(set(names))
-    yield CANDIDATES, f"{repeated} candidates are there twice" if repeated else None
-    for record in records:
-        path = candidate_image(folder, record)
-        if path.is_file():  # Builds may leave out the images of candidates.
-            yield path.relative_to(folder).as_posix(), _unreadable(path)
+        return str(error)
+    repeated = len(records) - len({(one["category"], one["attempt"]) for one in records})
+    return f"{repeated} candidates are there twice" if repeated else None
 
 
 def _unreadable(path: Path) -> str | None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 ENDS = 8
 """Smallest and largest categories that are shown unless all are asked for."""
-TOLD_APART = ("safety", "counts", "short")
+TOLD_APART = ("safety", "counts", "fell_short")
 """Entries of a card that have a table of their own."""
 
 
@@ -123,25 +123,26 @@ def _print_counts(console: Console, facts: Mapping[str, Any]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    stages: dict[str, Any] = dict(facts["card"].get("counts") or {})
-    if candidates := facts["candidates"]:
-        stages |= {"candidates": candidates["made"], "accepted": candidates["accepted"]}
-        stages |= {f"refused: {why}": count for why, count in candidates["refused"].items()}
-    if stages:
+    stages = facts["card"].get("counts") or facts["candidates"]
+    if isinstance(stages, Mapping):
         table = Table("stage", "count")
         table.columns[1].justify = "right"
         for name, count in stages.items():
-            table.add_row(Text(name), Text(_said(count)))
+            parts = count if isinstance(count, Mapping) else {"": count}
+            for part, number in parts.items():
+                words = f"{name} {part}".replace("_", " ").strip()
+                table.add_row(Text(words), Text(_said(number)))
         _print_table(console, "stages", table)
-    if short := facts["card"].get("short"):
-        entries = short.items() if isinstance(short, Mapping) else ((name, "") for name in short)
-        table = Table("category", "has")
-        table.columns[1].justify = "right"
-        for name, count in list(entries)[: 4 * ENDS]:
-            table.add_row(Text(str(name)), Text(_said(count)))
-        if len(short) > 4 * ENDS:
-            table.add_row("…", f"{len(short) - 4 * ENDS} more")
-        _print_table(console, f"{len(short)} categories fell short", table)
+    short = facts["card"].get("fell_short") or []
+    if short:
+        table = Table("category", "wanted", "tries", "accepted")
+        for line in short[: 2 * ENDS]:
+            cells = (line.get("category"), line.get("wanted"), line.get("tries"))
+            table.add_row(*(Text(_said(cell)) for cell in (*cells, line.get("accepted"))))
+        if len(short) > 2 * ENDS:
+            table.add_row("…")
+        more = f"; the first {2 * ENDS}, --json lists all" if len(short) > 2 * ENDS else ""
+        _print_table(console, f"fell short: {len(short)} categories{more}", table)
 
 
 def _print_categories(console: Console, counts: Counter[str], every: bool) -> None:
