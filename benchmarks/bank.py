@@ -1,6 +1,7 @@
 """Opening time of a large object bank, and the memory that every further worker takes.
 
     uv run python benchmarks/bank.py [--objects 60000] [--workers 3]
+    uv run python benchmarks/bank.py --build [--device cuda]         (see bank_build.py)
 
 Makes a packed bank in a temporary folder: all its files are of full size, a line of metadata and
 an outline for each object, but most objects' pixels are holes in a sparse file. Cold means that
@@ -48,6 +49,14 @@ class Options:
     """Workers that render from it."""
     batches: int = 60
     """Batches of 16 clips before their memory is read."""
+    build: bool = False
+    """Measure the stages of a build from candidates instead."""
+    device: str = "cpu"
+    """Where its models run."""
+    candidates: int = 128
+    """Candidates that the whole pipeline makes."""
+    batch: int = 8
+    """Images that its diffusion model makes at a time."""
     goal_open_ms: float = 50.0
     """Opening should take less."""
     goal_worker_mb: float = 50.0
@@ -155,6 +164,10 @@ def measure_workers(path: Path, workers: int, batches: int) -> list[tuple[float,
 
 def main(options: Options) -> None:
     """Make the bank, measure, print."""
+    if options.build:
+        from bank_build import measure_build
+
+        return measure_build(options.device, options.candidates, options.batch)
     torch.set_num_threads(1)
     console = Console()
     with tempfile.TemporaryDirectory() as folder:

@@ -44,9 +44,11 @@ def clean(
     colour, alpha = image[around], alpha[around]
     if decontaminate:
         colour = estimate_foreground(colour, alpha)
-    rgba = np.dstack([colour, alpha])
-    rgba[alpha == 0] = 0
-    return np.ascontiguousarray(rgba[top - y0 : bottom - y0, left - x0 : right - x0])
+    tight = slice(top - y0, bottom - y0), slice(left - x0, right - x0)
+    colour, alpha = np.ascontiguousarray(colour[tight]), np.ascontiguousarray(alpha[tight])
+    rgba = np.empty((*alpha.shape, 4), np.uint8)
+    cv2.mixChannels([colour, alpha], [rgba], [0, 0, 1, 1, 2, 2, 3, 3])
+    return cv2.bitwise_and(rgba, rgba, mask=alpha)
 
 
 def _largest_part(alpha: np.ndarray, fill_holes: bool) -> np.ndarray:
@@ -81,8 +83,9 @@ def estimate_foreground(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     wide = _blur_fusion(small, small, small, small_share, RADII_PX[0] // COARSE)
     front, behind = (cv2.resize(colour, (width, height)) for colour in wide)
     front, _ = _blur_fusion(pixels, front, behind, share, RADII_PX[1])
-    estimated = np.rint(front).clip(0, 255).astype(np.uint8)
-    return np.where(alpha[..., None] == 255, image, estimated)
+    np.rint(front, out=front)
+    estimated = np.clip(front, 0, 255, out=front).astype(np.uint8)
+    return cv2.copyTo(np.ascontiguousarray(image), (alpha == 255).view(np.uint8), estimated)
 
 
 def _blur_fusion(
