@@ -44,7 +44,7 @@ class Hub(ThreadingHTTPServer):
         self.requests: list[str] = []
         self.served = 0
         self.hold_after: int | None = None
-        """Files after which no more are given until this is None and `go_on` is set."""
+        """Pictures after which no more are given until this is None and `go_on` is set."""
         self.held, self.go_on = threading.Event(), threading.Event()
         self.lock = threading.Lock()
 
@@ -144,7 +144,7 @@ class _Handler(BaseHTTPRequestHandler):
             return self._json(entries, 200)
         if rest not in files:
             return self._error(404, "no file", "EntryNotFound")
-        if body:
+        if body and rest.startswith("images/"):
             with self.server.lock:
                 self.server.served += 1
                 limit = self.server.hold_after

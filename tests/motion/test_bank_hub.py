@@ -96,7 +96,12 @@ def test_a_killed_download_continues(
     hub.add("other/bank", whole)
     hub.served, hub.hold_after = 0, 4
     command = [sys.executable, "-m", "smile_motion", "bank", "pull", "other/bank", "--out", "bank"]
-    environment = {**os.environ, "HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "home")}
+    environment = {
+        **os.environ,
+        "HF_ENDPOINT": hub.url,
+        "HF_HOME": str(tmp_path / "home"),
+        "HF_HUB_DOWNLOAD_TIMEOUT": "300",  # Those that are held wait until they are killed.
+    }
     process = subprocess.Popen(command, env=environment, cwd=tmp_path / "work")
     try:
         assert hub.held.wait(60)
@@ -105,10 +110,10 @@ def test_a_killed_download_continues(
     finally:
         process.kill()
         process.wait()
+        hub.hold_after = None
+        hub.go_on.set()
     assert len(there) < 6
     assert not (tmp_path / "work/bank").exists()
-    hub.hold_after = None
-    hub.go_on.set()
     before = len(hub.requests)
     result = run("pull", "other/bank", "--out", "bank")
     assert result.returncode == 0, result.stderr
