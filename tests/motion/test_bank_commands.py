@@ -314,9 +314,9 @@ def test_info_fits_on_a_screen_or_says_everything(
     assert told.returncode == 0, told.stderr
     assert len(told.stdout.splitlines()) < 100
     for words in (
-        "1203 categories of 1 to 7 objects, median 4",
+        "categories: 1203, of 1 to 7 objects, median 4",
         "CLIP scores of",
-        "fell short: 172 categories; the first 16",
+        "categories that fell short: 172; the first 16",
         "refused score below",
         "denied categories",
         "CreativeML-OpenRAIL-M",

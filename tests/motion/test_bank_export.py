@@ -75,6 +75,8 @@ def test_names_are_changed_only_where_they_must_be() -> None:
     [
         ("CC0-1.0: generated from random numbers, no rights reserved", "cc0-1.0"),
         ("CreativeML-OpenRAIL-M", "creativeml-openrail-m"),
+        ("whose CreativeML Open RAIL-M licence restricts the use", "other"),
+        ("CreativeML Open RAIL-M", "creativeml-openrail-m"),
         ("openrail++ of the model", "openrail++"),
         ("mitigated", "other"),
         ("that of the original images", "other"),

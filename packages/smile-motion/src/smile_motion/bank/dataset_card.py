@@ -44,7 +44,9 @@ def write_dataset_card(
 
 def hub_licence(licence: str | None) -> str:
     """The hub's identifier for what a card says of the licence; `other` where it knows none."""
-    said = (licence or "").lower()
+    said = re.sub(
+        r"\bcreativeml open ?rail[- ]m\b", "creativeml-openrail-m", (licence or "").lower()
+    )
     return next(
         (one for one in _LICENCES if re.match(re.escape(one) + r"(?![\w.+-])", said)), "other"
     )

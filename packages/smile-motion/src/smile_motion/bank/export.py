@@ -72,6 +72,8 @@ def export_bank(
         lines = dump_lines(renamed) if renamed != records else (folder / METADATA).read_bytes()
         write_atomically(target / METADATA, lines)
         card = {**card, "metadata_sha256": sha256(lines)}
+        if card.pop("candidates_sha256", None) is not None:
+            card["candidates_kept"] = False
         write_atomically(target / CARD, dump_json(card))
         _describe(folder, target, card, renamed, name or folder.resolve().name)
 

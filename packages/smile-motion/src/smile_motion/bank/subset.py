@@ -26,7 +26,9 @@ CHOICE = "choice"
 """Entry of a card that says how the objects of a derived bank were chosen."""
 ORIGIN = "derived_from"
 """Entry of a card that says which bank a derived bank was made of."""
-_OF_ORIGIN = (CHOICE, ORIGIN, "counts", "fell_short", "candidates_sha256", "timings")
+_OF_ORIGIN = (
+    CHOICE, ORIGIN, "counts", "fell_short", "candidates_sha256", "candidates_kept", "timings",
+)  # fmt: skip
 """Entries that are true of the old bank alone: they go below `derived_from`."""
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 ENDS = 8
 """Smallest and largest categories that are shown unless all are asked for."""
-TOLD_APART = ("safety", "counts", "fell_short")
+TOLD_APART = ("counts", "fell_short")
 """Entries of a card that have a table of their own."""
 
 
@@ -94,12 +94,6 @@ def _print_facts(console: Console, folder: Path, facts: Mapping[str, Any]) -> No
     packed = "current" if facts["packed"] else "to be made when the bank is opened"
     table.add_row("packed pixels", packed)
     console.print(table)
-    if safety := facts["card"].get("safety"):
-        notes = safety.items() if isinstance(safety, Mapping) else [("safety", safety)]
-        safe = Table(show_header=False)
-        for name, value in notes:
-            safe.add_row(Text(str(name)), Text(_said(value)))
-        _print_table(console, "safety", safe)
 
 
 def _print_scores(console: Console, scores: Mapping[str, Any]) -> None:
@@ -142,7 +136,7 @@ def _print_counts(console: Console, facts: Mapping[str, Any]) -> None:
         if len(short) > 2 * ENDS:
             table.add_row("…")
         more = f"; the first {2 * ENDS}, --json lists all" if len(short) > 2 * ENDS else ""
-        _print_table(console, f"fell short: {len(short)} categories{more}", table)
+        _print_table(console, f"categories that fell short: {len(short)}{more}", table)
 
 
 def _print_categories(console: Console, counts: Counter[str], every: bool) -> None:
@@ -151,10 +145,8 @@ def _print_categories(console: Console, counts: Counter[str], every: bool) -> No
 
     by_size = sorted(counts.items(), key=lambda entry: (entry[1], entry[0]))
     sizes = [count for _, count in by_size]
-    title = (
-        f"{len(counts)} categories of {sizes[0]} to {sizes[-1]} objects, "
-        f"median {sizes[len(sizes) // 2]}"
-    )
+    spread = f"{sizes[0]} to {sizes[-1]}" if sizes[0] < sizes[-1] else str(sizes[0])
+    title = f"categories: {len(counts)}, of {spread} objects, median {sizes[len(sizes) // 2]}"
     table = Table("category", "objects")
     table.columns[1].justify = "right"
     if every or len(by_size) <= 2 * ENDS:
