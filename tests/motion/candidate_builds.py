@@ -75,7 +75,7 @@ class TinyModels:
             "--segmenter", str(self.folder / "isnet.onnx"),
             "--segmenter", f"clipseg={self.folder / 'clipseg'}",
             f"--scorer={self.folder / 'clip'}", "--margin=100", "--max-area=1", "--min-raw=0.3",
-            "--max-distance=2", "--device=cpu", f"--out={out}",
+            "--max-distance=2", "--device=cpu", "--cpu-threads=1", f"--out={out}",
         ]  # fmt: skip
 
 
@@ -145,10 +145,8 @@ def _run(
     dies_at: tuple[str, str, int] | None,
     log: Path | None,
 ) -> None:
-    import torch
     from smile_motion.__main__ import main
 
-    torch.set_num_threads(1)
     os.environ.update(environment)
     if log is not None:
         sys.stdout = sys.stderr = log.open("w", buffering=1)

@@ -144,7 +144,7 @@ def test_other_models_assess_the_stored_images_anew(
     words = [
         "bank", "filter", str(bank), "--out", str(tmp_path / "new"),
         "--segmenter", f"other=clipseg={tiny.folder / 'clipseg'}",
-        "--scorer", str(tiny.folder / "clip"), "--min-score=-100",
+        "--scorer", str(tiny.folder / "clip"), "--min-score=-100", "--cpu-threads=1",
     ]  # fmt: skip
     assert command(*words) == 0
     before = files(tmp_path / "new")
@@ -220,7 +220,7 @@ def test_photographs_are_cut_out_by_the_command(
     words = [
         "build-bank", "--source=images", f"--from={tmp_path / 'photographs'}", "--size=256",
         "--segmenter", str(tiny.folder / "isnet.onnx"), "--scorer", str(tiny.folder / "clip"),
-        "--min-score=-100", "--max-area=1", "--device=cpu", f"--out={tmp_path / 'bank'}",
+        "--min-score=-100", "--max-area=1", "--device=cpu", "--cpu-threads=1", f"--out={tmp_path / 'bank'}",
     ]  # fmt: skip
     assert command(*words) == 0
     records = lines(tmp_path / "bank/metadata.jsonl")

@@ -189,6 +189,20 @@ def test_other_settings_are_refused_before_and_after_the_end(
     assert files(bank) == before
 
 
+def test_threads_of_models_are_the_commands_own(tiny: TinyModels, tmp_path: Path) -> None:
+    # Launchers set OMP_NUM_THREADS; the last bit of what a model says depends on its threads.
+    arguments = tiny.arguments(tmp_path / "bank", tmp_path / "categories.txt", n=5)
+    for environment in ({"OMP_NUM_THREADS": "1"}, {"OMP_NUM_THREADS": "2"}):
+        process = launch([*arguments, "--cpu-threads=2"], environment=environment)
+        process.join()
+        assert process.exitcode == 0
+    assert json.loads((tmp_path / "bank/bank.json").read_text())["cpu_threads"] == 2
+    other = launch(arguments, log=tmp_path / "log")
+    other.join()
+    assert other.exitcode == 2
+    assert "cpu_threads 2 there, 1 asked for" in (tmp_path / "log").read_text()
+
+
 def test_no_object_at_all_is_said_with_the_reasons(models: Models, tmp_path: Path) -> None:
     picky = plan(each=1, names=["cat"], thresholds=Thresholds(min_raw=1.0))
     with pytest.raises(InputError, match=r"none of 16 candidates was accepted \(.*no confident"):

@@ -57,7 +57,10 @@ _RESULTS = (
     "categories", "metadata_sha256", "count", "counts", "fell_short", "candidates_sha256", TIMINGS,
 )  # fmt: skip
 """Entries of a card that say what came out."""
-_MODELS = ("segmenters", "scorer", "thresholds", "fill_holes", "batch", "wanted", "wanted_sha256")
+_MODELS = (
+    "segmenters", "scorer", "thresholds", "fill_holes", "batch", "wanted", "wanted_sha256",
+    "judge_batch", "cpu_threads",
+)  # fmt: skip
 """Entries of a card that a build with other models makes anew."""
 
 
@@ -186,7 +189,7 @@ def reassess_bank(
     out: Path,
     open_judges: Callable[[], tuple[Sequence[Segmenter], Scorer]],
     *,
-    judge_batch: int,
+    judging: Mapping[str, Any],
     thresholds: Thresholds,
     fill_holes: bool | None = None,
     count: int | None = None,
@@ -197,7 +200,7 @@ def reassess_bank(
     """Segment and score stored images anew, with other models, and build the bank that follows.
 
     open_judges  gives the segmenters and the scorer.
-    judge_batch  images that they take at a time, for the card.
+    judging      what the card says of how they run: `judge_batch` and perhaps `cpu_threads`.
     As many stored candidates are used as it takes; a build that is stopped continues.
     Raises InputError as `build_from_candidates` does.
     """
@@ -217,7 +220,7 @@ def reassess_bank(
         fill_holes=bool(stored.card["fill_holes"] if fill_holes is None else fill_holes),
         card={
             **kept,
-            "judge_batch": judge_batch,
+            **judging,
             CHOICE: {"by": "bank filter, other models"},
             ORIGIN: stored.origin(),
         },

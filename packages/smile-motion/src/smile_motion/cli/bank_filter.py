@@ -56,7 +56,10 @@ def run(options: Options) -> None:
                 options.out,
                 lambda: judging.open((), DEFAULT_MODEL, TEXT,
                                      options.device),
-                judge_batch=judging.judge_batch,
+                judging={
+                    "judge_batch": judging.judge_batch,
+                    **judging.fix_threads(options.device),
+                },
                 thresholds=thresholds,
                 fill_holes=judging.fill_holes,
                 count=options.n,

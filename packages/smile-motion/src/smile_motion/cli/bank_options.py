@@ -45,6 +45,9 @@ class JudgingOptions:
     """Where segmenters run: auto, cpu, cuda. Default: as --device."""
     judge_batch: int = 8
     """Images that a segmenter or the scorer takes at a time."""
+    cpu_threads: int | None = None
+    """Threads of every model that runs on the CPU; like the batch, they decide over the last bit of
+    what it says. Default: one per core, whatever OMP_NUM_THREADS says."""
 
     def thresholds(self, start: Thresholds) -> Thresholds:
         """What candidates must reach, where no option says otherwise as in `start`.
@@ -63,6 +66,24 @@ class JudgingOptions:
             raise InputError(f"--max-distance {found.max_distance}: expected -1 to 32 bits")
         return found
 
+    def fix_threads(self, device: str) -> dict[str, int]:
+        """Fix the number of threads of models on the CPU, and give it as an entry of the card.
+
+        returns nothing where no model runs on the CPU.
+        """
+        from smile_motion.bank.devices import choose_device
+
+        devices = {choose_device(name).type for name in (device, self.segmenter_device or device)}
+        if "cpu" not in devices:
+            return {}
+        import torch
+
+        threads = (os.cpu_count() or 1) if self.cpu_threads is None else self.cpu_threads
+        if threads < 1:
+            raise InputError(f"--cpu-threads {threads}: expected at least 1")
+        torch.set_num_threads(threads)
+        return {"cpu_threads": threads}
+
     def open(
         self, segmenters: Sequence[str], scorer: str, text: str, device: str
     ) -> tuple[list[Segmenter], Scorer]:
@@ -72,7 +93,7 @@ class JudgingOptions:
 
         where = self.segmenter_device or device
         opened = [
-            open_segmenter(spec, device=where, batch=self.judge_batch)
+            open_segmenter(spec, device=where, batch=self.judge_batch, threads=self.cpu_threads)
             for spec in self.segmenter or segmenters
         ]
         judge = ClipScorer.open(

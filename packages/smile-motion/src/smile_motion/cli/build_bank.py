@@ -237,7 +237,8 @@ def _report(out: Path, finished: bool) -> None:
         lacking = sum(line["wanted"] - line["accepted"] for line in short)
         named = ", ".join(f"{o['category']} {o['accepted']}/{o['wanted']}" for o in short[:SHOWN])
         more = f" and {len(short) - SHOWN} more" if len(short) > SHOWN else ""
-        print(f"{len(short)} categories fell short by {lacking} objects: {named}{more}")
+        what = "category" if len(short) == 1 else "categories"
+        print(f"{len(short)} {what} fell short by {lacking} objects: {named}{more}")
     if timings := card.get("timings"):
         shares = [f"{name.removesuffix('_busy_share')} busy {value:.0%} of the time"
                   for name, value in timings.items() if name.endswith("_busy_share")]  # fmt: skip

@@ -67,6 +67,7 @@ def plan_diffusion(
             "category_list": _listed(chosen.categories, listed),
             "denied": [category.folder for category in denied],
             "judge_batch": judging.judge_batch,
+            **judging.fix_threads(device),
         },
     )
 
@@ -131,6 +132,7 @@ def plan_photographs(
             "safety": "no safety checker ran; look through the images before sharing",
             "denied": [category.folder for category in denied],
             "judge_batch": judging.judge_batch,
+            **judging.fix_threads(device),
         },
     )
 
