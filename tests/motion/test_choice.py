@@ -65,6 +65,9 @@ def test_an_image_in_which_nothing_was_found_is_refused() -> None:
     assert reasons(candidate(mask(25, raw=0.3), mask(26, raw=0.5))) == [
         "no confident mask: raw maximum 0.50, above 0.5 asked for"
     ]
+    assert reasons(candidate(mask(-1, raw=0.9, area=0))) == [
+        "no confident mask has a score: all are empty"
+    ]
 
 
 @given(st.lists(st.floats(-1, 40), min_size=1, max_size=5))

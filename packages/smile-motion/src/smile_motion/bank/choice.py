@@ -45,6 +45,8 @@ def _fault(
         return "marked by the safety checker"
     if mask is None:
         raw = max((m.raw_max for m in candidate.masks), default=0.0)
+        if raw > thresholds.min_raw:
+            return "no confident mask has a score: all are empty"
         return f"no confident mask: raw maximum {raw:.2f}, above {thresholds.min_raw:g} asked for"
     if not mask.score >= least:
         return f"score {mask.score:.2f} below {least:.2f}"
