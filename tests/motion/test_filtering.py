@@ -220,7 +220,8 @@ def test_photographs_are_cut_out_by_the_command(
     words = [
         "build-bank", "--source=images", f"--from={tmp_path / 'photographs'}", "--size=256",
         "--segmenter", str(tiny.folder / "isnet.onnx"), "--scorer", str(tiny.folder / "clip"),
-        "--min-score=-100", "--max-area=1", "--device=cpu", "--cpu-threads=1", f"--out={tmp_path / 'bank'}",
+        "--min-score=-100", "--max-area=1", "--device=cpu", "--cpu-threads=1",
+        f"--out={tmp_path / 'bank'}",
     ]  # fmt: skip
     assert command(*words) == 0
     records = lines(tmp_path / "bank/metadata.jsonl")
