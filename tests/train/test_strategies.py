@@ -113,6 +113,15 @@ def test_the_decoder_can_be_spared_tokens(
         assert [e["loss"] for e in history(run)] == [e["loss"] for e in history(other)]
 
 
+def test_runs_of_one_process_can_differ_in_precision(
+    small_bank: ObjectBank, tmp_path: Path
+) -> None:
+    for precision in ("fp32", "bf16"):
+        run = tmp_path / precision
+        pretrain(config(small_bank, steps=1, precision=precision), run)
+        assert json.loads((run / "config.json").read_text())["precision"] == precision
+
+
 def test_saving_memory_changes_nothing(small_bank: ObjectBank, tmp_path: Path) -> None:
     plain = weights(pretrain(config(small_bank, steps=2), tmp_path / "plain"))
     again = config(small_bank, steps=2, gradient_checkpointing=True)

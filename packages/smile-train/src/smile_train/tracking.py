@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator, DistributedType
+from accelerate.state import AcceleratorState
 from accelerate.utils import FullyShardedDataParallelPlugin, ProjectConfiguration
 from smile_motion.errors import InputError
 
@@ -25,6 +26,8 @@ def open_accelerator(config: PretrainConfig) -> Accelerator:
             f"--track {config.track}: not installed; install it with pip install {config.track}, "
             f"or use --track tensorboard"
         )
+    # An earlier run in this process may have had another precision.
+    AcceleratorState._reset_state(reset_partial_state=False)
     accelerator = Accelerator(
         mixed_precision="no" if config.precision == "fp32" else config.precision,
         cpu=not torch.cuda.is_available(),
