@@ -1,0 +1,17 @@
+"""Labelled data sets: one form for all, an adapter for each."""
+
+from smile_train.datasets.adapter import DatasetName, DatasetPlace, open_split
+from smile_train.datasets.labelled import LabelledVideo, LabelledVideos, Split, Task
+from smile_train.datasets.manifest import read_manifest, write_manifest
+
+__all__ = [
+    "DatasetName",
+    "DatasetPlace",
+    "LabelledVideo",
+    "LabelledVideos",
+    "Split",
+    "Task",
+    "open_split",
+    "read_manifest",
+    "write_manifest",
+]

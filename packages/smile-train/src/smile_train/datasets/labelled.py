@@ -1,0 +1,152 @@
+"""Labelled videos: what every data set is turned into before anything is learned or measured."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from smile_motion.errors import InputError
+
+Task = Literal["single-label", "multi-label", "count"]
+"""One class of each video; any number of classes; how often something is repeated."""
+Split = Literal["train", "validation", "test"]
+Target = int | tuple[int, ...] | float
+"""A class number, several of them in ascending order, or a count, by task."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelledVideo:
+    """A video, or a part of one, and what is asked about it."""
+
+    key: str
+    """Its name within the data set; no two samples of a split share one."""
+    path: Path
+    """The file, or a member of a tar as if that were a folder."""
+    target: Target
+    """What is true of it."""
+    span_s: tuple[float, float] | None = None
+    """Begin and end of the part, seconds; the whole file where there is none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelledVideos:
+    """A split of a data set, as read from its own annotations."""
+
+    name: str
+    """The data set's name, such as `ssv2`."""
+    split: Split
+    """Which part of it."""
+    task: Task = "single-label"
+    """What is asked."""
+    videos: tuple[LabelledVideo, ...]
+    """The samples, in the order of the annotations."""
+    classes: tuple[str, ...] = ()
+    """Names of the classes by number; none where the task is to count."""
+    flip_safe: bool = True
+    """Whether a mirrored video keeps its label; not where left or right is part of one."""
+    partial: bool = False
+    """Whether samples are missing that the official split has."""
+
+    def __post_init__(self) -> None:
+        where = f"{self.name}, {self.split}"
+        if not self.videos:
+            raise InputError(f"{where}: no video in it; check the annotations")
+        keys = Counter(video.key for video in self.videos)
+        if len(keys) < len(self.videos):
+            key, count = keys.most_common(1)[0]
+            raise InputError(f"{where}: {key} is listed {count} times; list each sample once")
+        if self.task == "count":
+            wrong = next((v for v in self.videos if np.any(np.less(v.target, 0))), None)
+            if wrong is not None:
+                raise InputError(f"{where}: {wrong.key} has the count {wrong.target}; not below 0")
+            return
+        for video in self.videos:
+            for number in np.atleast_1d(np.asarray(video.target, np.int64)):
+                if not 0 <= number < len(self.classes):
+                    raise InputError(
+                        f"{where}: {video.key} has the label {number}, there are "
+                        f"{len(self.classes)} classes, 0 to {len(self.classes) - 1}; "
+                        f"mend the list, or give the annotations that belong to it"
+                    )
+
+    def __len__(self) -> int:
+        """Count the samples."""
+        return len(self.videos)
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hash of what is asked of which samples; independent of where the files are."""
+        content = [[v.key, v.target, v.span_s] for v in self.videos]
+        text = json.dumps([self.name, self.task, list(self.classes), content])
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def targets(self) -> np.ndarray:
+        """What is true of the samples.
+
+        returns (n,) int64 class numbers; (n, classes) float32 of 0 and 1 for several labels; (n,)
+                float32 counts.
+        """
+        if self.task == "single-label":
+            return np.array([video.target for video in self.videos], np.int64)
+        if self.task == "count":
+            return np.array([video.target for video in self.videos], np.float32)
+        marks = np.zeros((len(self.videos), len(self.classes)), np.float32)
+        for row, video in zip(marks, self.videos, strict=True):
+            row[list(video.target)] = 1  # type: ignore[arg-type]
+        return marks
+
+    def only(self, keys: Iterable[str]) -> LabelledVideos:
+        """Take the samples with these keys, in the order of the keys.
+
+        Raises InputError for a key that is not there.
+        """
+        found = {video.key: video for video in self.videos}
+        wanted = list(keys)
+        missing = [key for key in wanted if key not in found]
+        if missing:
+            raise InputError(
+                f"{self.name}, {self.split}: no sample {missing[0]} "
+                f"({len(missing)} of {len(wanted)} keys are unknown); use keys of this split"
+            )
+        return replace(self, videos=tuple(found[key] for key in wanted), partial=True)
+
+    def few(self, count: int, rng: np.random.Generator) -> LabelledVideos:
+        """Draw `count` samples of every class, all of a class that has fewer."""
+        if self.task != "single-label":
+            raise InputError(f"{self.name}: {self.task}; few-shot subsets need one label a sample")
+        targets = self.targets()
+        chosen: list[int] = []
+        for number in range(len(self.classes)):
+            own = np.flatnonzero(targets == number)
+            chosen += sorted(rng.permutation(own)[:count].tolist())
+        return replace(self, videos=tuple(self.videos[i] for i in chosen), partial=True)
+
+
+def require_same_classes(train: LabelledVideos, test: LabelledVideos) -> None:
+    """Raise InputError when two splits do not ask the same thing."""
+    if (train.task, train.classes) == (test.task, test.classes):
+        return
+    raise InputError(
+        f"{train.name}: the {train.split} split has {len(train.classes)} classes ({train.task}), "
+        f"the {test.split} split {len(test.classes)} ({test.task}); give both from one version of "
+        f"the annotations"
+    )
+
+
+def require_files(videos: Collection[LabelledVideo], *, what: str) -> None:
+    """Raise InputError, naming the first, when files are missing."""
+    from smile_motion.video.archives import locate
+
+    missing = [video for video in videos if locate(video.path) is None]
+    if missing:
+        raise InputError(
+            f"{what}: {len(missing)} of {len(videos)} videos are missing, such as "
+            f"{missing[0].path}; check the folder, or leave them out with --allow-missing"
+        )

@@ -1,0 +1,80 @@
+"""A split in a file of its own: explicit subsets, and data sets of one's own.
+
+::
+
+    {"name": "ucf101", "split": "train", "task": "single-label", "classes": […], …}
+    {"key": "v_ApplyEyeMakeup_g08_c01", "path": "videos/v_ApplyEyeMakeup_g08_c01.avi", "target": 0}
+    …
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from smile_motion.bank.layout import write_atomically
+from smile_motion.errors import InputError
+
+from smile_train.datasets.labelled import LabelledVideo, LabelledVideos, Target
+
+SUFFIX = ".jsonl"
+
+
+def write_manifest(path: Path, videos: LabelledVideos) -> None:
+    """Write a split; paths below the manifest's folder are kept relative to it."""
+    head = {
+        "name": videos.name,
+        "split": videos.split,
+        "task": videos.task,
+        "classes": list(videos.classes),
+        "flip_safe": videos.flip_safe,
+        "partial": videos.partial,
+        "samples": len(videos),
+    }
+    folder = path.absolute().parent
+    lines: list[dict[str, Any]] = [head]
+    for video in videos.videos:
+        file = video.path.absolute()
+        shown = file.relative_to(folder) if file.is_relative_to(folder) else file
+        line = {"key": video.key, "path": shown.as_posix(), "target": video.target}
+        lines.append(line if video.span_s is None else line | {"span_s": video.span_s})
+    text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+    write_atomically(path, text.encode())
+
+
+def read_manifest(path: Path) -> LabelledVideos:
+    """Read what `write_manifest` wrote.
+
+    Raises InputError when the file is missing, damaged or cut short.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such manifest; write one with smile_train data list")
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        head, *rest = [json.loads(line) for line in lines if line.strip()]
+        samples = head.pop("samples")
+        head["classes"] = tuple(head["classes"])
+        videos = tuple(
+            LabelledVideo(
+                key=line["key"],
+                path=path.parent / line["path"],
+                target=tuple(line["target"])
+                if isinstance(line["target"], list)
+                else line["target"],
+                span_s=tuple(line["span_s"]) if "span_s" in line else None,
+            )
+            for line in rest
+        )
+        if len(videos) != samples:
+            raise InputError(f"{path}: {len(videos)} samples of {samples}; copy it again")
+        return LabelledVideos(**head, videos=videos)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"{path}: not a manifest ({type(error).__name__}: {error}); write one with "
+            f"smile_train data list"
+        ) from error
+
+
+def _as_target(value: list[int] | int | float) -> Target:
+    return tuple(value) if isinstance(value, list) else value
