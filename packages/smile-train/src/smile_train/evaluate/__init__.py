@@ -1,0 +1,1 @@
+"""Testing: views, metrics, results, figures."""

@@ -1,0 +1,91 @@
+"""Scores of predictions. Every sample counts once; NumPy in, plain numbers out."""
+
+from __future__ import annotations
+
+import numpy as np
+from smile_motion.errors import InputError
+
+
+def top_k(scores: np.ndarray, labels: np.ndarray, k: int) -> float:
+    """Percentage of samples whose label is among the k highest scores.
+
+    scores  (n, classes) float; labels (n,) int64. Equal scores count against the sample, so that
+            a constant prediction is never right by its order.
+    """
+    own = np.take_along_axis(scores, labels[:, None], 1)
+    rivals = (scores >= own).sum(1) - 1
+    return 100 * float((rivals < k).mean())
+
+
+def confusion(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Count samples by label (row) and prediction (column).
+
+    returns (classes, classes) int64.
+    """
+    classes = scores.shape[1]
+    return np.bincount(labels * classes + scores.argmax(1), minlength=classes**2).reshape(
+        classes, classes
+    )
+
+
+def per_class_top1(counts: np.ndarray) -> np.ndarray:
+    """Percentage of each class that is predicted right; NaN where the split has none of a class.
+
+    counts  (classes, classes) as from `confusion`.
+    """
+    total = counts.sum(1)
+    return np.divide(
+        100.0 * counts.diagonal(), total, out=np.full(len(total), np.nan), where=total > 0
+    )
+
+
+def average_precision(scores: np.ndarray, marks: np.ndarray) -> np.ndarray:
+    """Average precision of each class, percent; NaN where the split has none of a class.
+
+    scores  (n, classes) float; marks (n, classes) of 0 and 1. As scikit-learn and the Charades
+            evaluation: the mean of the precision at every positive, ties taken together.
+    """
+    precisions = np.full(scores.shape[1], np.nan)
+    for number in range(scores.shape[1]):
+        own, found = scores[:, number], marks[:, number] > 0
+        if not found.any():
+            continue
+        order = np.argsort(-own, kind="stable")
+        ends = np.flatnonzero(np.append(np.diff(own[order]) != 0, True))
+        hits = np.cumsum(found[order])[ends]
+        gained = np.diff(hits, prepend=0)
+        precisions[number] = 100 * float((gained * hits / (ends + 1)).sum() / found.sum())
+    return precisions
+
+
+def counting_errors(predicted: np.ndarray, counts: np.ndarray) -> dict[str, float]:
+    """Score repetition counts (UCFRep; SEVERE).
+
+    predicted, counts  (n,) float; counts above 0.
+    returns `mae`, the mean of |predicted - count| / count, and `off_by_one`, the percentage of
+            samples whose rounded prediction differs from the count by at most 1.
+    Raises InputError where a count is 0, of which no error is a share.
+    """
+    if (counts <= 0).any():
+        raise InputError(
+            f"sample {int(np.argmax(counts <= 0))} has the count 0; the relative error needs 1 or "
+            f"more, leave it out"
+        )
+    return {
+        "mae": float((np.abs(predicted - counts) / counts).mean()),
+        "off_by_one": 100 * float((np.abs(np.rint(predicted) - counts) <= 1).mean()),
+    }
+
+
+def classification_metrics(scores: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """`top1`, `top5` and `mean_class_top1`, the mean over the classes that the split has."""
+    return {
+        "top1": top_k(scores, labels, 1),
+        "top5": top_k(scores, labels, 5),
+        "mean_class_top1": float(np.nanmean(per_class_top1(confusion(scores, labels)))),
+    }
+
+
+def multi_label_metrics(scores: np.ndarray, marks: np.ndarray) -> dict[str, float]:
+    """`map`: the mean average precision over the classes that the split has."""
+    return {"map": float(np.nanmean(average_precision(scores, marks)))}

@@ -1,0 +1,88 @@
+"""What an evaluation found, with everything needed to know what was evaluated."""
+
+from __future__ import annotations
+
+import json
+import platform
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Literal
+
+from smile_motion.bank.layout import write_atomically
+from smile_motion.errors import InputError
+
+RESULTS = "results.json"
+"""File of a run's results, in its folder."""
+PACKAGES = ("smile-motion", "smile-train", "torch", "timm", "accelerate", "numpy", "av")
+"""Packages whose versions results depend on."""
+
+Protocol = Literal[
+    "finetune", "linear-sigma", "linear-strict", "attentive", "knn", "severe", "similarity"
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Results:
+    """One protocol on one data set."""
+
+    protocol: Protocol
+    """How it was measured."""
+    dataset: str
+    """Name of the data set or experiment, such as `ssv2`, `gym-1000`."""
+    split: str
+    """Split measured on."""
+    samples: int
+    """Samples measured, each once."""
+    metrics: dict[str, float]
+    """By name; accuracies and precision in percent: `top1`, `top5`, `mean_class_top1`, `map`; of
+    counting `mae` (relative mean absolute error), `off_by_one` (percent)."""
+    main_metric: str
+    """The one that tables show."""
+    checkpoint: dict[str, Any]
+    """`source` as given, `sha256` of its weights."""
+    pretraining: dict[str, Any] = field(default_factory=dict)
+    """Configuration that the checkpoint was trained with, where it is known."""
+    dataset_sha256: dict[str, str] = field(default_factory=dict)
+    """Hash of what was asked of which samples, by split."""
+    partial: bool = False
+    """Whether samples of an official split were missing."""
+    config: dict[str, Any] = field(default_factory=dict)
+    """All options."""
+    ours: tuple[str, ...] = ()
+    """Options whose values no publication gives."""
+    versions: dict[str, str] = field(default_factory=lambda: package_versions())
+    """Of the packages it was computed with."""
+
+    def write(self, folder: Path) -> Path:
+        """Write results.json into a folder, whole or not at all."""
+        path = folder / RESULTS
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, (json.dumps(asdict(self), indent=2) + "\n").encode())
+        return path
+
+    @classmethod
+    def read(cls, path: Path) -> Results:
+        """Read results from a file, or from the folder that holds one.
+
+        Raises InputError when there are none, or they are damaged.
+        """
+        file = path / RESULTS if path.is_dir() else path
+        if not file.is_file():
+            raise InputError(f"{file}: no results; give folders of finished evaluations")
+        try:
+            values = json.loads(file.read_text(encoding="utf-8"))
+            return cls(**values | {"ours": tuple(values["ours"])})
+        except (ValueError, TypeError, KeyError) as error:
+            raise InputError(f"{file}: damaged results ({error}); evaluate again") from error
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of Python and of the packages that results depend on."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
