@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from smile_motion.clip_options import ClipOptions
 from smile_motion.errors import InputError
 from smile_motion.masking import masked_tokens
 from smile_motion.tokens import TokenGrid
 
+from smile_train.run_options import RunOptions
 from smile_train.students import STUDENTS, StudentConfig, StudentName
 
 TargetName = Literal["pixel", "clip", "dino", "dinov2", "mae"]
@@ -22,23 +22,10 @@ TEACHERS: dict[TargetName, str] = {
     "mae": "vit_base_patch16_224.mae",
 }
 """The teacher meant by a target, by its open_clip or timm name. All are ViT-B. Paper, Table 4b."""
-FREE_FIELDS = (
-    "out",
-    "resume",
-    "stop_at",
-    "track",
-    "compile",
-    "workers",
-    "save_every",
-    "keep",
-    "log_every",
-    "picture_every",
-)
-"""Fields that a resumed run may change: they do not touch what is learned."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class PretrainConfig(ClipOptions):
+class PretrainConfig(RunOptions, ClipOptions):
     """Options of `smile_train pretrain`. A preset sets them all; what is given besides wins."""
 
     preset: str = "tiny"
@@ -47,8 +34,6 @@ class PretrainConfig(ClipOptions):
     """Print the presets, and where their values come from, and stop."""
     out: Path | None = None
     """Folder of the run. Default: runs/PRESET, or the next free runs/PRESET-2, …"""
-    resume: bool = False
-    """Continue the run in --out from its newest sound checkpoint."""
 
     samples: int = 10_000
     """Clips in an epoch where the background is endless; else the number of files counts. Ours."""
@@ -61,8 +46,6 @@ class PretrainConfig(ClipOptions):
     and their family. Positions are interpolated where clips are longer or larger."""
     gradient_checkpointing: bool = False
     """Compute activations of the student's blocks again in the backward pass, to save memory."""
-    compile: bool = False
-    """Compile student and teacher with torch.compile: slow to start, faster after that."""
 
     target: TargetName = "clip"
     """What is reconstructed: normalised pixels, or features of CLIP, DINO, DINOv2 or MAE."""
@@ -100,8 +83,6 @@ class PretrainConfig(ClipOptions):
     """Passes over the clips. Paper: 300 a stage."""
     steps: int | None = None
     """Optimiser steps of a stage, instead of --epochs."""
-    stop_at: int | None = None
-    """End this step early, as if asked to stop: the schedule stays that of the whole run."""
     batch: int = 256
     """Clips in a step, over all processes and accumulation. Official: 256."""
     accumulate: int = 1
@@ -118,41 +99,20 @@ class PretrainConfig(ClipOptions):
     """AdamW's. Official."""
     clip_grad: float | None = None
     """Largest gradient norm. Official: none."""
-    precision: Literal["bf16", "fp16", "fp32"] = "bf16"
-    """Of activations; weights stay float32. Official: fp16; ours bf16."""
 
     render: Literal["cpu", "device"] = "cpu"
     """Where objects are painted: by the workers, or on the training device, where the bank must
     fit; workers then only decode and plan."""
-    workers: int = 2
-    """Processes that render or plan clips; 0 does it in the training process."""
-    track: Literal["tensorboard", "trackio", "wandb", "none"] = "tensorboard"
-    """Where curves go, besides log.jsonl."""
     knn: Path | None = None
     """List of labelled videos (`path label` lines) that a nearest-neighbour probe of the student's
     features is tried on at every picture."""
-    save_every: int = 1000
-    """Steps between checkpoints."""
-    keep: int = 3
-    """Checkpoints kept."""
-    log_every: int = 10
-    """Steps between records of the loss."""
     picture_every: int = 0
     """Steps between pictures of input, mask and reconstruction; 0 draws one at the end."""
 
     def __post_init__(self) -> None:
-        for name in ("batch", "accumulate", "masks_per_clip", "samples", "save_every", "keep"):
-            if getattr(self, name) < 1:
-                raise InputError(
-                    f"--{name.replace('_', '-')} is {getattr(self, name)}; give 1 or more"
-                )
-        for name in ("mixed_share", "decoder_mask_ratio"):
-            if not 0 <= getattr(self, name) < 1:
-                raise InputError(
-                    f"--{name.replace('_', '-')} is {getattr(self, name)}; give a share from 0 to 1"
-                )
-        if self.stop_at is not None and self.stop_at < 1:
-            raise InputError(f"--stop-at is {self.stop_at}; give 1 or more")
+        RunOptions.__post_init__(self)
+        self.require_positive("batch", "accumulate", "masks_per_clip", "samples")
+        self.require_shares("mixed_share", "decoder_mask_ratio")
         if self.steps is not None and self.steps < 1:
             raise InputError(
                 f"--steps is {self.steps}; give 1 or more, or leave it out for --epochs"
@@ -190,19 +150,3 @@ class PretrainConfig(ClipOptions):
     def student_config(self) -> StudentConfig:
         """The student's sizes."""
         return STUDENTS[self.student]
-
-    def to_json(self) -> dict[str, Any]:
-        """All fields, as JSON values."""
-        return {
-            name: str(value) if isinstance(value, Path) else value
-            for name, value in asdict(self).items()
-        }
-
-    def differing(self, other: dict[str, Any]) -> list[str]:
-        """Fields that matter in which a stored configuration differs, with both values."""
-        mine = json.loads(json.dumps(self.to_json()))
-        return [
-            f"{field.name} {other.get(field.name)!r} there, {mine[field.name]!r} asked for"
-            for field in fields(self)
-            if field.name not in FREE_FIELDS and other.get(field.name) != mine[field.name]
-        ]

@@ -114,6 +114,7 @@ def train_stage(config: PretrainConfig, out: Path, accelerator: Accelerator) -> 
     state = RunState(
         config=config,
         described=described,
+        inputs={"bank_sha256": "the bank's objects have changed"},
         out=out,
         accelerator=accelerator,
         model=student,
@@ -123,7 +124,7 @@ def train_stage(config: PretrainConfig, out: Path, accelerator: Accelerator) -> 
         f"{out}: {steps} steps of {config.batch} clips x {config.masks_per_clip} masks, "
         f"{config.precision}, on {describe_processes(accelerator, sharded=is_sharded(student))}"
     )
-    step = state.resume(report) if config.resume else 0
+    step = state.resume(report)["step"] if config.resume else 0
     if step == 0:
         state.begin()
         for line in said:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from smile_train.checkpoint import load_checkpoint, newest_checkpoint, save_chec
 from smile_train.config import PretrainConfig
 from smile_train.model import PretrainModel
 from smile_train.report import Report
+from smile_train.run_options import RunOptions
 
 SPARE_SHARE = 1.1
 """Room asked for before a checkpoint is written, over what it takes."""
@@ -33,10 +35,12 @@ SPARE_SHARE = 1.1
 class RunState:
     """What a run continues from: weights, optimiser, random numbers, step."""
 
-    config: PretrainConfig
+    config: RunOptions
     """The run."""
     described: dict[str, Any]
     """What its checkpoints say of it."""
+    inputs: Mapping[str, str]
+    """Entries of `described` that tell inputs apart, and what to say where one has changed."""
     out: Path
     """Its folder."""
     accelerator: Accelerator
@@ -46,9 +50,10 @@ class RunState:
     optimiser: torch.optim.Optimizer
     """Its optimiser, prepared too."""
 
-    def keep(self, step: int) -> Path:
+    def keep(self, step: int, more: Mapping[str, Any] | None = None) -> Path:
         """Write a checkpoint of the step that has just ended; all processes call this.
 
+        more  what else the run continues from; tensors and plain values only.
         Raises InputError when the disk has no room for it.
         """
         whole = StateDictOptions(full_state_dict=True, cpu_offload=True)
@@ -65,15 +70,17 @@ class RunState:
                     "step": step,
                     "optimiser": optimiser,
                     "generator": torch.get_rng_state(),
+                    **(more or {}),
                 },
                 config=self.described,
                 keep=self.config.keep,
             )
         return folder / f"step_{step:08d}"
 
-    def resume(self, report: Report) -> int:
-        """Put everything back as the newest sound checkpoint has it; returns its step.
+    def resume(self, report: Report) -> dict[str, Any]:
+        """Put everything back as the newest sound checkpoint has it.
 
+        returns its `step`, and what else was kept with it.
         Raises InputError when there is none, or it is of another configuration.
         """
         path, passed = newest_checkpoint(self.out / "checkpoints")
@@ -86,8 +93,9 @@ class RunState:
         weights: Any
         weights, training, stored = load_checkpoint(path)
         differing = self.config.differing(stored)
-        if stored.get("bank_sha256") != self.described["bank_sha256"]:
-            differing.append("the bank's objects have changed")
+        differing += [
+            said for name, said in self.inputs.items() if stored.get(name) != self.described[name]
+        ]
         if differing:
             raise InputError(f"{path}: another configuration ({'; '.join(differing)})")
         whole = StateDictOptions(full_state_dict=True)
@@ -98,7 +106,7 @@ class RunState:
         torch.set_rng_state(training["generator"])
         report.restore(training["step"])
         report.say(f"resumed from {path}")
-        return training["step"]
+        return training
 
     def begin(self) -> None:
         """Write the configuration where the run is."""

@@ -13,10 +13,10 @@ from accelerate.state import AcceleratorState
 from accelerate.utils import FullyShardedDataParallelPlugin, ProjectConfiguration
 from smile_motion.errors import InputError
 
-from smile_train.config import PretrainConfig
+from smile_train.run_options import RunOptions
 
 
-def open_accelerator(config: PretrainConfig) -> Accelerator:
+def open_accelerator(config: RunOptions) -> Accelerator:
     """Join the processes that `accelerate launch` started, or be alone.
 
     Raises InputError when the tracker that is asked for is not installed.
@@ -57,7 +57,7 @@ def describe_processes(accelerator: Accelerator, *, sharded: bool) -> str:
 
 
 def start_tracking(
-    accelerator: Accelerator, config: PretrainConfig, out: Path, described: dict[str, Any]
+    accelerator: Accelerator, config: RunOptions, out: Path, described: dict[str, Any]
 ) -> None:
     """Open the tracker of a stage: TensorBoard's files in its folder, the others' by its name."""
     if config.track == "none":

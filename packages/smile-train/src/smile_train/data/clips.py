@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -29,6 +29,8 @@ class TrainingClips:
     An item is `frames` (T, H, W, 3) uint8, `visible` (masks, Nv) and `masked` (masks, Nm) int64
     token numbers, its `number`, and `broken`, what is wrong with files that could not be used.
     """
+
+    workshop: ClassVar[str] = "smile_train.data.preloaded"
 
     config: PretrainConfig
     """The run."""

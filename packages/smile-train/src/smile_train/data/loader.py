@@ -17,17 +17,16 @@ import os
 import shutil
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.context import BaseContext
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Protocol
 
 import torch
 from smile_motion.errors import InputError
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
-from smile_train.data.clips import TrainingClips
 from smile_train.data.order import MicroBatches
 from smile_train.stopping import ignore_stops
 
@@ -35,6 +34,21 @@ AHEAD = 2
 """Batches that a worker makes before they are asked for."""
 SHARED_MEMORY = Path("/dev/shm")
 """Where Linux keeps memory that processes share."""
+
+
+class Samples(Protocol):
+    """Makes samples, each a function of its number."""
+
+    workshop: ClassVar[str]
+    """Module of what its workers share, imported once by the process that they are forked from."""
+
+    def shapes(self) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
+        """Shape and type of every tensor of a sample, by name."""
+        ...
+
+    def fill(self, numbers: Sequence[int], batch: dict[str, torch.Tensor]) -> list[str]:
+        """Make samples into a batch's memory; returns what is wrong with files replaced."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +60,7 @@ class ClipLoader:
     in the same memory: copy what you keep (with `pin`, batches are copies already).
     """
 
-    clips: TrainingClips
+    clips: Samples
     """Makes the samples."""
     layout: MicroBatches
     """Which samples are in which batch."""
@@ -75,7 +89,7 @@ class ClipLoader:
                 batch_size=None,
                 num_workers=self.workers,
                 worker_init_fn=_start_worker,
-                multiprocessing_context=_context() if self.workers else None,
+                multiprocessing_context=_context(self.clips.workshop) if self.workers else None,
                 prefetch_factor=AHEAD if self.workers else None,
                 pin_memory=self.pin,
             )
@@ -110,7 +124,7 @@ class _Ring(Dataset[dict[str, Any]]):
     comes round when the reader has let go of it.
     """
 
-    def __init__(self, clips: TrainingClips, ring: dict[str, torch.Tensor]) -> None:
+    def __init__(self, clips: Samples, ring: dict[str, torch.Tensor]) -> None:
         self.clips = clips
         self.ring = ring
         self.turn = 0
@@ -151,8 +165,8 @@ def _shared(shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
     return torch.empty(0, dtype=dtype).set_(storage).view(shape)
 
 
-def _context() -> BaseContext:
+def _context(workshop: str) -> BaseContext:
     """Return a way to start workers that share what is imported."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["smile_train.data.preloaded"])
+    context.set_forkserver_preload([workshop])
     return context

@@ -1,0 +1,79 @@
+"""What every training run has, whatever it learns. Importable without torch."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from smile_motion.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """Options of a run that do not touch what is learned, but for its precision."""
+
+    out: Path | None = None
+    """Folder of the run. Default: a new one below runs/."""
+    resume: bool = False
+    """Continue the run in --out from its newest sound checkpoint."""
+    stop_at: int | None = None
+    """End this step early, as if asked to stop: the schedule stays that of the whole run."""
+    precision: Literal["bf16", "fp16", "fp32"] = "bf16"
+    """Of activations; weights stay float32. Official: fp16; ours bf16."""
+    compile: bool = False
+    """Compile the models with torch.compile: slow to start, faster after that."""
+    workers: int = 2
+    """Processes that make clips; 0 makes them in the training process."""
+    track: Literal["tensorboard", "trackio", "wandb", "none"] = "tensorboard"
+    """Where curves go, besides log.jsonl."""
+    save_every: int = 1000
+    """Steps between checkpoints."""
+    keep: int = 3
+    """Checkpoints kept."""
+    log_every: int = 10
+    """Steps between records of the loss."""
+
+    def __post_init__(self) -> None:
+        self.require_positive("save_every", "keep", "log_every")
+        if self.stop_at is not None:
+            self.require_positive("stop_at")
+
+    def require_positive(self, *names: str) -> None:
+        """Raise InputError where one of these fields is below 1."""
+        for name in names:
+            if getattr(self, name) < 1:
+                raise InputError(
+                    f"--{name.replace('_', '-')} is {getattr(self, name)}; give 1 or more"
+                )
+
+    def require_shares(self, *names: str) -> None:
+        """Raise InputError where one of these fields is not from 0 to below 1."""
+        for name in names:
+            if not 0 <= getattr(self, name) < 1:
+                raise InputError(
+                    f"--{name.replace('_', '-')} is {getattr(self, name)}; give a share from 0 to 1"
+                )
+
+    def to_json(self) -> dict[str, Any]:
+        """All fields, as JSON values."""
+        return {
+            name: str(value) if isinstance(value, Path) else value
+            for name, value in asdict(self).items()
+        }
+
+    def differing(self, other: dict[str, Any]) -> list[str]:
+        """Fields that matter in which a stored configuration differs, with both values."""
+        mine = json.loads(json.dumps(self.to_json()))
+        return [
+            f"{field.name} {other.get(field.name)!r} there, {mine[field.name]!r} asked for"
+            for field in fields(self)
+            if field.name not in FREE_FIELDS and other.get(field.name) != mine[field.name]
+        ]
+
+
+FREE_FIELDS = frozenset(field.name for field in fields(RunOptions)) - {"precision"} | {
+    "picture_every"
+}
+"""Fields that a resumed run may change: they do not touch what is learned."""
