@@ -6,6 +6,7 @@ from smile_motion.cli.app import Command, run_app
 
 COMMANDS = (
     Command("pretrain", "pre-train a video transformer", "smile_train.cli.pretrain"),
+    Command("finetune", "fine-tune on labelled videos, and test", "smile_train.cli.finetune"),
     Command("data check", "find broken videos in a list or folder", "smile_train.cli.data_check"),
     Command("bench", "measure where the time of a run goes", "smile_train.cli.bench"),
     Command("export", "turn a checkpoint into other formats", "smile_train.cli.export"),

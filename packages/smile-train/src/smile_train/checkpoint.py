@@ -30,12 +30,28 @@ def save_checkpoint(
 ) -> Path:
     """Write `step_00000000` into a folder: under another name first, forced to disk, then renamed.
 
+    weights   of the model.
     training  what besides the weights a run continues from; tensors and plain values only.
     keep      older checkpoints than the last `keep` are deleted afterwards.
     returns   the checkpoint's folder.
     """
     target = folder / f"step_{step:08d}"
-    temporary = folder / f".{target.name}.{os.getpid()}.tmp"
+    write_checkpoint(target, step, weights=weights, training=training, config=config)
+    for old in _numbered(folder)[:-keep]:
+        shutil.rmtree(old)
+    return target
+
+
+def write_checkpoint(
+    target: Path,
+    step: int,
+    *,
+    weights: dict[str, torch.Tensor],
+    training: dict[str, Any],
+    config: dict[str, Any],
+) -> None:
+    """Write a checkpoint where one may be already, which stays until the new one is whole."""
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     try:
@@ -51,13 +67,10 @@ def save_checkpoint(
         if target.exists():
             shutil.rmtree(target)
         temporary.rename(target)
-        _force(folder)
+        _force(target.parent)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
-    for old in _numbered(folder)[:-keep]:
-        shutil.rmtree(old)
-    return target
 
 
 def newest_checkpoint(folder: Path) -> tuple[Path | None, list[str]]:

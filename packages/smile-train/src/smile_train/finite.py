@@ -4,24 +4,38 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from smile_motion.errors import InputError
 
-from smile_train.data import TrainingClips
+from smile_train.data.order import SampleOrder
 
 RECORD = "nonfinite.json"
 """File that names the samples of a step whose loss was no number."""
 
 
+class TracedSamples(Protocol):
+    """Samples whose files can be named."""
+
+    @property
+    def order(self) -> SampleOrder:
+        """Where a sample number points."""
+        ...
+
+    def file_of(self, index: int) -> Path | None:
+        """The file that sample `index` of an epoch is made from, if there is one."""
+        ...
+
+
 class FiniteLosses:
     """Keeps the losses of steps on the device until they are asked for: no step waits for it."""
 
-    def __init__(self, out: Path, clips: TrainingClips) -> None:
+    def __init__(self, out: Path, clips: TracedSamples) -> None:
         """Watch a stage.
 
         out    its folder.
-        clips  tells which file a sample's background is from.
+        clips  tells which file a sample is from.
         """
         self.out, self.clips = out, clips
         self._numbers: list[torch.Tensor] = []
@@ -55,13 +69,12 @@ class FiniteLosses:
 
     def _write(self, step: int, numbers: list[int]) -> Path:
         order = self.clips.order
-        files: tuple[Path, ...] = getattr(self.clips.maker.background, "files", ())
         samples = []
         for number in numbers:
             epoch, index = order.locate(number)
             sample: dict[str, int | str] = {"number": number, "epoch": epoch, "index": index}
-            if files:
-                sample["file"] = str(files[index % len(files)])
+            if (file := self.clips.file_of(index)) is not None:
+                sample["file"] = str(file)
             samples.append(sample)
         path = self.out / RECORD
         path.write_text(json.dumps({"step": step, "samples": samples}, indent=2) + "\n")

@@ -77,6 +77,16 @@ def run_app(
         return EXIT_INTERRUPTED
 
 
+def option(arguments: Sequence[str], name: str) -> str | None:
+    """The value that a command line gives to an option, if it does."""
+    for place, word in enumerate(arguments):
+        if word == name and place + 1 < len(arguments):
+            return arguments[place + 1]
+        if word.startswith(f"{name}="):
+            return word.partition("=")[2]
+    return None
+
+
 def _find(
     commands: Sequence[Command], words: Sequence[str]
 ) -> tuple[Command | None, list[str] | None]:

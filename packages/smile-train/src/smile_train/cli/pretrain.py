@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from smile_motion.cli.app import option
 from smile_motion.errors import InputError
 
 from smile_train.config import PretrainConfig
@@ -21,7 +22,7 @@ def defaults(arguments: Sequence[str]) -> PretrainConfig:
 
     Raises InputError for an unknown name.
     """
-    name = _option(arguments, "--preset")
+    name = option(arguments, "--preset")
     if name is None:
         if any(word in ("--help", "-h", "--list-presets") for word in arguments):
             return PRESETS["tiny"]
@@ -72,15 +73,6 @@ next:{board}
   accelerate launch -m smile_train pretrain --background natural --videos VIDEOS --target clip
   smile-motion preview --background noise --out preview.html"""
     )
-
-
-def _option(arguments: Sequence[str], name: str) -> str | None:
-    for place, word in enumerate(arguments):
-        if word == name and place + 1 < len(arguments):
-            return arguments[place + 1]
-        if word.startswith(f"{name}="):
-            return word.partition("=")[2]
-    return None
 
 
 def _is_main() -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -106,6 +107,11 @@ class TrainingClips:
         )
         for part, mask in enumerate(masks):
             row["visible"][part], row["masked"][part] = mask.visible, mask.masked
+
+    def file_of(self, index: int) -> Path | None:
+        """The file behind the objects of clip `index`, if there is one."""
+        files: tuple[Path, ...] = getattr(self.maker.background, "files", ())
+        return files[index % len(files)] if files else None
 
     def maker_of(self, epoch: int, index: int) -> ClipMaker:
         """The maker of a clip: under --strategy mixed, some have no objects."""

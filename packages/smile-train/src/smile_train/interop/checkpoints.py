@@ -7,7 +7,7 @@ from pathlib import Path
 from smile_motion.errors import InputError
 from smile_motion.tokens import TokenGrid
 
-from smile_train.checkpoint import load_checkpoint, newest_checkpoint
+from smile_train.checkpoint import MANIFEST, load_checkpoint, newest_checkpoint
 from smile_train.interop.official import load_weights, open_pretrained
 from smile_train.model import PretrainModel, StudentConfig
 from smile_train.stages import last_folder
@@ -23,13 +23,10 @@ def open_checkpoint(path: Path, *, heads: int | None = None) -> tuple[PretrainMo
     """
     if path.is_file():
         return open_pretrained(path, heads=heads)[0].eval(), path
-    path = last_folder(path)
-    if (path / "checkpoints").is_dir():
-        newest, _ = newest_checkpoint(path / "checkpoints")
-        if newest is None:
-            raise InputError(f"{path}: no sound checkpoint in this run")
-        path = newest
+    path = find_checkpoint(path) or path
     weights, _, config = load_checkpoint(path)
+    if config.get("model") == "classifier":
+        raise InputError(f"{path}: a classifier, without the decoder of a pre-training model")
     trained = config.get("trained_grid", config["grid"])
     model = PretrainModel(
         StudentConfig(**config["student_config"]),
@@ -39,6 +36,26 @@ def open_checkpoint(path: Path, *, heads: int | None = None) -> tuple[PretrainMo
     )
     load_weights(model, weights, path)
     return model.eval(), path
+
+
+def find_checkpoint(path: Path) -> Path | None:
+    """Folder of the checkpoint that a path means: its own, or the newest sound one of a run.
+
+    returns  None where the path is neither.
+    Raises InputError for a run without a sound checkpoint.
+    """
+    if (path / MANIFEST).is_file():
+        return path
+    run = last_folder(path)
+    for name in ("best", "last"):
+        if (run / name / MANIFEST).is_file():
+            return run / name
+    if not (run / "checkpoints").is_dir():
+        return None
+    newest, _ = newest_checkpoint(run / "checkpoints")
+    if newest is None:
+        raise InputError(f"{run}: no sound checkpoint in this run")
+    return newest
 
 
 def start_from(source: PretrainModel, opened: Path, model: PretrainModel) -> list[str]:

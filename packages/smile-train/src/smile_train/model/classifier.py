@@ -6,7 +6,7 @@ from torch import nn
 
 from smile_train.model.embedding import PatchEmbed, cut_cubes
 from smile_train.model.positions import grid_positions
-from smile_train.model.transformer import EPSILON, Block, initialise
+from smile_train.model.transformer import EPSILON, Block, initialise, run_blocks
 from smile_train.students import StudentConfig
 
 
@@ -22,6 +22,7 @@ class Classifier(nn.Module):
         classes: int,
         *,
         drop_path: float = 0.0,
+        head_dropout: float = 0.0,
         head_scale: float = 0.001,
         trained: TokenGrid | None = None,
     ) -> None:
@@ -35,18 +36,21 @@ class Classifier(nn.Module):
             Block(config.width, config.heads, config.mlp_ratio, rate) for rate in rates
         )
         self.fc_norm = nn.LayerNorm(config.width, eps=EPSILON)
+        self.head_dropout = nn.Dropout(head_dropout)
         self.head = nn.Linear(config.width, classes)
         self.apply(initialise)
         with torch.no_grad():
             self.head.weight.mul_(head_scale)
 
+    def tokens(self, frames: torch.Tensor) -> torch.Tensor:
+        """(B, T, H, W, 3) uint8, or float in 0..1, to (B, N, width); no final norm."""
+        tokens = self.patch_embed(cut_cubes(frames, self.grid)) + self.positions
+        return run_blocks(self.blocks, tokens)
+
     def features(self, frames: torch.Tensor) -> torch.Tensor:
         """Pooled and normalised: (B, T, H, W, 3) uint8, or float in 0..1, to (B, width)."""
-        tokens = self.patch_embed(cut_cubes(frames, self.grid)) + self.positions
-        for block in self.blocks:
-            tokens = block(tokens)
-        return self.fc_norm(tokens.mean(1))
+        return self.fc_norm(self.tokens(frames).mean(1))
 
     def forward(self, frames: torch.Tensor) -> torch.Tensor:
         """Class scores: (B, T, H, W, 3) uint8, or float in 0..1, to (B, classes)."""
-        return self.head(self.features(frames))
+        return self.head(self.head_dropout(self.features(frames)))

@@ -1,0 +1,70 @@
+"""Fine-tune an encoder on labelled videos, and test the best weights and the last."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from smile_motion.cli.app import option
+from smile_motion.errors import InputError
+
+from smile_train.finetune_config import FinetuneConfig
+from smile_train.recipes import NOTES, OWN_RECIPES, RECIPES
+
+Options = FinetuneConfig
+
+
+def defaults(arguments: Sequence[str]) -> FinetuneConfig:
+    """The recipe that the arguments name, or the data set's own.
+
+    Raises InputError for an unknown name.
+    """
+    dataset = option(arguments, "--dataset") or "folder"
+    name = option(arguments, "--recipe") or OWN_RECIPES.get(dataset, "own")  # type: ignore[call-overload]
+    if name not in RECIPES:
+        raise InputError(f"--recipe {name}: unknown; choose from {', '.join(RECIPES)}")
+    return RECIPES[name]
+
+
+def run(config: FinetuneConfig) -> None:
+    """Train, test, and say what was reached."""
+    if config.list_recipes:
+        _list_recipes()
+        return
+    out = prepare_folder(config)
+    from smile_train.cli.outcome import print_outcome
+    from smile_train.finetune import finetune
+
+    results = finetune(replace(config, out=out), out)
+    print_outcome(results, out)
+
+
+def prepare_folder(config: FinetuneConfig) -> Path:
+    """The folder of a run.
+
+    Raises InputError when no checkpoint is given, or a run is there that is not to be resumed.
+    """
+    if config.checkpoint == Path():
+        raise InputError("no checkpoint; give a run, a checkpoint, or a published file")
+    kind = "probe" if config.freeze else "finetune"
+    out = config.out or Path("runs") / f"{config.checkpoint.stem}-{kind}-{config.dataset}"
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out}: a file is in the way; choose another --out")
+    if not config.resume and (out / "checkpoints").exists():
+        raise InputError(f"{out}: holds a run; continue it with --resume, or choose another --out")
+    return out
+
+
+def _list_recipes() -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    columns = ("batch", "base_lr", "layer_decay", "epochs", "repeats", "segments", "crops")
+    table = Table("recipe", *(name.replace("_", " ") for name in columns), "from")
+    for name, recipe in RECIPES.items():
+        table.add_row(name, *(str(getattr(recipe, column)) for column in columns), NOTES[name])
+    console = Console()
+    if not console.is_terminal:
+        console.width = 160
+    console.print(table)

@@ -1,0 +1,23 @@
+"""What an evaluation command says when it is done."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from smile_train.evaluate.results import RESULTS, Results
+
+
+def print_outcome(results: Results, out: Path) -> None:
+    """Print a line for each metric, and where the files are; in the main process alone."""
+    if os.environ.get("RANK", "0") != "0":
+        return
+    print(f"\n{results.dataset}, {results.split}: {results.samples} samples, {results.protocol}")
+    for name, value in results.metrics.items():
+        marked = "  <-" if name == results.main_metric else ""
+        print(f"  {name:<22} {value:8.3f}{marked}")
+    if results.partial:
+        print("  partial: samples of the split were missing")
+    for line in results.ours:
+        print(f"  ours: {line}")
+    print(f"{out / RESULTS}")

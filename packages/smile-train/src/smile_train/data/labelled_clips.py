@@ -1,0 +1,172 @@
+"""Clips of labelled videos, to train on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import torch
+from smile_motion.errors import InputError
+from smile_motion.seeding import Stream, keyed_generator
+from smile_motion.video import VideoIndex, index_video, read_frames
+
+from smile_train.data.augmentation import augment
+from smile_train.data.clips import ATTEMPTS
+from smile_train.data.order import SampleOrder
+from smile_train.data.views import Sampling, frame_range, square_crops, training_frames
+from smile_train.datasets import LabelledVideo, LabelledVideos
+
+OPEN_INDEXES = 256
+"""Video indexes that a process remembers."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipAugmentation:
+    """What is done to a training clip."""
+
+    flip: bool
+    """Mirror half of them; only where labels know no left and right."""
+    rand_augment: str | None
+    """timm's description."""
+    erasing: float
+    """Probability that a rectangle becomes noise."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelledClips:
+    """Sample number -> augmented clips of a video, and its label; depends on the number alone.
+
+    An item is `frames` (repeats, T, H, W, 3) uint8, `target` (class number, class marks, or
+    repetitions a frame), its `number`, and `broken`, what is wrong with files that could not be
+    used. Repeats are augmented apart but decoded once ("repeated augmentation").
+    """
+
+    workshop: ClassVar[str] = "smile_train.data.preloaded_labelled"
+
+    videos: LabelledVideos
+    """The samples."""
+    order: SampleOrder
+    """Where a sample number points."""
+    frames: int
+    """Frames T of a clip."""
+    size: int
+    """Side of its frames, pixels."""
+    stride: int
+    """Video frames from one to the next, where sampling is dense."""
+    sampling: Sampling
+    """Which frames."""
+    repeats: int
+    """Clips of each sample."""
+    augmentation: ClipAugmentation | None
+    """What is done to a clip; none where it is cut as for testing."""
+    seed: int
+    """Of everything drawn."""
+
+    @cached_property
+    def targets(self) -> np.ndarray:
+        """What is true of the samples."""
+        return self.videos.targets()
+
+    def shapes(self) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
+        """Shape and type of every tensor of a sample, by name."""
+        target = self.targets
+        return {
+            "frames": ((self.repeats, self.frames, self.size, self.size, 3), torch.uint8),
+            "target": (target.shape[1:], torch.from_numpy(target[:1]).dtype),
+            "number": ((), torch.int64),
+        }
+
+    def file_of(self, index: int) -> Path:
+        """The video of sample `index`."""
+        return self.videos.videos[index].path
+
+    def fill(self, numbers: Sequence[int], batch: dict[str, torch.Tensor]) -> list[str]:
+        """Make samples into a batch's memory.
+
+        returns  what is wrong with files that could not be used. A broken video is replaced by
+                 another, with its label, that depends on the sample's number alone.
+        Raises InputError when many in a row are broken.
+        """
+        broken: list[str] = []
+        for place, number in enumerate(numbers):
+            row = {name: values[place] for name, values in batch.items()}
+            row["number"].fill_(number)
+            self._fill_row(number, row, broken)
+        return broken
+
+    def _fill_row(self, number: int, row: dict[str, torch.Tensor], broken: list[str]) -> None:
+        epoch, index = self.order.locate(number)
+        for attempt in range(ATTEMPTS):
+            if attempt:
+                rng = keyed_generator(
+                    self.seed, Stream.REPLACEMENT, epoch=epoch, index=index, part=attempt
+                )
+                index = int(rng.integers(self.order.length))
+            try:
+                self._draw(epoch, index, row["frames"].numpy())
+            except InputError as error:
+                broken.append(str(error))
+                continue
+            target = self.targets[index]
+            if self.videos.task == "count":
+                target = target / sample_length(self.videos.videos[index])
+            row["target"].copy_(torch.as_tensor(target))
+            return
+        raise InputError(f"{ATTEMPTS} files in a row cannot be used, the last: {broken[-1]}")
+
+    def _draw(self, epoch: int, index: int, out: np.ndarray) -> None:
+        video = self.videos.videos[index]
+        rng = keyed_generator(self.seed, Stream.AUGMENT, epoch=epoch, index=index)
+        images = read_training_frames(
+            video, frames=self.frames, stride=self.stride, sampling=self.sampling, rng=rng
+        )
+        kind = self.augmentation
+        for repeat in range(self.repeats):
+            own = keyed_generator(
+                self.seed, Stream.AUGMENT, epoch=epoch, index=index, part=repeat + 1
+            )
+            if kind is None:
+                out[repeat] = square_crops(images, self.size, 1)[0]
+                continue
+            out[repeat] = augment(
+                images,
+                self.size,
+                own,
+                flip=kind.flip,
+                rand_augment=kind.rand_augment,
+                erasing=kind.erasing,
+            )
+
+
+def read_training_frames(
+    video: LabelledVideo,
+    *,
+    frames: int,
+    stride: int,
+    sampling: Sampling,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """Decode a random clip of a sample, (frames, H, W, 3) uint8.
+
+    Raises InputError when the video cannot be read.
+    """
+    index = open_index(video.path)
+    first, end = frame_range(index, video)
+    places = training_frames(end - first, frames=frames, stride=stride, sampling=sampling, rng=rng)
+    return read_frames(index, first + places)
+
+
+@lru_cache(maxsize=OPEN_INDEXES)
+def open_index(path: Path) -> VideoIndex:
+    """Index a video, or remember its index."""
+    return index_video(path)
+
+
+def sample_length(video: LabelledVideo) -> int:
+    """Frames of a sample."""
+    first, end = frame_range(open_index(video.path), video)
+    return end - first

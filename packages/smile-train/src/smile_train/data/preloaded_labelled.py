@@ -1,0 +1,16 @@
+"""What workers that augment labelled clips share, see `preloaded`."""
+
+import atexit
+import gc
+
+import timm.data.auto_augment
+import timm.data.mixup
+import timm.data.random_erasing  # noqa: F401
+
+import smile_train.data.labelled_clips
+import smile_train.data.loader  # noqa: F401
+
+gc.collect()
+gc.freeze()
+# Else Triton's bindings take what is frozen for leaks, and say so at the end.
+atexit.register(gc.unfreeze)

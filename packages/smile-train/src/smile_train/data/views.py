@@ -1,0 +1,109 @@
+"""Which frames and which part of the picture a clip of a labelled video shows.
+
+::
+
+    dense, stride 2     . . . . x . x . x . x . . .      a stretch of the video, training: anywhere
+    uniform             . x . . . x . x . . . . x .      one frame of each equal part of the video
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from smile_motion.cropping import cut
+from smile_motion.errors import InputError
+from smile_motion.video import VideoIndex
+
+from smile_train.datasets import LabelledVideo
+
+Sampling = Literal["dense", "uniform"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TestViews:
+    """The views that a video's scores are averaged over: segments x crops of each."""
+
+    __test__ = False
+
+    segments: int = 1
+    """Clips along time."""
+    crops: int = 1
+    """Squares along the longer side, from one end to the other; 1 is the centre."""
+
+    def __post_init__(self) -> None:
+        if self.segments < 1 or self.crops < 1:
+            raise InputError(
+                f"{self.segments} x {self.crops} views; give at least 1 segment and 1 crop"
+            )
+
+    def __str__(self) -> str:
+        return f"{self.segments}x{self.crops}"
+
+
+def frame_range(index: VideoIndex, video: LabelledVideo) -> tuple[int, int]:
+    """First frame of a sample, and the frame after its last.
+
+    Raises InputError when its span lies outside the file.
+    """
+    if video.span_s is None:
+        return 0, len(index)
+    begin, end = (round(time * index.rate_hz) for time in video.span_s)
+    if begin >= len(index) or end < 0:
+        raise InputError(
+            f"{video.path}: lasts {len(index) / index.rate_hz:.2f} s, sample {video.key} is at "
+            f"{video.span_s[0]:.2f} to {video.span_s[1]:.2f} s; another version of the video?"
+        )
+    first = max(begin, 0)
+    return first, max(first + 1, min(end, len(index)))
+
+
+def training_frames(
+    count: int, *, frames: int, stride: int, sampling: Sampling, rng: np.random.Generator
+) -> np.ndarray:
+    """Draw a clip's frames (VideoMAE family).
+
+    count    frames of the sample; where they are too few, the last is repeated.
+    returns  (frames,) int64, ascending, each below `count`.
+    """
+    if sampling == "dense":
+        span = stride * (frames - 1) + 1
+        first = int(rng.integers(max(count - span, 0) + 1))
+        return np.minimum(first + stride * np.arange(frames), count - 1)
+    part = count / frames
+    places = part * np.arange(frames) + part * rng.random(frames)
+    return np.minimum(places.astype(np.int64), count - 1)
+
+
+def clip_frames(
+    count: int, *, frames: int, stride: int, sampling: Sampling, segments: int
+) -> np.ndarray:
+    """Choose the frames of a video's test clips.
+
+    returns  (segments, frames) int64: dense clips evenly spaced from the first to the last possible
+             start, a single one in the middle; uniform ones offset by equal shares of a part.
+    """
+    if sampling == "dense":
+        room = max(count - (stride * (frames - 1) + 1), 0)
+        starts = np.linspace(0, room, segments) if segments > 1 else np.array([room / 2])
+        places = starts.astype(np.int64)[:, None] + stride * np.arange(frames)
+    else:
+        part = count / frames
+        offsets = part * (np.arange(segments) + (0.5 if segments == 1 else 0)) / segments
+        places = (part * np.arange(frames) + offsets[:, None]).astype(np.int64)
+    return np.minimum(places, count - 1)
+
+
+def square_crops(images: np.ndarray, size: int, crops: int) -> np.ndarray:
+    """Cut squares along the longer side.
+
+    images   (n, H, W, 3) uint8.
+    returns  (crops, n, size, size, 3) uint8.
+    """
+    height, width = images.shape[1:3]
+    side = min(height, width)
+    room = np.array([width - side, height - side])
+    shares = np.linspace(0, 1, crops) if crops > 1 else np.array([0.5])
+    corners = [np.rint(room * share).astype(int).tolist() for share in shares]
+    return np.stack([cut(images, (x, y, side, side), (size, size)) for x, y in corners])

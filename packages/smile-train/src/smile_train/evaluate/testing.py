@@ -1,0 +1,159 @@
+"""Testing over several views of each video, each video once, whatever the number of processes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from smile_motion.errors import InputError
+from smile_motion.video import read_frames
+from torch.utils.data import DataLoader, Dataset
+
+from smile_train.data.labelled_clips import open_index
+from smile_train.data.views import Sampling, TestViews, clip_frames, frame_range, square_crops
+from smile_train.datasets import LabelledVideo, LabelledVideos
+from smile_train.stopping import children_ignoring_stops, ignore_stops
+
+AHEAD = 2
+"""Videos that a worker decodes before they are asked for."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ViewShape:
+    """What a test clip is like."""
+
+    frames: int = 16
+    """Frames T."""
+    size: int = 224
+    """Side, pixels."""
+    stride: int = 4
+    """Video frames from one to the next, where sampling is dense."""
+    sampling: Sampling = "dense"
+    """Which frames."""
+
+
+def read_views(video: LabelledVideo, shape: ViewShape, views: TestViews) -> np.ndarray:
+    """Decode all views of a sample, once.
+
+    returns (segments * crops, T, size, size, 3) uint8; crops of a segment follow each other.
+    Raises InputError when the video cannot be read.
+    """
+    index = open_index(video.path)
+    first, end = frame_range(index, video)
+    places = clip_frames(
+        end - first,
+        frames=shape.frames,
+        stride=shape.stride,
+        sampling=shape.sampling,
+        segments=views.segments,
+    )
+    distinct, where = np.unique(first + places, return_inverse=True)
+    squares = square_crops(read_frames(index, distinct), shape.size, views.crops)
+    clips = squares[:, where.reshape(places.shape)]  # (crops, segments, T, ...)
+    return np.ascontiguousarray(clips.swapaxes(0, 1)).reshape(-1, *clips.shape[2:])
+
+
+class ViewReader(Dataset[tuple[int, Any]]):
+    """Sample number -> all its views; a reason instead of pixels where it cannot be read."""
+
+    def __init__(self, videos: LabelledVideos, shape: ViewShape, views: TestViews) -> None:
+        self.videos, self.shape, self.views = videos, shape, views
+
+    def __getitem__(self, number: int) -> tuple[int, torch.Tensor | str]:
+        try:
+            views = read_views(self.videos.videos[number], self.shape, self.views)
+        except InputError as error:
+            return number, str(error)
+        return number, torch.from_numpy(views)
+
+
+def iterate_views(
+    reader: ViewReader, numbers: Sequence[int], *, workers: int
+) -> Iterator[tuple[int, torch.Tensor | str]]:
+    """Read samples, in order, with worker processes."""
+    with children_ignoring_stops():
+        batches = iter(
+            DataLoader(
+                reader,
+                sampler=numbers,
+                batch_size=None,
+                num_workers=workers,
+                worker_init_fn=ignore_stops,
+                prefetch_factor=AHEAD if workers else None,
+                multiprocessing_context="forkserver" if workers else None,
+            )
+        )
+    yield from batches
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Predictions:
+    """Scores of the samples of a split."""
+
+    keys: tuple[str, ...]
+    """Names of the samples."""
+    scores: np.ndarray
+    """(n, outputs) float32: mean over views."""
+    targets: np.ndarray
+    """What is true of them."""
+    broken: tuple[str, ...]
+    """Why samples were left out."""
+
+
+def predict(
+    model: Callable[[torch.Tensor], torch.Tensor],
+    videos: LabelledVideos,
+    *,
+    outputs: int,
+    shape: ViewShape,
+    views: TestViews,
+    accelerator: Accelerator,
+    batch: int = 8,
+    workers: int = 2,
+    ensemble: Literal["mean", "max"] = "mean",
+    allow_missing: bool = False,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Predictions:
+    """Score every sample over its views; processes share the samples, none is scored twice.
+
+    model     clips (n, T, H, W, 3) uint8 to what is averaged, (n, outputs): probabilities.
+    batch     views in a forward pass.
+    ensemble  how views become one: their mean, or the highest of each output.
+    returns   the same in every process.
+    Raises InputError when a video cannot be read and `allow_missing` is not given.
+    """
+    count, device = len(videos), accelerator.device
+    mine = range(accelerator.process_index, count, accelerator.num_processes)
+    scores = torch.zeros((count, outputs), device=device)
+    seen = torch.zeros(count, dtype=torch.int64, device=device)
+    faults: dict[int, str] = {}
+    reader = ViewReader(videos, shape, views)
+    for done, (number, clips) in enumerate(iterate_views(reader, mine, workers=workers), start=1):
+        if isinstance(clips, str):
+            faults[number] = clips
+            if not allow_missing:
+                raise InputError(f"{clips} (or go on without it: --allow-missing)")
+        else:
+            with torch.no_grad(), accelerator.autocast():
+                parts = [model(part.to(device)).float() for part in clips.split(batch)]
+            found = torch.cat(parts)
+            scores[number] = found.mean(0) if ensemble == "mean" else found.amax(0)
+            seen[number] = 1
+        on_progress(min(done * accelerator.num_processes, count), count)
+    joined: Any = accelerator.reduce((scores, seen))
+    gathered, times = (values.cpu().numpy() for values in joined)
+    if times.max() > 1:
+        raise AssertionError("a sample was scored more than once")
+    kept = np.flatnonzero(times)
+    if not len(kept):
+        raise InputError(f"{videos.name}, {videos.split}: no video could be read: {faults[0]}")
+    return Predictions(
+        keys=tuple(videos.videos[number].key for number in kept),
+        scores=gathered[kept],
+        targets=videos.targets()[kept],
+        broken=tuple(faults[number] for number in sorted(faults)),
+    )

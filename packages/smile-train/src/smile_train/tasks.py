@@ -1,0 +1,203 @@
+"""What is asked of labelled videos: its model, its loss, its scores."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from smile_motion.errors import InputError
+from smile_motion.tokens import TokenGrid
+
+from smile_train.data.augmentation import mix
+from smile_train.data.labelled_clips import sample_length
+from smile_train.datasets import LabelledVideos
+from smile_train.evaluate.metrics import (
+    classification_metrics,
+    counting_errors,
+    multi_label_metrics,
+)
+from smile_train.evaluate.testing import Predictions
+from smile_train.finetune_config import FinetuneConfig
+from smile_train.interop.backbones import Backbone, classifier_weights
+from smile_train.model import Classifier
+from smile_train.model.counter import RepetitionCounter
+from smile_train.model.embedding import to_unit
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelledTask(ABC):
+    """What a task brings to the loop."""
+
+    main_metric: ClassVar[str]
+    """The score that tables show, and that the best weights are chosen by."""
+    sign: ClassVar[int] = 1
+    """1 where more of it is better, -1 where less is."""
+    ensemble: ClassVar[Literal["mean", "max"]] = "mean"
+    """How views become one."""
+
+    config: FinetuneConfig
+    """The run."""
+    outputs: int
+    """Numbers that the model predicts for a clip."""
+
+    def build(self, backbone: Backbone) -> Classifier:
+        """Build the model, its encoder from a checkpoint.
+
+        Raises InputError when the checkpoint's head is of other classes.
+        """
+        config = self.config
+        model = Classifier(
+            backbone.config,
+            self.grid(backbone),
+            self.outputs,
+            drop_path=config.drop_path,
+            head_dropout=config.head_dropout,
+            head_scale=config.head_scale,
+            trained=backbone.trained,
+        )
+        weights = classifier_weights(backbone, self.outputs, reset_head=config.reset_head)
+        return _start(model, weights, backbone)
+
+    def grid(self, backbone: Backbone) -> TokenGrid:
+        """Tokens of the clips that are learned: the checkpoint's, unless others are asked for."""
+        side = self.config.size or backbone.grid.height
+        frames = self.config.frames or backbone.grid.frames
+        return replace(backbone.grid, frames=frames, height=side, width=side)
+
+    @abstractmethod
+    def loss(
+        self,
+        model: torch.nn.Module,
+        frames: torch.Tensor,
+        target: torch.Tensor,
+        numbers: list[int],
+    ) -> torch.Tensor:
+        """Mean loss of clips (B, T, H, W, 3) uint8 with targets; numbers are their samples'."""
+
+    @abstractmethod
+    def score(self, outputs: torch.Tensor) -> torch.Tensor:
+        """What is averaged over views: the model's outputs as probabilities, or rates."""
+
+    @abstractmethod
+    def metrics(self, predictions: Predictions, videos: LabelledVideos) -> dict[str, float]:
+        """Scores of a split."""
+
+
+class SingleLabel(LabelledTask):
+    """One class of each video: cross-entropy against mixed, smoothed labels."""
+
+    main_metric = "top1"
+
+    def loss(
+        self,
+        model: torch.nn.Module,
+        frames: torch.Tensor,
+        target: torch.Tensor,
+        numbers: list[int],
+    ) -> torch.Tensor:
+        config = self.config
+        mixed, soft = mix(
+            to_unit(frames),
+            target,
+            numbers,
+            classes=self.outputs,
+            mixup=config.mixup,
+            cutmix=config.cutmix,
+            smoothing=config.label_smoothing,
+            seed=config.seed,
+        )
+        return F.cross_entropy(model(mixed).float(), soft)
+
+    def score(self, outputs: torch.Tensor) -> torch.Tensor:
+        return outputs.float().softmax(-1)
+
+    def metrics(self, predictions: Predictions, videos: LabelledVideos) -> dict[str, float]:
+        return classification_metrics(predictions.scores, predictions.targets)
+
+
+class MultiLabel(LabelledTask):
+    """Any number of classes of each video: binary cross-entropy, the views' maximum (SEVERE)."""
+
+    main_metric = "map"
+    ensemble = "max"
+
+    def loss(
+        self,
+        model: torch.nn.Module,
+        frames: torch.Tensor,
+        target: torch.Tensor,
+        numbers: list[int],
+    ) -> torch.Tensor:
+        return F.binary_cross_entropy_with_logits(model(to_unit(frames)).float(), target)
+
+    def score(self, outputs: torch.Tensor) -> torch.Tensor:
+        return outputs.float().sigmoid()
+
+    def metrics(self, predictions: Predictions, videos: LabelledVideos) -> dict[str, float]:
+        return multi_label_metrics(predictions.scores, predictions.targets)
+
+
+class Counting(LabelledTask):
+    """Repetitions: a rate, times the video's length. The loss is the relative error itself."""
+
+    main_metric = "mae"
+    sign = -1
+
+    def build(self, backbone: Backbone) -> Classifier:
+        if self.config.sampling != "dense":
+            raise InputError("--sampling uniform: repetitions are counted in dense clips only")
+        model = RepetitionCounter(
+            backbone.config,
+            self.grid(backbone),
+            drop_path=self.config.drop_path,
+            trained=backbone.trained,
+        )
+        return _start(model, classifier_weights(backbone, 1, reset_head=True), backbone)
+
+    def loss(
+        self,
+        model: torch.nn.Module,
+        frames: torch.Tensor,
+        target: torch.Tensor,
+        numbers: list[int],
+    ) -> torch.Tensor:
+        return ((self.score(model(to_unit(frames)))[:, 0] - target).abs() / target).mean()
+
+    def score(self, outputs: torch.Tensor) -> torch.Tensor:
+        return outputs.float() / self.config.stride
+
+    def metrics(self, predictions: Predictions, videos: LabelledVideos) -> dict[str, float]:
+        found = {video.key: video for video in videos.videos}
+        lengths = np.array([sample_length(found[key]) for key in predictions.keys])
+        return counting_errors(predictions.scores[:, 0] * lengths, predictions.targets)
+
+
+def open_task(videos: LabelledVideos, config: FinetuneConfig) -> LabelledTask:
+    """The task of a data set."""
+    match videos.task:
+        case "single-label":
+            return SingleLabel(config=config, outputs=len(videos.classes))
+        case "multi-label":
+            return MultiLabel(config=config, outputs=len(videos.classes))
+        case "count":
+            return Counting(config=config, outputs=1)
+
+
+def _start(model: Classifier, weights: dict[str, torch.Tensor], backbone: Backbone) -> Classifier:
+    """Load what a checkpoint has of a model: all of the encoder, and nothing without a place."""
+    own = model.state_dict()
+    unknown = [
+        name for name in weights if name not in own or own[name].shape != weights[name].shape
+    ]
+    absent = [name for name in own if name not in weights and name.startswith(("patch_", "blocks"))]
+    if unknown or absent:
+        raise InputError(
+            f"{backbone.source}: weights that do not fit or are missing "
+            f"({', '.join((unknown + absent)[:4])}); another architecture?"
+        )
+    model.load_state_dict(own | weights)
+    return model
