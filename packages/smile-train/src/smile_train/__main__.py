@@ -7,6 +7,11 @@ from smile_motion.cli.app import Command, run_app
 COMMANDS = (
     Command("pretrain", "pre-train a video transformer", "smile_train.cli.pretrain"),
     Command("finetune", "fine-tune on labelled videos, and test", "smile_train.cli.finetune"),
+    Command("probe strict", "linear probe of cached features", "smile_train.cli.probe_strict"),
+    Command("probe sigma", "linear probe with augmentation", "smile_train.cli.probe_sigma"),
+    Command("probe attentive", "a grid of attentive probes", "smile_train.cli.probe_attentive"),
+    Command("probe knn", "nearest neighbours in cached features", "smile_train.cli.probe_knn"),
+    Command("evaluate severe", "the SEVERE benchmark", "smile_train.cli.evaluate_severe"),
     Command("data check", "find broken videos in a list or folder", "smile_train.cli.data_check"),
     Command("bench", "measure where the time of a run goes", "smile_train.cli.bench"),
     Command("export", "turn a checkpoint into other formats", "smile_train.cli.export"),

@@ -26,8 +26,7 @@ from smile_train.evaluate.testing import Predictions, ViewShape, predict
 from smile_train.finetune_config import FinetuneConfig
 from smile_train.finite import FiniteLosses
 from smile_train.interop.backbones import Backbone, open_backbone
-from smile_train.model import Classifier
-from smile_train.optim import layer_scales, parameter_groups, warmup_cosine
+from smile_train.optim import warmup_cosine
 from smile_train.recipes import changed_options
 from smile_train.report import Report
 from smile_train.run_state import RunState
@@ -46,7 +45,7 @@ def finetune(config: FinetuneConfig, out: Path) -> Results:
     Raises InputError when checkpoint, data and options do not fit each other.
     """
     accelerator = open_accelerator(config)
-    train = open_split(config.place, "train")
+    train = config.choose(open_split(config.place, "train"))
     test = open_split(config.place, config.test_split)
     require_same_classes(train, test)
     task = open_task(train, config)
@@ -61,6 +60,7 @@ def finetune(config: FinetuneConfig, out: Path) -> Results:
         test=test,
     )
     trainer.run()
+    accelerator.wait_for_everyone()
     results = trainer.test_both()
     accelerator.wait_for_everyone()
     accelerator.end_training()
@@ -97,8 +97,8 @@ class Trainer:
             )
         self.config, self.out, self.accelerator, self.task = config, out, accelerator, task
         self.backbone, self.train, self.test = backbone, train, test
-        self.model = task.build(backbone)
-        if config.freeze:
+        self.model: Any = task.build(backbone)
+        if config.protocol == "linear-sigma":
             for name, parameter in self.model.named_parameters():
                 parameter.requires_grad = not name.startswith(("patch_embed.", "blocks."))
         grid = self.model.grid
@@ -130,9 +130,8 @@ class Trainer:
         """Train from the first step, or from the newest checkpoint, to the last."""
         config, accelerator = self.config, self.accelerator
         device, processes = accelerator.device, accelerator.num_processes
-        scales = layer_scales(self.model, self.backbone.config.depth, config.layer_decay)
         optimiser = torch.optim.AdamW(
-            parameter_groups(self.model, config.weight_decay, scales),
+            self.task.groups(self.model, self.backbone.config.depth),
             lr=0.0,
             betas=config.betas,
             fused=device.type == "cuda",
@@ -288,11 +287,11 @@ class Trainer:
         report.say(f"step {step}: {self.task.main_metric} {value:.2f} (best {self.best:.2f})")
 
     @property
-    def tested(self) -> Classifier:
+    def tested(self) -> torch.nn.Module:
         """The model, or its moving average."""
-        return self.model if self.ema is None else self.ema.module  # type: ignore[return-value]
+        return self.model if self.ema is None else self.ema.module
 
-    def score(self, model: Classifier, views: TestViews) -> Predictions:
+    def score(self, model: torch.nn.Module, views: TestViews) -> Predictions:
         """Scores of the test split under some views."""
         with evaluating(model):
             return predict(
@@ -320,7 +319,7 @@ class Trainer:
             metrics |= {f"{prefix}{key}": value for key, value in found.items()}
         assert best is not None
         results = Results(
-            protocol="linear-sigma" if self.config.freeze else "finetune",
+            protocol=self.config.protocol,
             dataset=self.test.name,
             split=self.test.split,
             samples=len(best.keys),
@@ -334,7 +333,10 @@ class Trainer:
             ours=changed_options(self.config),
         )
         if self.accelerator.is_main_process:
-            write_evaluation(self.out, results, best, self.test)
+            grid = {"grid": self.task.grid_of(best), "chosen_on": self.test.split}
+            write_evaluation(
+                self.out, results, self.task.chosen(best), self.test, grid if grid["grid"] else None
+            )
         return results
 
     def _keep_weights(self, name: str, step: int) -> None:
@@ -348,7 +350,7 @@ class Trainer:
         """Everything that the run depends on, and what its model is built from, as JSON values."""
         return {
             **self.config.to_json(),
-            "model": "classifier" if self.test.task != "count" else "counter",
+            "model": type(self.model).__name__.lower(),
             "classes": list(self.test.classes),
             "student_config": asdict(self.backbone.config),
             "grid": asdict(self.model.grid),

@@ -10,6 +10,8 @@ import tyro
 from smile_motion.errors import InputError
 
 from smile_train.datasets.adapter import DatasetName, DatasetPlace
+from smile_train.datasets.labelled import LabelledVideos
+from smile_train.datasets.manifest import choose_samples
 from smile_train.run_options import RunOptions
 
 
@@ -32,13 +34,18 @@ class FinetuneConfig(RunOptions):
     """Folder of its annotation files, where they are not in --data."""
     fold: Literal[1, 2, 3] = 1
     """Official train/test split of UCF-101 and HMDB-51."""
+    subset: Path | None = None
+    """Manifest of the training samples to use, as `data list --few` writes it. Default: all."""
+    few: int | None = None
+    """Training samples of each class, drawn by --seed. Default: all."""
     test_split: Literal["validation", "test"] = "validation"
     """What is tested on, and what the best weights are chosen by."""
     allow_missing: bool = False
     """Leave out videos that are not there or cannot be read, and say so in the results."""
 
-    freeze: bool = False
-    """Train only the last normalisation and the head: the linear probe of SIGMA."""
+    protocol: Literal["finetune", "linear-sigma", "attentive"] = "finetune"
+    """Train everything; only the last normalisation and the head (SIGMA's linear probe); or a grid
+    of attentive probes on the frozen encoder (V-JEPA 2)."""
     reset_head: bool = False
     """Start with a new head where the checkpoint is a classifier of other classes."""
     heads: int | None = None
@@ -129,3 +136,7 @@ class FinetuneConfig(RunOptions):
             fold=self.fold,
             allow_missing=self.allow_missing,
         )
+
+    def choose(self, train: LabelledVideos) -> LabelledVideos:
+        """The samples that are learned from."""
+        return choose_samples(train, subset=self.subset, few=self.few, seed=self.seed)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
+from typing import Literal
 
 from smile_train.datasets.adapter import DatasetName
 from smile_train.finetune_config import FinetuneConfig
+
+Protocol = Literal["finetune", "linear-sigma", "attentive"]
 
 _SSV2 = FinetuneConfig(
     batch=32,
@@ -18,7 +21,7 @@ _SSV2 = FinetuneConfig(
     crops=3,
 )
 _PROBE = FinetuneConfig(
-    freeze=True,
+    protocol="linear-sigma",
     base_lr=1e-3,
     layer_decay=1.0,
     drop_path=0.0,
@@ -91,6 +94,27 @@ _ROWS: dict[str, tuple[FinetuneConfig, str]] = {
         replace(_PROBE, segments=2, crops=3),
         "linear probe of SIGMA: 30 epochs, 2 clips a video, tested 2x3; its batch is ours",
     ),
+    "attentive-probe": (
+        FinetuneConfig(
+            protocol="attentive",
+            batch=256,
+            base_lr=1e-3,
+            min_lr=0.0,
+            warmup_epochs=0,
+            epochs=20,
+            layer_decay=1.0,
+            drop_path=0.0,
+            label_smoothing=0.0,
+            mixup=0.0,
+            cutmix=0.0,
+            erasing=0.0,
+            rand_augment="none",
+            segments=2,
+            crops=3,
+        ),
+        "attentive probes of V-JEPA 2: 4 blocks, 20 at once, 20 epochs; crops and flips alone and "
+        "tested 2x3 are ours",
+    ),
 }
 
 RECIPES: dict[str, FinetuneConfig] = {
@@ -122,11 +146,14 @@ OWN_RECIPES: dict[DatasetName, str] = {
 """The recipe that a data set has where none is asked for."""
 
 
-def probe_recipe(dataset: DatasetName) -> FinetuneConfig:
-    """The linear probe of SIGMA, with the data set's own sampling of frames."""
+def recipe_for(protocol: Protocol, dataset: DatasetName) -> FinetuneConfig:
+    """The recipe of a protocol, with the data set's own sampling of frames."""
     own = RECIPES[OWN_RECIPES[dataset]]
+    if protocol == "finetune":
+        return own
+    name = "sigma-probe" if protocol == "linear-sigma" else "attentive-probe"
     return replace(
-        RECIPES["sigma-probe"],
+        RECIPES[name],
         dataset=dataset,
         sampling=own.sampling,
         stride=own.stride,

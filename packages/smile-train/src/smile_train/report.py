@@ -147,18 +147,20 @@ class Report:
 
     def restore(self, step: int) -> None:
         """Take up the log of an earlier run up to a step; what came after it is dropped."""
-        path = self.out / "log.jsonl"
-        if not path.is_file():
-            return
-        kept = []
-        for line in path.read_text(encoding="utf-8").splitlines():
-            try:
-                entry = json.loads(line)
-            except ValueError:
-                break
-            if entry["step"] > step:
-                break
-            kept.append(entry)
-        self.history = kept
-        if not self.quiet:
-            path.write_text("".join(json.dumps(e) + "\n" for e in kept), encoding="utf-8")
+        for name in ("log.jsonl", "measures.jsonl"):
+            path = self.out / name
+            if not path.is_file():
+                continue
+            kept = []
+            for line in path.read_text(encoding="utf-8").splitlines():
+                try:
+                    entry = json.loads(line)
+                except ValueError:
+                    break
+                if entry["step"] > step:
+                    break
+                kept.append(entry)
+            if name == "log.jsonl":
+                self.history = kept
+            if not self.quiet:
+                path.write_text("".join(json.dumps(e) + "\n" for e in kept), encoding="utf-8")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ from smile_train.interop.backbones import Backbone, classifier_weights
 from smile_train.model import Classifier
 from smile_train.model.counter import RepetitionCounter
 from smile_train.model.embedding import to_unit
+from smile_train.optim import layer_scales, parameter_groups
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,8 +45,8 @@ class LabelledTask(ABC):
     outputs: int
     """Numbers that the model predicts for a clip."""
 
-    def build(self, backbone: Backbone) -> Classifier:
-        """Build the model, its encoder from a checkpoint.
+    def build(self, backbone: Backbone) -> torch.nn.Module:
+        """Build the model, its encoder from a checkpoint; it has a `grid`.
 
         Raises InputError when the checkpoint's head is of other classes.
         """
@@ -67,6 +68,22 @@ class LabelledTask(ABC):
         side = self.config.size or backbone.grid.height
         frames = self.config.frames or backbone.grid.frames
         return replace(backbone.grid, frames=frames, height=side, width=side)
+
+    def groups(self, model: torch.nn.Module, depth: int) -> list[dict[str, Any]]:
+        """Parameters for the optimiser, with `weight_decay` and `lr_scale` of each group.
+
+        depth  blocks of the encoder.
+        """
+        scales = layer_scales(model, depth, self.config.layer_decay)
+        return parameter_groups(model, self.config.weight_decay, scales)
+
+    def chosen(self, predictions: Predictions) -> Predictions:
+        """What is written down of predictions: all of them, unless the task has several models."""
+        return predictions
+
+    def grid_of(self, predictions: Predictions) -> list[dict[str, float]]:
+        """What each model reached, where the task has several; else nothing."""
+        return []
 
     @abstractmethod
     def loss(
@@ -147,7 +164,7 @@ class Counting(LabelledTask):
     main_metric = "mae"
     sign = -1
 
-    def build(self, backbone: Backbone) -> Classifier:
+    def build(self, backbone: Backbone) -> torch.nn.Module:
         if self.config.sampling != "dense":
             raise InputError("--sampling uniform: repetitions are counted in dense clips only")
         model = RepetitionCounter(
@@ -177,7 +194,17 @@ class Counting(LabelledTask):
 
 
 def open_task(videos: LabelledVideos, config: FinetuneConfig) -> LabelledTask:
-    """The task of a data set."""
+    """The task of a data set under the run's protocol.
+
+    Raises InputError where a protocol cannot ask it.
+    """
+    if config.protocol == "attentive":
+        from smile_train.probe.attentive import GRID, AttentiveGrid, MultiLabelGrid
+
+        if videos.task == "count":
+            raise InputError(f"{videos.name}: counts have no attentive probe; fine-tune on it")
+        kind = AttentiveGrid if videos.task == "single-label" else MultiLabelGrid
+        return kind(config=config, outputs=len(videos.classes) * len(GRID))
     match videos.task:
         case "single-label":
             return SingleLabel(config=config, outputs=len(videos.classes))

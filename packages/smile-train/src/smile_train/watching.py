@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from accelerate import Accelerator
 from smile_motion.errors import InputError
 
@@ -18,6 +17,7 @@ from smile_train.config import PretrainConfig
 from smile_train.model import PretrainModel
 from smile_train.objective import teach
 from smile_train.pictures import Reconstruction, draw_loss_curve, draw_reconstructions
+from smile_train.probe.neighbours import neighbour_votes
 from smile_train.report import Report
 from smile_train.run_state import is_sharded
 from smile_train.teachers import Teacher
@@ -134,15 +134,11 @@ def effective_rank(features: torch.Tensor) -> float:
 def neighbour_accuracy(features: torch.Tensor, labels: torch.Tensor) -> float:
     """Share of samples whose label their nearest neighbours vote for, each left out in its turn.
 
-    features  (n, D); neighbours by cosine, votes weighted by exp(similarity / 0.07).
-    labels    (n,) int64.
+    features  (n, D); labels (n,) int64.
     """
-    normal = F.normalize(features, dim=1)
-    similarity = normal @ normal.T
-    similarity.fill_diagonal_(-torch.inf)
-    nearest = similarity.topk(min(NEIGHBOURS, len(labels) - 1), dim=1)
-    votes = torch.zeros(len(labels), int(labels.max()) + 1)
-    votes.scatter_add_(1, labels[nearest.indices], (nearest.values / 0.07).exp())
+    votes = neighbour_votes(
+        features, labels, None, neighbours=NEIGHBOURS, classes=int(labels.max()) + 1
+    )
     return float((votes.argmax(1) == labels).float().mean())
 
 

@@ -10,7 +10,7 @@ from smile_motion.cli.app import option
 from smile_motion.errors import InputError
 
 from smile_train.finetune_config import FinetuneConfig
-from smile_train.recipes import NOTES, OWN_RECIPES, RECIPES
+from smile_train.recipes import NOTES, OWN_RECIPES, RECIPES, Protocol, recipe_for
 
 Options = FinetuneConfig
 
@@ -20,11 +20,21 @@ def defaults(arguments: Sequence[str]) -> FinetuneConfig:
 
     Raises InputError for an unknown name.
     """
-    dataset = option(arguments, "--dataset") or "folder"
-    name = option(arguments, "--recipe") or OWN_RECIPES.get(dataset, "own")  # type: ignore[call-overload]
-    if name not in RECIPES:
-        raise InputError(f"--recipe {name}: unknown; choose from {', '.join(RECIPES)}")
-    return RECIPES[name]
+    return choose_recipe(arguments, "finetune")
+
+
+def choose_recipe(arguments: Sequence[str], protocol: Protocol) -> FinetuneConfig:
+    """The recipe that the arguments name, or that of the protocol and the data set.
+
+    Raises InputError for an unknown name.
+    """
+    name = option(arguments, "--recipe")
+    if name is not None:
+        if name not in RECIPES:
+            raise InputError(f"--recipe {name}: unknown; choose from {', '.join(RECIPES)}")
+        return RECIPES[name]
+    dataset = option(arguments, "--dataset")
+    return recipe_for(protocol, dataset if dataset in OWN_RECIPES else "folder")
 
 
 def run(config: FinetuneConfig) -> None:
@@ -47,8 +57,8 @@ def prepare_folder(config: FinetuneConfig) -> Path:
     """
     if config.checkpoint == Path():
         raise InputError("no checkpoint; give a run, a checkpoint, or a published file")
-    kind = "probe" if config.freeze else "finetune"
-    out = config.out or Path("runs") / f"{config.checkpoint.stem}-{kind}-{config.dataset}"
+    name = f"{config.checkpoint.stem}-{config.protocol}-{config.dataset}"
+    out = config.out or Path("runs") / name
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: a file is in the way; choose another --out")
     if not config.resume and (out / "checkpoints").exists():

@@ -92,6 +92,7 @@ class ClipLoader:
                 multiprocessing_context=_context(self.clips.workshop) if self.workers else None,
                 prefetch_factor=AHEAD if self.workers else None,
                 pin_memory=self.pin,
+                generator=torch.Generator(),  # The shared one is the model's.
             )
         )
         if self.workers:

@@ -2,7 +2,7 @@
 
 from smile_train.datasets.adapter import DatasetName, DatasetPlace, open_split
 from smile_train.datasets.labelled import LabelledVideo, LabelledVideos, Split, Task
-from smile_train.datasets.manifest import read_manifest, write_manifest
+from smile_train.datasets.manifest import choose_samples, read_manifest, write_manifest
 
 __all__ = [
     "DatasetName",
@@ -11,6 +11,7 @@ __all__ = [
     "LabelledVideos",
     "Split",
     "Task",
+    "choose_samples",
     "open_split",
     "read_manifest",
     "write_manifest",

@@ -15,6 +15,7 @@ from typing import Any
 
 from smile_motion.bank.layout import write_atomically
 from smile_motion.errors import InputError
+from smile_motion.seeding import Stream, keyed_generator
 
 from smile_train.datasets.labelled import LabelledVideo, LabelledVideos, Target
 
@@ -78,3 +79,19 @@ def read_manifest(path: Path) -> LabelledVideos:
 
 def _as_target(value: list[int] | int | float) -> Target:
     return tuple(value) if isinstance(value, list) else value
+
+
+def choose_samples(
+    train: LabelledVideos, *, subset: Path | None, few: int | None, seed: int
+) -> LabelledVideos:
+    """Take the samples that a manifest names, or a few of each class, or all.
+
+    Raises InputError for a sample that is not there.
+    """
+    if subset is not None:
+        train = train.only(video.key for video in read_manifest(subset).videos)
+    if few is None:
+        return train
+    if few < 1:
+        raise InputError(f"--few is {few}; give 1 or more samples a class")
+    return train.few(few, keyed_generator(seed, Stream.ORDER))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from smile_motion.bank.layout import write_atomically
@@ -16,12 +18,21 @@ from smile_train.evaluate.testing import Predictions
 
 PREDICTIONS = "predictions.npz"
 """File of the scores that results are computed from."""
+GRID = "grid.json"
+"""File of what was tried, and how the choice was made."""
 
 
 def write_evaluation(
-    out: Path, results: Results, predictions: Predictions, videos: LabelledVideos
+    out: Path,
+    results: Results,
+    predictions: Predictions,
+    videos: LabelledVideos,
+    grid: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write results.json, predictions.npz, classes.json and, of classes, confusion.png."""
+    """Write results.json, predictions.npz, classes.json and, of classes, confusion.png.
+
+    grid  what was tried, and what the choice was made on, if there was one: grid.json.
+    """
     out.mkdir(parents=True, exist_ok=True)
     content = io.BytesIO()
     np.savez_compressed(
@@ -42,6 +53,8 @@ def write_evaluation(
         _write_classes(
             out, videos, "average_precision", precision, predictions.targets.sum(0).astype(int)
         )
+    if grid is not None:
+        write_atomically(out / GRID, (json.dumps(grid, indent=2) + "\n").encode())
     results.write(out)
 
 

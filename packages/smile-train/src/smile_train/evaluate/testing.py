@@ -85,6 +85,7 @@ def iterate_views(
                 worker_init_fn=ignore_stops,
                 prefetch_factor=AHEAD if workers else None,
                 multiprocessing_context="forkserver" if workers else None,
+                generator=torch.Generator(),  # The shared one is the model's.
             )
         )
     yield from batches

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import torch
 import torch.nn.functional as F
 from smile_motion.errors import InputError
@@ -14,8 +16,8 @@ SQUEEZE = 0.15
 """Change of aspect that is let pass: rounding small sides to whole patches makes as much."""
 
 
-class Teacher(nn.Module):
-    """Encodes the first frame of each tubelet; a kind of teacher adds `encode_images`."""
+class Teacher(nn.Module, ABC):
+    """Encodes the first frame of each tubelet; a kind of teacher says how (`encode_images`)."""
 
     def __init__(
         self,
@@ -52,9 +54,9 @@ class Teacher(nn.Module):
                 f"their token grids cannot be matched; give frames of the teacher's shape"
             )
 
+    @abstractmethod
     def encode_images(self, images: torch.Tensor) -> torch.Tensor:
         """Patch tokens of normalised images: (n, 3, H, W) float to (n, patches, width)."""
-        raise NotImplementedError
 
     @torch.no_grad()
     def forward(self, frames: torch.Tensor, grid: TokenGrid) -> torch.Tensor:

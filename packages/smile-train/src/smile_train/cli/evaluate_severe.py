@@ -1,0 +1,89 @@
+"""The SEVERE benchmark: eight fine-tunings of one encoder, and their mean."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from smile_train.datasets.adapter import DatasetName
+from smile_train.evaluate.severe import EXPERIMENTS, ExperimentName
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Options of `smile_train evaluate severe`."""
+
+    checkpoint: Annotated[Path, tyro.conf.Positional]
+    """A run, a checkpoint, or a published file."""
+    out: Path
+    """Folder for the experiments and the table. What is there already is not run again."""
+    experiments: tuple[ExperimentName, ...] = tuple(EXPERIMENTS)
+    """Which of the eight; the mean needs all."""
+    ssv2: Path | None = None
+    """Folder of Something-Something V2."""
+    finegym: Path | None = None
+    """Folder of FineGYM, for gym99, gym-1000, fx-s1 and ub-s1."""
+    ucf101: Path | None = None
+    """Folder of UCF-101, for ucf-1000."""
+    ucf_rc: Path | None = None
+    """Folder of UCFRep, for ucf-rc."""
+    charades: Path | None = None
+    """Folder of Charades."""
+    subsets: Path | None = None
+    """Folder of manifests ucf-1000.jsonl and gym-1000.jsonl, instead of drawing the samples."""
+
+    epochs: int | None = None
+    """Epochs of every experiment. Default: as `finetune --list-recipes` says."""
+    batch: int | None = None
+    """Videos in a step. Default: the recipes'."""
+    accumulate: int = 1
+    """Parts that a process splits its share of a step into, to save memory."""
+    precision: Literal["bf16", "fp16", "fp32"] = "bf16"
+    """Of activations."""
+    workers: int = 2
+    """Processes that make clips."""
+    track: Literal["tensorboard", "trackio", "wandb", "none"] = "tensorboard"
+    """Where curves go."""
+    heads: int | None = None
+    """Attention heads of a published file, where they are not the width over 64."""
+    allow_missing: bool = False
+    """Leave out videos that are not there or cannot be read, and say so in the results."""
+    seed: int = 0
+    """Seed of everything drawn, the few-sample subsets too."""
+
+
+_SHARED = ("accumulate", "precision", "workers", "track", "heads", "allow_missing", "seed")
+_GIVEN = ("epochs", "batch")
+
+
+def run(options: Options) -> None:
+    """Run what is not done, and print the table."""
+    from smile_train.evaluate.severe import SeverePlan, as_markdown, run_severe
+
+    roots: dict[DatasetName, Path | None] = {
+        "ssv2": options.ssv2,
+        "ucf101": options.ucf101,
+        "ucf-rc": options.ucf_rc,
+        "charades": options.charades,
+        **dict.fromkeys(("gym99", "gym288", "fx-s1", "ub-s1"), options.finegym),
+    }
+    changes: dict[str, Any] = {name: getattr(options, name) for name in _SHARED}
+    for field in fields(options):
+        if field.name in _GIVEN and (value := getattr(options, field.name)) is not None:
+            changes[field.name] = value
+    plan = SeverePlan(
+        checkpoint=options.checkpoint,
+        out=options.out,
+        roots={name: root for name, root in roots.items() if root is not None},
+        experiments=options.experiments,
+        subsets=options.subsets,
+        changes=changes,
+    )
+    found = run_severe(plan)
+    if os.environ.get("RANK", "0") == "0":
+        print(as_markdown(found))
+        print(plan.out / "severe.json")

@@ -1,0 +1,34 @@
+"""A linear classifier on frozen, cached features: nothing augmented, the rate chosen fairly."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from smile_motion.errors import InputError
+
+from smile_train.probe.config import FeatureProbeConfig, StrictProbeConfig
+
+Options = StrictProbeConfig
+
+
+def run(config: StrictProbeConfig) -> None:
+    """Probe, and say what was reached."""
+    from smile_train.cli.outcome import print_outcome
+    from smile_train.probe.cached import probe_strict
+
+    out = prepare_folder(config, "strict")
+    print_outcome(probe_strict(config, out), out)
+
+
+def prepare_folder(config: FeatureProbeConfig, protocol: str) -> Path:
+    """The folder of the results.
+
+    Raises InputError when no checkpoint is given, or there are other results in it.
+    """
+    if not config.checkpoint:
+        raise InputError("no checkpoint; give a run, a checkpoint, a published file or a hub id")
+    name = Path(config.checkpoint).stem
+    out = config.out or Path("runs") / f"{name}-{protocol}-{config.dataset}"
+    if (out / "results.json").exists() and config.out is not None:
+        raise InputError(f"{out}: holds results; choose another --out")
+    return out

@@ -1,0 +1,194 @@
+"""Probes that need features once: a linear grid and nearest neighbours."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from smile_motion.bank.progress import progress_bar
+from smile_motion.errors import InputError
+
+from smile_train.data.views import TestViews
+from smile_train.datasets import LabelledVideos, choose_samples, open_split
+from smile_train.datasets.labelled import require_same_classes
+from smile_train.encoder import VideoEncoder, load
+from smile_train.evaluate.metrics import classification_metrics, multi_label_metrics
+from smile_train.evaluate.reporting import write_evaluation
+from smile_train.evaluate.results import Results
+from smile_train.evaluate.testing import Predictions, ViewShape
+from smile_train.probe.config import FeatureProbeConfig, NeighbourProbeConfig, StrictProbeConfig
+from smile_train.probe.features import Features, extract_features, hash_encoder
+from smile_train.probe.linear import hold_out, score_views, train_linear
+from smile_train.probe.neighbours import neighbour_votes
+from smile_train.recipes import OWN_RECIPES, RECIPES
+
+
+def probe_strict(config: StrictProbeConfig, out: Path) -> Results:
+    """Train linear classifiers on cached features, choose the rate on held-out training samples.
+
+    Raises InputError when checkpoint and data do not fit each other.
+    """
+
+    def judge(train: Features, test: Features, classes: int, device: torch.device):
+        task: Literal["single-label", "multi-label"] = (
+            "single-label" if train.targets.ndim == 1 else "multi-label"
+        )
+        name = "top1" if task == "single-label" else "map"
+        learn, choose = hold_out(len(train.keys), config.seed)
+
+        def fit(rows: np.ndarray, rates: tuple[float, ...], what: str):
+            with progress_bar() as on_progress:
+                return train_linear(
+                    train.values[rows, 0],
+                    train.targets[rows],
+                    classes,
+                    rates=rates,
+                    epochs=config.epochs,
+                    batch=config.head_batch,
+                    weight_decay=config.weight_decay,
+                    seed=config.seed,
+                    device=device,
+                    on_progress=lambda done, total: on_progress(what, done, total),
+                )
+
+        tried = score_views(fit(learn, config.rates, "grid"), train.values[choose], task, device)
+        grid = [
+            {"rate": rate, name: _metrics(scores, train.targets[choose])[name]}
+            for rate, scores in zip(config.rates, tried, strict=True)
+        ]
+        best = max(grid, key=lambda entry: entry[name])["rate"]
+        heads = fit(np.arange(len(train.keys)), (best,), "chosen rate")
+        scores = score_views(heads, test.values, task, device)[0]
+        return scores, {"grid": grid, "chosen": best, "held_out": len(choose)}
+
+    return _probe(config, out, "linear-strict", judge)
+
+
+def probe_neighbours(config: NeighbourProbeConfig, out: Path) -> Results:
+    """Let nearest neighbours vote, their number chosen on the training samples themselves.
+
+    Raises InputError when checkpoint and data do not fit each other.
+    """
+
+    def judge(train: Features, test: Features, classes: int, device: torch.device):
+        if train.targets.ndim != 1:
+            raise InputError("nearest neighbours need one label a sample; use probe strict")
+        known = torch.from_numpy(train.values[:, 0]).to(device)
+        labels = torch.from_numpy(train.targets).to(device)
+        grid = []
+        for count in config.neighbours:
+            votes = neighbour_votes(known, labels, None, neighbours=count, classes=classes)
+            metrics = _metrics(votes.cpu().numpy(), train.targets)
+            grid.append({"neighbours": count, "top1": metrics["top1"]})
+        best = max(grid, key=lambda entry: entry["top1"])["neighbours"]
+        asked = torch.from_numpy(test.values).to(device)
+        votes = sum(
+            neighbour_votes(known, labels, asked[:, view], neighbours=best, classes=classes)
+            for view in range(asked.shape[1])
+        )
+        assert isinstance(votes, torch.Tensor)
+        return votes.cpu().numpy(), {"grid": grid, "chosen": best}
+
+    return _probe(config, out, "knn", judge)
+
+
+def _probe(
+    config: FeatureProbeConfig,
+    out: Path,
+    protocol: Literal["linear-strict", "knn"],
+    judge: Callable[[Features, Features, int, torch.device], tuple[np.ndarray, dict[str, Any]]],
+) -> Results:
+    """Extract both splits' features, judge the test ones, write what was found."""
+    AcceleratorState._reset_state(reset_partial_state=False)
+    accelerator = Accelerator(
+        mixed_precision="no" if config.precision == "fp32" else config.precision,
+        cpu=not torch.cuda.is_available(),
+    )
+    train = choose_samples(
+        open_split(config.place, "train"), subset=config.subset, few=config.few, seed=config.seed
+    )
+    test = open_split(config.place, config.test_split)
+    require_same_classes(train, test)
+    if train.task == "count":
+        raise InputError(f"{train.name}: counts have no linear probe; fine-tune on it")
+    encoder = load(config.checkpoint, heads=config.heads).to(accelerator.device)
+    views = TestViews(segments=config.segments, crops=config.crops)
+    train_features = _extract(config, encoder, train, TestViews(), accelerator)
+    test_features = _extract(config, encoder, test, views, accelerator)
+    scores, choice = judge(train_features, test_features, len(train.classes), accelerator.device)
+    predictions = Predictions(
+        keys=test_features.keys,
+        scores=scores,
+        targets=test_features.targets,
+        broken=test_features.broken,
+    )
+    results = Results(
+        protocol=protocol,
+        dataset=test.name,
+        split=test.split,
+        samples=len(predictions.keys),
+        metrics=_metrics(scores, predictions.targets),
+        main_metric="top1" if test.task == "single-label" else "map",
+        checkpoint={"source": config.checkpoint, "sha256": hash_encoder(encoder)},
+        pretraining=_pretraining(config.checkpoint),
+        dataset_sha256={"train": train.sha256, test.split: test.sha256},
+        partial=train.partial or test.partial or bool(predictions.broken or train_features.broken),
+        config=json.loads(json.dumps(asdict(config), default=str)) | {"views": str(views)},
+        ours=("protocol: published ones differ; the grid is in grid.json",),
+    )
+    if accelerator.is_main_process:
+        write_evaluation(out, results, predictions, test, choice)
+    accelerator.wait_for_everyone()
+    return results
+
+
+def _extract(
+    config: FeatureProbeConfig,
+    encoder: VideoEncoder,
+    videos: LabelledVideos,
+    views: TestViews,
+    accelerator: Accelerator,
+) -> Features:
+    recipe = RECIPES[OWN_RECIPES[config.dataset]]
+    shape = ViewShape(
+        frames=encoder.grid.frames,
+        size=encoder.grid.height,
+        stride=config.stride or recipe.stride,
+        sampling=config.sampling or recipe.sampling,
+    )
+    with progress_bar() as on_progress:
+        return extract_features(
+            encoder,
+            videos,
+            shape=shape,
+            views=views,
+            cache=config.cache,
+            accelerator=accelerator,
+            batch=config.batch,
+            workers=config.workers,
+            allow_missing=config.allow_missing,
+            on_progress=lambda done, total: on_progress(f"{videos.split} features", done, total),
+        )
+
+
+def _metrics(scores: np.ndarray, targets: np.ndarray) -> dict[str, float]:
+    if targets.ndim == 1:
+        return classification_metrics(scores, targets)
+    return multi_label_metrics(scores, targets)
+
+
+def _pretraining(checkpoint: str) -> dict[str, Any]:
+    """The configuration of a checkpoint of ours; none of others'."""
+    from smile_train.checkpoint import CONFIG
+    from smile_train.interop.checkpoints import find_checkpoint
+
+    path = Path(checkpoint)
+    found = find_checkpoint(path) if path.is_dir() else None
+    return {} if found is None else json.loads((found / CONFIG).read_text(encoding="utf-8"))

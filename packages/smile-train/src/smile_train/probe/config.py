@@ -1,0 +1,97 @@
+"""Options of probes on cached features."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+from smile_motion.errors import InputError
+
+from smile_train.datasets.adapter import DatasetName, DatasetPlace
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureProbeConfig:
+    """What `probe strict` and `probe knn` share."""
+
+    checkpoint: Annotated[str, tyro.conf.Positional] = ""
+    """A run, a checkpoint, a published file, a folder of transformers, or a hub id."""
+    dataset: DatasetName = "folder"
+    """What is asked; `list`, `folder` and `manifest` are data of your own."""
+    data: Path = Path()
+    """Folder of the data set."""
+    annotations: Path | None = None
+    """Folder of its annotation files, where they are not in --data."""
+    fold: Literal[1, 2, 3] = 1
+    """Official train/test split of UCF-101 and HMDB-51."""
+    subset: Path | None = None
+    """Manifest of the training samples to use, as `data list --few` writes it. Default: all."""
+    few: int | None = None
+    """Training samples of each class, drawn by --seed. Default: all."""
+    test_split: Literal["validation", "test"] = "validation"
+    """What is tested on. Nothing is chosen by it."""
+    allow_missing: bool = False
+    """Leave out videos that are not there or cannot be read, and say so in the results."""
+    out: Path | None = None
+    """Folder of the results. Default: runs/CHECKPOINT-PROTOCOL-DATASET."""
+    cache: Path = Path("runs/features")
+    """Folder of features, which probes of one checkpoint share."""
+
+    sampling: Literal["dense", "uniform"] | None = None
+    """A stretch of the video, or one frame of each of its parts. Default: as fine-tuning has it."""
+    stride: int | None = None
+    """Video frames from one clip frame to the next. Default: as fine-tuning has it."""
+    segments: int = 2
+    """Test clips along time. SIGMA, on SSv2: 2."""
+    crops: int = 3
+    """Test crops of each. SIGMA, on SSv2: 3."""
+    batch: int = 8
+    """Clips encoded at once."""
+    precision: Literal["bf16", "fp16", "fp32"] = "bf16"
+    """Of the encoder."""
+    workers: int = 2
+    """Processes that decode."""
+    heads: int | None = None
+    """Attention heads of a published file, where they are not the width over 64."""
+    seed: int = 0
+    """Seed of everything drawn."""
+
+    def __post_init__(self) -> None:
+        for name in ("segments", "crops", "batch"):
+            if getattr(self, name) < 1:
+                raise InputError(f"--{name} is {getattr(self, name)}; give 1 or more")
+
+    @property
+    def place(self) -> DatasetPlace:
+        """Where the data set is."""
+        return DatasetPlace(
+            name=self.dataset,
+            root=self.data,
+            annotations=self.annotations,
+            fold=self.fold,
+            allow_missing=self.allow_missing,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class StrictProbeConfig(FeatureProbeConfig):
+    """Options of `smile_train probe strict`: a linear classifier on frozen, cached features."""
+
+    rates: tuple[float, ...] = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
+    """Learning rates tried, for a batch of 256; chosen by a tenth of the training samples. Ours."""
+    epochs: int = 30
+    """Passes over the training features. Ours."""
+    head_batch: int = 1024
+    """Samples in a step. Ours."""
+    weight_decay: float = 0.0
+    """AdamW's. Ours."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NeighbourProbeConfig(FeatureProbeConfig):
+    """Options of `smile_train probe knn`: nearest neighbours in frozen, cached features."""
+
+    neighbours: tuple[int, ...] = (1, 5, 10, 20, 50)
+    """Numbers of neighbours tried; chosen by leaving out each training sample in its turn. Ours."""

@@ -1,0 +1,248 @@
+"""Fine-tuning as a user runs it: on real videos, in real processes."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from labelled import write_class_folders
+from safetensors.numpy import load_file
+from smile_motion.cli.app import run_app
+from smile_motion.tokens import TokenGrid
+from smile_train.__main__ import COMMANDS
+from smile_train.checkpoint import save_checkpoint
+from smile_train.config import PretrainConfig
+from smile_train.evaluate.results import Results
+from smile_train.finetune_config import FinetuneConfig
+from smile_train.model import STUDENTS, PretrainModel
+from smile_train.optim import layer_scales, parameter_groups
+from smile_train.recipes import NOTES, RECIPES, changed_options
+from smile_train.run_state import describe
+
+QUICK = [
+    *("--batch=8", "--stride=1", "--workers=0", "--precision=fp32", "--track=none"),
+    *("--mixup=0", "--cutmix=0", "--log-every=1", "--segments=1", "--crops=1"),
+]
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run whose student has learned nothing yet."""
+    torch.manual_seed(0)
+    grid = TokenGrid(frames=8, height=64, width=64)
+    model = PretrainModel(STUDENTS["tiny"], grid, 1536)
+    config = PretrainConfig(student="tiny", frames=8, size=64, target="pixel")
+    run = tmp_path_factory.mktemp("pretrained") / "run"
+    save_checkpoint(
+        run / "checkpoints",
+        1,
+        weights=model.state_dict(),
+        training={"step": 1},
+        config=describe(config, model, steps=1, bank_sha256=""),
+        keep=1,
+    )
+    return run
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory: pytest.TempPathFactory, real_videos: dict[str, Path]) -> Path:
+    """Two classes that a small model can tell apart: moments of two real videos."""
+    root = tmp_path_factory.mktemp("scenes") / "data"
+    return write_class_folders(root, real_videos, train=12, test=6)
+
+
+def finetune(*arguments: str | Path) -> int:
+    return run_app("smile_train", "", COMMANDS, ["finetune", *map(str, arguments)])
+
+
+def test_a_separable_task_is_learned(checkpoint: Path, scenes: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    assert finetune(
+        checkpoint, "--data", scenes, "--out", out, *QUICK, "--epochs=12", "--base-lr=3e-2",
+        "--ema=0.7",
+    ) == 0  # fmt: skip
+    results = Results.read(out)
+    assert results.metrics["top1"] == 100
+    assert results.metrics["mean_class_top1"] == 100
+    assert results.samples == 12
+    assert results.checkpoint["source"] == str(checkpoint)
+    assert len(results.checkpoint["sha256"]) == 64
+    assert results.pretraining["target"] == "pixel"
+    assert results.versions["torch"] == torch.__version__.split("+")[0]
+    assert any("epochs 12" in line for line in results.ours)
+    scores = np.load(out / "predictions.npz")
+    assert len(set(scores["keys"].tolist())) == 12
+    classes = json.loads((out / "classes.json").read_text())
+    assert classes["classes"] == ["bigbuckbunny", "bikes"]
+    assert classes["samples"] == [6, 6]
+    assert (out / "confusion.png").stat().st_size > 1000
+    for name in ("best", "last"):
+        assert json.loads((out / name / "config.json").read_text())["model"] == "classifier"
+
+
+def test_shuffled_labels_give_chance(checkpoint: Path, scenes: Path, tmp_path: Path) -> None:
+    """Labels that say nothing of the videos: what is reached on others is chance."""
+    rng = np.random.default_rng(0)
+    root = tmp_path / "shuffled"
+    root.mkdir()
+    for split in ("train", "validation"):
+        clips = sorted((scenes / split).rglob("*.mp4"))
+        labels = rng.permutation(np.arange(len(clips)) % 2)
+        lines = [f"{clip} {label}" for clip, label in zip(clips, labels, strict=True)]
+        (root / f"{split}.txt").write_text("\n".join(lines) + "\n")
+    out = tmp_path / "run"
+    assert finetune(
+        checkpoint, "--dataset=list", "--data", root, "--out", out, *QUICK,
+        "--epochs=6", "--base-lr=1e-2",
+    ) == 0  # fmt: skip
+    # Of 12 samples by a fair coin, 2 to 10 are right in 99.4 % of cases.
+    assert 2 <= Results.read(out).metrics["last_top1"] * 12 / 100 <= 10
+
+
+def test_a_killed_run_continues_as_if_nothing_had_happened(
+    checkpoint: Path, scenes: Path, tmp_path: Path
+) -> None:
+    options = [*QUICK, "--epochs=4", "--base-lr=1e-2", "--save-every=2", "--mixup=0.8"]
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert finetune(checkpoint, "--data", scenes, "--out", whole, *options) == 0
+    command = [sys.executable, "-m", "smile_train", "finetune", str(checkpoint)]
+    command += ["--data", str(scenes), "--out", str(killed), *options]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    process = subprocess.Popen(command, env=environment, start_new_session=True)
+    deadline = time.monotonic() + 120
+    while not any(killed.glob("checkpoints/step_*/manifest.json")):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (killed / "results.json").exists()
+    assert subprocess.run([*command, "--resume"], env=environment, check=False).returncode == 0
+    for name in ("best", "last"):
+        expected = load_file(whole / name / "model.safetensors")
+        found = load_file(killed / name / "model.safetensors")
+        assert all(np.array_equal(expected[key], found[key]) for key in expected)
+    assert Results.read(whole).metrics == Results.read(killed).metrics
+
+
+def test_two_processes_learn_and_count_as_one_does(
+    checkpoint: Path, scenes: Path, tmp_path: Path
+) -> None:
+    options = [*QUICK, "--epochs=2", "--base-lr=1e-3", "--drop-path=0"]
+    short = tmp_path / "data"  # Of an odd number of test samples, one process has one more.
+    shutil.copytree(scenes, short)
+    (short / "validation/bikes/12.mp4").unlink()
+    for processes, out in ((1, tmp_path / "one"), (2, tmp_path / "two")):
+        command = [
+            *(sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", str(processes)),
+            *("--master_port", str(29600 + os.getpid() % 300 + processes)),
+            *("-m", "smile_train", "finetune", str(checkpoint), "--data", str(short)),
+            *("--out", str(out), *options),
+        ]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+        assert subprocess.run(command, env=environment, check=False).returncode == 0
+    one, two = (np.load(tmp_path / name / "predictions.npz") for name in ("one", "two"))
+    assert len(one["keys"]) == 11
+    assert (one["keys"] == two["keys"]).all()
+    assert np.abs(one["scores"] - two["scores"]).max() < 1e-4
+    first, second = (
+        [json.loads(line)["loss"] for line in (tmp_path / name / "log.jsonl").open()]
+        for name in ("one", "two")
+    )
+    assert first == pytest.approx(second, rel=1e-4)
+
+
+def test_a_head_of_other_classes_is_refused_or_replaced(
+    checkpoint: Path, scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = tmp_path / "first"
+    options = [*QUICK, "--epochs=1"]
+    assert finetune(checkpoint, "--data", scenes, "--out", first, *options) == 0
+    three = tmp_path / "three"
+    shutil.copytree(scenes, three)
+    for split in ("train", "validation"):
+        shutil.copytree(three / split / "bikes", three / split / "cyclists")
+    out = tmp_path / "second"
+    assert finetune(first, "--data", three, "--out", out, *options) == 2
+    error = capsys.readouterr().err
+    assert "its head knows 2 classes, the data set has 3" in error
+    assert "--reset-head" in error
+    assert not out.exists()
+    assert finetune(first, "--data", three, "--out", out, *options, "--reset-head") == 0
+
+
+def test_broken_videos_are_replaced_in_training_and_named_in_tests(
+    checkpoint: Path, scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / "data"
+    shutil.copytree(scenes, root)
+    (root / "train/bikes/03.mp4").write_bytes(b"no video")
+    (root / "validation/bikes/12.mp4").write_bytes(b"no video")
+    options = [*QUICK, "--epochs=1", "--data", root]
+    assert finetune(checkpoint, "--out", tmp_path / "a", *options) == 2
+    assert "12.mp4: not a readable video" in capsys.readouterr().err
+    assert finetune(checkpoint, "--out", tmp_path / "b", *options, "--allow-missing") == 0
+    results = Results.read(tmp_path / "b")
+    assert results.samples == 11
+    assert results.partial
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--batch=7"], "odd share"),
+        (["--recipe=nothing"], "unknown; choose from smile-ssv2"),
+        (["--erasing=2"], "--erasing is 2.0; give a probability"),
+        (["--data=/nowhere"], "no train split in it"),
+    ],
+)
+def test_what_cannot_be_done_is_refused(
+    checkpoint: Path,
+    scenes: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    message: str,
+) -> None:
+    out = tmp_path / "run"
+    assert finetune(checkpoint, "--data", scenes, "--out", out, *arguments) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert len(error.strip().splitlines()) == 1
+    assert not out.exists()
+
+
+def test_recipes_have_the_tabulated_values() -> None:
+    expected = {  # batch, lr, layer decay, epochs, repeats, segments x crops
+        "smile-ssv2": (32, 1e-3, 0.70, 40, 1, 2, 3),
+        "smile-k400": (16, 1e-3, 0.75, 100, 1, 7, 3),
+        "videomae-ssv2": (512, 5e-4, 0.75, 50, 1, 2, 3),
+        "videomae-k400": (512, 1e-3, 0.75, 100, 1, 5, 3),
+        "videomae-ucf101": (128, 5e-4, 0.70, 100, 2, 5, 3),
+    }
+    for name, values in expected.items():
+        recipe = RECIPES[name]
+        assert values == (
+            *(recipe.batch, recipe.base_lr, recipe.layer_decay, recipe.epochs),
+            *(recipe.repeats, recipe.segments, recipe.crops),
+        )
+        assert changed_options(recipe) == ()
+    assert RECIPES["videomae-ucf101"].head_dropout == 0.5
+    assert changed_options(RECIPES["gym"]) == (NOTES["gym"],)
+    assert changed_options(FinetuneConfig()) == ("no recipe",)
+
+
+def test_weight_decay_and_rates_of_a_classifier() -> None:
+    from smile_train.model import Classifier
+
+    model = Classifier(STUDENTS["tiny"], TokenGrid(frames=4, height=32, width=32), 5)
+    groups = parameter_groups(model, 0.05, layer_scales(model, 4, 0.75))
+    scales = sorted({group["lr_scale"] for group in groups})
+    assert scales == pytest.approx([0.75**power for power in range(5, -1, -1)])
