@@ -21,12 +21,9 @@ from smile_motion.bank.makers import DiffusionMaker
 from smile_motion.bank.scoring import ClipScorer
 from smile_motion.bank.segmenting import open_segmenter
 from smile_motion.bank.units import Goal, default_max_tries
-from tiny_models import (
-    write_tiny_clip,
-    write_tiny_clipseg,
-    write_tiny_onnx_segmenter,
-    write_tiny_stable_diffusion,
-)
+from tiny_clip import write_tiny_clip
+from tiny_pipelines import write_tiny_stable_diffusion
+from tiny_segmenters import write_tiny_clipseg, write_tiny_onnx_segmenter
 
 NAMES = ("cat", "fire engine", "flower", "rocket", "teapot")
 # Random models give low scores and weak masks.

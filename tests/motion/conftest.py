@@ -4,6 +4,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 from smile_motion.bank import FolderSource, ObjectBank, build
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -30,3 +31,22 @@ def split_bank(tmp_path_factory: pytest.TempPathFactory, photographs: Path) -> O
         target.parent.mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(target), np.dstack([image, alpha]))
     return build(FolderSource.open(folder / "rgba"), folder / "bank", workers=0)
+
+
+@pytest.fixture(scope="session")
+def disc() -> np.ndarray:
+    """A disc right of the middle of a landscape image: (160, 240) bool."""
+    y, x = np.mgrid[:160, :240]
+    return np.hypot(x - 150, y - 80) < 55
+
+
+@pytest.fixture(scope="session")
+def pasted(photographs: Path, disc: np.ndarray) -> np.ndarray:
+    """Real photographs seen through the disc, on plain grounds of several colours."""
+    grounds = [(255, 255, 255), (0, 0, 0), (20, 200, 40)]
+    images = []
+    for name, ground in zip(("chelsea", "coffee", "flower"), grounds, strict=True):
+        path = next(photographs.glob(f"{name}.*"))
+        photograph = np.asarray(Image.open(path).convert("RGB").resize((240, 160)))
+        images.append(np.where(disc[..., None], photograph, np.uint8(ground)))
+    return np.stack(images)

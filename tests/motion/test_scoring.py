@@ -12,7 +12,7 @@ from PIL import Image
 from smile_motion.bank.candidates import Category
 from smile_motion.bank.scoring import ClipScorer
 from smile_motion.errors import InputError
-from tiny_models import write_tiny_clip
+from tiny_clip import write_tiny_clip
 
 # The weights are random: the scores prove what is computed, not that it means something.
 
