@@ -1,11 +1,14 @@
+import shutil
 import sys
 from pathlib import Path
+from typing import get_args
 
 import cv2
 import numpy as np
 import pytest
 from PIL import Image
 from smile_motion.bank import FolderSource, ObjectBank, build
+from smile_motion.bank.sources.shapes import ShapeKind, ShapeSource
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -50,3 +53,38 @@ def pasted(photographs: Path, disc: np.ndarray) -> np.ndarray:
         photograph = np.asarray(Image.open(path).convert("RGB").resize((240, 160)))
         images.append(np.where(disc[..., None], photograph, np.uint8(ground)))
     return np.stack(images)
+
+
+@pytest.fixture(scope="session")
+def shape_banks(
+    photographs: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, ObjectBank]:
+    """A bank of 36 objects of every kind of shape."""
+    folder = tmp_path_factory.mktemp("shapes")
+    return {
+        kind: build(ShapeSource.open(kind, count=36, images=photographs), folder / kind, workers=0)
+        for kind in get_args(ShapeKind)
+    }
+
+
+@pytest.fixture(scope="session")
+def tiny_sd(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small Stable Diffusion without a safety checker."""
+    from tiny_pipelines import write_tiny_stable_diffusion
+
+    return write_tiny_stable_diffusion(tmp_path_factory.mktemp("models") / "sd")
+
+
+@pytest.fixture(scope="session")
+def checked_sd(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small Stable Diffusion whose safety checker flags some images."""
+    from tiny_pipelines import write_tiny_stable_diffusion
+
+    folder = tmp_path_factory.mktemp("models") / "checked"
+    return write_tiny_stable_diffusion(folder, safety_checker="flags some")
+
+
+@pytest.fixture
+def sd_copy(checked_sd: Path, tmp_path: Path) -> Path:
+    """A copy of `checked_sd` to break."""
+    return Path(shutil.copytree(checked_sd, tmp_path / "sd_copy"))

@@ -6,7 +6,17 @@ from pathlib import Path
 from string import ascii_lowercase
 from typing import Any, Literal
 
+from smile_motion.bank.diffusion import Diffusion
 from tiny_models import seeded, text_config, tiny_tokenizer
+
+PROMPTS = [f"a photo of a single {name}" for name in ("cat", "fire engine", "flower", "rocket")]
+SEEDS = [11, 12, 13, 14]
+
+
+def open_tiny(folder: Path, **options: bool | int | float | str) -> Diffusion:
+    """Open a pipeline on the CPU, for three guided steps where nothing else is asked for."""
+    settings = {"device": "cpu", "steps": 3, "guidance": 7.5, **options}
+    return Diffusion.open(str(folder), **settings)  # pyright: ignore[reportArgumentType]
 
 
 def write_tiny_stable_diffusion(
