@@ -1,6 +1,8 @@
-"""A teacher for the training tests."""
+"""A teacher, a student and labelled videos for the training tests."""
 
+import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,3 +16,60 @@ def tiny_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tiny_clip import write_tiny_clip
 
     return write_tiny_clip(tmp_path_factory.mktemp("teachers") / "tiny-clip")
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run whose student, of 8 frames of 64 x 64, has learned nothing yet."""
+    import torch
+    from smile_motion.tokens import TokenGrid
+    from smile_train.checkpoint import save_checkpoint
+    from smile_train.config import PretrainConfig
+    from smile_train.model import STUDENTS, PretrainModel
+    from smile_train.run_state import describe
+
+    torch.manual_seed(0)
+    model = PretrainModel(STUDENTS["tiny"], TokenGrid(frames=8, height=64, width=64), 1536)
+    config = PretrainConfig(student="tiny", frames=8, size=64, target="pixel")
+    run = tmp_path_factory.mktemp("pretrained") / "run"
+    save_checkpoint(
+        run / "checkpoints",
+        1,
+        weights=model.state_dict(),
+        training={"step": 1},
+        config=describe(config, model, steps=1, bank_sha256=""),
+        keep=1,
+    )
+    return run
+
+
+@pytest.fixture(scope="session")
+def scenes(tmp_path_factory: pytest.TempPathFactory, real_videos: dict[str, Path]) -> Path:
+    """Two classes that a small model can tell apart: moments of two real videos."""
+    from labelled import write_class_folders
+
+    root = tmp_path_factory.mktemp("scenes") / "data"
+    return write_class_folders(root, real_videos, train=12, test=6)
+
+
+@pytest.fixture(scope="session")
+def second(tmp_path_factory: pytest.TempPathFactory, real_videos: dict[str, Path]) -> Path:
+    """One second of a real video, 8 frames."""
+    from labelled import cut_clips
+
+    folder = tmp_path_factory.mktemp("second") / "clips"
+    cut_clips(real_videos["bikes"], folder, 1, frames=8)
+    return folder / "00.mp4"
+
+
+@pytest.fixture
+def put(second: Path, tmp_path: Path) -> Callable[..., None]:
+    """Have that second under names below the test's folder."""
+
+    def link(*names: str) -> None:
+        for name in names:
+            path = tmp_path / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            os.link(second, path)
+
+    return link

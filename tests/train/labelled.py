@@ -1,5 +1,6 @@
 """Small labelled data sets, cut from real videos."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -30,3 +31,9 @@ def write_class_folders(root: Path, videos: dict[str, Path], *, train: int, test
             for clip in part:
                 clip.rename(root / split / name / clip.name)
     return root
+
+
+def write_lines(path: Path, lines: Sequence[str]) -> None:
+    """Write a text file, and the folders above it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -12,50 +12,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from labelled import write_class_folders
 from safetensors.numpy import load_file
 from smile_motion.cli.app import run_app
 from smile_motion.tokens import TokenGrid
 from smile_train.__main__ import COMMANDS
-from smile_train.checkpoint import save_checkpoint
-from smile_train.config import PretrainConfig
 from smile_train.evaluate.results import Results
 from smile_train.finetune_config import FinetuneConfig
-from smile_train.model import STUDENTS, PretrainModel
+from smile_train.model import STUDENTS
 from smile_train.optim import layer_scales, parameter_groups
 from smile_train.recipes import NOTES, RECIPES, changed_options
-from smile_train.run_state import describe
 
 QUICK = [
     *("--batch=8", "--stride=1", "--workers=0", "--precision=fp32", "--track=none"),
     *("--mixup=0", "--cutmix=0", "--log-every=1", "--segments=1", "--crops=1"),
 ]
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run whose student has learned nothing yet."""
-    torch.manual_seed(0)
-    grid = TokenGrid(frames=8, height=64, width=64)
-    model = PretrainModel(STUDENTS["tiny"], grid, 1536)
-    config = PretrainConfig(student="tiny", frames=8, size=64, target="pixel")
-    run = tmp_path_factory.mktemp("pretrained") / "run"
-    save_checkpoint(
-        run / "checkpoints",
-        1,
-        weights=model.state_dict(),
-        training={"step": 1},
-        config=describe(config, model, steps=1, bank_sha256=""),
-        keep=1,
-    )
-    return run
-
-
-@pytest.fixture(scope="module")
-def scenes(tmp_path_factory: pytest.TempPathFactory, real_videos: dict[str, Path]) -> Path:
-    """Two classes that a small model can tell apart: moments of two real videos."""
-    root = tmp_path_factory.mktemp("scenes") / "data"
-    return write_class_folders(root, real_videos, train=12, test=6)
 
 
 def finetune(*arguments: str | Path) -> int:

@@ -12,6 +12,7 @@ COMMANDS = (
     Command("probe attentive", "a grid of attentive probes", "smile_train.cli.probe_attentive"),
     Command("probe knn", "nearest neighbours in cached features", "smile_train.cli.probe_knn"),
     Command("evaluate severe", "the SEVERE benchmark", "smile_train.cli.evaluate_severe"),
+    Command("data list", "check a labelled data set, write manifests", "smile_train.cli.data_list"),
     Command("data check", "find broken videos in a list or folder", "smile_train.cli.data_check"),
     Command("bench", "measure where the time of a run goes", "smile_train.cli.bench"),
     Command("export", "turn a checkpoint into other formats", "smile_train.cli.export"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -138,15 +138,3 @@ def require_same_classes(train: LabelledVideos, test: LabelledVideos) -> None:
         f"the {test.split} split {len(test.classes)} ({test.task}); give both from one version of "
         f"the annotations"
     )
-
-
-def require_files(videos: Collection[LabelledVideo], *, what: str) -> None:
-    """Raise InputError, naming the first, when files are missing."""
-    from smile_motion.video.archives import locate
-
-    missing = [video for video in videos if locate(video.path) is None]
-    if missing:
-        raise InputError(
-            f"{what}: {len(missing)} of {len(videos)} videos are missing, such as "
-            f"{missing[0].path}; check the folder, or leave them out with --allow-missing"
-        )

@@ -1,0 +1,48 @@
+"""Diving48, version 2.
+
+::
+
+    ROOT/  Diving48_V2_train.json  Diving48_V2_test.json  Diving48_vocab.json
+           rgb/0U_zVC2sVvE_00078.mp4            (or videos/)
+
+48 classes, 15,027 training and 1,970 test videos; the test split is called validation here. The
+first version, whose labels were found to be noisy, has 15,943 and 2,096: it is refused. A dive's
+name has no left and right: flips keep labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from smile_train.datasets.adapter import DatasetPlace
+from smile_train.datasets.labelled import LabelledVideos, Split
+from smile_train.datasets.official import build_split, find_annotation, read_json, require_count
+
+CLASSES = 48
+SIZES: dict[Split, int] = {"train": 15_027, "validation": 1_970, "test": 1_970}
+FOLDERS = ("rgb", "videos", "")
+
+
+def read(
+    place: DatasetPlace, split: Split, *, sizes: dict[Split, int] | None = None
+) -> LabelledVideos:
+    """Read a split; raises InputError as `open_split` says.
+
+    sizes  of the splits; the official ones by default.
+    """
+    vocabulary = find_annotation(place, "Diving48_vocab.json")
+    names = [" ".join(part for part in parts if part) for parts in read_json(vocabulary)]
+    require_count(len(names), CLASSES, "classes", vocabulary)
+    part = "train" if split == "train" else "test"
+    path = find_annotation(place, f"Diving48_V2_{part}.json", f"Diving48_{part}.json")
+    entries = read_json(path)
+    require_count(len(entries), (sizes or SIZES)[split], f"{split} videos of version 2", path)
+    rows = [(entry["vid_name"], int(entry["label"]), None) for entry in entries]
+
+    def candidates(name: str) -> Iterator[Path]:
+        for folder in FOLDERS:
+            for suffix in (".mp4", ".avi"):
+                yield place.root / folder / f"{name}{suffix}"
+
+    return build_split(place, split, rows, candidates, classes=names)

@@ -1,0 +1,64 @@
+"""Kinetics-400.
+
+::
+
+    ROOT/  train.csv  validate.csv (or val.csv)     label,youtube_id,time_start,time_end,split
+           train/abseiling/0347ZoDXyP0_000095_000105.mp4
+           val/…                        class folders with spaces or underscores, or none
+
+Videos disappear from the web: what the annotations list is never all there, hence no count of
+videos is checked; the 400 classes are. Flips keep labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from smile_train.datasets.adapter import DatasetPlace
+from smile_train.datasets.labelled import LabelledVideos, Split
+from smile_train.datasets.official import build_split, find_annotation, read_csv, require_count
+
+CLASSES = 400
+FILES: dict[Split, tuple[str, ...]] = {
+    "train": ("train.csv", "kinetics-400_train.csv", "kinetics_400_train.csv"),
+    "validation": ("validate.csv", "val.csv", "kinetics-400_val.csv", "kinetics_400_val.csv"),
+    "test": ("test.csv", "kinetics-400_test.csv"),
+}
+FOLDERS: dict[Split, tuple[str, ...]] = {
+    "train": ("train", "videos_train", "train_256", "k400_train"),
+    "validation": ("val", "validate", "validation", "videos_val", "val_256"),
+    "test": ("test", "videos_test"),
+}
+SUFFIXES = (".mp4", ".mkv", ".webm", ".avi")
+
+
+def read(place: DatasetPlace, split: Split) -> LabelledVideos:
+    """Read a split; raises InputError as `open_split` says."""
+    columns = ("label", "youtube_id", "time_start", "time_end")
+    train = read_csv(find_annotation(place, *FILES["train"]), *columns)
+    classes = sorted({row["label"] for row in train})
+    require_count(len(classes), CLASSES, "classes", find_annotation(place, *FILES["train"]))
+    numbers = {name: number for number, name in enumerate(classes)}
+    rows = train if split == "train" else read_csv(find_annotation(place, *FILES[split]), *columns)
+    named = {_name(row): row["label"] for row in rows}
+
+    def candidates(name: str) -> Iterator[Path]:
+        label = named[name]
+        for folder in FOLDERS[split]:
+            for inner in (label, label.replace(" ", "_"), "", "replacement"):
+                for suffix in SUFFIXES:
+                    yield place.root / folder / inner / f"{name}{suffix}"
+
+    return build_split(
+        place,
+        split,
+        [(_name(row), numbers.get(row["label"], -1), None) for row in rows],
+        candidates,
+        classes=classes,
+    )
+
+
+def _name(row: dict[str, str]) -> str:
+    begin, end = (round(float(row[column])) for column in ("time_start", "time_end"))
+    return f"{row['youtube_id']}_{begin:06d}_{end:06d}"

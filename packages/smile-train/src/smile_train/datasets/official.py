@@ -1,0 +1,124 @@
+"""What adapters of published data sets share: finding files, counting, reading tables."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from smile_motion.errors import InputError
+from smile_motion.video.archives import locate
+
+from smile_train.datasets.adapter import DatasetPlace
+from smile_train.datasets.labelled import LabelledVideo, LabelledVideos, Split, Task
+
+
+def find_annotation(place: DatasetPlace, *names: str) -> Path:
+    """The first of some annotation files that is there, in --annotations or below the root.
+
+    Raises InputError naming them all when none is.
+    """
+    folders = [place.annotations] if place.annotations else [place.root, *_likely(place.root)]
+    for folder in folders:
+        for name in names:
+            if (folder / name).is_file():
+                return folder / name
+    where = place.annotations or place.root
+    raise InputError(
+        f"{where}: none of {', '.join(names)} in it; download the annotations of {place.name} and "
+        f"say where they are with --annotations"
+    )
+
+
+def _likely(root: Path) -> list[Path]:
+    names = ("annotations", "labels", "annotation", "lists")
+    return [root / name for name in names if (root / name).is_dir()]
+
+
+def read_csv(path: Path, *columns: str, delimiter: str = ",") -> list[dict[str, str]]:
+    """Rows of a table with a header.
+
+    Raises InputError when a column that is needed is not there.
+    """
+    with path.open(encoding="utf-8", newline="") as file:
+        reader = csv.DictReader(file, delimiter=delimiter)
+        missing = [name for name in columns if name not in (reader.fieldnames or ())]
+        if missing:
+            raise InputError(
+                f"{path}: no column {missing[0]!r} (it has {', '.join(reader.fieldnames or ())}); "
+                f"annotations of another version?"
+            )
+        return list(reader)
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON; raises InputError when it is none."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path}: damaged ({error}); download it again") from error
+
+
+def require_count(found: int, expected: Iterable[int] | int, what: str, where: Path) -> None:
+    """Raise InputError when a count is not an official one."""
+    allowed = [expected] if isinstance(expected, int) else list(expected)
+    if found not in allowed:
+        official = " or ".join(f"{count:,}" for count in allowed)
+        raise InputError(
+            f"{where}: {found:,} {what}, officially {official}; annotations of another version, or "
+            f"cut short: download them again"
+        )
+
+
+def build_split(
+    place: DatasetPlace,
+    split: Split,
+    rows: Sequence[tuple[str, Any, tuple[float, float] | None]],
+    candidates: Callable[[str], Iterable[Path]],
+    *,
+    classes: Sequence[str],
+    task: Task = "single-label",
+    flip_safe: bool = True,
+    keys: Mapping[int, str] | None = None,
+) -> LabelledVideos:
+    """Find the files of a split's samples.
+
+    rows        of each sample its name, its target, and its span, if it is a part of a file.
+    candidates  where the file of a name may be; the first one that is there is taken.
+    keys        of samples by number, where names are not unique.
+    Raises InputError when videos are missing and `place.allow_missing` is not given, or when all
+    are.
+    """
+    videos, missing = [], []
+    for number, (name, target, span) in enumerate(rows):
+        tried = list(candidates(name))
+        path = next((path for path in tried if locate(path) is not None), None)
+        if path is None:
+            missing.append(tried[0])
+            continue
+        key = keys[number] if keys else name
+        videos.append(LabelledVideo(key=key, path=path, target=target, span_s=span))
+    if missing and (not place.allow_missing or not videos):
+        raise InputError(
+            f"{place.name}, {split}: {len(missing):,} of {len(rows):,} videos are missing, such as "
+            f"{missing[0]}; check --data, or leave them out with --allow-missing"
+        )
+    return LabelledVideos(
+        name=place.name,
+        split=split,
+        task=task,
+        videos=tuple(videos),
+        classes=tuple(classes),
+        flip_safe=flip_safe,
+        partial=bool(missing),
+    )
+
+
+def only_splits(place: DatasetPlace, split: Split, *splits: Split) -> None:
+    """Raise InputError for a split whose labels are not public."""
+    if split not in splits:
+        raise InputError(
+            f"{place.name}: no labels of a {split} split are public; use {' or '.join(splits)}"
+        )

@@ -1,0 +1,108 @@
+"""Data of one's own: lists, folders of classes, manifests."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from labelled import write_lines
+from smile_motion.cli.app import run_app
+from smile_motion.errors import InputError
+from smile_train.__main__ import COMMANDS
+from smile_train.data.views import TestViews
+from smile_train.datasets import (
+    DatasetPlace,
+    LabelledVideo,
+    LabelledVideos,
+    open_split,
+    read_manifest,
+    write_manifest,
+)
+from smile_train.evaluate.testing import ViewShape, read_views
+
+Put = Callable[..., None]
+
+
+def place(name: str, root: Path, **more: object) -> DatasetPlace:
+    return DatasetPlace(name=name, root=root, **more)  # type: ignore[arg-type]
+
+
+def require_readable(videos: LabelledVideos) -> None:
+    shape = ViewShape(frames=4, size=32, stride=1)
+    views = read_views(videos.videos[0], shape, TestViews())
+    assert views.std() > 5
+
+
+def test_lists_folders_and_manifests(tmp_path: Path, put: Put) -> None:
+    put("own/train/a/1.mp4", "own/train/b/2.mp4", "own/val/a/3.mp4", "own/val/b/4.mp4")
+    root = tmp_path / "own"
+    folder = open_split(place("folder", root), "validation")
+    assert [(video.key, video.target) for video in folder.videos] == [
+        ("a/3.mp4", 0),
+        ("b/4.mp4", 1),
+    ]
+    write_lines(root / "train.csv", ["train/a/1.mp4 walking", "train/b/2.mp4,running"])
+    write_lines(root / "val.txt", ["val/a/3.mp4 running"])
+    listed = open_split(place("list", root), "train")
+    assert listed.classes == ("running", "walking")
+    assert [video.target for video in listed.videos] == [1, 0]
+    assert open_split(place("list", root), "validation").videos[0].target == 0
+    write_manifest(root / "train.jsonl", listed)
+    again = open_split(place("manifest", root), "train")
+    assert again == listed or again.sha256 == listed.sha256
+    assert again.videos == listed.videos
+
+
+def test_wrong_lists_are_refused(tmp_path: Path, put: Put) -> None:
+    put("train/a/1.mp4", "train/b/2.mp4", "val/a/3.mp4")
+    with pytest.raises(InputError, match="b is a class of one split only"):
+        open_split(place("folder", tmp_path), "validation")
+    with pytest.raises(InputError, match="no test split in it"):
+        open_split(place("folder", tmp_path), "test")
+    write_lines(tmp_path / "train.txt", ["train/a/1.mp4 0", "train/a/1.mp4 0"])
+    with pytest.raises(InputError, match="is listed 2 times"):
+        open_split(place("list", tmp_path), "train")
+    write_lines(tmp_path / "train.txt", ["train/a/1.mp4 0", "train/b/2.mp4"])
+    with pytest.raises(InputError, match=r"2\.mp4 has no label"):
+        open_split(place("list", tmp_path), "train")
+    write_lines(tmp_path / "train.txt", ["train/a/1.mp4 0", "train/b/2.mp4 1"])
+    write_lines(tmp_path / "val.txt", ["val/a/3.mp4 7"])
+    with pytest.raises(InputError, match="has the label 7, there are 2 classes, 0 to 1"):
+        open_split(place("list", tmp_path), "validation")
+    (tmp_path / "train.jsonl").write_text('{"name": "x"}\n')
+    with pytest.raises(InputError, match="not a manifest"):
+        read_manifest(tmp_path / "train.jsonl")
+
+
+def test_a_manifest_cut_short_is_refused(tmp_path: Path, second: Path) -> None:
+    videos = tuple(LabelledVideo(key=str(n), path=second, target=n % 2) for n in range(4))
+    data = LabelledVideos(name="own", split="train", videos=videos, classes=("a", "b"))
+    write_manifest(tmp_path / "m.jsonl", data)
+    assert read_manifest(tmp_path / "m.jsonl").videos == videos
+    lines = (tmp_path / "m.jsonl").read_text().splitlines()
+    write_lines(tmp_path / "m.jsonl", lines[:-1])
+    with pytest.raises(InputError, match="3 samples of 4"):
+        read_manifest(tmp_path / "m.jsonl")
+
+
+def test_few_samples_are_the_same_each_time(tmp_path: Path, second: Path) -> None:
+    videos = tuple(LabelledVideo(key=str(n), path=second, target=n % 3) for n in range(30))
+    data = LabelledVideos(name="own", split="train", videos=videos, classes=("a", "b", "c"))
+    first, second = (data.few(4, np.random.default_rng(1)) for _ in range(2))
+    assert first == second
+    assert np.bincount(first.targets()).tolist() == [4, 4, 4]
+    assert first.partial
+    assert first.sha256 != data.sha256
+
+
+def test_the_command_writes_a_manifest(
+    tmp_path: Path, put: Put, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put("train/a/1.mp4", "train/a/2.mp4", "train/b/3.mp4")
+    out = tmp_path / "few.jsonl"
+    arguments = ["data", "list", "folder", str(tmp_path), "--few=1", f"--out={out}"]
+    assert run_app("smile_train", "", COMMANDS, arguments) == 0
+    said = capsys.readouterr().out
+    assert "2 samples, single-label" in said
+    assert "2 classes, from 1 samples (a) to 1 (a)" in said
+    assert len(read_manifest(out)) == 2
