@@ -105,6 +105,11 @@ def files(folder: Path) -> dict[str, Any]:
     return found
 
 
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The records of a file with one on each line."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
 def launch(
     arguments: Sequence[str],
     *,

@@ -1,7 +1,11 @@
+from __future__ import annotations
+
 import shutil
+import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 import cv2
 import numpy as np
@@ -13,6 +17,11 @@ from smile_motion.bank.sources.shapes import ShapeKind, ShapeSource
 sys.path.insert(0, str(Path(__file__).parent))
 
 from published import PublishedStatistics
+from repeated_photographs import Repeated
+
+if TYPE_CHECKING:
+    from candidate_builds import TinyModels
+    from smile_motion.bank.candidate_bank import Models
 
 
 @pytest.fixture(scope="session")
@@ -88,3 +97,54 @@ def checked_sd(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def sd_copy(checked_sd: Path, tmp_path: Path) -> Path:
     """A copy of `checked_sd` to break."""
     return Path(shutil.copytree(checked_sd, tmp_path / "sd_copy"))
+
+
+@pytest.fixture(scope="session")
+def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> TinyModels:
+    """Folders of small models for builds from candidates."""
+    from candidate_builds import TinyModels
+
+    return TinyModels.write(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture(scope="session")
+def models(tiny_models: TinyModels) -> Models:
+    """The same, opened."""
+    import torch
+
+    torch.set_num_threads(1)
+    return tiny_models.open()
+
+
+@pytest.fixture(scope="session")
+def built_bank(models: Models, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bank that was built from candidates in one go."""
+    from candidate_builds import plan
+    from smile_motion.bank.candidate_bank import build_from_candidates
+
+    out = tmp_path_factory.mktemp("banks") / "straight"
+    build_from_candidates(plan(), lambda: models, out)
+    return out
+
+
+@pytest.fixture(scope="session")
+def repeated(tmp_path_factory: pytest.TempPathFactory, photographs: Path) -> ObjectBank:
+    """A bank of 36 objects, of which 12 remain when each is kept once."""
+    return build(Repeated(photographs), tmp_path_factory.mktemp("repeated") / "bank", workers=0)
+
+
+@pytest.fixture
+def bank_copy(repeated: ObjectBank, tmp_path: Path) -> Path:
+    """A copy of it to damage."""
+    return Path(shutil.copytree(repeated.path, tmp_path / "copy"))
+
+
+@pytest.fixture
+def run_bank(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess]:
+    """Call `smile-motion bank …` in a process whose folder is `tmp_path`."""
+
+    def call(*arguments: object) -> subprocess.CompletedProcess:
+        command = [sys.executable, "-m", "smile_motion", "bank", *map(str, arguments)]
+        return subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+
+    return call

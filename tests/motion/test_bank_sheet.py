@@ -1,6 +1,5 @@
 import json
 import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,15 +96,6 @@ def scored_bank(tmp_path_factory: pytest.TempPathFactory, photographs: Path) -> 
     return folder
 
 
-@pytest.fixture
-def run(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess]:
-    def call(*arguments: object) -> subprocess.CompletedProcess:
-        command = [sys.executable, "-m", "smile_motion", "bank", *map(str, arguments)]
-        return subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
-
-    return call
-
-
 def test_thumbnails_show_alpha_on_a_checkerboard() -> None:
     rgba = np.zeros((60, 120, 4), np.uint8)
     rgba[..., 0] = 255
@@ -196,9 +186,9 @@ def test_refused_candidates_come_with_reasons(scored_bank: Path, tmp_path: Path)
 
 
 def test_the_command_draws_what_is_there(
-    scored_bank: Path, tmp_path: Path, run: Callable[..., subprocess.CompletedProcess]
+    scored_bank: Path, tmp_path: Path, run_bank: Callable[..., subprocess.CompletedProcess]
 ) -> None:
-    result = run("sheet", scored_bank, "--per-category", 6, "--columns", 1)
+    result = run_bank("sheet", scored_bank, "--per-category", 6, "--columns", 1)
     assert result.returncode == 0, result.stderr
     assert "18 of 30 objects, 3 categories" in result.stdout
     sheet = np.asarray(Image.open(tmp_path / "sheet.png"))
@@ -214,17 +204,17 @@ def test_the_command_draws_what_is_there(
 
 
 def test_sheets_are_replaced_only_when_asked_to(
-    scored_bank: Path, tmp_path: Path, run: Callable[..., subprocess.CompletedProcess]
+    scored_bank: Path, tmp_path: Path, run_bank: Callable[..., subprocess.CompletedProcess]
 ) -> None:
-    many = run("sheet", scored_bank, "--per-category", 10, "--cell", 500, "--sort", "id")
+    many = run_bank("sheet", scored_bank, "--per-category", 10, "--cell", 500, "--sort", "id")
     assert many.returncode == 0, many.stderr
     pages = sorted(path.name for path in tmp_path.iterdir())
     assert len(pages) > 1
     assert pages[0] == "sheet-01.png"
-    again = run("sheet", scored_bank, "--refused")
+    again = run_bank("sheet", scored_bank, "--refused")
     assert again.returncode == 2
     assert "already there; add --force" in again.stderr
-    forced = run("sheet", scored_bank, "--refused", "--force")
+    forced = run_bank("sheet", scored_bank, "--refused", "--force")
     assert "9 of 9 refused candidates" in forced.stdout
     assert [path.name for path in tmp_path.iterdir()] == ["sheet.png"]
 
@@ -242,14 +232,14 @@ def test_sheets_are_replaced_only_when_asked_to(
 )
 def test_bad_options_are_one_line(
     small_bank: ObjectBank,
-    run: Callable[..., subprocess.CompletedProcess],
+    run_bank: Callable[..., subprocess.CompletedProcess],
     tmp_path: Path,
     arguments: list,
     message: str,
 ) -> None:
-    result = run("sheet", small_bank.path, *arguments)
+    result = run_bank("sheet", small_bank.path, *arguments)
     assert result.returncode == 2
     assert message in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1
     assert not list(tmp_path.iterdir())
-    assert "only banks built by" in run("sheet", small_bank.path, "--refused").stderr
+    assert "only banks built by" in run_bank("sheet", small_bank.path, "--refused").stderr

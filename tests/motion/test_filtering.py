@@ -8,8 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-import torch
-from candidate_builds import LOOSE, TinyModels, files, plan
+from candidate_builds import LOOSE, TinyModels, files, plan, read_lines
 from smile_motion.__main__ import COMMANDS
 from smile_motion.bank import ObjectBank, verify
 from smile_motion.bank.candidate_bank import CandidatePlan, Models, build_from_candidates
@@ -26,24 +25,6 @@ from smile_motion.bank.segmenting import FullSegmenter
 from smile_motion.bank.units import Goal
 from smile_motion.cli.app import run_app
 from smile_motion.errors import InputError
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> TinyModels:
-    return TinyModels.write(tmp_path_factory.mktemp("models"))
-
-
-@pytest.fixture(scope="module")
-def models(tiny: TinyModels) -> Models:
-    torch.set_num_threads(1)
-    return tiny.open()
-
-
-@pytest.fixture(scope="module")
-def bank(models: Models, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("banks") / "bank"
-    build_from_candidates(plan(), lambda: models, out)
-    return out
 
 
 @pytest.fixture
@@ -74,19 +55,15 @@ class Contented:
         return {"model": "none"}
 
 
-def lines(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-
-
 def command(*arguments: str) -> int:
     return run_app("smile-motion", "", COMMANDS, arguments)
 
 
-def test_the_same_thresholds_give_the_same_objects(bank: Path, tmp_path: Path) -> None:
-    stored = StoredBank.open(bank)
+def test_the_same_thresholds_give_the_same_objects(built_bank: Path, tmp_path: Path) -> None:
+    stored = StoredBank.open(built_bank)
     assert stored.thresholds == LOOSE
     filter_bank(stored, tmp_path / "new", thresholds=LOOSE)
-    new, old = files(tmp_path / "new"), files(bank)
+    new, old = files(tmp_path / "new"), files(built_bank)
     same = {name for name in old if not name.startswith("candidates/")} - {"bank.json"}
     assert {name: new[name] for name in same} == {name: old[name] for name in same}
     card = json.loads(new["bank.json"])
@@ -99,19 +76,21 @@ def test_the_same_thresholds_give_the_same_objects(bank: Path, tmp_path: Path) -
 
 
 def test_other_thresholds_give_the_bank_that_they_would_have_built(
-    models: Models, bank: Path, tmp_path: Path
+    models: Models, built_bank: Path, tmp_path: Path
 ) -> None:
     stricter = replace(LOOSE, margin=1.5, min_area=0.45)
-    filtered = filter_bank(StoredBank.open(bank), tmp_path / "filtered", thresholds=stricter)
-    assert 0 < len(filtered) < len(ObjectBank.open(bank))
+    filtered = filter_bank(StoredBank.open(built_bank), tmp_path / "filtered", thresholds=stricter)
+    assert 0 < len(filtered) < len(ObjectBank.open(built_bank))
     assert [fault for _, fault in verify(filtered.path) if fault] == []
     built = tmp_path / "built"
-    tries = {line["category"]: line["tries"] for line in lines(bank / "categories.jsonl")}
+    tries = {
+        line["category"]: line["tries"] for line in read_lines(built_bank / "categories.jsonl")
+    }
     goals = tuple(replace(goal, max_tries=tries[goal.category.folder]) for goal in plan().goals)
     build_from_candidates(plan(goals=goals, thresholds=stricter), lambda: models, built)
 
     def reasons(folder: Path, category: str) -> list[str | None]:
-        records = lines(folder / "candidates.jsonl")
+        records = read_lines(folder / "candidates.jsonl")
         return [record["reason"] for record in records if record["category"] == category]
 
     # Where the new build needed as many candidates as the first, it decided on the same ones.
@@ -120,18 +99,18 @@ def test_other_thresholds_give_the_bank_that_they_would_have_built(
         new = reasons(built, category)
         if len(new) == tries[category]:
             assert new == reasons(filtered.path, category)
-            compared += new != reasons(bank, category)
+            compared += new != reasons(built_bank, category)
     assert compared
 
 
-def test_filled_holes_cut_anew(bank: Path, tmp_path: Path) -> None:
-    stored = StoredBank.open(bank)
+def test_filled_holes_cut_anew(built_bank: Path, tmp_path: Path) -> None:
+    stored = StoredBank.open(built_bank)
     new = filter_bank(stored, tmp_path / "new", thresholds=LOOSE, fill_holes=False)
     assert [fault for _, fault in verify(new.path) if fault] == []
-    old = {record["id"]: record for record in lines(bank / "metadata.jsonl")}
+    old = {record["id"]: record for record in read_lines(built_bank / "metadata.jsonl")}
     shares = [
         (record["area_share"], old[record["id"]]["area_share"])
-        for record in lines(new.path / "metadata.jsonl")
+        for record in read_lines(new.path / "metadata.jsonl")
         if record["id"] in old and record["segmenter"] == old[record["id"]]["segmenter"]
     ]
     assert all(holed <= filled for holed, filled in shares)
@@ -139,19 +118,19 @@ def test_filled_holes_cut_anew(bank: Path, tmp_path: Path) -> None:
 
 
 def test_other_models_assess_the_stored_images_anew(
-    tiny: TinyModels, bank: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tiny_models: TinyModels, built_bank: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = [
-        "bank", "filter", str(bank), "--out", str(tmp_path / "new"),
-        "--segmenter", f"other=clipseg={tiny.folder / 'clipseg'}",
-        "--scorer", str(tiny.folder / "clip"), "--min-score=-100", "--cpu-threads=1",
+        "bank", "filter", str(built_bank), "--out", str(tmp_path / "new"),
+        "--segmenter", f"other=clipseg={tiny_models.folder / 'clipseg'}",
+        "--scorer", str(tiny_models.folder / "clip"), "--min-score=-100", "--cpu-threads=1",
     ]  # fmt: skip
     assert command(*words) == 0
     before = files(tmp_path / "new")
     assert command(*words) == 0
     assert files(tmp_path / "new") == before
-    new = lines(tmp_path / "new/candidates.jsonl")
-    old = {record["id"]: record for record in lines(bank / "candidates.jsonl")}
+    new = read_lines(tmp_path / "new/candidates.jsonl")
+    old = {record["id"]: record for record in read_lines(built_bank / "candidates.jsonl")}
     for record in new:
         (mask,) = record["masks"]
         former = old[record["id"]]["masks"][1]
@@ -162,14 +141,14 @@ def test_other_models_assess_the_stored_images_anew(
     card = json.loads((tmp_path / "new/bank.json").read_text())
     assert [entry["name"] for entry in card["segmenters"]] == ["other"]
     assert card["diffusion"]["model"] == "sd"
-    assert command("bank", "filter", str(bank), "--out", "x", "--scorer", "ViT-L-14") == 2
+    assert command("bank", "filter", str(built_bank), "--out", "x", "--scorer", "ViT-L-14") == 2
     assert "name the segmenters too" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("harm", ["torn", "missing", "noise"])
-def test_a_corrupt_candidate_is_named(bank: Path, tmp_path: Path, harm: str) -> None:
-    copy = Path(shutil.copytree(bank, tmp_path / "copy"))
-    record = lines(copy / "metadata.jsonl")[0]
+def test_a_corrupt_candidate_is_named(built_bank: Path, tmp_path: Path, harm: str) -> None:
+    copy = Path(shutil.copytree(built_bank, tmp_path / "copy"))
+    record = read_lines(copy / "metadata.jsonl")[0]
     image = copy / record["file_name"].replace("images/", "candidates/")
     match harm:
         case "torn":
@@ -198,7 +177,7 @@ def test_photographs_with_alpha_become_what_their_alpha_says(
     full = Models(maker=maker, segmenters=[FullSegmenter()], scorer=Contented())
     build_from_candidates(wanted, lambda: full, tmp_path / "bank")
     assert len(ObjectBank.open(tmp_path / "bank")) == 6
-    for record in lines(tmp_path / "bank/metadata.jsonl"):
+    for record in read_lines(tmp_path / "bank/metadata.jsonl"):
         source = read_rgba(cut_outs / record["prompt"])
         inside = np.argwhere(source[..., 3])
         (top, left), (bottom, right) = inside.min(0), inside.max(0) + 1
@@ -211,7 +190,7 @@ def test_photographs_with_alpha_become_what_their_alpha_says(
 
 
 def test_photographs_are_cut_out_by_the_command(
-    tiny: TinyModels, photographs: Path, tmp_path: Path
+    tiny_models: TinyModels, photographs: Path, tmp_path: Path
 ) -> None:
     for name in ("coffee", "rocket"):
         (tmp_path / "photographs" / name).mkdir(parents=True)
@@ -219,12 +198,12 @@ def test_photographs_are_cut_out_by_the_command(
         shutil.copy(path, tmp_path / "photographs" / name)
     words = [
         "build-bank", "--source=images", f"--from={tmp_path / 'photographs'}", "--size=256",
-        "--segmenter", str(tiny.folder / "isnet.onnx"), "--scorer", str(tiny.folder / "clip"),
-        "--min-score=-100", "--max-area=1", "--device=cpu", "--cpu-threads=1",
-        f"--out={tmp_path / 'bank'}",
+        "--segmenter", str(tiny_models.folder / "isnet.onnx"),
+        "--scorer", str(tiny_models.folder / "clip"), "--min-score=-100",
+        "--max-area=1", "--device=cpu", "--cpu-threads=1", f"--out={tmp_path / 'bank'}",
     ]  # fmt: skip
     assert command(*words) == 0
-    records = lines(tmp_path / "bank/metadata.jsonl")
+    records = read_lines(tmp_path / "bank/metadata.jsonl")
     assert [record["category"] for record in records] == ["coffee", "rocket"]
     for record in records:
         image = tmp_path / "bank" / record["file_name"].replace("images/", "candidates/")
@@ -234,8 +213,8 @@ def test_photographs_are_cut_out_by_the_command(
     assert command(*words, "--n=4") == 2  # More than there are, and another bank.
 
 
-def test_fast_png_holds_the_same_pixels(bank: Path) -> None:
-    rgba = ObjectBank.open(bank).image(0)
+def test_fast_png_holds_the_same_pixels(built_bank: Path) -> None:
+    rgba = ObjectBank.open(built_bank).image(0)
     for image in (rgba, np.ascontiguousarray(rgba[..., :3]), np.ascontiguousarray(rgba[..., 3])):
         decoded = cv2.imdecode(np.frombuffer(encode_fast(image), np.uint8), cv2.IMREAD_UNCHANGED)
         codes = {2: None, 3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGBA}
@@ -246,8 +225,8 @@ def test_fast_png_holds_the_same_pixels(bank: Path) -> None:
     assert len(encode_fast(rgba)) < 1.2 * len(encode_png(rgba))
 
 
-def test_a_journal_line_reads_back(bank: Path) -> None:
-    record = lines(bank / "candidates.jsonl")[0]
+def test_a_journal_line_reads_back(built_bank: Path) -> None:
+    record = read_lines(built_bank / "candidates.jsonl")[0]
     read = StoredCandidate.from_json({**record, "sizes": {"a": 1}, "cut": None})
     again = StoredCandidate.from_json(json.loads(json.dumps(read.to_json())))
     assert again == read

@@ -5,7 +5,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 from candidate_builds import NAMES, TinyModels, files, launch, plan, wait
 from smile_motion.bank import ProceduralSource, build, verify
 from smile_motion.bank.build import build_shard
@@ -13,17 +12,6 @@ from smile_motion.bank.candidate_bank import Models, build_from_candidates
 from smile_motion.bank.locking import alone
 from smile_motion.bank.shards import Launched, Shard, merge, wait_for_shards
 from smile_motion.errors import InputError
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> TinyModels:
-    return TinyModels.write(tmp_path_factory.mktemp("models"))
-
-
-@pytest.fixture(scope="module")
-def models(tiny: TinyModels) -> Models:
-    torch.set_num_threads(1)
-    return tiny.open()
 
 
 @pytest.fixture
@@ -151,13 +139,13 @@ def test_launched_processes_know_each_other() -> None:
 
 
 def test_processes_launched_together_build_the_same_bank(
-    tiny: TinyModels, models: Models, tmp_path: Path
+    tiny_models: TinyModels, models: Models, tmp_path: Path
 ) -> None:
     out = tmp_path / "together"
 
     def start(rank: int, dies_at: tuple[str, str, int] | None = None):
         environment = {"WORLD_SIZE": "2", "RANK": str(rank), "LOCAL_RANK": str(rank)}
-        arguments = tiny.arguments(out, tmp_path / "categories.txt", n=35)
+        arguments = tiny_models.arguments(out, tmp_path / "categories.txt", n=35)
         return launch(
             arguments, environment=environment, dies_at=dies_at, log=tmp_path / f"log{rank}"
         )
@@ -175,7 +163,7 @@ def test_processes_launched_together_build_the_same_bank(
         process.join()
     assert [process.exitcode for process in processes] == [0, 0]
     assert (tmp_path / "log1").read_text() == ""
-    alone_too = launch(tiny.arguments(tmp_path / "one", tmp_path / "categories.txt", n=35))
+    alone_too = launch(tiny_models.arguments(tmp_path / "one", tmp_path / "categories.txt", n=35))
     alone_too.join()
     assert files(out) == files(tmp_path / "one")
     assert not (out / "shards").exists()
