@@ -1,4 +1,5 @@
 import json
+import tarfile
 from pathlib import Path
 
 import cv2
@@ -164,3 +165,16 @@ def test_a_broken_photograph_is_named(tmp_path: Path) -> None:
     background = make_background("places", images=tmp_path)
     with pytest.raises(InputError, match=r"bad\.png: not a readable photograph"):
         draw(background, 0)
+
+
+def test_videos_in_a_tar_are_like_any_and_one_that_is_gone_is_named(
+    real_videos: dict[str, Path], tmp_path: Path
+) -> None:
+    with tarfile.open(tmp_path / "videos.tar", "w") as tar:
+        tar.add(real_videos["bikes"], "bikes.mp4")
+    inside = draw(make_background("natural", videos=tmp_path / "videos.tar"))
+    outside = draw(make_background("natural", videos=real_videos["bikes"]))
+    assert (inside.frames == outside.frames).all()
+    gone = {**inside.origin, "file": str(tmp_path / "videos.tar" / "other.mp4")}
+    with pytest.raises(InputError, match=r"videos\.tar/other\.mp4"):
+        redraw(gone, np.random.default_rng(0), frames=8, size=(96, 128))

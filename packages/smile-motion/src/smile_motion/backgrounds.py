@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -13,12 +12,9 @@ from smile_motion.cropping import cut, draw_crop
 from smile_motion.errors import InputError
 from smile_motion.noise import NoiseKind, noise_images
 from smile_motion.photographs import find_photographs, read_photograph
-from smile_motion.video import VideoIndex, find_videos, index_video, read_frames
+from smile_motion.video import find_videos, open_index, read_frames
 
 BackgroundKind = Literal["natural", "frame", "places", "black", "noise", "pseudo-motion"]
-
-OPEN_INDEXES = 64
-"""Video indexes that a process remembers."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,7 +182,7 @@ class VideoBackground:
     ) -> BackgroundClip:
         """Decode and crop a stretch of one video, or one frame of it."""
         file = self.files[index % len(self.files)]
-        video = _indexed(file)
+        video = open_index(file)
         span = 1 if self.still else (frames - 1) * self.stride + 1
         if len(video) < span:
             raise InputError(
@@ -270,7 +266,7 @@ def redraw(
         case {"kind": "places", "crop": [x, y, width, height]}:
             images = read_photograph(place)[None]
         case {"kind": "natural" | "frame", "frames": [*numbers], "crop": [x, y, width, height]}:
-            images = read_frames(_indexed(place), numbers)
+            images = read_frames(open_index(place), numbers)
         case {"kind": "pseudo-motion"}:
             from smile_motion.pseudo_motion import redraw_pseudo_motion
 
@@ -295,17 +291,3 @@ def _repeated(images: np.ndarray, frames: int, out: np.ndarray | None = None) ->
         out = np.empty((frames, *images.shape[1:]), np.uint8)
     out[:] = images
     return out
-
-
-def _indexed(file: Path) -> VideoIndex:
-    try:
-        status = file.stat()
-    except FileNotFoundError:
-        return index_video(file)
-    return _index_once(file, status.st_mtime_ns, status.st_size)
-
-
-@lru_cache(maxsize=OPEN_INDEXES)
-def _index_once(file: Path, _mtime_ns: int, _size: int) -> VideoIndex:
-    """Index a video; a file that has changed since is another key."""
-    return index_video(file)

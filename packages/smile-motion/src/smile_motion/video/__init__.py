@@ -2,6 +2,7 @@
 
 from smile_motion.video.finding import SUFFIXES, ListedVideo, find_videos
 from smile_motion.video.reading import VideoIndex, index_video, read_frames
+from smile_motion.video.remembering import open_index
 from smile_motion.video.writing import encode_animation, write_video
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "encode_animation",
     "find_videos",
     "index_video",
+    "open_index",
     "read_frames",
     "write_video",
 ]

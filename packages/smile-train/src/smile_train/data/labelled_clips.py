@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
 
@@ -12,16 +12,13 @@ import numpy as np
 import torch
 from smile_motion.errors import InputError
 from smile_motion.seeding import Stream, keyed_generator
-from smile_motion.video import VideoIndex, index_video, read_frames
+from smile_motion.video import open_index, read_frames
 
 from smile_train.data.augmentation import augment
 from smile_train.data.clips import ATTEMPTS
 from smile_train.data.order import SampleOrder
 from smile_train.data.views import Sampling, frame_range, square_crops, training_frames
 from smile_train.datasets import LabelledVideo, LabelledVideos
-
-OPEN_INDEXES = 256
-"""Video indexes that a process remembers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,12 +155,6 @@ def read_training_frames(
     first, end = frame_range(index, video)
     places = training_frames(end - first, frames=frames, stride=stride, sampling=sampling, rng=rng)
     return read_frames(index, first + places)
-
-
-@lru_cache(maxsize=OPEN_INDEXES)
-def open_index(path: Path) -> VideoIndex:
-    """Index a video, or remember its index."""
-    return index_video(path)
 
 
 def sample_length(video: LabelledVideo) -> int:
