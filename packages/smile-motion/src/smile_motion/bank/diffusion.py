@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
 import re
 from collections.abc import Sequence
@@ -14,6 +13,12 @@ from typing import Any
 import numpy as np
 
 from smile_motion.bank.devices import Precision, choose_device, choose_dtype
+from smile_motion.bank.diffusion_settings import (
+    choose_size,
+    choose_steps_and_guidance,
+    is_distilled,
+    use_fast_scheduler,
+)
 from smile_motion.bank.libraries import quiet_loading, require_libraries
 from smile_motion.bank.model_folders import (
     FULL_SIZE,
@@ -25,10 +30,6 @@ from smile_motion.bank.model_folders import (
 )
 from smile_motion.errors import InputError
 
-DISTILLED = re.compile(r"turbo|schnell|lightning", re.IGNORECASE)
-"""Names of models that need few steps and no guidance."""
-DISTILLED_STEPS = 4
-"""Steps of such a model where none are asked for (SDXL-Turbo's and FLUX.1-schnell's cards)."""
 REASON_LENGTH = 200
 """Characters of the libraries' messages that are shown."""
 LIBRARIES = ("diffusers", "transformers", "torch")
@@ -166,18 +167,19 @@ class Diffusion:
         # Records hold the flag of each image; a warning for each would bury all other output.
         checker_log = "diffusers.pipelines.stable_diffusion.safety_checker"
         logging.getLogger(checker_log).setLevel(logging.ERROR)
-        _use_fast_scheduler(pipeline)
-        takes = inspect.signature(pipeline.__call__).parameters
+        use_fast_scheduler(pipeline)
         name = model_name(folder)
         saved_from = Path(str(index.get("_name_or_path", ""))).name
-        distilled = bool(DISTILLED.search(f"{name} {saved_from}"))
+        chosen_steps, chosen_guidance = choose_steps_and_guidance(
+            pipeline, steps, guidance, distilled=is_distilled(name) or is_distilled(saved_from)
+        )
         return cls(
             pipeline=pipeline,
             model=name if Path(model).is_dir() else model,
             revision=snapshot_commit(folder),
-            steps=_setting(takes, "num_inference_steps", steps, DISTILLED_STEPS, distilled),
-            guidance=_setting(takes, "guidance_scale", guidance, 0.0, distilled),
-            size_px=_size(pipeline, size_px),
+            steps=chosen_steps,
+            guidance=chosen_guidance,
+            size_px=choose_size(pipeline, size_px),
             dtype=str(precision).removeprefix("torch."),
             safety_checker=safety_checker if has_checker else None,
         )
@@ -259,42 +261,6 @@ def _snapshot(model: str, revision: str | None) -> Path:
             f"{model}: could not be fetched ({_reason(error)}); check the name, fetch it once on a "
             f"machine with a network, or give --model a folder"
         ) from error
-
-
-def _use_fast_scheduler(pipeline: Any) -> None:
-    """Give Stable Diffusion the solver that X-Paste used; leave other models their own."""
-    from diffusers.schedulers.scheduling_dpmsolver_multistep import DPMSolverMultistepScheduler
-
-    own = type(pipeline.scheduler).__name__
-    if type(pipeline).__name__ == "StableDiffusionPipeline" and own in (
-        "DDIMScheduler",
-        "PNDMScheduler",
-    ):
-        pipeline.scheduler = DPMSolverMultistepScheduler.from_config(pipeline.scheduler.config)
-
-
-def _setting(
-    takes: Any, name: str, asked: float | None, distilled_value: float, distilled: bool
-) -> Any:
-    """What to pass for one of the pipeline's parameters; None where it has no such parameter."""
-    if name not in takes:
-        return None
-    if asked is not None:
-        return asked
-    return distilled_value if distilled else takes[name].default
-
-
-def _size(pipeline: Any, asked: int | None) -> int:
-    """The images' size: what was asked for if the model can make it, else its own."""
-    scale = getattr(pipeline, "vae_scale_factor", 8)
-    trained = getattr(pipeline, "default_sample_size", None)
-    if trained is None and getattr(pipeline, "unet", None) is not None:
-        trained = pipeline.unet.config.sample_size
-    size = asked if asked is not None else (trained or 64) * scale
-    step = scale if getattr(pipeline, "unet", None) is not None else 2 * scale
-    if size < step or size % step:
-        raise InputError(f"--size {size}: this model makes images of a multiple of {step} px")
-    return size
 
 
 def _reason(error: Exception) -> str:
