@@ -159,7 +159,8 @@ class MultiLabel(LabelledTask):
 
 
 class Counting(LabelledTask):
-    """Repetitions: a rate, times the video's length. The loss is the relative error itself."""
+    """Repetitions: a rate, times the video's length. The loss is the error of its logarithm; the
+    relative error itself is least for the slowest rate, where a head has learned nothing yet."""
 
     main_metric = "mae"
     sign = -1
@@ -182,7 +183,7 @@ class Counting(LabelledTask):
         target: torch.Tensor,
         numbers: list[int],
     ) -> torch.Tensor:
-        return ((self.score(model(to_unit(frames)))[:, 0] - target).abs() / target).mean()
+        return (self.score(model(to_unit(frames)))[:, 0].log() - target.log()).abs().mean()
 
     def score(self, outputs: torch.Tensor) -> torch.Tensor:
         return outputs.float() / self.config.stride
