@@ -28,10 +28,8 @@ from smile_motion.bank.model_folders import (
     require_parts,
     snapshot_commit,
 )
-from smile_motion.errors import InputError
+from smile_motion.errors import InputError, in_one_line
 
-REASON_LENGTH = 200
-"""Characters of the libraries' messages that are shown."""
 LIBRARIES = ("diffusers", "transformers", "torch")
 """Whose versions the card says."""
 
@@ -160,7 +158,7 @@ class Diffusion:
             ) from error
         except Exception as error:  # many kinds, of diffusers, transformers and the file formats
             raise InputError(
-                f"{model}: cannot be opened as a text-to-image model ({_reason(error)}); "
+                f"{model}: cannot be opened as a text-to-image model ({in_one_line(error)}); "
                 f"download or save it again, or choose another"
             ) from error
         pipeline.set_progress_bar_config(disable=True)
@@ -258,10 +256,6 @@ def _snapshot(model: str, revision: str | None) -> Path:
         return Path(DiffusionPipeline.download(model, revision=revision, use_safetensors=True))
     except Exception as error:  # the hub's client raises many kinds
         raise InputError(
-            f"{model}: could not be fetched ({_reason(error)}); check the name, fetch it once on a "
-            f"machine with a network, or give --model a folder"
+            f"{model}: could not be fetched ({in_one_line(error)}); check the name, fetch it once "
+            f"on a machine with a network, or give --model a folder"
         ) from error
-
-
-def _reason(error: Exception) -> str:
-    return " ".join(str(error).split())[:REASON_LENGTH]

@@ -7,15 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from smile_motion.errors import InputError
+from smile_motion.errors import InputError, in_one_line
 
 FOLDER_PREFIX = "local-dir:"
 HUB_PREFIX = "hf-hub:"
 DEFAULT_TAG = "openai"
 """Weights meant by a model's name alone."""
 CONFIG = "open_clip_config.json"
-REASON_LENGTH = 200
-"""Characters of open_clip's messages that are shown."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -74,7 +72,7 @@ def _from_folder(folder: Path, device: str, precision: str) -> OpenClipModel:
         tokenizer = open_clip.get_tokenizer(name)
     except Exception as error:  # open_clip lets many kinds of its libraries through
         raise InputError(
-            f"{folder}: not a CLIP that open_clip reads ({_reason(error)}); "
+            f"{folder}: not a CLIP that open_clip reads ({in_one_line(error)}); "
             f"download or write the folder again"
         ) from error
     return _opened(model, tokenizer, folder.resolve().name, None, Path(weights))
@@ -115,8 +113,8 @@ def _from_name(model: str, pretrained: str | None, device: str, precision: str) 
             weights = open_clip.download_pretrained(described)
     except Exception as error:  # the hub's client raises many kinds when there is no network
         raise InputError(
-            f"CLIP {model!r}: weights could not be fetched ({_reason(error)}); fetch them once on "
-            f"a machine with a network, or give a local folder"
+            f"CLIP {model!r}: weights could not be fetched ({in_one_line(error)}); fetch them once "
+            f"on a machine with a network, or give a local folder"
         ) from error
     return _opened(network, tokenizer, model, pretrained, Path(weights))
 
@@ -138,7 +136,3 @@ def _opened(
         pretrained=pretrained,
         weights_sha256=digest,
     )
-
-
-def _reason(error: Exception) -> str:
-    return " ".join(str(error).split())[:REASON_LENGTH]

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from smile_motion.bank.open_clip_models import HUB_PREFIX, open_clip_model
-from smile_motion.errors import InputError
+from smile_motion.errors import InputError, in_one_line
 from torch import nn
 
 from smile_train.teachers.teacher import Teacher
@@ -21,8 +21,6 @@ HEAD_WIDTH = 64
 """Width of an attention head in every published CLIP."""
 FOLDER_PREFIX = "local-dir:"
 """What open_clip writes before a folder."""
-REASON_LENGTH = 200
-"""Characters of open_clip's messages that are shown."""
 
 
 class ClipTeacher(Teacher):
@@ -148,7 +146,7 @@ class ClipTeacher(Teacher):
             )
             tower.load_state_dict(visual)
         except (KeyError, IndexError, ValueError, RuntimeError) as error:
-            reason = " ".join(str(error).split())[:REASON_LENGTH]
+            reason = in_one_line(error)
             raise InputError(
                 f"teacher weights are not CLIP's image tower ({reason}); expected OpenAI's names"
             ) from error
@@ -162,7 +160,7 @@ class ClipTeacher(Teacher):
             try:
                 model = open_clip.load_openai_model(str(path), precision="fp32", device="cpu")
             except Exception as error:  # other models' archives fail in many ways
-                reason = " ".join(str(error).split())[:REASON_LENGTH]
+                reason = in_one_line(error)
                 raise InputError(
                     f"{path}: not OpenAI's archive of a CLIP ({reason}); give --teacher that, a "
                     f"file of CLIP's image tower, or a folder that open_clip wrote"

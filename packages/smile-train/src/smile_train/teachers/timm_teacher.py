@@ -7,12 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from smile_motion.errors import InputError
+from smile_motion.errors import InputError, in_one_line
 
 from smile_train.teachers.teacher import Teacher
-
-REASON_LENGTH = 200
-"""Characters of other libraries' messages that are shown."""
 
 
 class TimmTeacher(Teacher):
@@ -77,7 +74,7 @@ class TimmTeacher(Teacher):
         try:
             model = timm.create_model(source, pretrained=True, num_classes=0, **side)
         except Exception as error:  # the hub's client and torn files raise many kinds
-            reason = " ".join(str(error).split())[:REASON_LENGTH]
+            reason = in_one_line(error)
             remedy = (
                 "write or download the folder again"
                 if folder.is_dir()

@@ -16,14 +16,12 @@ from smile_motion.bank.candidates import Category, Mask
 from smile_motion.bank.devices import choose_device
 from smile_motion.bank.libraries import quiet_loading, require_libraries
 from smile_motion.bank.segmenting.masks import opaque, to_mask
-from smile_motion.errors import InputError
+from smile_motion.errors import InputError, in_one_line
 
 DEFAULT_MODEL = "CIDAS/clipseg-rd64-refined"
 """The refined CLIPSeg of reduced dimension 64; X-Paste used rd64."""
 PROMPT = "a photo of {name}"
 """What the model is asked to find (X-Paste)."""
-REASON_LENGTH = 200
-"""Characters of transformers' messages that are shown."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -79,7 +77,7 @@ class ClipSegSegmenter:
                     model, local_files_only=local, output_loading_info=True
                 )
         except Exception as error:  # many kinds, of transformers, the hub and the file formats
-            reason = " ".join(str(error).split())[:REASON_LENGTH]
+            reason = in_one_line(error)
             remedy = "save it again" if local else "fetch it once with a network, or give a folder"
             raise InputError(f"{model}: CLIPSeg cannot be opened ({reason}); {remedy}") from error
         network, loading = loaded

@@ -18,10 +18,8 @@ from smile_motion.bank.devices import choose_device
 from smile_motion.bank.libraries import require_libraries
 from smile_motion.bank.segmenting.description import ModelDescription
 from smile_motion.bank.segmenting.masks import opaque, to_mask
-from smile_motion.errors import InputError
+from smile_motion.errors import InputError, in_one_line
 
-REASON_LENGTH = 200
-"""Characters of onnxruntime's messages that are shown."""
 TOLERANCE = 1e-3
 """How far an output may leave 0..1 before its description must be wrong."""
 
@@ -141,7 +139,7 @@ class OnnxSegmenter:
             raw = self.session.run([self.output], {self.input: prepared})[0]
         except Exception as error:  # onnxruntime's own exceptions have no common class
             raise InputError(
-                f"{self.path}: could not run on a batch of {len(prepared)} ({_reason(error)}); "
+                f"{self.path}: could not run on a batch of {len(prepared)} ({in_one_line(error)}); "
                 f"check its TOML, or use a smaller batch"
             ) from error
         if raw.ndim == 4 and raw.shape[1] == 1:
@@ -191,7 +189,7 @@ def _session(path: Path, device: str, threads: int | None) -> Any:
         session = onnxruntime.InferenceSession(str(path), options, providers=providers)
     except Exception as error:  # onnxruntime's own exceptions have no common class
         raise InputError(
-            f"{path}: not a model that onnxruntime reads ({_reason(error)}); "
+            f"{path}: not a model that onnxruntime reads ({in_one_line(error)}); "
             f"download or export it again"
         ) from error
     if len(providers) > 1 and session.get_providers()[0] != "CUDAExecutionProvider":
@@ -257,7 +255,3 @@ def _output(outputs: Sequence[Any], description: ModelDescription, path: Path) -
 
 def _shape(shape: Sequence[Any]) -> str:
     return f"({', '.join(map(str, shape))})"
-
-
-def _reason(error: Exception) -> str:
-    return " ".join(str(error).split())[:REASON_LENGTH]
