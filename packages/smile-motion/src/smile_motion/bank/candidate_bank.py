@@ -17,6 +17,7 @@ from smile_motion.bank.candidate_store import (
     StoredCandidate,
     cut_name,
     is_there,
+    segmenters_of_own_alpha,
 )
 from smile_motion.bank.candidates import Scorer, Segmenter, Thresholds
 from smile_motion.bank.finishing import Records, finish, finish_shard, pack_if_needed
@@ -147,7 +148,7 @@ def _build(
             cutting=Cutting(
                 thresholds=plan.thresholds,
                 fill_holes=plan.fill_holes,
-                own_alpha=_own_alpha(models.segmenters),
+                own_alpha=segmenters_of_own_alpha(settings["segmenters"]),
             ),
             schedule=schedule,
             journal=journal,
@@ -216,10 +217,6 @@ def _digest(goals: Sequence[Goal]) -> str:
         for goal in goals
     )
     return sha256("".join(lines).encode())
-
-
-def _own_alpha(segmenters: Sequence[Segmenter]) -> frozenset[str]:
-    return frozenset(one.name for one in segmenters if one.card().get("kind") == "full")
 
 
 def _records(judged: Sequence[Judged], times: dict[str, Any]) -> Records:

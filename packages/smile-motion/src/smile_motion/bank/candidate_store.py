@@ -9,7 +9,7 @@ A candidate counts as there once its line is in the journal, which is written af
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,11 @@ class Cutting:
     """See `cleaning.clean`."""
     own_alpha: frozenset[str] = frozenset()
     """Segmenters that take the image's own alpha; colours at its rim are the object's already."""
+
+
+def segmenters_of_own_alpha(cards: Iterable[Mapping[str, Any]]) -> frozenset[str]:
+    """Names of those segmenters, by what their cards say, that take the image's own alpha."""
+    return frozenset(card["name"] for card in cards if card.get("kind") == "full")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,8 +14,8 @@ from smile_motion.bank.layout import (
     METADATA,
     dump_json,
     dump_lines,
-    read_card,
-    read_metadata,
+    read_bank,
+    require_unchanged,
     sha256,
     write_atomically,
 )
@@ -49,12 +49,7 @@ def export_bank(
     bank's own README.md is taken where it has one. Images are hard links where that is possible.
     Raises InputError when `out` is taken, or a file of the bank is missing or has changed.
     """
-    card, records = read_card(folder), read_metadata(folder)
-    if sha256((folder / METADATA).read_bytes()) != card["metadata_sha256"]:
-        raise InputError(
-            f"{folder / METADATA}: changed since the bank was built; restore it, "
-            f"or build the bank again"
-        )
+    card, records = read_bank(folder)
     renamed = [{**record, "file_name": neutral_name(record["file_name"])} for record in records]
     twice, times = Counter(record["file_name"] for record in renamed).most_common(1)[0]
     if times > 1:
@@ -63,11 +58,7 @@ def export_bank(
         for done, (record, new) in enumerate(zip(records, renamed, strict=True), start=1):
             source = folder / record["file_name"]
             place_file(source, target / new["file_name"])
-            if sha256(source.read_bytes()) != record["sha256"]:
-                raise InputError(
-                    f"{source}: changed since the bank was built; restore it, "
-                    f"or build the bank again"
-                )
+            require_unchanged(source, record["sha256"])
             on_progress("placing images", done, len(records))
         lines = dump_lines(renamed) if renamed != records else (folder / METADATA).read_bytes()
         write_atomically(target / METADATA, lines)

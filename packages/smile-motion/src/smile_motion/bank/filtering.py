@@ -27,6 +27,7 @@ from smile_motion.bank.candidate_store import (
     image_name,
     mask_name,
     read_candidate_image,
+    segmenters_of_own_alpha,
 )
 from smile_motion.bank.candidates import Candidate, Category, Scorer, Segmenter, Thresholds
 from smile_motion.bank.categories import quotas
@@ -147,8 +148,8 @@ def filter_bank(
     Raises InputError when `out` is taken, a stored image cannot be read, or nothing is accepted.
     """
     holes = bool(stored.card["fill_holes"] if fill_holes is None else fill_holes)
-    own = frozenset(one["name"] for one in stored.card["segmenters"] if one.get("kind") == "full")
-    cutting = Cutting(thresholds=thresholds, fill_holes=holes, own_alpha=own)
+    own_alpha = segmenters_of_own_alpha(stored.card["segmenters"])
+    cutting = Cutting(thresholds=thresholds, fill_holes=holes, own_alpha=own_alpha)
     former = {}
     if holes == stored.card["fill_holes"]:
         former = {record["id"]: record for record in read_metadata(stored.folder)}
@@ -233,7 +234,7 @@ def reassess_bank(
 
     def open_models() -> Models:
         segmenters, scorer = open_judges()
-        maker = StoredMaker(bank=stored.folder, records=records, origin={})
+        maker = StoredMaker(bank=stored.folder, records=records)
         return Models(maker=maker, segmenters=segmenters, scorer=scorer)
 
     build_from_candidates(

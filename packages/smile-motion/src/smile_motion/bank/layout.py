@@ -144,6 +144,24 @@ def read_metadata(folder: Path) -> list[dict[str, Any]]:
     return records
 
 
+def read_bank(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Read a bank's card and records, and make sure that they belong together.
+
+    Raises InputError as `read_card` and `read_metadata` do, and where the records have changed.
+    """
+    card, records = read_card(folder), read_metadata(folder)
+    require_unchanged(folder / METADATA, card["metadata_sha256"])
+    return card, records
+
+
+def require_unchanged(path: Path, expected: str) -> None:
+    """Raise InputError unless a bank's file has the hash that it was built with."""
+    if sha256(path.read_bytes()) != expected:
+        raise InputError(
+            f"{path}: changed since the bank was built; restore it, or build the bank again"
+        )
+
+
 def is_image_name(name: object) -> bool:
     """Whether this is a relative name of a file below `images` that cannot lead out of it."""
     if not isinstance(name, str) or "\\" in name or "\0" in name:

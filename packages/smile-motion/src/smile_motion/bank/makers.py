@@ -195,8 +195,6 @@ class StoredMaker:
     """The other bank."""
     records: Mapping[tuple[str, int], Mapping[str, Any]]
     """Its candidates' records by category and attempt."""
-    origin: Mapping[str, Any]
-    """What the card says of where they come from."""
     stage: str = "reading"
     """What progress calls it."""
 
@@ -211,8 +209,8 @@ class StoredMaker:
         return made
 
     def card(self) -> dict[str, Any]:
-        """The other bank's entries."""
-        return dict(self.origin)
+        """Nothing: the card names the other bank already."""
+        return {}
 
     def interrupt(self) -> None:
         """Reading a batch takes no time."""

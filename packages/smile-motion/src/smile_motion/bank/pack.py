@@ -24,13 +24,12 @@ from smile_motion.bank.layout import (
     METADATA,
     PACKED,
     dump_json,
-    read_card,
-    read_metadata,
+    read_bank,
     read_rgba,
+    require_unchanged,
     sha256,
     write_atomically,
 )
-from smile_motion.errors import InputError
 
 VERSION = 2
 """Version of the packed form."""
@@ -144,12 +143,7 @@ def pack(folder: Path, on_object: Callable[[int, int], None] | None = None) -> N
     Raises InputError naming the first file that is missing, cannot be read, or has changed since
     the bank was built.
     """
-    records = read_metadata(folder)
-    if sha256((folder / METADATA).read_bytes()) != read_card(folder)["metadata_sha256"]:
-        raise InputError(
-            f"{folder / METADATA}: changed since the bank was built; restore it, "
-            f"or build the bank again"
-        )
+    _, records = read_bank(folder)
     temporary = folder / f".{PACKED}.{os.getpid()}.tmp"
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
@@ -235,10 +229,7 @@ def _packed_objects(folder: Path, records: list[dict]) -> Iterator[PackedObject]
     def one(record: dict) -> PackedObject:
         path = folder / record["file_name"]
         image = read_rgba(path)
-        if sha256(path.read_bytes()) != record["sha256"]:
-            raise InputError(
-                f"{path}: changed since the bank was built; restore it, or build the bank again"
-            )
+        require_unchanged(path, record["sha256"])
         return pack_object(image)
 
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:

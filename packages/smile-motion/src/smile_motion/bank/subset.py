@@ -12,8 +12,7 @@ from smile_motion.bank.layout import (
     METADATA,
     dump_json,
     dump_lines,
-    read_card,
-    read_metadata,
+    read_bank,
     sha256,
     write_atomically,
 )
@@ -50,7 +49,7 @@ def subset(
     Raises InputError when nothing is kept, `out` is taken, or a file of the bank is missing or has
     changed.
     """
-    card, records = read_card(bank_folder), read_metadata(bank_folder)
+    card, records = read_bank(bank_folder)
     numbers = sorted({int(number) for number in keep})
     if not numbers:
         raise InputError(
@@ -59,15 +58,9 @@ def subset(
     if numbers[0] < 0 or numbers[-1] >= len(records):
         wrong = numbers[0] if numbers[0] < 0 else numbers[-1]
         raise InputError(f"{bank_folder}: no object {wrong} among {len(records)}")
-    found = sha256((bank_folder / METADATA).read_bytes())
-    if found != card["metadata_sha256"]:
-        raise InputError(
-            f"{bank_folder / METADATA}: changed since the bank was built; restore it, "
-            f"or build the bank again"
-        )
     kept = [records[number] for number in numbers]
-    origin = {"bank": bank_folder.resolve().name, "count": len(records), "metadata_sha256": found}
-    origin.update({name: card[name] for name in _OF_ORIGIN if name in card})
+    origin = {"bank": bank_folder.resolve().name, "count": len(records)}
+    origin |= {name: card[name] for name in ("metadata_sha256", *_OF_ORIGIN) if name in card}
     inherited = {name: value for name, value in card.items() if name not in _OF_ORIGIN}
     with new_folder(out) as folder:
         for done, record in enumerate(kept, start=1):
