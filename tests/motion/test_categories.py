@@ -73,7 +73,9 @@ def test_people_and_weapons_are_denied_and_instruments_are_not() -> None:
     kept, refused = deny(read_categories("imagenet21k"))
     names = {category.name for category in refused}
     assert {"beggarman", "novelist", "Filipino", "rifle", "revolver", "machine gun"} <= names
-    assert not {"electric guitar", "tennis", "hammer", "wood drake", "lamp"} & names
+    # Kinds of person whatever their definitions say, and persons by name.
+    assert {"soldier", "lifeguard", "ambassador", "zoo keeper", "Popper"} <= names
+    assert not {"electric guitar", "tennis", "hammer", "wood drake", "lamp", "gryphon"} & names
     assert len(kept) + len(refused) == len(read_categories("imagenet21k"))
     lvis = [Category(name) for name in ("person", "gun", "Baby", "teapot", "projectile (weapon)")]
     assert [category.name for category in deny(lvis)[0]] == ["teapot"]
@@ -84,6 +86,10 @@ def test_the_deny_list_can_be_replaced(tmp_path: Path) -> None:
     path.write_text("Fire_Engine # red\n/with teeth$/\n")
     categories = (Category("fire engine"), Category("saw", "a tool with teeth"), Category("gun"))
     assert deny(categories, path) == ((Category("gun"),), categories[:2])
+    judge = Category("judge", people=True)
+    assert deny([judge], path) == ((judge,), ())
+    path.write_text("<people> # all of them\n")
+    assert deny([judge, categories[0]], path) == (categories[:1], (judge,))
     path.write_text("/(/\n")
     with pytest.raises(InputError, match=r"denied.txt:1: /\(/"):
         deny(categories, path)

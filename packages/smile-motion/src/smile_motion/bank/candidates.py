@@ -23,6 +23,8 @@ class Category:
     """A gloss that tells senses apart, such as `a truck that carries firemen`."""
     sense: int = 1
     """Which of the categories with this name it is, from 1."""
+    people: bool = False
+    """Whether its list says that it is a kind of person, or a person."""
 
     @property
     def folder(self) -> str:

@@ -15,6 +15,10 @@ from smile_motion.errors import InputError
 
 LISTS = ("imagenet1k", "imagenet21k")
 """Lists that are known by name."""
+PEOPLE = "<people>"
+"""Line of a list of denied categories: those that their own list says are people."""
+_WORDNET_PEOPLE = ("n096", "n114")
+"""From which WordNet id to which there are people only: kinds of person, then names."""
 
 
 def read_categories(spec: str) -> tuple[Category, ...]:
@@ -49,8 +53,9 @@ def deny(
     """Part categories into those to make and those refused.
 
     deny_list  a file to use instead of the one that comes with smile-motion (`denied.txt`): a line
-               is a name, refused whatever its case and spaces, or `/pattern/`, a regular
-               expression that refuses by definition; # starts a comment.
+               is a name, refused whatever its case and spaces; `/pattern/`, a regular expression
+               that refuses by definition; or `<people>`, which refuses what its list says are
+               people, as `imagenet21k` does. # starts a comment.
     Raises InputError when the file is missing or a pattern is malformed.
     """
     if deny_list is None:
@@ -62,9 +67,9 @@ def deny(
         except FileNotFoundError as error:
             raise InputError(f"{source}: no such file; check --deny") from error
     names, patterns = set(), []
-    for number, line in enumerate(text.splitlines(), start=1):
-        entry = line.partition("#")[0].strip()
-        if not entry:
+    lines = [line.partition("#")[0].strip() for line in text.splitlines()]
+    for number, entry in enumerate(lines, start=1):
+        if entry in ("", PEOPLE):
             continue
         if len(entry) > 1 and entry[0] == entry[-1] == "/":
             try:
@@ -77,9 +82,10 @@ def deny(
             names.add(Category(entry).folder)
     kept, refused = [], []
     for category in categories:
+        by_kind = category.people and PEOPLE in lines
         by_name = replace(category, sense=1).folder in names
         by_gloss = category.definition and any(p.search(category.definition) for p in patterns)
-        (refused if by_name or by_gloss else kept).append(category)
+        (refused if by_kind or by_name or by_gloss else kept).append(category)
     return tuple(kept), tuple(refused)
 
 
@@ -114,7 +120,9 @@ def _imagenet21k() -> Iterable[Category]:
     info = ImageNetInfo("imagenet21k")
     for index in range(info.num_classes()):
         names, _, definition = info.index_to_description(index, detailed=True).partition(": ")
-        yield Category(names.split(", ")[0], definition or None)
+        first, end = _WORDNET_PEOPLE
+        people = first <= info.index_to_label_name(index) < end
+        yield Category(names.split(", ")[0], definition or None, people=people)
 
 
 def _annotated(path: Path) -> Iterable[Category]:
