@@ -1,0 +1,75 @@
+"""Colour tokens by the first three principal components of their features, beside each video."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import tyro
+
+from smile_train.evaluate.figure_options import FigureOptions
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options(FigureOptions):
+    """Options of `smile_train evaluate pca`."""
+
+    checkpoint: Annotated[str, tyro.conf.Positional]
+    """A run, a checkpoint, a published file or a hub id."""
+    over: Literal["video", "all"] = "video"
+    """Components of each video's own tokens, or of those of all videos: then a colour means the
+    same in all of them. Either way it means the same from frame to frame."""
+    form: Literal["mp4", "webp"] = "mp4"
+    """Videos, or animations for pages."""
+
+
+def run(options: Options) -> None:
+    """Encode, paint, and say where it is."""
+    import json
+
+    import torch
+    from smile_motion.bank.layout import write_atomically
+
+    from smile_train.evaluate.feature_pca import Components, paint_components
+    from smile_train.evaluate.gallery import Exhibit, draw_strip
+    from smile_train.probe.features import hash_encoder
+
+    encoder = options.open_encoder(options.checkpoint)
+    device = next(encoder.parameters()).device
+    clips = list(options.source.read(encoder.grid, workers=options.workers))
+    tokens = [
+        encoder.features(torch.from_numpy(clip.frames)[None].to(device))[0][0].float().cpu().numpy()
+        for clip in clips
+    ]
+    shared = Components.fit(tokens) if options.over == "all" else None
+    exhibits, found = [], {}
+    for clip, own in zip(clips, tokens, strict=True):
+        components = shared or Components.fit([own])
+        shares = " ".join(f"{100 * share:.0f}" for share in components.explained)
+        exhibit = Exhibit(
+            name=clip.name,
+            frames=clip.frames,
+            painted=paint_components(own, components, encoder.grid),
+            rate_hz=clip.rate_hz,
+            caption=f"{shares} % of variance",
+        )
+        exhibit.write(options.out, options.form)
+        exhibits.append(exhibit)
+        found[clip.name] = {
+            "explained": components.explained.round(6).tolist(),
+            "colours": components.colours(own).reshape(*encoder.grid.shape, -1).tolist(),
+        }
+    draw_strip(
+        exhibits,
+        options.out / "pca.png",
+        title="first three principal components of the tokens' features, as red, green, blue",
+    )
+    content = {
+        "encoder": {"source": options.checkpoint, "sha256": hash_encoder(encoder)},
+        "over": options.over,
+        "grid": list(encoder.grid.shape),
+        "videos": found,
+    }
+    text = json.dumps(content, ensure_ascii=False) + "\n"
+    write_atomically(options.out / "pca.json", text.encode())
+    print(f"{len(exhibits)} videos in {options.out}, a strip of them: pca.png")

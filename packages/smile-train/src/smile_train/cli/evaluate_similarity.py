@@ -1,0 +1,78 @@
+"""Compare each frame's mean feature with the first frame's: curve and matrix (Figure 4)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import tyro
+
+from smile_train.evaluate.figure_options import FigureOptions
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options(FigureOptions):
+    """Options of `smile_train evaluate similarity`."""
+
+    checkpoints: Annotated[tuple[str, ...], tyro.conf.Positional]
+    """Runs, checkpoints, published files or hub ids; a curve for each."""
+    names: tuple[str, ...] = ()
+    """What they are called in the figure. Default: the ends of their paths."""
+
+
+def run(options: Options) -> None:
+    """Measure, draw, and print what changed how much."""
+    import hashlib
+    import json
+    from dataclasses import asdict
+
+    from smile_motion.errors import InputError
+
+    from smile_train.evaluate.clips import short_names
+    from smile_train.evaluate.provenance import pretraining_of
+    from smile_train.evaluate.results import Results
+    from smile_train.evaluate.similarity import (
+        draw_similarity,
+        measure_similarity,
+        write_similarity,
+    )
+    from smile_train.probe.features import hash_encoder
+
+    checkpoints = options.checkpoints
+    if not checkpoints:
+        raise InputError("no checkpoint; give one or more before --videos")
+    names = options.names or tuple(short_names(checkpoints))
+    if len(names) != len(checkpoints) or len(set(names)) < len(names):
+        raise InputError(
+            f"{len(set(names))} different names for {len(checkpoints)} checkpoints; give one each"
+        )
+    source = options.source
+    videos = [str(path) for path in source.paths()]
+    listing = hashlib.sha256("\n".join(videos).encode()).hexdigest()
+    found, origins = [], []
+    for name, checkpoint in zip(names, checkpoints, strict=True):
+        encoder = options.open_encoder(checkpoint)
+        clips = source.read(encoder.grid, workers=options.workers)
+        entry = measure_similarity(encoder, clips, name=name)
+        found.append(entry)
+        origins.append({"source": checkpoint, "sha256": hash_encoder(encoder)})
+        Results(
+            protocol="similarity",
+            dataset=options.videos.stem,
+            split="all",
+            samples=len(entry.matrices),
+            metrics=entry.metrics,
+            main_metric="last",
+            checkpoint=origins[-1],
+            pretraining=pretraining_of(checkpoint),
+            dataset_sha256={"videos": listing},
+            config=json.loads(json.dumps(asdict(options), default=str)),
+            ours=("videos: which ones the paper shows is not known",),
+        ).write(options.out / name)
+        print(
+            f"{name}: {entry.metrics['second']:.3f} at the second frame, "
+            f"{entry.metrics['last']:.3f} at the last, over {len(entry.matrices)} videos"
+        )
+    draw_similarity(found, options.out / "similarity.png")
+    write_similarity(options.out / "similarity.json", found, origins, videos)
+    print(options.out / "similarity.png")

@@ -1,0 +1,115 @@
+"""Clips of videos that figures are made of: the middle of each video, one clip a video."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from smile_motion.cropping import cut
+from smile_motion.errors import InputError
+from smile_motion.tokens import TokenGrid
+from smile_motion.video import find_videos, index_video, read_frames
+
+from smile_train.data.views import Sampling, clip_frames
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ShownClip:
+    """What an encoder is shown of a video."""
+
+    name: str
+    """The file's name, with what tells it from others of that name."""
+    frames: np.ndarray
+    """(T, H, W, 3) uint8 RGB."""
+    rate_hz: float
+    """Clip frames a second of the video."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipSource:
+    """Videos and which frames of them."""
+
+    videos: Path
+    """A video, a folder or a list, as `find_videos` takes."""
+    limit: int | None = None
+    """Most videos, the first ones. None for all."""
+    stride: int = 4
+    """Video frames from one clip frame to the next, where sampling is dense."""
+    sampling: Sampling = "dense"
+    """A stretch from the video's middle, or one frame of each of its equal parts."""
+
+    def paths(self) -> list[Path]:
+        """The files.
+
+        Raises InputError when there are none, or --limit leaves none.
+        """
+        if self.limit is not None and self.limit < 1:
+            raise InputError(f"--limit is {self.limit}; give 1 or more")
+        if self.stride < 1:
+            raise InputError(f"--stride is {self.stride}; give 1 or more")
+        return [video.path for video in find_videos(self.videos)][: self.limit]
+
+    def read(self, grid: TokenGrid, *, workers: int = 2) -> Iterator[ShownClip]:
+        """Decode the clips that an encoder takes, in order, with some threads ahead.
+
+        Raises InputError when a video cannot be read.
+        """
+        paths = self.paths()
+        names = dict(zip(paths, short_names([str(path) for path in paths]), strict=True))
+        with ThreadPoolExecutor(max(1, workers)) as pool:
+            pending: deque[Future[ShownClip]] = deque()
+            for path in paths:
+                pending.append(pool.submit(self._open, path, names[path], grid))
+                if len(pending) > 2 * workers:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+
+    def _open(self, path: Path, name: str, grid: TokenGrid) -> ShownClip:
+        index = index_video(path)
+        places = clip_frames(
+            len(index),
+            frames=grid.frames,
+            stride=self.stride,
+            sampling=self.sampling,
+            segments=1,
+        )[0]
+        distinct, where = np.unique(places, return_inverse=True)
+        images = cut_middle(read_frames(index, distinct), (grid.height, grid.width))
+        step = self.stride if self.sampling == "dense" else max(1.0, len(index) / grid.frames)
+        return ShownClip(name=name, frames=images[where], rate_hz=index.rate_hz / step)
+
+
+def cut_middle(images: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Cut the largest middle part of the asked shape, and resize it.
+
+    images  (n, H, W, 3) uint8; size: height, width.
+    """
+    height, width = images.shape[1:3]
+    scale = min(height / size[0], width / size[1])
+    part_h = min(height, max(1, round(scale * size[0])))
+    part_w = min(width, max(1, round(scale * size[1])))
+    corner = (width - part_w) // 2, (height - part_h) // 2
+    return cut(images, (*corner, part_w, part_h), size)
+
+
+def short_names(paths: Sequence[str]) -> list[str]:
+    """The last parts of paths, as many as tell all of them apart, and a number where none do.
+
+    ::
+
+        runs/first, runs/second       first, second
+        a/clip.mp4, b/clip.mp4        a-clip, b-clip
+    """
+    parts = [Path(path).with_suffix("").parts for path in paths]
+    parts = [tuple(part.strip("/") for part in entry if part != "/") for entry in parts]
+    longest = max(map(len, parts))
+    for count in range(1, longest + 1):
+        names = ["-".join(entry[-count:]) for entry in parts]
+        if len(set(names)) == len(names):
+            return names
+    return [f"{parts[n][-1]}-{n}" for n in range(len(paths))]

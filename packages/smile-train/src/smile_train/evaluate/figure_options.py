@@ -1,0 +1,58 @@
+"""What the commands that draw features of videos have in common. Importable without torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    import torch
+
+    from smile_train.encoder import VideoEncoder
+    from smile_train.evaluate.clips import ClipSource
+
+
+@dataclass(frozen=True, kw_only=True)
+class FigureOptions:
+    """Videos, how clips are taken of them, and where the figure goes."""
+
+    videos: Path
+    """A video, a folder, a tar or a list (`path label` lines). One clip of each is shown."""
+    out: Path
+    """Folder for what is made."""
+    limit: int | None = None
+    """Most videos, the first ones. Default: all."""
+    stride: int = 4
+    """Video frames from one clip frame to the next, where sampling is dense. Paper: 4 on K400."""
+    sampling: Literal["dense", "uniform"] = "dense"
+    """The middle of the video, or one frame of each of its equal parts."""
+    heads: int | None = None
+    """Attention heads of a published file, where they are not the width over 64."""
+    workers: int = 2
+    """Threads that decode videos."""
+
+    @property
+    def source(self) -> ClipSource:
+        """The clips."""
+        from smile_train.evaluate.clips import ClipSource
+
+        return ClipSource(
+            videos=self.videos, limit=self.limit, stride=self.stride, sampling=self.sampling
+        )
+
+    def open_encoder(self, checkpoint: str) -> VideoEncoder:
+        """Open an encoder on the fastest device that is there.
+
+        Raises InputError when there is none at that place.
+        """
+        from smile_train.encoder import load
+
+        return load(checkpoint, heads=self.heads).to(fastest_device())
+
+
+def fastest_device() -> torch.device:
+    """CUDA where it is there, else the CPU."""
+    import torch
+
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")

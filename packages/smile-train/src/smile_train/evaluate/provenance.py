@@ -1,0 +1,20 @@
+"""Where a checkpoint comes from."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+
+def pretraining_of(checkpoint: str | Path) -> dict[str, Any]:
+    """Configuration that a checkpoint's encoder was pre-trained with; nothing of others'."""
+    from smile_train.checkpoint import CONFIG
+    from smile_train.interop.checkpoints import find_checkpoint
+
+    path = Path(checkpoint)
+    found = find_checkpoint(path) if path.is_dir() else None
+    if found is None:
+        return {}
+    config = json.loads((found / CONFIG).read_text(encoding="utf-8"))
+    return config.get("pretraining", {}) if "classes" in config else config
