@@ -11,9 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from smile_motion.__main__ import COMMANDS
 from smile_motion.bank import ObjectBank
 from smile_motion.bank.layout import dump_json, dump_lines, sha256
 from smile_motion.bank.statistics import object_score, refusal_counts, score_summary
+from smile_motion.cli.app import run_app
 
 
 def test_pack_packs_what_is_not_current(
@@ -192,3 +194,16 @@ def test_help_needs_none_of_the_libraries() -> None:
     loaded = {name.partition(".")[0] for name in result.stdout.split()}
     assert "smile_motion" in loaded
     assert not loaded & {"numpy", "cv2", "PIL", "torch", "huggingface_hub", "rich", "shapely"}
+
+
+def test_half_a_name_is_answered_with_the_commands_that_begin_with_it(
+    capsys: pytest.CaptureFixture,
+) -> None:
+    names = [command.name for command in COMMANDS if command.name.startswith("bank ")]
+    for words, code in ((["--help"], 0), ([], 2), (["melt"], 2)):
+        assert run_app("smile-motion", "Banks.", COMMANDS, ["bank", *words]) == code
+        told = capsys.readouterr()
+        listing, nothing = (told.err, told.out) if code else (told.out, told.err)
+        assert re.findall(r"^  (\w+(?: \w+)?)  ", listing, re.MULTILINE) == names
+        assert nothing == ""
+        assert ("there is no command" in listing) == bool(code)

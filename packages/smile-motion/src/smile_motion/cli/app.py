@@ -120,13 +120,17 @@ def _overview(
     asked: bool,
     default: str | None,
 ) -> int:
+    # Half a name, such as `bank`, is answered with the commands that begin with it.
+    family = [command for command in commands if command.name.split()[:1] == list(words[:1])]
+    asked = asked or (bool(family) and list(words[1:]) in (["-h"], ["--help"]))
     stream = sys.stdout if asked or not words else sys.stderr
     if words and not asked:
-        print(f"{program}: there is no command {words[0]!r}; the commands are:", file=stream)
+        name = " ".join(words[: 2 if family else 1])
+        print(f"{program}: there is no command {name!r}; the commands are:", file=stream)
     else:
         print(f"{description}\n\nusage: {program} COMMAND [OPTIONS]\n", file=stream)
-    width = max(len(command.name) for command in commands)
-    for command in commands:
+    width = max(len(command.name) for command in family or commands)
+    for command in family or commands:
         note = " (the default)" if command.name == default else ""
         print(f"  {command.name:<{width}}  {command.summary}{note}", file=stream)
     print(f"\n{program} COMMAND --help lists a command's options.", file=stream)
