@@ -1,9 +1,8 @@
-"""Clips as files: a video, a JSON of its plan and truth, and a line in an index."""
+"""The JSON of a clip: its plan, its background and its truth; and the clip rendered from it."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +10,12 @@ import numpy as np
 
 from smile_motion.backgrounds import redraw
 from smile_motion.bank import ObjectBank
-from smile_motion.bank.layout import dump_lines, sha256, write_atomically
 from smile_motion.clips import Clip, ClipMaker
 from smile_motion.compositing import render
 from smile_motion.errors import InputError
 from smile_motion.plan_json import plan_to_json, read_plan
 from smile_motion.seeding import Stream, keyed_generator
 from smile_motion.truth import Truth
-from smile_motion.video import write_video
 
 FORMAT = 1
 """Version of a clip's JSON."""
@@ -26,41 +23,18 @@ POLYGON_TOLERANCE_PX = 0.2
 """How far a written polygon may lie from the silhouette."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class ClipWriter:
-    """Renders clips into a folder; picklable, so that processes can share the work."""
-
-    maker: ClipMaker
-    """Makes the clips."""
-    folder: Path
-    """Where they go."""
-    lossless: bool = False
-    """Keep every bit of the pixels."""
-    rate_hz: float = 8.0
-    """Frames a second of the written video."""
-
-    def write(self, index: int) -> dict[str, Any]:
-        """Render and write one clip; returns its line of the index.
-
-        The JSON appears last: a clip that has one is whole.
-        """
-        clip = self.maker.make(index)
-        name = f"clip_{index:06d}"
-        video = self.folder / f"{name}.mp4"
-        write_video(video, clip.frames, rate_hz=self.rate_hz, lossless=self.lossless)
-        described = {
-            "format": FORMAT,
-            "seed": self.maker.seed,
-            "epoch": 0,
-            "index": index,
-            "bank": str(self.maker.bank.path),
-            "background": clip.origin,
-            "plan": plan_to_json(clip.plan, self.maker.bank),
-            "truth": truth_json(clip),
-        }
-        data = (json.dumps(described, ensure_ascii=False) + "\n").encode()
-        write_atomically(self.folder / f"{name}.json", data)
-        return describe_files(self.folder, index)
+def clip_json(maker: ClipMaker, index: int, clip: Clip) -> dict[str, Any]:
+    """All that makes a clip again, and what is true of it, as JSON values."""
+    return {
+        "format": FORMAT,
+        "seed": maker.seed,
+        "epoch": 0,
+        "index": index,
+        "bank": str(maker.bank.path),
+        "background": clip.origin,
+        "plan": plan_to_json(clip.plan, maker.bank),
+        "truth": truth_json(clip),
+    }
 
 
 def read_clip(path: Path, bank: ObjectBank, *, background: Path | None = None) -> Clip:
@@ -85,22 +59,6 @@ def read_clip(path: Path, bank: ObjectBank, *, background: Path | None = None) -
     return Clip(render(behind, plan, bank, ids=ids), plan, Truth(plan, bank, ids=ids), origin)
 
 
-def describe_files(folder: Path, index: int) -> dict[str, Any]:
-    """The index line of a written clip: its files, their hashes, its objects."""
-    name = f"clip_{index:06d}"
-    data = (folder / f"{name}.json").read_bytes()
-    objects = json.loads(data)["plan"]["objects"]
-    return {
-        "index": index,
-        "video": f"{name}.mp4",
-        "video_sha256": sha256((folder / f"{name}.mp4").read_bytes()),
-        "json": f"{name}.json",
-        "json_sha256": sha256(data),
-        "objects": [entry["id"] for entry in objects],
-        "categories": [entry["category"] for entry in objects],
-    }
-
-
 def truth_json(clip: Clip) -> dict[str, Any]:
     """Truth of a clip per object and frame, as JSON values, in pixels to a hundredth.
 
@@ -121,11 +79,6 @@ def truth_json(clip: Clip) -> dict[str, Any]:
             for slot in range(clip.plan.slots)
         ],
     }
-
-
-def write_index(folder: Path, lines: list[dict[str, Any]]) -> None:
-    """Write `index.jsonl`, a line per clip in order."""
-    write_atomically(folder / "index.jsonl", dump_lines(lines))
 
 
 def _rounded(box: np.ndarray) -> list[float] | None:

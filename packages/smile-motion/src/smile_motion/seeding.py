@@ -23,6 +23,8 @@ class Stream(IntEnum):
     """Choosing what stands in for a broken sample."""
     AUGMENT = 7
     """Augmenting samples beyond the crop that belongs to the background."""
+    POINTS = 8
+    """Choosing points to follow."""
 
 
 def keyed_generator(

@@ -1,29 +1,32 @@
-"""Render moving-object clips: videos, their plans and truth as JSON, and an index."""
+"""Render moving-object clips with their truth, in the form that other tools read.
+
+The same command continues what was stopped, and makes again what is missing or damaged.
+"""
 
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import shlex
-import signal
-import threading
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
+from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from smile_motion.clip_options import ClipOptions
 from smile_motion.errors import InputError
 
 if TYPE_CHECKING:
-    from smile_motion.clip_files import ClipWriter
-    from smile_motion.clips import ClipMaker
+    from smile_motion.bank.shards import Shard
+    from smile_motion.export import Collection, Format
 
 SETTINGS = "render.json"
+CLIPS_AT_A_TIME = 4
+"""Clips handed to a worker at a time."""
+_SETTLED_OTHERWISE = ("bank", "background", "tubelet", "patch")
+"""Options of clips that no bytes depend on, or that are kept as what they lead to."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,114 +37,182 @@ class Options(ClipOptions):
     """Folder for the clips."""
     n: int = 8
     """Clips."""
+    format: Literal[
+        "mp4", "frames", "webdataset", "datasets", "coco", "youtube-vis",
+        "flo", "kitti-flow", "tapvid",
+    ] = "mp4"  # fmt: skip
+    """`mp4`: a video and JSON a clip; `frames`: PNG of frames and id masks; `webdataset`: tar
+    shards; `datasets`: Parquet for Hugging Face; `coco`, `youtube-vis`: frames and one JSON of
+    masks; `flo`, `kitti-flow`: frames and optical flow; `tapvid`: points followed, NPZ."""
     lossless: bool = False
-    """Keep every bit of the pixels (RGB H.264; not every player shows it)."""
+    """Keep every bit of the pixels of videos (RGB H.264; not every player shows it)."""
     rate_hz: float = 8.0
     """Frames a second of the written videos."""
+    clips_per_shard: int = 1000
+    """The most clips in a file of --format webdataset and datasets; they are balanced."""
+    points: int = 256
+    """Points a clip for --format tapvid."""
     workers: int | None = None
-    """Processes. Default: one per core. The files do not depend on it."""
+    """Processes of --engine local. Default: one per core. The files do not depend on it."""
+    engine: Literal["local", "ray"] = "local"
+    """Processes of this machine, or a Ray cluster; the files are the same."""
+    address: str | None = None
+    """Head of the Ray cluster, HOST:PORT. Default: RAY_ADDRESS, else this machine alone."""
+    shard_index: int | None = None
+    """Which of --num-shards jobs this one is, from 0; together they make what one would."""
+    num_shards: int | None = None
+    """Jobs, as of a job array, that share the work; the last to finish writes the index."""
 
 
 def run(options: Options) -> None:
-    """Render the clips that are not there yet, then write the index."""
-    from smile_motion.bank.layout import dump_json, write_atomically
+    """Render the shards that are not there yet, then write the index."""
     from smile_motion.bank.progress import progress_bar
-    from smile_motion.clip_files import ClipWriter, write_index
+    from smile_motion.cli.building import stopped_by_signals
+    from smile_motion.export.collection import read_index, sound_shards, write_index
 
-    if options.n < 1:
-        raise InputError(f"--n is {options.n}; ask for at least 1 clip")
-    if options.workers is not None and options.workers < 0:
-        raise InputError(f"--workers is {options.workers}; give 0 for none, or a number of them")
-    if not 0 < options.rate_hz <= 240:
-        raise InputError(f"--rate-hz is {options.rate_hz}; give more than 0, at most 240")
-    maker = options.make_maker()
-    writer = ClipWriter(
-        maker=maker, folder=options.out, lossless=options.lossless, rate_hz=options.rate_hz
-    )
+    _check(options)
+    job = _job(options)
+    collection = _collection(options)
     if options.out.exists() and not options.out.is_dir():
         raise InputError(f"{options.out}: a file is in the way; choose another --out")
     options.out.mkdir(parents=True, exist_ok=True)
-    kept = _start_or_continue(options, maker)
-    if not kept:
-        write_atomically(options.out / SETTINGS, dump_json(_settings(options, maker)))
-    todo = [index for index in range(options.n) if index not in kept]
-    lines = dict(kept)
-    with progress_bar() as on_progress:
-        on_progress("rendering", len(lines), options.n)
-        for line in _written(writer, todo, options.workers):
-            lines[line["index"]] = line
-            on_progress("rendering", len(lines), options.n)
-    write_index(options.out, [lines[index] for index in range(options.n)])
-    again = f", {len(kept)} of them there already" if kept else ""
-    print(f"{options.out}: {options.n} clips{again}, index.jsonl")
-    print(f"to look at some of them: {_preview_command(options)}")
+    _start_or_continue(options, collection, job)
+    numbers = collection.numbers(job)
+    lines: dict[int, dict[str, Any]] = {}
+    todo = []
+    with progress_bar() as on_progress, stopped_by_signals():
+        known = read_index(collection)
+        for number, line in sound_shards(collection, numbers, known):
+            if line is None:
+                todo.append(number)
+            else:
+                lines[number] = line
+                on_progress("checking", len(lines), len(numbers))
+        kept = len(lines)
+        for number, line in _rendered(options, collection, todo):
+            lines[number] = line
+            on_progress("rendering", len(lines), len(numbers))
+        written = write_index(collection, lines, job)
+    _report(options, collection, job, kept, written)
 
 
-def _written(writer: ClipWriter, todo: list[int], workers: int | None) -> Iterator[dict[str, Any]]:
-    workers = min(os.cpu_count() or 1, len(todo) // 8) if workers is None else workers
+def _rendered(
+    options: Options, collection: Collection, todo: Sequence[int]
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    from smile_motion.export.collection import render_shard
+    from smile_motion.export.engines import run_here, run_in_processes, run_on_ray
+
+    work = partial(render_shard, collection=collection)
+    chunk = max(1, CLIPS_AT_A_TIME // collection.format.clips_together)
+    if not todo:
+        return iter(())
+    if options.engine == "ray":
+        return run_on_ray(work, todo, address=options.address, chunk=chunk)
+    workers = options.workers
+    if workers is None:
+        clips = sum(len(collection.shard(number).clips) for number in todo)
+        workers = min(os.cpu_count() or 1, clips // 8, len(todo))
     if workers < 2:
-        yield from map(writer.write, todo)
-        return
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"))
-    try:
-        with _interrupts_ignored():
-            results = pool.map(writer.write, todo, chunksize=4)
-        yield from results
-    except BrokenProcessPool as error:
+        return run_here(work, todo)
+    return run_in_processes(work, todo, workers=workers, chunk=chunk)
+
+
+def _check(options: Options) -> None:
+    if options.workers is not None and options.workers < 0:
+        raise InputError(f"--workers is {options.workers}; give 0 for none, or a number of them")
+    if options.workers is not None and options.engine != "local":
+        raise InputError("--workers goes with --engine local; Ray takes the cluster's CPUs")
+    if options.address is not None and options.engine != "ray":
+        raise InputError("--address goes with --engine ray; add it")
+    if not 0 < options.rate_hz <= 240:
+        raise InputError(f"--rate-hz is {options.rate_hz}; give more than 0, at most 240")
+    if options.lossless and options.format not in ("mp4", "webdataset", "datasets"):
         raise InputError(
-            "a worker process died, perhaps for want of memory; run the same command again with "
-            "fewer --workers, finished clips are kept"
-        ) from error
-    finally:
-        pool.shutdown(cancel_futures=True)
+            f"--lossless goes with formats that hold videos; the pictures of --format "
+            f"{options.format} are lossless in any case"
+        )
 
 
-@contextmanager
-def _interrupts_ignored() -> Iterator[None]:
-    """Let processes started inside finish their clips after Ctrl-C, which a terminal sends to
-    all of them; they inherit that it is ignored."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
+def _job(options: Options) -> Shard | None:
+    from smile_motion.bank.shards import Shard
+
+    if options.shard_index is None and options.num_shards is None:
+        return None
+    if options.shard_index is None or options.num_shards is None:
+        raise InputError("--shard-index and --num-shards go together; give both")
+    return Shard(options.shard_index, options.num_shards)
 
 
-def _preview_command(options: Options) -> str:
-    """The command that shows the first clips of this collection."""
-    shared = {entry.name: getattr(options, entry.name) for entry in fields(ClipOptions)}
-    words = ["smile-motion", "preview", *ClipOptions(**shared).arguments()]
-    return shlex.join([*words, "--out", str(options.out / "preview.html")])
+def _format(options: Options) -> Format:
+    from smile_motion.export import Coco, FlowFiles, Frames, Parquet, TapVid, Videos, WebDataset
+
+    video: Any = {"lossless": options.lossless, "rate_hz": options.rate_hz}
+    match options.format:
+        case "mp4":
+            chosen = Videos(**video)
+        case "frames":
+            chosen = Frames()
+        case "webdataset":
+            chosen = WebDataset(clips_per_shard=options.clips_per_shard, **video)
+        case "datasets":
+            chosen = Parquet(clips_per_shard=options.clips_per_shard, **video)
+        case "coco" | "youtube-vis":
+            chosen = Coco(layout=options.format)
+        case "flo" | "kitti-flow":
+            chosen = FlowFiles(encoding="flo" if options.format == "flo" else "kitti")
+        case "tapvid":
+            chosen = TapVid(points=options.points)
+    for module in chosen.needs:
+        if find_spec(module) is None:
+            raise InputError(
+                f"--format {options.format} needs {module}, which is not installed: "
+                f"pip install 'smile-motion[export]'"
+            )
+    return chosen
 
 
-def _settings(options: Options, maker: ClipMaker) -> dict[str, Any]:
-    """What a clip's bytes depend on, besides its number."""
+def _collection(options: Options) -> Collection:
+    from smile_motion.export import Collection
+
+    chosen = _format(options)
+    maker = options.make_maker()
+    return Collection(maker=maker, folder=options.out, count=options.n, format=chosen)
+
+
+def _settings(options: Options, collection: Collection) -> dict[str, Any]:
+    """What a shard's bytes depend on, besides its number."""
     settings = {
-        name: str(value) if isinstance(value, Path) else value
-        for name, value in asdict(options).items()
-        if name not in ("out", "n", "workers", "bank", "tubelet", "patch")
+        entry.name: getattr(options, entry.name)
+        for entry in fields(ClipOptions)
+        if entry.name not in _SETTLED_OTHERWISE
     }
     settings |= {
+        "format": options.format,
+        **asdict(collection.format),
         "background": options.background_kind,
-        "recipe": maker.recipe.to_json(),
-        "bank_sha256": maker.bank.card["metadata_sha256"],
+        "recipe": collection.maker.recipe.to_json(),
+        "bank_sha256": collection.maker.bank.card["metadata_sha256"],
     }
-    return json.loads(json.dumps(settings))
+    if not collection.format.extensible:
+        settings["n"] = options.n
+    return json.loads(json.dumps(settings, default=str))
 
 
-def _start_or_continue(options: Options, maker: ClipMaker) -> dict[int, dict[str, Any]]:
-    """Lines of clips that an earlier run with these settings wrote and that are still sound."""
-    from smile_motion.clip_files import describe_files
+def _start_or_continue(options: Options, collection: Collection, job: Shard | None) -> None:
+    """Note the settings in a folder without clips, or see that they are those of its clips."""
+    from smile_motion.bank.layout import dump_json, write_atomically
+    from smile_motion.export.collection import holds_clips
 
     path = options.out / SETTINGS
-    if not path.is_file():
-        if any(options.out.glob("clip_*")):
-            raise InputError(f"{options.out}: holds other clips; choose another --out")
-        return {}
-    wanted = _settings(options, maker)
+    # In this order, because another job of an array may be starting too.
+    others = holds_clips(options.out)
+    wanted = _settings(options, collection)
+    noted = path.is_file()
+    if others and not noted:
+        raise InputError(f"{options.out}: holds other clips; choose another --out")
+    if not others and not (noted and job):
+        write_atomically(path, dump_json(wanted))
+        return
     try:
         found = dict(json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, TypeError) as error:
@@ -152,11 +223,27 @@ def _start_or_continue(options: Options, maker: ClipMaker) -> dict[int, dict[str
             f"{name} {found.get(name)!r} there, {wanted[name]!r} asked for" for name in differing
         )
         raise InputError(f"{options.out}: holds clips made otherwise ({names}); use another --out")
-    kept = {}
-    for index in range(options.n):
-        if all((options.out / f"clip_{index:06d}.{end}").is_file() for end in ("mp4", "json")):
-            try:
-                kept[index] = describe_files(options.out, index)
-            except (ValueError, KeyError, TypeError):
-                continue  # A damaged clip is rendered again.
-    return kept
+
+
+def _report(
+    options: Options, collection: Collection, job: Shard | None, kept: int, written: list[str]
+) -> None:
+    numbers = collection.numbers(job)
+    clips = sum(len(collection.shard(number).clips) for number in numbers)
+    what = f"{clips} clips"
+    if collection.shards < collection.count:
+        what += f" in {len(numbers)} shard{'s' if len(numbers) != 1 else ''}"
+    if kept:
+        what += f", {kept} of them there already"
+    if not written:
+        print(f"{options.out}: {what}; the last of the {options.num_shards} jobs writes the index")
+        return
+    print(f"{options.out}: {what}, {', '.join(written)}")
+    print(f"to look at some of them: {_preview_command(options)}")
+
+
+def _preview_command(options: Options) -> str:
+    """The command that shows the first clips of this collection."""
+    shared = {entry.name: getattr(options, entry.name) for entry in fields(ClipOptions)}
+    words = ["smile-motion", "preview", *ClipOptions(**shared).arguments()]
+    return shlex.join([*words, "--out", str(options.out / "preview.html")])

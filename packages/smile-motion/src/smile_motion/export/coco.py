@@ -1,0 +1,178 @@
+"""Clips as frames with masks in the JSON of COCO or YouTube-VIS."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+
+from smile_motion.export.formats import (
+    ClipFolders,
+    Line,
+    NumberedClip,
+    clip_name,
+    write_then_rename,
+)
+from smile_motion.export.png import FRAME_NAME, frame_files
+
+if TYPE_CHECKING:
+    from smile_motion.clips import ClipMaker
+
+ANNOTATIONS = "annotations.json"
+"""A clip's part of the collection's JSON."""
+Layout = Literal["coco", "youtube-vis"]
+Rows = Iterator[dict[str, Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Coco(ClipFolders):
+    """`clip_000000/frames/00000.png`, and one JSON for all clips, `instances.json`.
+
+    Masks are what is seen of an object (run-length encoded), boxes theirs: x, y, width, height
+    with the pixel's upper left corner at integers. Categories are numbered from 1 in the bank's
+    order.
+    """
+
+    layout: Layout
+    """COCO has an annotation an object and frame; YouTube-VIS one an object and clip."""
+
+    needs: ClassVar[tuple[str, ...]] = ("pycocotools",)
+
+    def encode(self, clip: NumberedClip) -> Mapping[str, bytes]:
+        """Encode frames and masks."""
+        plan, bank = clip.clip.plan, clip.clip.truth.bank
+        objects = [
+            {
+                "category_id": int(bank.category[index]) + 1,
+                **_masks(clip.clip.truth.ids == slot + 1),
+            }
+            for slot, index in enumerate(plan.objects)
+        ]
+        data = json.dumps({"objects": objects}).encode()
+        return frame_files(clip.clip.frames) | {ANNOTATIONS: data}
+
+    def finish(self, folder: Path, maker: ClipMaker, lines: list[Line]) -> tuple[str, ...]:
+        """Write the JSON of all clips from their parts, one in memory at a time."""
+        indexes = [line["index"] for line in lines]
+        categories = [
+            {"id": number, "name": name, "supercategory": "object"}
+            for number, name in enumerate(maker.bank.categories, start=1)
+        ]
+        info = {"description": f"{len(indexes)} clips of moving objects", "version": "1"}
+        if self.layout == "coco":
+            things, rows = ("images", _images), _per_frame
+        else:
+            things, rows = ("videos", _videos), _per_clip
+
+        def write(path: Path) -> None:
+            with path.open("w", encoding="utf-8") as file:
+                file.write(f'{{"info": {json.dumps(info)}, "licenses": [],\n')
+                _dump(file, things[0], things[1](indexes, maker))
+                _dump(file, "annotations", rows(folder, indexes, maker))
+                file.write(f'"categories": {json.dumps(categories, ensure_ascii=False)}}}\n')
+
+        write_then_rename(folder / "instances.json", write)
+        return ("instances.json",)
+
+
+def _masks(masks: np.ndarray) -> dict[str, list[Any]]:
+    """Run lengths, boxes and areas of (T, H, W) bool masks; None where nothing is seen."""
+    from pycocotools import mask as coder
+
+    encoded: Any = coder.encode(np.asfortranarray(masks.transpose(1, 2, 0).astype(np.uint8)))
+    areas: list[int] = np.asarray(coder.area(encoded)).tolist()
+    boxes: list[list[float]] = np.asarray(coder.toBbox(encoded)).tolist()
+    return {
+        "segmentations": [
+            {"size": entry["size"], "counts": entry["counts"].decode()} if area else None
+            for entry, area in zip(encoded, areas, strict=True)
+        ],
+        "bboxes": [box if area else None for box, area in zip(boxes, areas, strict=True)],
+        "areas": [area or None for area in areas],
+    }
+
+
+def _dump(file: IO[str], name: str, rows: Rows) -> None:
+    """Write a member of a JSON object whose value is a long list."""
+    file.write(f'"{name}": [')
+    for number, row in enumerate(rows):
+        file.write((",\n" if number else "\n") + json.dumps(row))
+    file.write("],\n")
+
+
+def _images(indexes: list[int], maker: ClipMaker) -> Rows:
+    height, width = maker.size
+    for index in indexes:
+        for t, name in enumerate(_frame_names(index, maker)):
+            yield {
+                "id": _image_id(index, t, maker),
+                "file_name": name,
+                "height": height,
+                "width": width,
+                "video_id": index + 1,
+                "frame_id": t,
+            }
+
+
+def _videos(indexes: list[int], maker: ClipMaker) -> Rows:
+    height, width = maker.size
+    for index in indexes:
+        yield {
+            "id": index + 1,
+            "file_names": _frame_names(index, maker),
+            "height": height,
+            "width": width,
+            "length": maker.frames,
+        }
+
+
+def _per_frame(folder: Path, indexes: list[int], maker: ClipMaker) -> Rows:
+    number = 0
+    for track, (index, thing) in enumerate(_objects(folder, indexes), start=1):
+        for t, mask in enumerate(thing["segmentations"]):
+            if mask is not None:
+                number += 1
+                yield {
+                    "id": number,
+                    "image_id": _image_id(index, t, maker),
+                    "category_id": thing["category_id"],
+                    "segmentation": mask,
+                    "bbox": thing["bboxes"][t],
+                    "area": thing["areas"][t],
+                    "iscrowd": 0,
+                    "track_id": track,
+                }
+
+
+def _per_clip(folder: Path, indexes: list[int], maker: ClipMaker) -> Rows:
+    height, width = maker.size
+    for track, (index, thing) in enumerate(_objects(folder, indexes), start=1):
+        if any(thing["areas"]):
+            yield {
+                "id": track,
+                "video_id": index + 1,
+                "height": height,
+                "width": width,
+                "length": maker.frames,
+                "iscrowd": 0,
+                **thing,
+            }
+
+
+def _objects(folder: Path, indexes: list[int]) -> Iterator[tuple[int, dict[str, Any]]]:
+    for index in indexes:
+        part = json.loads((folder / clip_name(index) / ANNOTATIONS).read_text(encoding="utf-8"))
+        for thing in part["objects"]:
+            yield index, thing
+
+
+def _frame_names(index: int, maker: ClipMaker) -> list[str]:
+    return [f"{clip_name(index)}/frames/{FRAME_NAME.format(t)}.png" for t in range(maker.frames)]
+
+
+def _image_id(index: int, t: int, maker: ClipMaker) -> int:
+    return index * maker.frames + t + 1

@@ -1,0 +1,182 @@
+"""A collection of clips on disk: clips 0 to n - 1, cut into shards, each made by itself."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from smile_motion.bank.layout import dump_lines, write_atomically
+from smile_motion.errors import InputError
+from smile_motion.export.formats import (
+    DAMAGED,
+    TEMPORARY,
+    ClipShard,
+    Format,
+    Line,
+    NumberedClip,
+)
+
+if TYPE_CHECKING:
+    from smile_motion.bank.shards import Shard
+    from smile_motion.clips import ClipMaker
+
+INDEX = "index.jsonl"
+PARTS = "parts"
+"""Folder of the lines that jobs of an array have written, until all have."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Collection:
+    """What to make, where and in which form: all that a shard depends on besides its number.
+
+    It pickles as its options and paths; any process that sees the same files makes the same bytes.
+    """
+
+    maker: ClipMaker
+    """Makes the clips."""
+    folder: Path
+    """Where they go."""
+    count: int
+    """Clips."""
+    format: Format
+    """How they are written."""
+
+    def __post_init__(self) -> None:
+        if self.count < 1:
+            raise InputError(f"--n is {self.count}; ask for at least 1 clip")
+
+    @property
+    def shards(self) -> int:
+        """How many shards there are."""
+        return -(-self.count // self.format.clips_together)
+
+    def shard(self, number: int) -> ClipShard:
+        """The shard of this number; shards differ by one clip at most.
+
+        Raises InputError when there is no such shard.
+        """
+        if not 0 <= number < self.shards:
+            raise InputError(f"shard {number}: the collection has shards 0 to {self.shards - 1}")
+        first, end = (at * self.count // self.shards for at in (number, number + 1))
+        return ClipShard(number, self.shards, range(first, end))
+
+    def numbers(self, job: Shard | None = None) -> range:
+        """Shards that a job of an array makes: each `job.of`-th from `job.index`; all by
+        default."""
+        return range(self.shards) if job is None else range(job.index, self.shards, job.of)
+
+
+def render_shard(number: int, collection: Collection) -> Line:
+    """Make one shard: the unit of work, in whatever process, in whatever order.
+
+    returns  its line of the index.
+    The bytes depend on the arguments alone. Files appear whole or not at all, and take the place
+    of damaged ones.
+    Raises InputError when a background's file cannot be read.
+    """
+    shard = collection.shard(number)
+    collection.format.write(collection.folder, shard, _clips(collection.maker, shard.clips))
+    return collection.format.describe(collection.folder, shard)
+
+
+def sound_shards(
+    collection: Collection, numbers: Iterable[int], known: dict[int, Line]
+) -> Iterator[tuple[int, Line | None]]:
+    """Read shards back that an earlier run may have made.
+
+    known   lines of the index by shard.
+    yields  each number with its line; with none where the shard is missing, torn, or not what the
+            index says.
+    """
+    for number in numbers:
+        shard, line = collection.shard(number), None
+        if collection.format.is_there(collection.folder, shard):
+            try:
+                line = collection.format.describe(collection.folder, shard)
+            except (*DAMAGED, InputError):
+                pass  # It is made again.
+        yield number, line if known.get(number, line) == line else None
+
+
+def read_index(collection: Collection) -> dict[int, Line]:
+    """Lines of shards whose files are there, by shard, from the index and from jobs' parts."""
+    lines = {}
+    parts = sorted((collection.folder / PARTS).glob("*.jsonl"))
+    for path in (collection.folder / INDEX, *parts):
+        for line in _lines(path):
+            shard = _indexed(collection, line.get(collection.format.key))
+            if shard is not None and collection.format.is_there(collection.folder, shard):
+                lines[shard.number] = line
+    return lines
+
+
+def write_index(collection: Collection, lines: dict[int, Line], job: Shard | None) -> list[str]:
+    """Write the index and what else the format has for all clips, once every shard is made.
+
+    lines    of the shards that this run made or found sound.
+    job      which part of an array of jobs this run is; the last of them writes the index.
+    returns  names of what was written; none while other jobs have not finished.
+    """
+    folder = collection.folder
+    if job is not None:
+        write_atomically(folder / PARTS / f"{job.name}.jsonl", _sorted_lines(lines))
+    lines = read_index(collection) | lines
+    if any(number not in lines for number in range(collection.shards)):
+        return []
+    in_order = [lines[number] for number in sorted(lines)]
+    extra = collection.format.finish(folder, collection.maker, in_order)
+    write_atomically(folder / INDEX, _sorted_lines(lines))
+    shutil.rmtree(folder / PARTS, ignore_errors=True)
+    # Of processes that were killed.
+    for path in folder.glob(TEMPORARY):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+    return [*extra, INDEX]
+
+
+def holds_clips(folder: Path) -> bool:
+    """Whether clips of any format lie in a folder."""
+    return any(
+        next(folder.glob(pattern), None) is not None
+        for pattern in ("clip_*", "shard-*.tar", "*.parquet", INDEX, PARTS)
+    )
+
+
+def _clips(maker: ClipMaker, indexes: Iterable[int]) -> Iterator[NumberedClip]:
+    for index in indexes:
+        yield NumberedClip(index, maker.make(index), maker)
+
+
+def _indexed(collection: Collection, number: object) -> ClipShard | None:
+    """The shard that a line of an index speaks of."""
+    if not isinstance(number, int) or number < 0:
+        return None
+    if number < collection.shards:
+        return collection.shard(number)
+    # Where clips can be added, the index may be that of a larger collection.
+    extensible = collection.format.extensible
+    return ClipShard(number, number + 1, range(number, number + 1)) if extensible else None
+
+
+def _lines(path: Path) -> Iterator[Line]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return
+    for row in text.splitlines():
+        try:
+            line: Any = json.loads(row)
+        except ValueError:
+            continue
+        if isinstance(line, dict):
+            yield line
+
+
+def _sorted_lines(lines: dict[int, Line]) -> bytes:
+    return dump_lines(lines[number] for number in sorted(lines))

@@ -1,0 +1,230 @@
+"""Where work is done: in this process, in several of this machine, or on a Ray cluster.
+
+An engine maps numbers through a function and yields (number, result) as they come. What a worker
+that dies was doing is done again; a result does not depend on the engine.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import multiprocessing
+import os
+import pickle
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from functools import lru_cache
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypeVar
+
+from smile_motion.errors import InputError
+
+Result = TypeVar("Result")
+Work = Callable[[int], Result]
+"""What is done for a number; it pickles."""
+
+ATTEMPTS = 3
+"""How often workers may die in a row without anything being finished."""
+RETRIES = 8
+"""How often Ray does a task again whose worker or machine died."""
+CONNECT_S = 10.0
+"""How long a cluster may take to answer, seconds."""
+QUEUED = 2
+"""Tasks given out for each worker, so that none waits."""
+
+
+def run_here(work: Work[Result], numbers: Iterable[int]) -> Iterator[tuple[int, Result]]:
+    """Do the work in this process, in order."""
+    for number in numbers:
+        yield number, work(number)
+
+
+def run_in_processes(
+    work: Work[Result], numbers: Sequence[int], *, workers: int, chunk: int = 1
+) -> Iterator[tuple[int, Result]]:
+    """Do the work in processes of this machine; when one dies, new ones go on.
+
+    workers  processes.
+    chunk    numbers handed to a process at a time.
+    Raises InputError when processes die again and again before anything is finished.
+    """
+    left = dict.fromkeys(numbers)
+    fruitless = 0
+    while left:
+        before = len(left)
+        try:
+            for number, result in _run_in_pool(work, list(left), workers, chunk):
+                del left[number]
+                yield number, result
+        except BrokenProcessPool as error:
+            fruitless = fruitless + 1 if len(left) == before else 0
+            if fruitless == ATTEMPTS:
+                raise InputError(
+                    "worker processes died, perhaps for want of memory; run the same command "
+                    "again with fewer --workers, what is finished is kept"
+                ) from error
+
+
+def run_on_ray(
+    work: Work[Result], numbers: Sequence[int], *, address: str | None = None, chunk: int = 1
+) -> Iterator[tuple[int, Result]]:
+    """Do the work on a Ray cluster, one CPU a task, over all its machines.
+
+    address  of the cluster's head, `host:port`; by default what RAY_ADDRESS names, or else a
+             cluster of this machine alone.
+    chunk    numbers in a task.
+    Every machine needs the same packages, and the same files under the same paths.
+    Raises InputError when Ray is not installed, cannot be reached, or a task keeps failing.
+    """
+    ray = _connect(address)
+    pending: dict[Any, None] = {}
+    try:
+        task = ray.remote(num_cpus=1, max_retries=RETRIES, scheduling_strategy="SPREAD")(_do_there)
+        # As bytes, so that paths are not looked at before the worker is where they start from.
+        shared, here = ray.put(pickle.dumps(work)), str(Path.cwd())
+        chunks = _chunks(numbers, chunk)
+        while True:
+            slots = QUEUED * max(1, int(ray.cluster_resources().get("CPU", 1)))
+            for given in islice(chunks, max(0, slots - len(pending))):
+                pending[task.remote(shared, given, here)] = None
+            if not pending:
+                return
+            finished, _ = ray.wait(list(pending))
+            for reference in finished:
+                del pending[reference]
+                yield from ray.get(reference)
+    except ray.exceptions.RayError as error:
+        cause = getattr(error, "cause", None)
+        if isinstance(cause, Exception) and not isinstance(cause, ray.exceptions.RayError):
+            raise cause from error
+        raise InputError(
+            f"Ray gave up ({_brief(error)}); what is finished is kept, run the same command again"
+        ) from error
+    finally:
+        # What runs is told to stop and clears up what it has begun.
+        for reference in pending:
+            ray.cancel(reference)
+        if pending:
+            ray.wait(list(pending), num_returns=len(pending), timeout=20)
+        ray.shutdown()
+
+
+def _do_there(data: bytes, numbers: list[int], folder: str) -> list[tuple[int, Any]]:
+    try:
+        os.chdir(folder)
+    except OSError as error:
+        raise InputError(
+            f"{socket.gethostname()}: cannot enter {folder} ({error.strerror}); every machine of "
+            f"the cluster needs the same files under the same paths"
+        ) from error
+    work = _unpickled(data)
+    return [(number, work(number)) for number in numbers]
+
+
+@lru_cache(maxsize=1)
+def _unpickled(data: bytes) -> Work[Any]:
+    return pickle.loads(data)
+
+
+def _connect(address: str | None) -> Any:
+    # Read when Ray is imported: no report of use, no warnings about what is raised as well, and
+    # workers run in the environment of their machine, not in one that `uv run` makes anew.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "error")
+    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+    try:
+        ray: Any = importlib.import_module("ray")
+    except ImportError as error:
+        raise InputError(
+            "--engine ray needs Ray, which is not installed: pip install 'smile-motion[ray]'"
+        ) from error
+    where = address or os.environ.get("RAY_ADDRESS")
+    try:
+        _require_listening(where)
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except (ray.exceptions.RayError, OSError, ValueError, RuntimeError) as error:
+        raise InputError(
+            f"Ray at {where or 'this machine'}: cannot connect ({_brief(error)}); start it with "
+            f"`ray start --head`, give --address HOST:PORT, and let RAY_AUTH_TOKEN_PATH name the "
+            f"file with its token"
+        ) from error
+    return ray
+
+
+def _require_listening(address: str | None) -> None:
+    """Raise OSError unless something listens there; Ray itself would wait for minutes."""
+    host, _, port = (address or "").removeprefix("ray://").rpartition(":")
+    if port.isdecimal():
+        socket.create_connection((host, int(port)), timeout=CONNECT_S).close()
+
+
+def _brief(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+def _run_in_pool(
+    work: Work[Result], numbers: Sequence[int], workers: int, chunk: int
+) -> Iterator[tuple[int, Result]]:
+    pool = ProcessPoolExecutor(
+        workers, multiprocessing.get_context("spawn"), initializer=_begin, initargs=(work,)
+    )
+    chunks = _chunks(numbers, chunk)
+    pending: set[Future[list[tuple[int, Any]]]] = set()
+    try:
+        while True:
+            with _interrupts_ignored():
+                for given in islice(chunks, QUEUED * workers - len(pending)):
+                    pending.add(pool.submit(_do, given))
+            if not pending:
+                return
+            finished, pending = wait(pending, return_when=FIRST_COMPLETED)
+            for future in finished:
+                yield from future.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+_work: list[Work[Any]] = []
+"""What this process was started for, if it is a worker."""
+
+
+def _begin(work: Work[Any]) -> None:
+    """Keep the work, and end when the process that started this one is killed; else this one
+    would wait for ever."""
+    _work[:] = [work]
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _do(numbers: list[int]) -> list[tuple[int, Any]]:
+    return [(number, _work[0](number)) for number in numbers]
+
+
+def _chunks(numbers: Sequence[int], size: int) -> Iterator[list[int]]:
+    return (list(numbers[at : at + size]) for at in range(0, len(numbers), size))
+
+
+@contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    """Let processes started inside finish their work after Ctrl-C, which a terminal sends to
+    all of them; they inherit that it is ignored."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,147 @@
+"""Clips in Parquet files that Hugging Face `datasets` loads and streams."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from smile_motion.bank.layout import write_atomically
+from smile_motion.export.formats import ClipShard, Line, NumberedClip, Packed
+from smile_motion.export.png import encode_ids
+from smile_motion.export.videos import encode_video
+
+if TYPE_CHECKING:
+    from smile_motion.clips import ClipMaker
+
+ROWS = 16
+"""Clips in a row group: what a reader takes into memory at a time."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parquet(Packed):
+    """`train-00000-of-00004.parquet`, a row a clip, and `README.md`, which names them.
+
+    Columns: `index`; `video`, an mp4's bytes; `ids`, a PNG a frame; `objects` with `id`,
+    `category`, `boxes` and `visible_share` a frame; `json`, the plan and all truth.
+    """
+
+    needs: ClassVar[tuple[str, ...]] = ("datasets", "pyarrow")
+
+    def file_name(self, shard: ClipShard) -> str:
+        """Name of a file, as the hub has them."""
+        return f"train-{shard.number:05d}-of-{shard.shards:05d}.parquet"
+
+    def write_file(self, path: Path, clips: Iterator[NumberedClip]) -> None:
+        """Write a file, a row group at a time."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        schema = _features().arrow_schema
+        # Videos and pictures are compressed already.
+        with pq.ParquetWriter(path, schema, compression="none") as writer:
+            rows: list[dict[str, Any]] = []
+            for clip in clips:
+                rows.append(self._row(clip))
+                if len(rows) == ROWS:
+                    writer.write_table(pa.Table.from_pylist(rows, schema=schema))
+                    rows.clear()
+            if rows:
+                writer.write_table(pa.Table.from_pylist(rows, schema=schema))
+
+    def count_clips(self, path: Path) -> int:
+        """Count the rows of a file."""
+        import pyarrow.parquet as pq
+
+        return pq.read_metadata(path).num_rows
+
+    def finish(self, folder: Path, maker: ClipMaker, lines: list[Line]) -> tuple[str, ...]:
+        """Write the data set's card."""
+        count = sum(line["clips"] for line in lines)
+        text = _README.format(
+            count=count,
+            frames=maker.frames,
+            height=maker.size[0],
+            width=maker.size[1],
+            licence=maker.bank.card.get("licence", "not stated"),
+        )
+        write_atomically(folder / "README.md", text.encode())
+        return ("README.md",)
+
+    def _row(self, clip: NumberedClip) -> dict[str, Any]:
+        truth, name = clip.clip.truth, clip.name
+        video = encode_video(clip.clip.frames, rate_hz=self.rate_hz, lossless=self.lossless)
+        objects = []
+        for slot, index in enumerate(clip.clip.plan.objects):
+            record = truth.bank.record(int(index))
+            boxes = truth.boxes[slot].astype(np.float32)
+            objects.append(
+                {
+                    "id": record["id"],
+                    "category": record["category"],
+                    "boxes": [None if np.isnan(box).any() else box.tolist() for box in boxes],
+                    "visible_share": truth.visible_share[slot].astype(np.float32).tolist(),
+                }
+            )
+        return {
+            "index": clip.index,
+            "video": {"bytes": video, "path": f"{name}.mp4"},
+            "ids": [
+                {"bytes": encode_ids(ids), "path": f"{name}_{t:05d}.png"}
+                for t, ids in enumerate(truth.ids)
+            ],
+            "objects": objects,
+            "json": clip.json.decode(),
+        }
+
+
+def _features() -> Any:
+    from datasets import Features, Image, List, Value, Video
+
+    return Features(
+        {
+            "index": Value("int64"),
+            "video": Video(),
+            "ids": List(Image()),
+            "objects": List(
+                {
+                    "id": Value("string"),
+                    "category": Value("string"),
+                    "boxes": List(List(Value("float32"))),
+                    "visible_share": List(Value("float32")),
+                }
+            ),
+            "json": Value("string"),
+        }
+    )
+
+
+_README = """---
+configs:
+- config_name: default
+  data_files:
+  - split: train
+    path: "*.parquet"
+task_categories:
+- object-detection
+- video-classification
+---
+
+# {count} clips of moving objects
+
+Each has {frames} frames of {height} x {width} pixels: objects on random smooth trajectories, and
+what is true of them. A row is a clip.
+
+| column | holds |
+|---|---|
+| `index` | number of the clip |
+| `video` | mp4 |
+| `ids` | a picture a frame: slot + 1 of the object that is seen there, 0 for the background |
+| `objects` | of each slot: `id`, `category`; a frame: `boxes` (x0, y0, x1, y1, pixel centres at integers; null where outside), `visible_share` |
+| `json` | motion plan, background, full boxes and polygons |
+
+The objects' licence: {licence}.
+"""  # noqa: E501

@@ -1,0 +1,49 @@
+"""PNG of frames, id maps and flow; the same pixels always give the same bytes."""
+
+from __future__ import annotations
+
+import io
+
+import cv2
+import numpy as np
+
+FRAME_NAME = "{:05d}"
+"""What frames are called, as in DAVIS and YouTube-VIS."""
+
+
+def frame_files(frames: np.ndarray) -> dict[str, bytes]:
+    """Lossless pictures of (T, H, W, 3) uint8 RGB, by name."""
+    return {
+        f"frames/{FRAME_NAME.format(t)}.png": encode(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
+        for t, frame in enumerate(frames)
+    }
+
+
+def encode(image: np.ndarray) -> bytes:
+    """Encode an image as OpenCV takes it: grey or BGR, uint8 or uint16."""
+    return cv2.imencode(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, 4])[1].tobytes()
+
+
+def encode_ids(ids: np.ndarray) -> bytes:
+    """Encode an id map, (H, W) uint8, with the palette of PASCAL VOC and DAVIS.
+
+    The stored values are the ids, which Pillow gives as they are; OpenCV would give the colours.
+    """
+    from PIL import Image
+
+    image = Image.fromarray(ids)
+    image.putpalette(_PALETTE.tobytes())
+    target = io.BytesIO()
+    image.save(target, "PNG")
+    return target.getvalue()
+
+
+def _voc_palette() -> np.ndarray:
+    """(256, 3) uint8: the bits of an id, dealt to red, green and blue, highest bit first."""
+    bits = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1)[:, ::-1]
+    padded = np.concatenate([bits, np.zeros((256, 1), np.uint8)], axis=1).reshape(256, 3, 3)
+    shifts = np.array([7, 6, 5], np.uint8)
+    return (padded << shifts[None, :, None]).sum(axis=1).astype(np.uint8)
+
+
+_PALETTE = _voc_palette()

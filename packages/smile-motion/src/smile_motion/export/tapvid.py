@@ -1,0 +1,81 @@
+"""Points followed through clips, with the fields of TAP-Vid (arXiv 2211.03726)."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from smile_motion.bank.layout import write_atomically
+from smile_motion.errors import InputError
+from smile_motion.export.formats import LooseFiles, NumberedClip
+from smile_motion.seeding import Stream, keyed_generator
+
+
+@dataclass(frozen=True, kw_only=True)
+class TapVid(LooseFiles):
+    """`clip_000000.npz` with `video`, `points` and `occluded`, and `clip_000000.json`.
+
+    TAP-Vid itself is a pickle, which runs whatever its writer put into it when it is opened; NPZ
+    holds the same arrays and `numpy.load` opens it with `allow_pickle=False`.
+    """
+
+    points: int = 256
+    """Points a clip."""
+
+    suffixes: ClassVar[Mapping[str, str]] = {"points": "npz"}
+
+    def __post_init__(self) -> None:
+        if self.points < 1:
+            raise InputError(f"--points is {self.points}; follow at least 1 point")
+
+    def write_files(self, clip: NumberedClip, paths: Mapping[str, Path]) -> None:
+        """Write the arrays."""
+        rng = keyed_generator(clip.maker.seed, Stream.POINTS, index=clip.index)
+        positions, visible = follow_points(clip, rng, self.points)
+        size = np.array([clip.clip.plan.width, clip.clip.plan.height])
+        target = io.BytesIO()
+        np.savez_compressed(
+            target,
+            video=clip.clip.frames,
+            # From pixel centres at integers to a frame that spans 0 to 1.
+            points=((positions + 0.5) / size).astype(np.float32),
+            occluded=~visible,
+        )
+        write_atomically(paths["points"], target.getvalue())
+
+
+def follow_points(
+    clip: NumberedClip, rng: np.random.Generator, count: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Choose points and follow them: each is seen in a frame drawn at random, on an object drawn
+    among those seen there, the background being one of them where it is still.
+
+    returns positions (n, T, 2) float64 x, y, pixels, and whether they are seen, (n, T) bool;
+            n is `count`, or less where a background moves and no object is seen in a frame.
+    """
+    truth, plan = clip.clip.truth, clip.clip.plan
+    nowhere = np.empty((0, plan.frames, 2)), np.empty((0, plan.frames), bool)
+    followed = [nowhere]
+    lowest = 0 if clip.maker.background.is_still else 1
+    at = np.bincount(rng.integers(plan.frames, size=count), minlength=plan.frames)
+    for frame in np.flatnonzero(at):
+        ids = truth.ids[frame]
+        seen = [value for value in np.unique(ids) if value >= lowest]
+        if not seen:
+            continue
+        pixels = []
+        for value in rng.choice(seen, size=at[frame]):
+            y, x = np.nonzero(ids == value)
+            chosen = rng.integers(len(y))
+            pixels.append((x[chosen], y[chosen]))
+        # Anywhere in the pixel, short of its edge, where rounding would choose the next one.
+        points = np.array(pixels) + rng.uniform(-0.49, 0.49, (len(pixels), 2))
+        tracks = truth.track(points, int(frame))
+        followed.append((tracks.positions, tracks.visible))
+    positions, visible = zip(*followed, strict=True)
+    return np.concatenate(positions), np.concatenate(visible)
