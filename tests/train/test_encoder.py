@@ -69,7 +69,7 @@ def test_what_cannot_be_loaded_is_refused_in_a_line(
         smile_train.load(stored["run"]).features(torch.zeros(1, 8, 64, 64, 3))
     with pytest.raises(InputError, match="nowhere: no such run"):
         smile_train.load("./nowhere")
-    with pytest.raises(InputError, match="no checkpoint"):
+    with pytest.raises(InputError, match="neither a run, nor a checkpoint"):
         smile_train.load(tmp_path)
 
 

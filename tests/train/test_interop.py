@@ -124,7 +124,7 @@ def test_heads_that_nothing_tells_are_asked_for() -> None:
 @pytest.mark.parametrize(
     ("weights", "message"),
     [
-        ({}, "no patch_embed.proj.weight"),
+        ({}, "no `model` weights"),
         ({"encoder.patch_embed.proj.weight": torch.zeros(64)}, "no encoder.blocks.0.mlp"),
         (
             {

@@ -9,7 +9,7 @@ from smile_motion.errors import InputError
 from smile_motion.tokens import TokenGrid
 from torch import nn
 
-from smile_train.interop.checkpoints import open_checkpoint
+from smile_train.interop.backbones import build_encoder, open_backbone
 from smile_train.model.pretrain_model import Encoder
 
 
@@ -35,7 +35,7 @@ class VideoEncoder(nn.Module):
     @property
     def width(self) -> int:
         """Channels of a feature."""
-        return self.encoder.norm.weight.shape[0]
+        return self.encoder.positions.shape[1]
 
     @torch.no_grad()
     def features(self, video: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -43,8 +43,8 @@ class VideoEncoder(nn.Module):
 
         video    (B, T, H, W, 3) uint8 RGB, or float in 0..1, on the encoder's device; standardised
                  inside. `grid` says T, H and W.
-        returns  tokens (B, N, width) after the final norm, in time, row, column order, and their
-                 mean (B, width).
+        returns  tokens (B, N, width) after the final norm, of which fine-tuned encoders have none,
+                 in time, row, column order, and their mean (B, width).
         Raises InputError when the clips are of another size.
         """
         grid = self.grid
@@ -59,7 +59,8 @@ def load(path_or_hub_id: str | Path, *, heads: int | None = None) -> VideoEncode
     """Open an encoder, whoever trained it.
 
     path_or_hub_id  a run, a checkpoint of ours, a published file of SMILE, VideoMAE and their
-                    family, a folder that transformers wrote, or the hub id of such a folder.
+                    family, pre-trained or fine-tuned, a folder that transformers or our models'
+                    `save_pretrained` wrote, or the hub id of such a folder.
     heads           attention heads of a published file, where neither it nor its width tells.
     returns         the encoder in evaluation mode on the CPU.
     Raises InputError when there is no such thing, or its weights do not fit.
@@ -67,12 +68,7 @@ def load(path_or_hub_id: str | Path, *, heads: int | None = None) -> VideoEncode
     path = Path(path_or_hub_id)
     if not path.exists():
         path = _fetched(str(path_or_hub_id))
-    ours = any((path / name).exists() for name in ("manifest.json", "checkpoints", "stage-1"))
-    if (path / "config.json").is_file() and not ours:
-        from smile_train.interop.transformers import from_transformers
-
-        return VideoEncoder(from_transformers(path)[0])
-    return VideoEncoder(open_checkpoint(path, heads=heads)[0].encoder)
+    return VideoEncoder(build_encoder(open_backbone(path, heads=heads)))
 
 
 def _fetched(identifier: str) -> Path:

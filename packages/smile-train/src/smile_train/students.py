@@ -26,6 +26,14 @@ class StudentConfig:
     """Decoder attention heads."""
     mlp_ratio: int = 4
     """Hidden width of an MLP over its width. Paper: 4."""
+    positions: Literal["flat", "factorised"] = "flat"
+    """Sine-cosine table over the flat token index (VideoMAE, SMILE), or over time, rows and columns
+    (MVD)."""
+    epsilon: float = 1e-6
+    """Of the encoder's LayerNorms, and of the decoder's blocks. Official: 1e-6."""
+    head_epsilon: float = 1e-6
+    """Of the LayerNorms before a head: `fc_norm`, the decoder's last. Official: 1e-6; transformers'
+    port has 1e-5."""
 
     def __post_init__(self) -> None:
         for name, width, heads in (

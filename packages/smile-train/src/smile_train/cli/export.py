@@ -1,12 +1,16 @@
-"""Turn a checkpoint into a folder that transformers reads, or into the published format."""
+"""Turn a checkpoint into what other tools read: transformers, ONNX, the published format."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
+from smile_motion.errors import InputError
+
+if TYPE_CHECKING:
+    from smile_train.model import Classifier, PretrainModel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,25 +18,66 @@ class Options:
     """Options of `smile_train export`."""
 
     checkpoint: Annotated[Path, tyro.conf.Positional]
-    """A checkpoint's folder, a run's folder (its newest one), or a published .pth file."""
+    """A checkpoint's folder, a run's folder (its newest one), or a published file."""
     out: Path
-    """Folder for `transformers`, file for `official`."""
-    to: Literal["transformers", "official"] = "transformers"
-    """`transformers.VideoMAEModel` with its image processor, or the published checkpoint format."""
+    """Folder for `transformers`, `transformers-pretraining` and `hub`, file for the others."""
+    to: Literal["transformers", "transformers-pretraining", "onnx", "official", "hub"] = (
+        "transformers"
+    )
+    """`transformers`' VideoMAE (encoder, or classifier) with its image processor; its whole
+    pre-training model (of pixels); an ONNX file of the encoder or classifier, checked; the
+    published checkpoint format; or a folder that `from_pretrained` of our models reads."""
+    push: str | None = None
+    """Hub repository that the folder is then pushed to, `name/model`."""
     heads: int | None = None
     """Attention heads of a published checkpoint, where they are not the width over 64."""
 
 
 def run(options: Options) -> None:
     """Export and say where the result is."""
-    from smile_train.interop.checkpoints import open_checkpoint
     from smile_train.interop.official import save_official
+    from smile_train.interop.onnx import export_onnx
+    from smile_train.interop.opening import open_model
     from smile_train.interop.transformers import export_transformers
+    from smile_train.model import Classifier
 
-    model, source = open_checkpoint(options.checkpoint, heads=options.heads)
-    if options.to == "transformers":
-        export_transformers(model, options.out)
-        print(f"{options.out}: {source} for VideoMAEModel.from_pretrained({str(options.out)!r})")
-    else:
-        save_official(options.out, model, args={"model": "smile"}, epoch=0)
-        print(f"{options.out}: {source} in the published format")
+    if options.push and options.to in ("onnx", "official"):
+        raise InputError(f"--push: --to {options.to} writes a file; push one of the folders")
+    model, classes, source = open_model(options.checkpoint, heads=options.heads)
+    out = options.out
+    match options.to:
+        case "official":
+            save_official(out, model, args={"model": "smile"}, epoch=0)
+            print(f"{out}: {source} in the published format")
+        case "onnx":
+            worst = export_onnx(model if isinstance(model, Classifier) else model.encoder, out)
+            print(f"{out}: {source}, ONNX Runtime's outputs within {worst:.1e} of torch's")
+        case "hub":
+            _save_for_hub(model, out)
+            kind = type(model).__name__
+            print(f"{out}: {source} for smile_train.model.{kind}.from_pretrained({str(out)!r})")
+        case _:
+            whole = options.to == "transformers-pretraining"
+            export_transformers(model, out, pretraining=whole, classes=classes)
+            print(f"{out}: {source} for {_their_class(model, whole)}.from_pretrained({str(out)!r})")
+    if options.push:
+        from huggingface_hub import HfApi
+
+        HfApi().create_repo(options.push, exist_ok=True)
+        HfApi().upload_folder(repo_id=options.push, folder_path=out)
+        print(f"pushed to {options.push}")
+
+
+def _their_class(model: PretrainModel | Classifier, whole: bool) -> str:
+    from smile_train.model import Classifier
+
+    if isinstance(model, Classifier):
+        return "VideoMAEForVideoClassification"
+    return "VideoMAEForPreTraining" if whole else "VideoMAEModel"
+
+
+def _save_for_hub(model: PretrainModel | Classifier, out: Path) -> None:
+    from smile_motion.bank.new_folder import new_folder
+
+    with new_folder(out) as temporary:
+        model.save_pretrained(temporary)

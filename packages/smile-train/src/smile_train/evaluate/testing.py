@@ -11,9 +11,9 @@ import torch
 from accelerate import Accelerator
 from smile_motion.errors import InputError
 from smile_motion.video import read_frames
+from smile_motion.video.remembering import open_index
 from torch.utils.data import DataLoader, Dataset
 
-from smile_train.data.labelled_clips import open_index
 from smile_train.data.views import Sampling, TestViews, clip_frames, frame_range, square_crops
 from smile_train.datasets import LabelledVideo, LabelledVideos
 from smile_train.stopping import children_ignoring_stops, ignore_stops

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,16 @@ from smile_motion.errors import InputError
 from smile_motion.tokens import TokenGrid
 
 from smile_train.checkpoint import CONFIG, MANIFEST, WEIGHTS, load_checkpoint
-from smile_train.interop.checkpoints import find_checkpoint, open_checkpoint
+from smile_train.interop.checkpoints import find_checkpoint
+from smile_train.interop.families import find_encoder
+from smile_train.interop.official import infer_encoder, load_official, load_weights
 from smile_train.model import StudentConfig
+from smile_train.model.positions import grid_positions
+from smile_train.model.pretrain_model import Encoder
+from smile_train.weight_files import read_weights
+
+TABLE_TOLERANCE = 1e-4
+"""Most that a stored table of positions may differ from the computed one."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -36,46 +44,100 @@ class Backbone:
     classifier `fc_norm.*`, and `head.*`."""
     classes: tuple[str, ...] = ()
     """Names of a classifier's classes, where the checkpoint tells them."""
-    pretraining: dict[str, Any]
+    pretraining: dict[str, Any] = field(default_factory=dict)
     """Configuration that it was trained with, where it is known."""
 
 
 def open_backbone(path: Path, *, heads: int | None = None) -> Backbone:
     """Open the encoder of a checkpoint.
 
-    path   a run or a checkpoint of ours, or a published file.
+    path   a run or a checkpoint of ours; a folder that `save_pretrained` of our models wrote, or
+           transformers' of VideoMAE; or a published file of a known family (`families`).
     heads  attention heads, where neither the file nor its width tells.
     Raises InputError when there is none, it is torn, or it is of another architecture.
     """
-    if not path.is_file() and (found := find_checkpoint(path)) is not None:
-        config = json.loads((found / CONFIG).read_text(encoding="utf-8"))
-        if config.get("model") == "classifier":
-            return _open_classifier(found)
-    model, opened = open_checkpoint(path, heads=heads)
-    described = {} if opened.is_file() else json.loads((opened / CONFIG).read_text())
+    if path.is_file():
+        return _open_published(path, heads)
+    if (found := find_checkpoint(path)) is not None:
+        return _open_ours(found)
+    if (path / CONFIG).is_file():
+        return _open_folder(path)
+    if not path.exists():
+        raise InputError(f"{path}: no such run, checkpoint, file or folder")
+    raise InputError(f"{path}: neither a run, nor a checkpoint, nor a model's folder")
+
+
+def _open_published(path: Path, heads: int | None) -> Backbone:
+    checkpoint = load_official(path)
+    family, weights = find_encoder(checkpoint.weights, path)
+    config, grid = infer_encoder(weights, checkpoint, heads=heads)
+    config = replace(config, positions=family.positions)
+    table = checkpoint.weights.get(family.table or "")
+    if table is not None:
+        own = grid_positions(grid, config.width, kind=config.positions)
+        if table.numel() != own.numel() or (table.view_as(own) - own).abs().max() > TABLE_TOLERANCE:
+            raise InputError(
+                f"{path}: {family.name}, with a table of positions of {tuple(table.shape)} that is "
+                f"not the {config.positions} one of {grid.shape} tokens"
+            )
     return Backbone(
-        source=opened,
-        sha256=hash_weights(opened),
-        config=model.config,
-        grid=model.grid,
-        trained=model.trained,
-        weights=model.encoder.state_dict(),
-        pretraining=described,
+        source=path,
+        sha256=hash_weights(path),
+        config=config,
+        grid=grid,
+        trained=grid,
+        weights=weights,
+        pretraining={"published": family.name},
     )
 
 
-def _open_classifier(folder: Path) -> Backbone:
+def _open_ours(folder: Path) -> Backbone:
     weights, _, config = load_checkpoint(folder)
+    pretraining = config.get("pretraining", {}) if "classes" in config else config
+    if "encoder.norm.weight" in weights:  # of a pre-training model, or of attentive probes
+        weights = _below(weights, "encoder.")
+    elif config.get("model") != "classifier":  # of a counter, whose head reads a rhythm
+        weights = {n: w for n, w in weights.items() if not n.startswith(("rhythm", "head."))}
     return Backbone(
         source=folder,
         sha256=hash_weights(folder),
         config=StudentConfig(**config["student_config"]),
         grid=TokenGrid(**config["grid"]),
-        trained=TokenGrid(**config["trained_grid"]),
+        trained=TokenGrid(**config.get("trained_grid", config["grid"])),
         weights=weights,
-        classes=tuple(config["classes"]),
-        pretraining=config.get("pretraining", {}),
+        classes=tuple(config.get("classes", ())),
+        pretraining=pretraining,
     )
+
+
+def _open_folder(folder: Path) -> Backbone:
+    """A folder of transformers, or one that `save_pretrained` of our models wrote."""
+    try:
+        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{folder / CONFIG}: damaged ({error}); get it again") from error
+    if "student" not in config:
+        from smile_train.interop.transformers import backbone_from_transformers
+
+        return backbone_from_transformers(folder)
+    weights = read_weights(folder / WEIGHTS)
+    grid = TokenGrid(**config["grid"])
+    return Backbone(
+        source=folder,
+        sha256=hash_weights(folder / WEIGHTS),
+        config=StudentConfig(**config["student"]),
+        grid=grid,
+        trained=TokenGrid(**config["trained"]) if config.get("trained") else grid,
+        weights=_below(weights, "encoder.") if "mask_token" in weights else weights,
+    )
+
+
+def _below(weights: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    return {
+        name.removeprefix(prefix): value
+        for name, value in weights.items()
+        if name.startswith(prefix)
+    }
 
 
 def hash_weights(opened: Path) -> str:
@@ -84,6 +146,23 @@ def hash_weights(opened: Path) -> str:
         return json.loads((opened / MANIFEST).read_text())["sha256"][WEIGHTS]
     with opened.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def build_encoder(backbone: Backbone) -> Encoder:
+    """The encoder alone, in evaluation mode; without a final norm where it has none.
+
+    Raises InputError when weights are missing or do not fit.
+    """
+    encoder = Encoder(backbone.config, backbone.grid, backbone.trained)
+    if "norm.weight" not in backbone.weights:
+        encoder.norm = torch.nn.Identity()  # type: ignore[assignment]
+    own = {
+        name: value
+        for name, value in backbone.weights.items()
+        if not name.startswith(("fc_norm.", "head."))
+    }
+    load_weights(encoder, own, backbone.source)
+    return encoder.eval()
 
 
 def classifier_weights(

@@ -25,8 +25,10 @@ def open_checkpoint(path: Path, *, heads: int | None = None) -> tuple[PretrainMo
         return open_pretrained(path, heads=heads)[0].eval(), path
     path = find_checkpoint(path) or path
     weights, _, config = load_checkpoint(path)
-    if config.get("model") == "classifier":
-        raise InputError(f"{path}: a classifier, without the decoder of a pre-training model")
+    if "target_dim" not in config:
+        raise InputError(
+            f"{path}: a {config.get('model', 'model')}, without the decoder of a pre-training model"
+        )
     trained = config.get("trained_grid", config["grid"])
     model = PretrainModel(
         StudentConfig(**config["student_config"]),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from smile_motion.errors import InputError
 from smile_motion.tokens import TokenGrid
 
 from smile_train.model import STUDENTS, Classifier, PretrainModel, StudentConfig
-from smile_train.weight_files import is_named_tensors, unpickle_safely
+from smile_train.weight_files import is_named_tensors, read_weights, unpickle_safely
 
 HEAD_WIDTH = 64
 """Width of an attention head where nothing else tells."""
@@ -42,9 +42,11 @@ def load_official(path: Path) -> OfficialCheckpoint:
     """
     if not path.is_file():
         raise InputError(f"{path}: no such checkpoint file")
+    if path.suffix == ".safetensors":
+        return OfficialCheckpoint(path=path, weights=read_weights(path), args={}, epoch=None)
     data = unpickle_safely(path, allowed=[argparse.Namespace])
-    weights = data.get("model", data.get("module")) if isinstance(data, dict) else None
-    if not is_named_tensors(weights):
+    weights = data.get("model", data.get("module", data)) if isinstance(data, dict) else None
+    if not weights or not is_named_tensors(weights):
         raise InputError(f"{path}: holds no `model` weights; expected a published checkpoint")
     args = data.get("args")
     return OfficialCheckpoint(
@@ -70,7 +72,7 @@ def infer_student(
     try:
         width = weights[f"{prefix}patch_embed.proj.weight"].shape[0]
         hidden = weights[f"{prefix}blocks.0.mlp.fc1.weight"].shape[0]
-        decoder_width = weights["mask_token"].shape[-1] if "mask_token" in weights else width // 2
+        decoder_width = weights["mask_token"].shape[-1] if "mask_token" in weights else width
         depth = _blocks(weights, f"{prefix}blocks.")
         decoder_depth = _blocks(weights, "decoder.blocks.")
     except KeyError as error:
@@ -88,7 +90,7 @@ def infer_student(
             f"{checkpoint.path}: does not tell the attention heads of its width {width}; "
             f"give them with --heads"
         )
-    if decoder_heads is None:
+    if decoder_heads is None and "mask_token" in weights:
         decoder_heads = _stored(args, "decoder_heads")
     try:
         return StudentConfig(
@@ -98,10 +100,20 @@ def infer_student(
             mlp_ratio=hidden // width,
             decoder_width=decoder_width,
             decoder_depth=decoder_depth,
-            decoder_heads=decoder_heads or _usual_heads(decoder_width, DECODER_HEADS) or heads,
+            decoder_heads=decoder_heads
+            or (_usual_heads(decoder_width, DECODER_HEADS) if "mask_token" in weights else heads)
+            or heads,
         )
     except InputError as error:
         raise InputError(f"{checkpoint.path}: {error}") from error
+
+
+def infer_encoder(
+    weights: dict[str, torch.Tensor], checkpoint: OfficialCheckpoint, *, heads: int | None = None
+) -> tuple[StudentConfig, TokenGrid]:
+    """Sizes and tokens of an encoder's weights under our names; see `infer_student`."""
+    bare = replace(checkpoint, weights=weights)
+    return infer_student(bare, heads=heads), infer_grid(bare)
 
 
 def infer_grid(checkpoint: OfficialCheckpoint) -> TokenGrid:
@@ -128,9 +140,18 @@ def infer_grid(checkpoint: OfficialCheckpoint) -> TokenGrid:
         raise InputError(f"{checkpoint.path}: {error}") from error
 
 
-def load_weights(
-    model: PretrainModel | Classifier, weights: dict[str, torch.Tensor], source: Path
-) -> None:
+def require_own_positions(model: PretrainModel | Classifier) -> None:
+    """Raise InputError when positions are not the published table: others compute their own."""
+    if model.config.positions != "flat":
+        raise InputError("positions are those of MVD, which other formats do not know")
+    if model.trained.shape != model.grid.shape:
+        raise InputError(
+            f"positions are interpolated from {model.trained.shape} to {model.grid.shape}, "
+            f"which other formats cannot say; use the checkpoint with smile_train.load"
+        )
+
+
+def load_weights(model: torch.nn.Module, weights: dict[str, torch.Tensor], source: Path) -> None:
     """Load weights whose names and shapes must match exactly.
 
     Raises InputError listing what is unknown, missing, or of another shape.
@@ -168,7 +189,9 @@ def open_pretrained(
     return model, checkpoint
 
 
-def save_official(path: Path, model: PretrainModel, *, args: dict[str, Any], epoch: int) -> None:
+def save_official(
+    path: Path, model: PretrainModel | Classifier, *, args: dict[str, Any], epoch: int
+) -> None:
     """Write a checkpoint that the published code loads.
 
     args  more entries for its `args`, beside those from which the model is built again.
@@ -180,13 +203,14 @@ def save_official(path: Path, model: PretrainModel, *, args: dict[str, Any], epo
         raise InputError(
             f"frames of {grid.height} x {grid.width}: the published format knows square ones only"
         )
-    model.require_own_positions()
+    require_own_positions(model)
     if path.exists():
         raise InputError(f"{path}: exists; choose another --out")
     own = {
         "encoder_heads": config.heads,
         "decoder_heads": config.decoder_heads,
         "decoder_depth": config.decoder_depth,
+        "nb_classes": getattr(getattr(model, "head", None), "out_features", 0),
         "num_frames": grid.frames,
         "input_size": grid.width,
     }

@@ -1,42 +1,33 @@
-"""Exchange with `transformers`: its VideoMAE encoder, in and out."""
+"""Exchange with `transformers`: its VideoMAE encoder, pre-training model and classifier."""
 
 from __future__ import annotations
 
-import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from smile_motion.bank.new_folder import new_folder
 from smile_motion.errors import InputError
 from smile_motion.tokens import TokenGrid
 
-from smile_train.model import PretrainModel, StudentConfig
+from smile_train.interop.backbones import Backbone, build_encoder, hash_weights
+from smile_train.interop.official import load_weights, require_own_positions
+from smile_train.interop.transformers_names import from_their_names, to_their_names
+from smile_train.model import Classifier, PretrainModel, StudentConfig
 from smile_train.model.embedding import IMAGENET_MEAN, IMAGENET_STD
 from smile_train.model.pretrain_model import Encoder
-from smile_train.model.transformer import EPSILON
 
 if TYPE_CHECKING:
-    from transformers import VideoMAEModel
+    from transformers import (
+        VideoMAEConfig,
+        VideoMAEForPreTraining,
+        VideoMAEForVideoClassification,
+        VideoMAEModel,
+    )
 
-_OUTSIDE = {
-    "patch_embed.proj.weight": "embeddings.patch_embeddings.projection.weight",
-    "patch_embed.proj.bias": "embeddings.patch_embeddings.projection.bias",
-    "norm.weight": "layernorm.weight",
-    "norm.bias": "layernorm.bias",
-}
-_INSIDE = {
-    "norm1.weight": "layernorm_before.weight",
-    "norm1.bias": "layernorm_before.bias",
-    "attn.proj.weight": "attention.output.dense.weight",
-    "attn.proj.bias": "attention.output.dense.bias",
-    "norm2.weight": "layernorm_after.weight",
-    "norm2.bias": "layernorm_after.bias",
-    "mlp.fc1.weight": "intermediate.dense.weight",
-    "mlp.fc1.bias": "intermediate.dense.bias",
-    "mlp.fc2.weight": "output.dense.weight",
-    "mlp.fc2.bias": "output.dense.bias",
-}
-_QKV = ("query", "key", "value")
+THEIR_HEAD_EPSILON = 1e-5
+"""Of the LayerNorms before their heads, which their configuration cannot change."""
 
 
 def to_transformers(model: PretrainModel) -> VideoMAEModel:
@@ -44,131 +35,221 @@ def to_transformers(model: PretrainModel) -> VideoMAEModel:
 
     Raises InputError for frames that are not square, which transformers does not know.
     """
-    from transformers import VideoMAEConfig, VideoMAEModel
+    from transformers import VideoMAEModel
 
-    model.require_own_positions()
+    theirs = VideoMAEModel(_their_config(model, use_mean_pooling=False))
+    weights = to_their_names(model.encoder.state_dict(), prefix="")
+    theirs.load_state_dict(_as_released(weights, theirs))
+    return theirs.eval()
+
+
+def pretraining_to_transformers(model: PretrainModel) -> VideoMAEForPreTraining:
+    """Return a pre-training model of pixels as `transformers.VideoMAEForPreTraining`.
+
+    Its LayerNorm before the head is given our epsilon; saved and read again it has 1e-5, which
+    their configuration cannot say: predictions then differ by some 1e-5 of their size.
+    Raises InputError for models of features, whose head transformers cannot have.
+    """
+    from transformers import VideoMAEForPreTraining
+
+    pixels = 3 * model.grid.token_pixels
+    if model.target_dim != pixels:
+        raise InputError(
+            f"the model predicts {model.target_dim} values a token, transformers' pre-training "
+            f"model {pixels}, those of pixels; export the encoder alone"
+        )
+    theirs = VideoMAEForPreTraining(_their_config(model, use_mean_pooling=False))
+    weights = to_their_names(model.encoder.state_dict(), prefix="videomae.")
+    weights |= to_their_names(
+        {f"decoder.{name}": value for name, value in model.decoder.state_dict().items()}, prefix=""
+    )
+    weights["encoder_to_decoder.weight"] = model.encoder_to_decoder.weight
+    weights["mask_token"] = model.mask_token
+    theirs.load_state_dict(_as_released(weights, theirs))
+    theirs.decoder.norm.eps = model.config.head_epsilon
+    return theirs.eval()
+
+
+def classifier_to_transformers(
+    model: Classifier, classes: tuple[str, ...] = ()
+) -> VideoMAEForVideoClassification:
+    """Return a classifier as `transformers.VideoMAEForVideoClassification`.
+
+    classes  their names. For the epsilon before the head, see `pretraining_to_transformers`.
+    """
+    from transformers import VideoMAEForVideoClassification
+
+    names = classes or tuple(str(number) for number in range(model.head.out_features))
+    config = _their_config(
+        model,
+        use_mean_pooling=True,
+        id2label=dict(enumerate(names)),
+        label2id={name: number for number, name in enumerate(names)},
+    )
+    theirs = VideoMAEForVideoClassification(config)
+    theirs.load_state_dict(_as_released(to_their_names(model.state_dict(), "videomae."), theirs))
+    theirs.fc_norm.eps = model.config.head_epsilon  # type: ignore[union-attr]
+    return theirs.eval()
+
+
+def _their_config(model: PretrainModel | Classifier, **more: Any) -> VideoMAEConfig:
+    from transformers import VideoMAEConfig
+
+    require_own_positions(model)
     config, grid = model.config, model.grid
     if grid.height != grid.width:
         raise InputError(
             f"frames of {grid.height} x {grid.width}: transformers' VideoMAE knows square ones only"
         )
-    theirs = VideoMAEModel(
-        VideoMAEConfig(
-            image_size=grid.height,
-            patch_size=grid.patch,
-            num_frames=grid.frames,
-            tubelet_size=grid.tubelet,
-            hidden_size=config.width,
-            num_hidden_layers=config.depth,
-            num_attention_heads=config.heads,
-            intermediate_size=config.width * config.mlp_ratio,
-            decoder_hidden_size=config.decoder_width,
-            decoder_num_hidden_layers=config.decoder_depth,
-            decoder_num_attention_heads=config.decoder_heads,
-            decoder_intermediate_size=config.decoder_width * config.mlp_ratio,
-            layer_norm_eps=EPSILON,
-            use_mean_pooling=False,
-        )
+    return VideoMAEConfig(
+        image_size=grid.height,
+        patch_size=grid.patch,
+        num_frames=grid.frames,
+        tubelet_size=grid.tubelet,
+        hidden_size=config.width,
+        num_hidden_layers=config.depth,
+        num_attention_heads=config.heads,
+        intermediate_size=config.width * config.mlp_ratio,
+        decoder_hidden_size=config.decoder_width,
+        decoder_num_hidden_layers=config.decoder_depth,
+        decoder_num_attention_heads=config.decoder_heads,
+        decoder_intermediate_size=config.decoder_width * config.mlp_ratio,
+        layer_norm_eps=config.epsilon,
+        **more,
     )
-    theirs.load_state_dict(_renamed(model.encoder.state_dict(), theirs.state_dict()))
-    return theirs.eval()
 
 
-def _renamed(
-    ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]
+def _as_released(
+    weights: dict[str, torch.Tensor], theirs: torch.nn.Module
 ) -> dict[str, torch.Tensor]:
-    """Our encoder's weights under transformers' names."""
+    """Name the biases of queries and values as the installed release does."""
+    own = theirs.state_dict()
     renamed = {}
-    for name, value in ours.items():
-        if name in _OUTSIDE:
-            renamed[_OUTSIDE[name]] = value
-            continue
-        _, number, inside = name.split(".", 2)
-        layer = f"encoder.layer.{number}"
-        if inside in _INSIDE:
-            renamed[f"{layer}.{_INSIDE[inside]}"] = value
-        elif inside == "attn.qkv.weight":
-            for part, weight in zip(_QKV, value.chunk(3), strict=True):
-                renamed[f"{layer}.attention.attention.{part}.weight"] = weight
-        else:  # attn.q_bias or attn.v_bias, which its releases name in two ways
-            letter = inside.removeprefix("attn.")[0]
-            new = f"{layer}.attention.attention.{'query' if letter == 'q' else 'value'}.bias"
-            old = f"{layer}.attention.attention.{letter}_bias"
-            renamed[new if new in theirs else old] = value
+    for name, value in weights.items():
+        old = name.replace("query.bias", "q_bias").replace("value.bias", "v_bias")
+        renamed[name if name in own or old not in own else old] = value
     return renamed
 
 
 def from_transformers(source: VideoMAEModel | Path) -> tuple[Encoder, StudentConfig]:
     """Take the encoder out of a `transformers.VideoMAEModel`, or a folder that holds one.
 
-    source  with its final norm, as pre-training models have it. Its decoder's sizes, which a folder
-            of a pre-training model also holds, become those of the configuration.
-    returns the encoder in evaluation mode, float32, and its sizes. Outputs are equal to 1e-5 where
-            the source's `layer_norm_eps` is 1e-6; transformers' own default is 1e-12.
-    Raises InputError when the folder is not read, or the model has no final norm or is of another
-    architecture.
+    source  a model, with its final norm or, of a classifier, without one.
+    returns the encoder in evaluation mode, float32, and its sizes. Outputs are equal to 1e-5.
+    Raises InputError when the folder is not read, or the model is of another architecture.
     """
-    name = source if isinstance(source, Path) else type(source).__name__
-    theirs = _open_folder(source) if isinstance(source, Path) else source
-    config = theirs.config
-    height, width = _sides(config.image_size)
-    patch, patch_width = _sides(config.patch_size)
+    backbone = backbone_from_transformers(source)
+    return build_encoder(backbone), backbone.config
+
+
+def pretraining_from_transformers(source: VideoMAEForPreTraining | Path) -> PretrainModel:
+    """Take over a pre-training model of pixels, in evaluation mode; outputs are equal to 1e-5.
+
+    Raises InputError when the folder is not read, or is not of one.
+    """
+    from transformers import VideoMAEForPreTraining
+
+    theirs: Any = (
+        _read_folder(source, VideoMAEForPreTraining) if isinstance(source, Path) else source
+    )
+    config, grid = _our_config(theirs.config, str(source))
+    config = replace(config, head_epsilon=THEIR_HEAD_EPSILON)
+    model = PretrainModel(config, grid, 3 * grid.token_pixels)
+    weights = from_their_names(theirs.state_dict(), str(source))
+    named = {
+        name if name.startswith(("decoder.", "encoder_to", "mask_")) else f"encoder.{name}": value
+        for name, value in weights.items()
+    }
+    load_weights(model, named, Path(str(source)))
+    return model.eval()
+
+
+def classifier_from_transformers(source: VideoMAEForVideoClassification | Path) -> Classifier:
+    """Take over a classifier, in evaluation mode; outputs are equal to 1e-5.
+
+    Raises InputError when the folder is not read, or is not of one.
+    """
+    from smile_train.interop.opening import open_classifier
+
+    backbone = backbone_from_transformers(source)
+    if "head.weight" not in backbone.weights or "fc_norm.weight" not in backbone.weights:
+        raise InputError(f"{backbone.source}: no mean-pooling classifier; give a fine-tuned model")
+    return open_classifier(backbone)
+
+
+def backbone_from_transformers(source: Any) -> Backbone:
+    """Open the encoder, and a classifier's head, of a model or a folder of transformers' VideoMAE.
+
+    Raises InputError when the folder is not read, or the model is of another architecture.
+    """
+    from transformers import VideoMAEForVideoClassification, VideoMAEModel
+
+    name, path = type(source).__name__, Path(type(source).__name__)
+    sha256 = ""
+    folder = source if isinstance(source, Path) else None
+    if folder is not None:
+        kind = (
+            VideoMAEForVideoClassification
+            if _architecture(folder) == "VideoMAEForVideoClassification"
+            else VideoMAEModel
+        )
+        name, path = str(folder), folder
+        source = _read_folder(folder, kind)
+        sha256 = hash_weights(folder / "model.safetensors")
+    config, grid = _our_config(source.config, name)
+    weights = from_their_names(source.state_dict(), name)
+    if "fc_norm.weight" in weights or "decoder.norm.weight" in weights:
+        config = replace(config, head_epsilon=THEIR_HEAD_EPSILON)
+    elif "norm.weight" not in weights:
+        raise InputError(
+            f"{name}: no final norm (`use_mean_pooling`), and no classifier with one; give a "
+            f"pre-trained VideoMAE, or the whole classifier"
+        )
+    labels = getattr(source.config, "id2label", None) or {}
+    return Backbone(
+        source=path,
+        sha256=sha256,
+        config=config,
+        grid=grid,
+        trained=grid,
+        weights={n: w for n, w in weights.items() if not n.startswith(("decoder.", "encoder_to"))},
+        classes=tuple(str(labels[n]) for n in sorted(labels)) if "head.weight" in weights else (),
+        pretraining={"published": "transformers VideoMAE"},
+    )
+
+
+def _our_config(theirs: VideoMAEConfig, name: str) -> tuple[StudentConfig, TokenGrid]:
+    height, width = _sides(theirs.image_size)
+    patch, patch_width = _sides(theirs.patch_size)
     faults = []
     if patch != patch_width:
         faults.append(f"patches of {patch} x {patch_width}")
-    if theirs.layernorm is None:
-        faults.append("no final norm (`use_mean_pooling`), as after fine-tuning")
-    if config.hidden_act != "gelu":
-        faults.append(f"hidden_act {config.hidden_act!r}")
-    if config.num_channels != 3:
-        faults.append(f"{config.num_channels} colour channels")
-    if config.intermediate_size % config.hidden_size:
-        faults.append(f"an MLP {config.intermediate_size} wide")
+    if theirs.hidden_act != "gelu":
+        faults.append(f"hidden_act {theirs.hidden_act!r}")
+    if theirs.num_channels != 3:
+        faults.append(f"{theirs.num_channels} colour channels")
+    if theirs.intermediate_size % theirs.hidden_size:
+        faults.append(f"an MLP {theirs.intermediate_size} wide")
     if faults:
-        raise InputError(f"{name}: {', '.join(faults)}; give a pre-trained VideoMAE as published")
+        raise InputError(f"{name}: {', '.join(faults)}; give a VideoMAE as published")
     student = StudentConfig(
-        width=config.hidden_size,
-        depth=config.num_hidden_layers,
-        heads=config.num_attention_heads,
-        mlp_ratio=config.intermediate_size // config.hidden_size,
-        decoder_width=config.decoder_hidden_size,
-        decoder_depth=config.decoder_num_hidden_layers,
-        decoder_heads=config.decoder_num_attention_heads,
+        width=theirs.hidden_size,
+        depth=theirs.num_hidden_layers,
+        heads=theirs.num_attention_heads,
+        mlp_ratio=theirs.intermediate_size // theirs.hidden_size,
+        decoder_width=theirs.decoder_hidden_size,
+        decoder_depth=theirs.decoder_num_hidden_layers,
+        decoder_heads=theirs.decoder_num_attention_heads,
+        epsilon=theirs.layer_norm_eps,
     )
     grid = TokenGrid(
-        frames=config.num_frames,
+        frames=theirs.num_frames,
         height=height,
         width=width,
-        tubelet=config.tubelet_size,
+        tubelet=theirs.tubelet_size,
         patch=patch,
     )
-    encoder = Encoder(student, grid)
-    weights = theirs.state_dict()
-    own = {}
-    for parameter, value in encoder.state_dict().items():
-        found = [weights[key] for key in _sources(parameter) if key in weights]
-        if not found and not parameter.endswith(("q_bias", "v_bias")):
-            raise InputError(f"{name}: no weights for {parameter}; another version's VideoMAE?")
-        # `qv_bias=False` leaves the biases out, which is the same as zeros.
-        own[parameter] = torch.cat(found) if found else torch.zeros_like(value)
-    encoder.load_state_dict(own)
-    return encoder.eval(), student
-
-
-def _sources(name: str) -> list[str]:
-    """Transformers' names of one of our parameters: those, joined, are its value."""
-    if name in _OUTSIDE:
-        return [_OUTSIDE[name]]
-    _, number, inside = name.split(".", 2)
-    layer = f"encoder.layer.{number}"
-    if inside in _INSIDE:
-        return [f"{layer}.{_INSIDE[inside]}"]
-    attention = f"{layer}.attention.attention"
-    if inside == "attn.qkv.weight":
-        return [f"{attention}.{part}.weight" for part in _QKV]
-    letter = inside.removeprefix("attn.")[0]
-    part = "query" if letter == "q" else "value"
-    return [f"{attention}.{part}.bias", f"{attention}.{letter}_bias"]
+    return student, grid
 
 
 def _sides(size: int | list[int] | tuple[int, ...]) -> tuple[int, int]:
@@ -176,42 +257,57 @@ def _sides(size: int | list[int] | tuple[int, ...]) -> tuple[int, int]:
     return (size, size) if isinstance(size, int) else (size[0], size[1])
 
 
-def _open_folder(folder: Path) -> VideoMAEModel:
+def _architecture(folder: Path) -> str | None:
+    import json
+
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        return (config.get("architectures") or [None])[0]
+    except (OSError, ValueError):
+        return None
+
+
+def _read_folder(folder: Path, kind: Any) -> Any:
     from safetensors import SafetensorError
-    from transformers import VideoMAEModel
 
     if not (folder / "config.json").is_file():
         raise InputError(f"{folder}: no config.json; give a folder that transformers wrote")
     try:
-        loaded: Any = VideoMAEModel.from_pretrained(
+        model, report = kind.from_pretrained(
             folder, local_files_only=True, use_safetensors=True, output_loading_info=True
         )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"{folder}: not a VideoMAE that transformers reads ({reason})") from error
-    model, report = loaded
     if missing := sorted(report["missing_keys"]):
         raise InputError(
             f"{folder}: {len(missing)} weights are missing, {missing[0]} for one; "
-            f"not the folder of a VideoMAE"
+            f"not the folder of a {kind.__name__}"
         )
     return model
 
 
-def export_transformers(model: PretrainModel, out: Path) -> None:
-    """Write the encoder as a folder that `VideoMAEModel.from_pretrained` reads.
+def export_transformers(
+    model: PretrainModel | Classifier,
+    out: Path,
+    *,
+    pretraining: bool = False,
+    classes: tuple[str, ...] = (),
+) -> None:
+    """Write a folder that transformers' `from_pretrained` reads, with an image processor.
 
-    An image processor with the right mean, deviation and size goes with it.
+    pretraining  the whole pre-training model, not its encoder alone.
+    classes      names of a classifier's classes.
+    Raises InputError when there is something at `out`, or the model cannot be theirs.
     """
     from transformers import VideoMAEImageProcessor
 
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"{out}: exists and is not empty; choose another --out")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.with_name(f".{out.name}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    try:
-        to_transformers(model).save_pretrained(temporary)
+    if isinstance(model, Classifier):
+        theirs: Any = classifier_to_transformers(model, classes)
+    else:
+        theirs = pretraining_to_transformers(model) if pretraining else to_transformers(model)
+    with new_folder(out) as temporary:
+        theirs.save_pretrained(temporary)
         side = model.grid.height
         VideoMAEImageProcessor(
             size={"shortest_edge": side},
@@ -219,8 +315,3 @@ def export_transformers(model: PretrainModel, out: Path) -> None:
             image_mean=list(IMAGENET_MEAN),
             image_std=list(IMAGENET_STD),
         ).save_pretrained(temporary)
-        if out.exists():
-            out.rmdir()
-        temporary.rename(out)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)

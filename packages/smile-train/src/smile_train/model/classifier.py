@@ -1,23 +1,28 @@
 """The fine-tuning model: all tokens, mean-pooled, normalised, classified."""
 
 import torch
+from huggingface_hub import PyTorchModelHubMixin
 from smile_motion.tokens import TokenGrid
 from torch import nn
 
 from smile_train.model.embedding import PatchEmbed, cut_cubes
 from smile_train.model.positions import grid_positions
-from smile_train.model.transformer import EPSILON, Block, initialise, run_blocks
+from smile_train.model.pretrain_model import MODEL_CARD
+from smile_train.model.transformer import Block, initialise, run_blocks
 from smile_train.students import StudentConfig
 
 
-class Classifier(nn.Module):
-    """Encoder without its final norm, then mean pooling, `fc_norm` and `head` (VideoMAE)."""
+class Classifier(nn.Module, PyTorchModelHubMixin, **MODEL_CARD):
+    """Encoder without its final norm, then mean pooling, `fc_norm` and `head` (VideoMAE).
+
+    `save_pretrained`, `from_pretrained` and `push_to_hub` are huggingface_hub's.
+    """
 
     positions: torch.Tensor
 
     def __init__(
         self,
-        config: StudentConfig,
+        student: StudentConfig,
         grid: TokenGrid,
         classes: int,
         *,
@@ -27,17 +32,19 @@ class Classifier(nn.Module):
         trained: TokenGrid | None = None,
     ) -> None:
         super().__init__()
-        self.config, self.grid = config, grid
-        self.patch_embed = PatchEmbed(grid, config.width)
-        table = grid_positions(grid, config.width, trained)
+        self.config, self.grid = student, grid
+        self.trained = trained or grid
+        self.patch_embed = PatchEmbed(grid, student.width)
+        table = grid_positions(grid, student.width, trained, student.positions)
         self.register_buffer("positions", table, persistent=False)
-        rates = torch.linspace(0, drop_path, config.depth).tolist()
+        rates = torch.linspace(0, drop_path, student.depth).tolist()
         self.blocks = nn.ModuleList(
-            Block(config.width, config.heads, config.mlp_ratio, rate) for rate in rates
+            Block(student.width, student.heads, student.mlp_ratio, rate, student.epsilon)
+            for rate in rates
         )
-        self.fc_norm = nn.LayerNorm(config.width, eps=EPSILON)
+        self.fc_norm = nn.LayerNorm(student.width, eps=student.head_epsilon)
         self.head_dropout = nn.Dropout(head_dropout)
-        self.head = nn.Linear(config.width, classes)
+        self.head = nn.Linear(student.width, classes)
         self.apply(initialise)
         with torch.no_grad():
             self.head.weight.mul_(head_scale)

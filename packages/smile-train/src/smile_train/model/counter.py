@@ -25,17 +25,17 @@ class RepetitionCounter(Classifier):
 
     def __init__(
         self,
-        config: StudentConfig,
+        student: StudentConfig,
         grid: TokenGrid,
         *,
         drop_path: float = 0.0,
         trained: TokenGrid | None = None,
     ) -> None:
-        super().__init__(config, grid, 1, drop_path=drop_path, trained=trained)
+        super().__init__(student, grid, 1, drop_path=drop_path, trained=trained)
         self.head = nn.Linear(WIDTH, 1)
         nn.init.zeros_(self.head.weight)
         nn.init.constant_(self.head.bias, math.log(TYPICAL_RATE))
-        self.rhythm_input = nn.Linear(config.width + grid.slices, WIDTH)
+        self.rhythm_input = nn.Linear(student.width + grid.slices, WIDTH)
         self.rhythm = nn.TransformerEncoder(
             nn.TransformerEncoderLayer(
                 WIDTH, 4, 4 * WIDTH, 0.0, "gelu", batch_first=True, norm_first=True

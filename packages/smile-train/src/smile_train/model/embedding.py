@@ -18,7 +18,7 @@ def cut_cubes(frames: torch.Tensor, grid: TokenGrid) -> torch.Tensor:
     """
     t, h, w = grid.shape
     parts = frames.reshape(-1, t, grid.tubelet, h, grid.patch, w, grid.patch * 3)
-    return parts.permute(0, 1, 3, 5, 2, 4, 6).reshape(len(frames), grid.tokens, -1)
+    return parts.permute(0, 1, 3, 5, 2, 4, 6).reshape(frames.shape[0], grid.tokens, -1)
 
 
 def join_cubes(cubes: torch.Tensor, grid: TokenGrid) -> torch.Tensor:

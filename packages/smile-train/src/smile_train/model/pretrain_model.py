@@ -1,14 +1,22 @@
 """The pre-training model: the encoder sees visible tokens, the decoder predicts masked ones."""
 
 import torch
-from smile_motion.errors import InputError
+from huggingface_hub import PyTorchModelHubMixin
 from smile_motion.tokens import TokenGrid
 from torch import nn
 
 from smile_train.model.embedding import PatchEmbed, cut_cubes, take
 from smile_train.model.positions import grid_positions
-from smile_train.model.transformer import EPSILON, Block, initialise, run_blocks
+from smile_train.model.transformer import Block, initialise, run_blocks
 from smile_train.students import StudentConfig
+
+MODEL_CARD = {
+    "library_name": "smile-train",
+    "license": "mit",
+    "pipeline_tag": "video-classification",
+    "tags": ["video", "masked-autoencoder", "smile"],
+}
+"""What the hub shows of models that are pushed there."""
 
 
 class Encoder(nn.Module):
@@ -23,12 +31,13 @@ class Encoder(nn.Module):
         self.grid = grid
         self.gradient_checkpointing = False
         self.patch_embed = PatchEmbed(grid, config.width)
-        table = grid_positions(grid, config.width, trained)
+        table = grid_positions(grid, config.width, trained, config.positions)
         self.register_buffer("positions", table, persistent=False)
         self.blocks = nn.ModuleList(
-            Block(config.width, config.heads, config.mlp_ratio) for _ in range(config.depth)
+            Block(config.width, config.heads, config.mlp_ratio, epsilon=config.epsilon)
+            for _ in range(config.depth)
         )
-        self.norm = nn.LayerNorm(config.width, eps=EPSILON)
+        self.norm = nn.LayerNorm(config.width, eps=config.epsilon)
         self.apply(initialise)
 
     def forward(self, frames: torch.Tensor, visible: torch.Tensor | None = None) -> torch.Tensor:
@@ -61,12 +70,13 @@ class Decoder(nn.Module):
         super().__init__()
         width = config.decoder_width
         self.gradient_checkpointing = False
-        self.register_buffer("positions", grid_positions(grid, width, trained), persistent=False)
+        table = grid_positions(grid, width, trained, config.positions)
+        self.register_buffer("positions", table, persistent=False)
         self.blocks = nn.ModuleList(
-            Block(width, config.decoder_heads, config.mlp_ratio)
+            Block(width, config.decoder_heads, config.mlp_ratio, epsilon=config.epsilon)
             for _ in range(config.decoder_depth)
         )
-        self.norm = nn.LayerNorm(width, eps=EPSILON)
+        self.norm = nn.LayerNorm(width, eps=config.head_epsilon)
         self.head = nn.Linear(width, target_dim)
         self.apply(initialise)
 
@@ -76,12 +86,15 @@ class Decoder(nn.Module):
         return self.head(self.norm(tokens[:, -predicted:]))
 
 
-class PretrainModel(nn.Module):
-    """Masked reconstruction (SMILE, section 3; VideoMAE's architecture)."""
+class PretrainModel(nn.Module, PyTorchModelHubMixin, **MODEL_CARD):
+    """Masked reconstruction (SMILE, section 3; VideoMAE's architecture).
+
+    `save_pretrained`, `from_pretrained` and `push_to_hub` are huggingface_hub's.
+    """
 
     def __init__(
         self,
-        config: StudentConfig,
+        student: StudentConfig,
         grid: TokenGrid,
         target_dim: int,
         *,
@@ -89,25 +102,18 @@ class PretrainModel(nn.Module):
     ) -> None:
         """Build the model, its weights drawn from torch's generator.
 
+        student     its sizes.
         target_dim  values predicted for each token.
         trained     the grid that weights to be loaded were learned on, where that is another.
         """
         super().__init__()
-        self.config, self.grid, self.target_dim = config, grid, target_dim
+        self.config, self.grid, self.target_dim = student, grid, target_dim
         self.trained = trained or grid
-        self.encoder = Encoder(config, grid, trained)
-        self.encoder_to_decoder = nn.Linear(config.width, config.decoder_width, bias=False)
-        self.mask_token = nn.Parameter(torch.zeros(1, 1, config.decoder_width))
+        self.encoder = Encoder(student, grid, trained)
+        self.encoder_to_decoder = nn.Linear(student.width, student.decoder_width, bias=False)
+        self.mask_token = nn.Parameter(torch.zeros(1, 1, student.decoder_width))
         nn.init.trunc_normal_(self.mask_token, std=0.02)
-        self.decoder = Decoder(config, grid, target_dim, trained)
-
-    def require_own_positions(self) -> None:
-        """Raise InputError when positions are interpolated: other programs compute their own."""
-        if self.trained.shape != self.grid.shape:
-            raise InputError(
-                f"positions are interpolated from {self.trained.shape} to {self.grid.shape}, "
-                f"which other formats cannot say; use the checkpoint with smile_train.load"
-            )
+        self.decoder = Decoder(student, grid, target_dim, trained)
 
     def save_memory(self) -> None:
         """Compute activations of blocks again in the backward pass (gradient checkpointing)."""

@@ -6,7 +6,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 EPSILON = 1e-6
-"""Of every LayerNorm. Official."""
+"""Of LayerNorms. Official."""
 
 
 class Attention(nn.Module):
@@ -46,11 +46,18 @@ class Mlp(nn.Module):
 class Block(nn.Module):
     """Pre-norm block: attention, then MLP, each added to its input."""
 
-    def __init__(self, width: int, heads: int, mlp_ratio: int, drop_path: float = 0.0) -> None:
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        mlp_ratio: int,
+        drop_path: float = 0.0,
+        epsilon: float = EPSILON,
+    ) -> None:
         super().__init__()
-        self.norm1 = nn.LayerNorm(width, eps=EPSILON)
+        self.norm1 = nn.LayerNorm(width, eps=epsilon)
         self.attn = Attention(width, heads)
-        self.norm2 = nn.LayerNorm(width, eps=EPSILON)
+        self.norm2 = nn.LayerNorm(width, eps=epsilon)
         self.mlp = Mlp(width, width * mlp_ratio)
         self.drop_path = _make_drop_path(drop_path)
 

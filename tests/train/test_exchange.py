@@ -1,0 +1,193 @@
+"""Models to other tools and back: transformers, ONNX Runtime, the hub."""
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import smile_train
+import torch
+from smile_motion.cli.app import run_app
+from smile_motion.errors import InputError
+from smile_motion.tokens import TokenGrid
+from smile_train.__main__ import COMMANDS
+from smile_train.checkpoint import write_checkpoint
+from smile_train.interop.onnx import export_onnx
+from smile_train.interop.opening import open_model
+from smile_train.interop.transformers import (
+    classifier_from_transformers,
+    classifier_to_transformers,
+    export_transformers,
+    pretraining_from_transformers,
+    pretraining_to_transformers,
+)
+from smile_train.model import Classifier, PretrainModel, StudentConfig
+
+GRID = TokenGrid(frames=4, height=64, width=64)
+SMALL = StudentConfig(
+    width=64, depth=2, heads=2, decoder_width=32, decoder_depth=1, decoder_heads=2
+)
+
+
+def shaken(model: torch.nn.Module) -> torch.nn.Module:
+    """Biases and norms that are not zeros and ones, so that none can be lost unseen."""
+    for parameter in model.parameters():
+        if parameter.ndim == 1:
+            torch.nn.init.normal_(parameter, mean=0.2, std=0.3)
+    return model.eval()
+
+
+@pytest.fixture(scope="module")
+def pretrained() -> PretrainModel:
+    torch.manual_seed(0)
+    return shaken(PretrainModel(SMALL, GRID, 3 * GRID.token_pixels))  # type: ignore[return-value]
+
+
+@pytest.fixture(scope="module")
+def classifier() -> Classifier:
+    torch.manual_seed(1)
+    return shaken(Classifier(SMALL, GRID, 5, head_scale=1.0))  # type: ignore[return-value]
+
+
+@pytest.fixture(scope="module")
+def video() -> torch.Tensor:
+    generator = torch.Generator().manual_seed(1)
+    return torch.randint(0, 256, (2, 4, 64, 64, 3), dtype=torch.uint8, generator=generator)
+
+
+def standardised(video: torch.Tensor, model: PretrainModel | Classifier) -> torch.Tensor:
+    embed = model.encoder.patch_embed if isinstance(model, PretrainModel) else model.patch_embed
+    return ((video / 255 - embed.mean) / embed.std).permute(0, 1, 4, 2, 3)
+
+
+def masks() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    masked = torch.zeros(2, GRID.tokens, dtype=torch.bool)
+    masked[:, ::3] = True
+    numbers = torch.arange(GRID.tokens)
+    return masked, numbers[~masked[0]].expand(2, -1), numbers[masked[0]].expand(2, -1)
+
+
+@torch.no_grad()
+def test_a_pre_training_model_goes_to_transformers_and_back(
+    pretrained: PretrainModel, video: torch.Tensor, tmp_path: Path
+) -> None:
+    masked, visible, hidden = masks()
+    expected = pretrained(video, visible, hidden)
+    pixels = standardised(video, pretrained)
+    theirs = pretraining_to_transformers(pretrained)
+    theirs.config.norm_pix_loss = True
+    found = theirs(pixels, bool_masked_pos=masked).logits
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+    back = pretraining_from_transformers(theirs)
+    # Read again, transformers has its own epsilon before the head; ours then has the same.
+    export_transformers(pretrained, tmp_path / "out", pretraining=True)
+    again = pretraining_from_transformers(tmp_path / "out")
+    read = type(theirs).from_pretrained(tmp_path / "out").eval()
+    for model in (back, again):
+        reread = read(pixels, bool_masked_pos=masked).logits
+        torch.testing.assert_close(model(video, visible, hidden), reread, rtol=0, atol=1e-5)
+    torch.testing.assert_close(reread, expected, rtol=1e-4, atol=1e-4)
+
+
+@torch.no_grad()
+def test_a_classifier_goes_to_transformers_and_back(
+    classifier: Classifier, video: torch.Tensor, tmp_path: Path
+) -> None:
+    names = ("a", "b", "c", "d", "e")
+    expected = classifier(video)
+    theirs = classifier_to_transformers(classifier, names)
+    pixels = standardised(video, classifier)
+    torch.testing.assert_close(theirs(pixels).logits, expected, rtol=0, atol=1e-5)
+    export_transformers(classifier, tmp_path / "out", classes=names)
+    read = type(theirs).from_pretrained(tmp_path / "out").eval()
+    assert read.config.id2label == dict(enumerate(names))
+    back = classifier_from_transformers(tmp_path / "out")
+    torch.testing.assert_close(back(video), read(pixels).logits, rtol=0, atol=1e-5)
+    opened, classes, _ = open_model(tmp_path / "out")
+    assert classes == names
+    torch.testing.assert_close(opened(video), read(pixels).logits, rtol=0, atol=1e-5)
+
+
+@torch.no_grad()
+def test_their_processor_standardises_as_our_models_do(
+    classifier: Classifier, video: torch.Tensor, tmp_path: Path
+) -> None:
+    from transformers import VideoMAEImageProcessor
+
+    export_transformers(classifier, tmp_path / "out")
+    processor = VideoMAEImageProcessor.from_pretrained(tmp_path / "out")
+    pixels = processor([list(clip.numpy()) for clip in video], return_tensors="pt").pixel_values
+    torch.testing.assert_close(pixels, standardised(video, classifier), rtol=0, atol=1e-5)
+
+
+def test_features_have_no_pre_training_model_in_transformers(tmp_path: Path) -> None:
+    model = PretrainModel(SMALL, GRID, 768)
+    with pytest.raises(InputError, match="predicts 768 values a token"):
+        export_transformers(model, tmp_path / "out", pretraining=True)
+    assert not list(tmp_path.iterdir())
+
+
+@torch.no_grad()
+def test_onnx_runtime_gives_the_same(
+    pretrained: PretrainModel, classifier: Classifier, video: torch.Tensor, tmp_path: Path
+) -> None:
+    assert export_onnx(pretrained.encoder, tmp_path / "encoder.onnx") < 1e-4
+    assert export_onnx(classifier, tmp_path / "classifier.onnx") < 1e-4
+    session = onnxruntime.InferenceSession(tmp_path / "encoder.onnx")
+    for count in (1, 2):
+        tokens, pooled = session.run(None, {"video": video[:count].numpy()})
+        expected = pretrained.encoder(video[:count])
+        assert np.abs(tokens - expected.numpy()).max() < 1e-4
+        assert np.abs(pooled - expected.mean(1).numpy()).max() < 1e-4
+    session = onnxruntime.InferenceSession(tmp_path / "classifier.onnx")
+    (scores,) = session.run(None, {"video": video.numpy()})
+    assert np.abs(scores - classifier(video).numpy()).max() < 1e-4
+    with pytest.raises(InputError, match="exists"):
+        export_onnx(classifier, tmp_path / "classifier.onnx")
+    assert {path.name for path in tmp_path.iterdir()} == {"encoder.onnx", "classifier.onnx"}
+
+
+@torch.no_grad()
+def test_models_are_saved_and_loaded_as_the_hub_does(
+    pretrained: PretrainModel, classifier: Classifier, video: torch.Tensor, tmp_path: Path
+) -> None:
+    for model, kind in ((pretrained, PretrainModel), (classifier, Classifier)):
+        folder = tmp_path / kind.__name__
+        model.save_pretrained(folder)
+        again = kind.from_pretrained(folder)
+        assert again.config == model.config
+        assert again.grid == model.grid
+        weights = model.state_dict()
+        assert all(torch.equal(weights[name], w) for name, w in again.state_dict().items())
+        assert "smile-train" in (folder / "README.md").read_text()
+    tokens, _ = smile_train.load(tmp_path / "PretrainModel").features(video)
+    torch.testing.assert_close(tokens, pretrained.encoder(video), rtol=0, atol=1e-6)
+
+
+def test_the_command_exports_a_classifier_everywhere(
+    classifier: Classifier, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from dataclasses import asdict
+
+    config = {
+        "model": "classifier",
+        "classes": ["a", "b", "c", "d", "e"],
+        "student_config": asdict(classifier.config),
+        "grid": asdict(classifier.grid),
+        "trained_grid": asdict(classifier.grid),
+    }
+    run = tmp_path / "run"
+    run.mkdir()
+    write_checkpoint(run / "best", 1, weights=classifier.state_dict(), training={}, config=config)
+    outs = {"transformers": "folder", "onnx": "x.onnx", "official": "x.pth", "hub": "hub"}
+    for kind, name in outs.items():
+        arguments = ["export", str(run), f"--out={tmp_path / name}", f"--to={kind}"]
+        assert run_app("smile_train", "", COMMANDS, arguments) == 0, capsys.readouterr().err
+        if kind != "onnx":
+            opened, classes, _ = open_model(tmp_path / name, heads=2)
+            weights = opened.state_dict()
+            assert all(torch.equal(weights[n], w) for n, w in classifier.state_dict().items())
+            assert classes == (tuple("abcde") if kind == "transformers" else ())
+    arguments = ["export", str(run), f"--out={tmp_path / 'y.onnx'}", "--to=onnx", "--push=a/b"]
+    assert run_app("smile_train", "", COMMANDS, arguments) == 2
+    assert "writes a file; push one of the folders" in capsys.readouterr().err

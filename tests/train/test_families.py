@@ -1,0 +1,179 @@
+"""Checkpoints in every published layout, made here with random weights."""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import smile_train
+import torch
+from smile_motion.errors import InputError
+from smile_motion.tokens import TokenGrid
+from smile_train.interop.backbones import build_encoder, classifier_weights, open_backbone
+from smile_train.interop.opening import open_model
+from smile_train.model import Classifier, PretrainModel, StudentConfig
+from smile_train.model.positions import factorised_sine_cosine, sine_cosine
+
+GRID = TokenGrid()
+SMALL = StudentConfig(
+    width=64, depth=2, heads=2, decoder_width=32, decoder_depth=1, decoder_heads=2
+)
+Weights = dict[str, torch.Tensor]
+
+
+@pytest.fixture(scope="module")
+def model() -> PretrainModel:
+    torch.manual_seed(0)
+    model = PretrainModel(SMALL, GRID, 16)
+    for parameter in model.parameters():
+        if parameter.ndim == 1:
+            torch.nn.init.normal_(parameter, std=0.3)
+    return model.eval()
+
+
+@pytest.fixture(scope="module")
+def video() -> torch.Tensor:
+    generator = torch.Generator().manual_seed(1)
+    return torch.randint(0, 256, (1, 16, 224, 224, 3), dtype=torch.uint8, generator=generator)
+
+
+def videomae(model: PretrainModel) -> Weights:
+    return dict(model.state_dict())
+
+
+def sigma(model: PretrainModel) -> Weights:
+    more = {"prototypes": torch.randn(30, 16), "memory": torch.randn(8, 16)}
+    more |= {"head.0.weight": torch.randn(8, 16), "mha.in_proj_weight": torch.randn(48, 16)}
+    return videomae(model) | more | {"query.weight": torch.randn(16, 16)}
+
+
+def mme(model: PretrainModel) -> Weights:
+    weights = {n: w for n, w in videomae(model).items() if not n.startswith("decoder.")}
+    weights["encoder_to_decoder.0.weight"] = weights.pop("encoder_to_decoder.weight")
+    return weights | {"decoder.0.head.0.2.weight": torch.randn(8, 8)}
+
+
+def omnimae(model: PretrainModel) -> Weights:
+    """A bias on keys too, which changes nothing; no prefix `encoder`, a stem of two layers."""
+    weights: Weights = {}
+    for name, value in model.encoder.state_dict().items():
+        name = name.replace("patch_embed.proj.", "patch_embed.proj.1.")
+        if name.endswith("attn.q_bias"):
+            of_value = model.encoder.state_dict()[name.replace("q_bias", "v_bias")]
+            stem = name.removesuffix("q_bias")
+            keys = torch.randn(len(value))
+            weights[f"trunk.{stem}qkv.bias"] = torch.cat([value, keys, of_value])
+        elif not name.endswith("attn.v_bias"):
+            weights[f"trunk.{name}"] = value
+    weights["trunk.pos_embed"] = sine_cosine(GRID.tokens, SMALL.width)[None]
+    weights["trunk.mask_token"] = torch.zeros(1, 1, 64)
+    return weights | {"trunk.decoder.norm.weight": torch.ones(32), "head.weight": torch.ones(8, 32)}
+
+
+def without_prefix(model: PretrainModel) -> Weights:
+    return dict(model.encoder.state_dict())
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+@pytest.mark.parametrize("family", [videomae, sigma, mme, omnimae, without_prefix])
+def test_the_encoder_is_found(
+    family: Callable[[PretrainModel], Weights],
+    wrapped: bool,
+    model: PretrainModel,
+    video: torch.Tensor,
+    tmp_path: Path,
+) -> None:
+    weights = family(model)
+    data: object = weights
+    if wrapped:
+        args = argparse.Namespace(model="x", input_size=224)
+        data = {"model": {f"module.{n}": w for n, w in weights.items()}, "args": args, "epoch": 1}
+    torch.save(data, tmp_path / "theirs.pth")
+    found = smile_train.load(tmp_path / "theirs.pth", heads=2)
+    with torch.no_grad():
+        expected = model.encoder(video)
+    torch.testing.assert_close(found.features(video)[0], expected, rtol=0, atol=1e-5)
+
+
+def mvd(model: PretrainModel) -> Weights:
+    table = factorised_sine_cosine(GRID, SMALL.width)[None]
+    more = {"pos_embed": table, "pos_embed_img": table, "pos_embed_vid": table}
+    for kind in ("img", "vid"):
+        more |= {f"mask_token_{kind}": torch.zeros(1, 1, 64), f"down_{kind}.weight": torch.eye(64)}
+        more |= {f"decoder_{kind}.head.weight": torch.eye(64)}
+    return without_prefix(model) | more
+
+
+def test_mvd_has_other_positions(model: PretrainModel, video: torch.Tensor, tmp_path: Path) -> None:
+    torch.save({"model": mvd(model)}, tmp_path / "mvd.pth")
+    backbone = open_backbone(tmp_path / "mvd.pth", heads=2)
+    assert backbone.config.positions == "factorised"
+    encoder = build_encoder(backbone)
+    with torch.no_grad():
+        tokens = model.encoder.patch_embed(_cubes(video)) + mvd(model)["pos_embed"]
+        for block in model.encoder.blocks:
+            tokens = block(tokens)
+        expected = model.encoder.norm(tokens)
+        torch.testing.assert_close(encoder(video), expected, rtol=0, atol=1e-5)
+    wrong = mvd(model) | {"pos_embed": torch.zeros(1, GRID.tokens, 64)}
+    torch.save({"model": wrong}, tmp_path / "wrong.pth")
+    with pytest.raises(InputError, match="a table of positions of"):
+        open_backbone(tmp_path / "wrong.pth", heads=2)
+
+
+def _cubes(video: torch.Tensor) -> torch.Tensor:
+    from smile_train.model.embedding import cut_cubes
+
+    return cut_cubes(video, GRID)
+
+
+def test_the_factorised_table_is_the_published_one() -> None:
+    """Its definition, stated again: for each token (t, h, w) sines, then cosines, of t, w, h."""
+    grid, width = TokenGrid(frames=4, height=48, width=48), 32
+    table = factorised_sine_cosine(grid, width).numpy()
+    time, rows, columns = grid.shape
+    for t, h, w in ((0, 0, 0), (1, 2, 0), (1, 0, 2)):
+        expected = []
+        for place, channels in ((t, 8), (w, 12), (h, 12)):
+            rates = [10000 ** (-i / (channels / 2)) for i in range(channels // 2)]
+            expected += [np.sin(place * rate) for rate in rates]
+            expected += [np.cos(place * rate) for rate in rates]
+        token = (t * rows + h) * columns + w
+        assert table[token] == pytest.approx(expected, abs=1e-6)
+    assert table.shape == (time * rows * columns, width)
+
+
+def test_unknown_weights_are_listed(model: PretrainModel, tmp_path: Path) -> None:
+    weights = videomae(model) | {"encoder.blocks.0.gamma_1": torch.ones(64)}
+    torch.save({"model": weights}, tmp_path / "scaled.pth")
+    with pytest.raises(InputError, match=r"not known to have \(encoder\.blocks\.0\.gamma_1\)"):
+        open_backbone(tmp_path / "scaled.pth", heads=2)
+    torch.save({"state": {"conv1.weight": torch.ones(2)}}, tmp_path / "other.pth")
+    with pytest.raises(InputError, match="expected a published checkpoint"):
+        open_backbone(tmp_path / "other.pth")
+    torch.save({"model": {"conv1.weight": torch.ones(2)}}, tmp_path / "other.pth")
+    with pytest.raises(InputError, match="names of no known family"):
+        open_backbone(tmp_path / "other.pth")
+    weights = videomae(model)
+    del weights["encoder.blocks.1.mlp.fc2.bias"]
+    torch.save({"model": weights}, tmp_path / "less.pth")
+    with pytest.raises(InputError, match=r"missing blocks\.1\.mlp\.fc2\.bias"):
+        smile_train.load(tmp_path / "less.pth", heads=2)
+
+
+def test_a_fine_tuned_checkpoint_is_a_classifier(video: torch.Tensor, tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    ours = Classifier(SMALL, GRID, 7, head_scale=1.0).eval()
+    torch.save({"module": ours.state_dict()}, tmp_path / "tuned.pth")
+    opened, _, _ = open_model(tmp_path / "tuned.pth", heads=2)
+    assert isinstance(opened, Classifier)
+    with torch.no_grad():
+        torch.testing.assert_close(opened(video), ours(video), rtol=0, atol=1e-6)
+    backbone = open_backbone(tmp_path / "tuned.pth", heads=2)
+    with pytest.raises(InputError, match="its head knows 7 classes, the data set has 9"):
+        classifier_weights(backbone, 9, reset_head=False)
+    assert "head.weight" not in classifier_weights(backbone, 9, reset_head=True)
+    tokens, _ = smile_train.load(tmp_path / "tuned.pth", heads=2).features(video)
+    with torch.no_grad():
+        torch.testing.assert_close(tokens, ours.tokens(video), rtol=0, atol=1e-5)
