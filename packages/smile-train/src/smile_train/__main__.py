@@ -12,12 +12,11 @@ COMMANDS = (
     Command("probe attentive", "a grid of attentive probes", "smile_train.cli.probe_attentive"),
     Command("probe knn", "nearest neighbours in cached features", "smile_train.cli.probe_knn"),
     Command("evaluate severe", "the SEVERE benchmark", "smile_train.cli.evaluate_severe"),
-    Command(
-        "evaluate similarity", "Figure 4", "smile_train.cli.evaluate_similarity"
-    ),
+    Command("evaluate similarity", "how features change", "smile_train.cli.evaluate_similarity"),
     Command("evaluate attention", "where an encoder looks", "smile_train.cli.evaluate_attention"),
     Command("evaluate pca", "principal components of features", "smile_train.cli.evaluate_pca"),
     Command("evaluate gains", "classes gained and lost by a run", "smile_train.cli.evaluate_gains"),
+    Command("evaluate report", "runs beside the paper's tables", "smile_train.cli.evaluate_report"),
     Command("data list", "check a labelled data set, write manifests", "smile_train.cli.data_list"),
     Command("data check", "find broken videos in a list or folder", "smile_train.cli.data_check"),
     Command("bench", "measure where the time of a run goes", "smile_train.cli.bench"),

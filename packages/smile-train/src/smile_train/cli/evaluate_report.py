@@ -1,0 +1,42 @@
+"""Put finished evaluations into the paper's tables, beside the published numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Options of `smile_train evaluate report`."""
+
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """Folders of fine-tunings, probes, SEVERE and similarities; what is below them counts."""
+    out: Path
+    """Folder for report.md, report.html and report.csv."""
+    row: tuple[str, ...] = ()
+    """RUN=ROW: which row a run, or all below a folder, belongs to, where its pre-training does not
+    say so: a preset, a model of others (omnimae, videomaev2, mvd, mgmae, mme, sigma, clip, umt,
+    viclip, scratch), or own:NAME for a row of its own."""
+
+
+def run(options: Options) -> None:
+    """Collect, write, and say how many runs went where."""
+    from smile_motion.errors import InputError
+
+    from smile_train.evaluate.report_files import sum_up, write_report
+    from smile_train.evaluate.tables import build_report, find_runs
+
+    given: dict[Path, str] = {}
+    for words in options.row:
+        path, sign, row = words.rpartition("=")
+        if not sign or not path or not row:
+            raise InputError(f"--row {words}: expected RUN=ROW, such as runs/first=smile-vit-b")
+        given[Path(path)] = row
+    report = build_report(find_runs(options.runs, given))
+    written = write_report(report, options.out)
+    print(sum_up(report))
+    print(*written, sep="\n")
