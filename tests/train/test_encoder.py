@@ -10,7 +10,7 @@ from smile_motion.tokens import TokenGrid
 from smile_train.checkpoint import save_checkpoint
 from smile_train.config import PretrainConfig
 from smile_train.interop.official import save_official
-from smile_train.interop.transformers import export_transformers
+from smile_train.interop.to_transformers import export_transformers
 from smile_train.model import STUDENTS, PretrainModel
 from smile_train.run_state import describe
 

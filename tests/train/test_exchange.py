@@ -12,13 +12,15 @@ from smile_motion.errors import InputError
 from smile_motion.tokens import TokenGrid
 from smile_train.__main__ import COMMANDS
 from smile_train.checkpoint import write_checkpoint
+from smile_train.interop.from_transformers import (
+    classifier_from_transformers,
+    pretraining_from_transformers,
+)
 from smile_train.interop.onnx import export_onnx
 from smile_train.interop.opening import open_model
-from smile_train.interop.transformers import (
-    classifier_from_transformers,
+from smile_train.interop.to_transformers import (
     classifier_to_transformers,
     export_transformers,
-    pretraining_from_transformers,
     pretraining_to_transformers,
 )
 from smile_train.model import Classifier, PretrainModel, StudentConfig

@@ -5,7 +5,7 @@ import torch
 from smile_motion.errors import InputError
 from smile_motion.tokens import TokenGrid
 from smile_train.interop.official import load_official, load_weights, open_pretrained, save_official
-from smile_train.interop.transformers import export_transformers, to_transformers
+from smile_train.interop.to_transformers import export_transformers, to_transformers
 from smile_train.model import STUDENTS, PretrainModel, StudentConfig
 from smile_train.model.embedding import cut_cubes, join_cubes, take
 from smile_train.targets import pixel_targets, restore_pixels

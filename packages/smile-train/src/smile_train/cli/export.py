@@ -38,7 +38,7 @@ def run(options: Options) -> None:
     from smile_train.interop.official import save_official
     from smile_train.interop.onnx import export_onnx
     from smile_train.interop.opening import open_model
-    from smile_train.interop.transformers import export_transformers
+    from smile_train.interop.to_transformers import export_transformers
     from smile_train.model import Classifier
 
     if options.push and options.to in ("onnx", "official"):

@@ -117,7 +117,7 @@ def _open_folder(folder: Path) -> Backbone:
     except ValueError as error:
         raise InputError(f"{folder / CONFIG}: damaged ({error}); get it again") from error
     if "student" not in config:
-        from smile_train.interop.transformers import backbone_from_transformers
+        from smile_train.interop.from_transformers import backbone_from_transformers
 
         return backbone_from_transformers(folder)
     weights = read_weights(folder / WEIGHTS)
