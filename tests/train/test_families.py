@@ -105,6 +105,21 @@ def mvd(model: PretrainModel) -> Weights:
     return without_prefix(model) | more
 
 
+def test_umt_has_eight_frames_of_a_token_each(tmp_path: Path) -> None:
+    grid = TokenGrid(frames=8, tubelet=1)
+    torch.manual_seed(0)
+    model = PretrainModel(SMALL, grid, 16).eval()
+    weights = {n: w for n, w in model.state_dict().items() if n.startswith("encoder.")}
+    more = {f"clip_decoder.0.head.{kind}": torch.ones(8, 8) for kind in ("weight", "bias")}
+    torch.save({"model": weights | more}, tmp_path / "umt.pth")
+    found = smile_train.load(tmp_path / "umt.pth", heads=2)
+    assert found.grid == grid
+    video = torch.randint(0, 256, (1, 8, 224, 224, 3), dtype=torch.uint8)
+    with torch.no_grad():
+        expected = model.encoder(video)
+    torch.testing.assert_close(found.features(video)[0], expected, rtol=0, atol=1e-5)
+
+
 def test_mvd_has_other_positions(model: PretrainModel, video: torch.Tensor, tmp_path: Path) -> None:
     torch.save({"model": mvd(model)}, tmp_path / "mvd.pth")
     backbone = open_backbone(tmp_path / "mvd.pth", heads=2)

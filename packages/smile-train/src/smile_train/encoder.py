@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from smile_motion.errors import InputError
@@ -12,9 +13,13 @@ from torch import nn
 from smile_train.interop.backbones import build_encoder, open_backbone
 from smile_train.model.pretrain_model import Encoder
 
+if TYPE_CHECKING:
+    from smile_train.towers.frames import ClipFrames
+    from smile_train.towers.viclip import ViClip
+
 
 class VideoEncoder(nn.Module):
-    """A frozen student without its decoder.
+    """A frozen encoder: a student without its decoder, or a tower of another architecture.
 
     Example::
 
@@ -22,7 +27,7 @@ class VideoEncoder(nn.Module):
         tokens, pooled = model.features(video)                  # video (B, T, H, W, 3) uint8
     """
 
-    def __init__(self, encoder: Encoder) -> None:
+    def __init__(self, encoder: Encoder | ClipFrames | ViClip) -> None:
         """Freeze an encoder."""
         super().__init__()
         self.encoder = encoder.eval().requires_grad_(False)
@@ -34,8 +39,8 @@ class VideoEncoder(nn.Module):
 
     @property
     def width(self) -> int:
-        """Channels of a feature."""
-        return self.encoder.positions.shape[1]
+        """Channels of a token."""
+        return self.encoder.width
 
     @torch.no_grad()
     def features(self, video: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -44,15 +49,20 @@ class VideoEncoder(nn.Module):
         video    (B, T, H, W, 3) uint8 RGB, or float in 0..1, on the encoder's device; standardised
                  inside. `grid` says T, H and W.
         returns  tokens (B, N, width) after the final norm, of which fine-tuned encoders have none,
-                 in time, row, column order, and their mean (B, width).
+                 in time, row, column order; and one vector of each clip, (B, D): the tokens' mean,
+                 for CLIP and ViCLIP their feature in the space shared with text.
         Raises InputError when the clips are of another size.
         """
         grid = self.grid
         expected = (grid.frames, grid.height, grid.width, 3)
         if video.ndim != 5 or tuple(video.shape[1:]) != expected:
             raise InputError(f"video is {tuple(video.shape)}; this encoder takes (B, *{expected})")
-        tokens = self.encoder(video)
-        return tokens, tokens.mean(1)
+        return self.encoder.encode(video)
+
+    def frame_features(self, video: torch.Tensor) -> torch.Tensor:
+        """Mean token of each time slice (Figure 4): (B, T, H, W, 3) uint8 to (B, T', width)."""
+        tokens, _ = self.features(video)
+        return tokens.unflatten(1, (self.grid.slices, -1)).mean(2)
 
 
 def load(path_or_hub_id: str | Path, *, heads: int | None = None) -> VideoEncoder:
@@ -60,11 +70,21 @@ def load(path_or_hub_id: str | Path, *, heads: int | None = None) -> VideoEncode
 
     path_or_hub_id  a run, a checkpoint of ours, a published file of SMILE, VideoMAE and their
                     family, pre-trained or fine-tuned, a folder that transformers or our models'
-                    `save_pretrained` wrote, or the hub id of such a folder.
+                    `save_pretrained` wrote, or the hub id of such a folder; `clip:` before a name,
+                    folder or file of a CLIP, `viclip:` before ViCLIP's file.
     heads           attention heads of a published file, where neither it nor its width tells.
     returns         the encoder in evaluation mode on the CPU.
     Raises InputError when there is no such thing, or its weights do not fit.
     """
+    kind, _, name = str(path_or_hub_id).partition(":")
+    if kind == "clip":
+        from smile_train.towers.frames import ClipFrames
+
+        return VideoEncoder(ClipFrames.open(name))
+    if kind == "viclip":
+        from smile_train.towers.viclip import ViClip
+
+        return VideoEncoder(ViClip.open(Path(name)))
     path = Path(path_or_hub_id)
     if not path.exists():
         path = _fetched(str(path_or_hub_id))

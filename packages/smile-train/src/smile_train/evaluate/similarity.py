@@ -79,12 +79,6 @@ def frame_similarity(features: np.ndarray) -> np.ndarray:
     return np.clip(rows @ rows.T, -1, 1)
 
 
-def frame_features(encoder: VideoEncoder, video: torch.Tensor) -> torch.Tensor:
-    """Mean feature of each time slice: (B, T, H, W, 3) uint8 to (B, T', D)."""
-    tokens, _ = encoder.features(video)
-    return tokens.unflatten(1, (encoder.grid.slices, -1)).mean(2)
-
-
 def measure_similarity(
     encoder: VideoEncoder, clips: Iterable[ShownClip], *, name: str
 ) -> Similarity:
@@ -99,7 +93,7 @@ def measure_similarity(
     matrices = []
     for clip in clips:
         video = torch.from_numpy(clip.frames)[None].to(device)
-        matrices.append(frame_similarity(frame_features(encoder, video)[0].float().cpu().numpy()))
+        matrices.append(frame_similarity(encoder.frame_features(video)[0].float().cpu().numpy()))
     return Similarity(
         name=name,
         matrices=np.stack(matrices),

@@ -70,7 +70,7 @@ def open_backbone(path: Path, *, heads: int | None = None) -> Backbone:
 def _open_published(path: Path, heads: int | None) -> Backbone:
     checkpoint = load_official(path)
     family, weights = find_encoder(checkpoint.weights, path)
-    config, grid = infer_encoder(weights, checkpoint, heads=heads)
+    config, grid = infer_encoder(weights, checkpoint, frames=family.frames, heads=heads)
     config = replace(config, positions=family.positions)
     table = checkpoint.weights.get(family.table or "")
     if table is not None:

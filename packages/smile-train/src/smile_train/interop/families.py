@@ -1,8 +1,8 @@
 """Published checkpoints that share the encoder, and where each keeps it.
 
-Established from the published model code: VideoMAE, VideoMAE V2, SIGMA, MME, MVD, OmniMAE. MGMAE
-and SMILE publish VideoMAE's layout. Weights of another architecture are refused, and so are names
-that a family is not known to have.
+Established from the published model code: VideoMAE, VideoMAE V2, SIGMA, MME, MVD, OmniMAE and UMT.
+MGMAE and SMILE publish VideoMAE's layout. Weights of another architecture are refused, and so are
+names that a family is not known to have.
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ class Family:
     """Its table of positions."""
     table: str | None = None
     """Where the table is kept, if it is."""
+    frames: int = 16
+    """Frames of its clips, where the checkpoint's arguments do not say."""
 
 
 FAMILIES = (
@@ -69,6 +71,13 @@ FAMILIES = (
         sign="encoder_to_decoder.0.weight",
         prefix="encoder.",
         dropped=("decoder.", "encoder_to_decoder.", "mask_token"),
+    ),
+    Family(
+        name="UMT",
+        sign="clip_decoder.0.head.weight",
+        prefix="encoder.",
+        dropped=("clip_decoder.",),
+        frames=8,
     ),
     Family(
         name="VideoMAE, VideoMAE V2, MGMAE or SMILE",

@@ -109,17 +109,24 @@ def infer_student(
 
 
 def infer_encoder(
-    weights: dict[str, torch.Tensor], checkpoint: OfficialCheckpoint, *, heads: int | None = None
+    weights: dict[str, torch.Tensor],
+    checkpoint: OfficialCheckpoint,
+    *,
+    frames: int,
+    heads: int | None = None,
 ) -> tuple[StudentConfig, TokenGrid]:
-    """Sizes and tokens of an encoder's weights under our names; see `infer_student`."""
+    """Sizes and tokens of an encoder's weights under our names; see `infer_student`.
+
+    frames  of a clip, where the checkpoint's arguments do not say.
+    """
     bare = replace(checkpoint, weights=weights)
-    return infer_student(bare, heads=heads), infer_grid(bare)
+    return infer_student(bare, heads=heads), infer_grid(bare, frames=frames)
 
 
-def infer_grid(checkpoint: OfficialCheckpoint) -> TokenGrid:
+def infer_grid(checkpoint: OfficialCheckpoint, *, frames: int = TokenGrid.frames) -> TokenGrid:
     """Read the token's size off the projection, the clip's off the arguments.
 
-    Arguments that do not say mean 16 frames of 224 x 224 pixels, as published.
+    Arguments that do not say mean `frames` of 224 x 224 pixels, as published.
     """
     weights = checkpoint.weights
     proj = weights.get("encoder.patch_embed.proj.weight", weights.get("patch_embed.proj.weight"))
@@ -130,7 +137,7 @@ def infer_grid(checkpoint: OfficialCheckpoint) -> TokenGrid:
     side = _stored(checkpoint.args, "input_size") or TokenGrid.width
     try:
         return TokenGrid(
-            frames=_stored(checkpoint.args, "num_frames") or TokenGrid.frames,
+            frames=_stored(checkpoint.args, "num_frames") or frames,
             height=side,
             width=side,
             tubelet=proj.shape[2],

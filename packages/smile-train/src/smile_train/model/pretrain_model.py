@@ -54,6 +54,16 @@ class Encoder(nn.Module):
         tokens = self.patch_embed(cubes) + positions
         return self.norm(run_blocks(self.blocks, tokens, again=self.gradient_checkpointing))
 
+    @property
+    def width(self) -> int:
+        """Channels of a token."""
+        return self.positions.shape[1]
+
+    def encode(self, frames: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """All tokens (B, N, width) of clips (B, T, H, W, 3), and their mean (B, width)."""
+        tokens = self(frames)
+        return tokens, tokens.mean(1)
+
 
 class Decoder(nn.Module):
     """Runs over visible and masked tokens, predicts for the masked ones."""

@@ -1,0 +1,1 @@
+"""Encoders of another architecture, to compare with: CLIP frame by frame, ViCLIP."""
