@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -91,6 +91,42 @@ def iterate_views(
     yield from batches
 
 
+def map_views(
+    model: Callable[[torch.Tensor], torch.Tensor],
+    samples: Iterable[tuple[int, torch.Tensor | str]],
+    *,
+    batch: int,
+    device: torch.device,
+) -> Iterator[tuple[int, torch.Tensor | str]]:
+    """Pass samples' views through a model, in batches that samples share.
+
+    samples  as from `iterate_views`.
+    batch    views in a forward pass, at most.
+    yields   each sample's number, in order, with its outputs (views, D) float32 on the CPU, or why
+             it could not be read.
+    """
+    waiting: list[tuple[int, torch.Tensor | str]] = []
+    views = 0
+
+    def passed() -> Iterator[tuple[int, torch.Tensor | str]]:
+        clips = [found for _, found in waiting if not isinstance(found, str)]
+        found: Iterator[torch.Tensor] = iter(())
+        if clips:
+            together = torch.cat(clips)
+            outputs = [model(part.to(device)).float() for part in together.split(batch)]
+            found = iter(torch.cat(outputs).cpu().split([len(clip) for clip in clips]))
+        for number, clip in waiting:
+            yield number, clip if isinstance(clip, str) else next(found)
+
+    for number, clips in samples:
+        waiting.append((number, clips))
+        views += 0 if isinstance(clips, str) else len(clips)
+        if views >= batch:
+            yield from passed()
+            waiting, views = [], 0
+    yield from passed()
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Predictions:
     """Scores of the samples of a split."""
@@ -133,16 +169,20 @@ def predict(
     seen = torch.zeros(count, dtype=torch.int64, device=device)
     faults: dict[int, str] = {}
     reader = ViewReader(videos, shape, views)
-    for done, (number, clips) in enumerate(iterate_views(reader, mine, workers=workers), start=1):
-        if isinstance(clips, str):
-            faults[number] = clips
+    samples = iterate_views(reader, mine, workers=workers)
+
+    def scored(clips: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad(), accelerator.autocast():
+            return model(clips)
+
+    found_of = map_views(scored, samples, batch=batch, device=device)
+    for done, (number, found) in enumerate(found_of, start=1):
+        if isinstance(found, str):
+            faults[number] = found
             if not allow_missing:
-                raise InputError(f"{clips} (or go on without it: --allow-missing)")
+                raise InputError(f"{found} (or go on without it: --allow-missing)")
         else:
-            with torch.no_grad(), accelerator.autocast():
-                parts = [model(part.to(device)).float() for part in clips.split(batch)]
-            found = torch.cat(parts)
-            scores[number] = found.mean(0) if ensemble == "mean" else found.amax(0)
+            scores[number] = (found.mean(0) if ensemble == "mean" else found.amax(0)).to(device)
             seen[number] = 1
         on_progress(min(done * accelerator.num_processes, count), count)
     joined: Any = accelerator.reduce((scores, seen))

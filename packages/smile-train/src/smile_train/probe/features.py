@@ -18,7 +18,7 @@ from smile_motion.errors import InputError
 from smile_train.data.views import TestViews
 from smile_train.datasets import LabelledVideos
 from smile_train.encoder import VideoEncoder
-from smile_train.evaluate.testing import ViewReader, ViewShape, iterate_views
+from smile_train.evaluate.testing import ViewReader, ViewShape, iterate_views, map_views
 
 PART = 256
 """Samples in a file of features; what a killed extraction loses at most."""
@@ -91,20 +91,20 @@ def extract_features(
     reader = ViewReader(videos, shape, views)
     found: list[np.ndarray | None] = []
     done = len(videos) - len(numbers) * accelerator.num_processes
-    for count, (number, clips) in enumerate(
-        iterate_views(reader, numbers, workers=workers), start=1
-    ):
-        if isinstance(clips, str):
+    samples = iterate_views(reader, numbers, workers=workers)
+
+    def pooled(clips: torch.Tensor) -> torch.Tensor:
+        with accelerator.autocast():
+            return encoder.features(clips)[1]
+
+    encoded = map_views(pooled, samples, batch=batch, device=accelerator.device)
+    for count, (number, vectors) in enumerate(encoded, start=1):
+        if isinstance(vectors, str):
             if not allow_missing:
-                raise InputError(f"{clips} (or go on without it: --allow-missing)")
+                raise InputError(f"{vectors} (or go on without it: --allow-missing)")
             found.append(None)
         else:
-            with accelerator.autocast():
-                vectors = [
-                    encoder.features(piece.to(accelerator.device))[1].float().cpu()
-                    for piece in clips.split(batch)
-                ]
-            found.append(torch.cat(vectors).numpy())
+            found.append(vectors.numpy())
         if (number + 1) % PART == 0 or number + 1 == len(videos):
             _write_part(_name(folder, number // PART), found)
             found = []
