@@ -17,8 +17,15 @@ def start_render(
     *arguments: str | int | Path, environment: dict[str, str] | None = None
 ) -> subprocess.Popen[str]:
     """Start the command in a process of its own."""
+    return start("render", *arguments, environment=environment)
+
+
+def start(
+    *arguments: str | int | Path, environment: dict[str, str] | None = None
+) -> subprocess.Popen[str]:
+    """Start any command in a process of its own."""
     return subprocess.Popen(
-        [sys.executable, "-m", "smile_motion", "render", *map(str, arguments)],
+        [sys.executable, "-m", "smile_motion", *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -1,4 +1,4 @@
-"""Rendering on a real Ray cluster: two machines on loopback, token authentication on."""
+"""Work on a real Ray cluster: two machines on loopback, token authentication on."""
 
 import contextlib
 import os
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from render_command import start_render, tree
+from render_command import start, start_render, tree
 from smile_motion.bank import ObjectBank
 
 HEAD, OTHER = "127.0.0.2", "127.0.0.3"
@@ -89,7 +89,7 @@ def kill_tree(process: subprocess.Popen[str]) -> None:
     process.wait(timeout=20)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
     machines = Cluster()
     try:
@@ -106,6 +106,19 @@ def works(process: subprocess.Popen[str]) -> bool:
             if "ray::_do_there" in " ".join(child.cmdline()):
                 return True
     return False
+
+
+def test_a_cluster_builds_a_bank_in_shards(cluster: Cluster, tmp_path: Path) -> None:
+    words = ["build-bank", "--source", "procedural", "--n", "40", "--out"]
+    there = [
+        tmp_path / "there", "--engine", "ray", "--address", cluster.address, "--num-shards", "3",
+    ]  # fmt: skip
+    built = start(*words, *there, environment=cluster.environment)
+    assert start(*words, tmp_path / "here", "--workers", "0").wait(timeout=100) == 0
+    out, err = built.communicate(timeout=100)
+    assert built.returncode == 0, err
+    assert "40 objects" in out
+    assert tree(tmp_path / "there") == tree(tmp_path / "here")
 
 
 def test_a_cluster_renders_the_same_bytes_though_a_machine_dies(
@@ -139,3 +152,22 @@ def test_a_cluster_renders_the_same_bytes_though_a_machine_dies(
     assert refused.returncode == 2
     assert f"Ray at {cluster.address}: cannot connect" in err
     assert not list((tmp_path / "refused").glob("shard-*"))
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--engine", "ray"], "takes --num-shards"),
+        (["--engine", "ray", "--num-shards", "2", "--shard-index", "0"], "and no --shard-index"),
+        (["--engine", "ray", "--num-shards", "2", "--source", "auto"], "needs --source"),
+        (["--address", "127.0.0.1:9"], "--address goes with --engine ray"),
+    ],
+)
+def test_a_bank_on_a_cluster_needs_to_know_its_parts(
+    words: list[str], message: str, tmp_path: Path
+) -> None:
+    process = start("build-bank", "--source", "procedural", "--out", tmp_path / "bank", *words)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert message in err
+    assert not (tmp_path / "bank/bank.json").exists()

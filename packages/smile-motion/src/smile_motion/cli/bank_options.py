@@ -160,6 +160,10 @@ class ShardOptions:
     """Which part to build, from 0; `bank merge` unites all parts."""
     num_shards: int | None = None
     """How many parts there are."""
+    engine: Literal["local", "ray"] = "local"
+    """`ray` builds the --num-shards parts on a Ray cluster, a GPU each, and unites them."""
+    address: str | None = None
+    """Head of the Ray cluster, HOST:PORT. Default: RAY_ADDRESS, else this machine alone."""
 
 
 def local_device(device: str, local_rank: int | None) -> str:

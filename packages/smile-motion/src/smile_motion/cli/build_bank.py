@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -92,6 +93,13 @@ def run(options: Options) -> None:
     make, count = _maker(options, chosen, card, launched.local_rank if launched else None)
     out = options.out or banks_folder() / f"{chosen}-{count or 'all'}"
     with stopped_by_signals():
+        if options.shard.engine == "ray":
+            finished = (out / "bank.json").is_file()
+            _build_on_ray(options, out, make, chosen)
+            _report(out, finished)
+            return
+        if options.shard.address is not None:
+            raise InputError("--address goes with --engine ray; add it")
         if options.shard.shard_index is not None or options.shard.num_shards is not None:
             _build_shard(options.shard, out, make)
             return
@@ -203,6 +211,41 @@ def _build_shard(options: ShardOptions, out: Path, make: Make) -> None:
     make(folder, shard)
     print(f"{folder}: shard {shard.index} of {shard.of} is finished")
     print(f"next, once all are: smile-motion bank merge {out / SHARDS}/* --out {out}")
+
+
+def _build_on_ray(options: Options, out: Path, make: Make, chosen: str) -> None:
+    """Build all parts on a Ray cluster, then unite them."""
+    from smile_motion.bank.journal import SHARDS
+    from smile_motion.bank.progress import progress_bar
+    from smile_motion.bank.shards import Shard, merge
+    from smile_motion.engines import run_on_ray
+
+    of = options.shard.num_shards
+    if of is None or options.shard.shard_index is not None:
+        raise InputError(
+            "--engine ray takes --num-shards, as many as there are GPUs or more, and no "
+            "--shard-index"
+        )
+    if options.source == "auto":
+        raise InputError("--engine ray needs --source: machines may differ in what they can run")
+    shards = [Shard(index, of) for index in range(of)]
+    if (out / "bank.json").is_file():
+        make(out, None)  # It looks whether this is the bank that is asked for.
+        return
+    work = partial(_build_there, replace(options, out=out))
+    uses_gpus = chosen in FROM_CANDIDATES and options.diffusion.device != "cpu"
+    with progress_bar() as on_progress:
+        built = run_on_ray(work, range(of), address=options.shard.address, prefer_gpus=uses_gpus)
+        for done, _ in enumerate(built, start=1):
+            on_progress("building shards", done, of)
+        folders = [out / SHARDS / shard.name for shard in shards]
+        merge(folders, out, remove=True, on_progress=on_progress)
+
+
+def _build_there(options: Options, index: int) -> None:
+    """Build one part, in a process of the cluster."""
+    shard = ShardOptions(shard_index=index, num_shards=options.shard.num_shards)
+    run(replace(options, shard=shard))
 
 
 def _build_together(out: Path, make: Make, rank: int, world: int) -> bool:

@@ -99,8 +99,8 @@ def run(options: Options) -> None:
 def _rendered(
     options: Options, collection: Collection, todo: Sequence[int]
 ) -> Iterator[tuple[int, dict[str, Any]]]:
+    from smile_motion.engines import run_here, run_in_processes, run_on_ray
     from smile_motion.export.collection import render_shard
-    from smile_motion.export.engines import run_here, run_in_processes, run_on_ray
 
     work = partial(render_shard, collection=collection)
     chunk = max(1, CLIPS_AT_A_TIME // collection.format.clips_together)

@@ -1,4 +1,4 @@
-"""Where work is done: in this process, in several of this machine, or on a Ray cluster.
+"""Where shards are made: in this process, in several of this machine, or on a Ray cluster.
 
 An engine maps numbers through a function and yields (number, result) as they come. What a worker
 that dies was doing is done again; a result does not depend on the engine.
@@ -72,25 +72,34 @@ def run_in_processes(
 
 
 def run_on_ray(
-    work: Work[Result], numbers: Sequence[int], *, address: str | None = None, chunk: int = 1
+    work: Work[Result],
+    numbers: Sequence[int],
+    *,
+    address: str | None = None,
+    chunk: int = 1,
+    prefer_gpus: bool = False,
 ) -> Iterator[tuple[int, Result]]:
-    """Do the work on a Ray cluster, one CPU a task, over all its machines.
+    """Do the work on a Ray cluster, one CPU or GPU a task, over all its machines.
 
-    address  of the cluster's head, `host:port`; by default what RAY_ADDRESS names, or else a
-             cluster of this machine alone.
-    chunk    numbers in a task.
+    address      of the cluster's head, `host:port`; by default what RAY_ADDRESS names, or else a
+                 cluster of this machine alone.
+    chunk        numbers in a task.
+    prefer_gpus  give each task a GPU of its own, where the cluster has any.
     Every machine needs the same packages, and the same files under the same paths.
     Raises InputError when Ray is not installed, cannot be reached, or a task keeps failing.
     """
     ray = _connect(address)
     pending: dict[Any, None] = {}
     try:
-        task = ray.remote(num_cpus=1, max_retries=RETRIES, scheduling_strategy="SPREAD")(_do_there)
+        kind = "GPU" if prefer_gpus and ray.cluster_resources().get("GPU") else "CPU"
+        takes = {"num_cpus": 1, "num_gpus": int(kind == "GPU")}
+        retried = {"max_retries": RETRIES, "scheduling_strategy": "SPREAD"}
+        task = ray.remote(**takes, **retried)(_do_there)
         # As bytes, so that paths are not looked at before the worker is where they start from.
         shared, here = ray.put(pickle.dumps(work)), str(Path.cwd())
         chunks = _chunks(numbers, chunk)
         while True:
-            slots = QUEUED * max(1, int(ray.cluster_resources().get("CPU", 1)))
+            slots = QUEUED * max(1, int(ray.cluster_resources().get(kind, 1)))
             for given in islice(chunks, max(0, slots - len(pending))):
                 pending[task.remote(shared, given, here)] = None
             if not pending:
@@ -133,10 +142,9 @@ def _unpickled(data: bytes) -> Work[Any]:
 
 
 def _connect(address: str | None) -> Any:
-    # Read when Ray is imported: no report of use, no warnings about what is raised as well, and
-    # workers run in the environment of their machine, not in one that `uv run` makes anew.
+    # Read when Ray is imported: no report of use, and workers run in the environment of their
+    # machine, not in one that `uv run` makes anew.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "error")
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
     try:
         ray: Any = importlib.import_module("ray")
@@ -147,7 +155,8 @@ def _connect(address: str | None) -> Any:
     where = address or os.environ.get("RAY_ADDRESS")
     try:
         _require_listening(where)
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        with _stderr_silenced():
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (ray.exceptions.RayError, OSError, ValueError, RuntimeError) as error:
         raise InputError(
             f"Ray at {where or 'this machine'}: cannot connect ({_brief(error)}); start it with "
@@ -162,6 +171,19 @@ def _require_listening(address: str | None) -> None:
     host, _, port = (address or "").removeprefix("ray://").rpartition(":")
     if port.isdecimal():
         socket.create_connection((host, int(port)), timeout=CONNECT_S).close()
+
+
+@contextmanager
+def _stderr_silenced() -> Iterator[None]:
+    """Silence what Ray's compiled part writes about a failure, which is raised as well."""
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _brief(error: Exception) -> str:
