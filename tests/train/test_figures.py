@@ -66,7 +66,7 @@ def test_similarity_is_a_cosine(seed: int, factor: float) -> None:
 def test_similarity_tells_scenes_apart(checkpoint: Path, still_and_cut: dict[str, Path]) -> None:
     """Positions are taken off the encoder: what then differs between slices is what they show."""
     encoder = smile_train.load(checkpoint)
-    encoder.encoder.positions.zero_()
+    encoder.encoder.get_buffer("positions").zero_()
     encoder.encoder.blocks = torch.nn.ModuleList()  # attention would mix the slices
     found = {}
     for name, path in still_and_cut.items():
@@ -112,6 +112,22 @@ def test_similarity_of_several_encoders(
     assert "--limit is 0" in capsys.readouterr().err
 
 
+def test_other_towers_have_frames_but_no_attention_of_ours(
+    tiny_clip: Path, still_and_cut: dict[str, Path]
+) -> None:
+    """CLIP looks at each frame by itself: equal frames are equal, and two scenes are two blocks."""
+    encoder = smile_train.load(f"clip:{tiny_clip}")
+    source = ClipSource(videos=still_and_cut["still"].parent, stride=1)
+    found = measure_similarity(encoder, source.read(encoder.grid), name="clip")
+    cut, still = found.matrices
+    assert found.starts == tuple(range(8))
+    np.testing.assert_allclose(still, 1, atol=1e-5)
+    assert min(cut[:4, :4].min(), cut[4:, 4:].min()) > cut[:4, 4:].max()
+    video = torch.zeros(8, encoder.grid.height, encoder.grid.width, 3, dtype=torch.uint8)
+    with pytest.raises(InputError, match="no blocks of ours"):
+        attention_map(encoder, video, Query())
+
+
 def test_attention_is_that_of_the_block() -> None:
     """The weights, applied to the values, give what the module itself computes for a token."""
     torch.manual_seed(4)
@@ -143,7 +159,7 @@ def test_attention_of_many_heads_is_their_mean() -> None:
 def test_attention_follows_what_is_shown(checkpoint: Path, real_videos: dict[str, Path]) -> None:
     """Swapping halves of the picture swaps halves of the map where positions say nothing."""
     encoder = smile_train.load(checkpoint)
-    encoder.encoder.positions.zero_()
+    encoder.encoder.get_buffer("positions").zero_()
     frames = small_frames(real_videos["bikes"], 60, 8)
     swapped = np.roll(frames, 32, axis=2)
     maps = [attention_map(encoder, torch.from_numpy(f), Query()) for f in (frames, swapped)]

@@ -21,6 +21,7 @@ from smile_train.evaluate.rows import place
 from smile_train.evaluate.severe import EXPERIMENTS
 from smile_train.evaluate.sheets import letter, make_sheets, signed
 from smile_train.evaluate.tables import build_report, find_runs
+from smile_train.interop.families import FAMILIES
 from smile_train.presets import NOTES, PRESETS
 from smile_train.stages import plan_stages
 
@@ -111,7 +112,10 @@ def test_rows_follow_values_not_names() -> None:
     )
     assert place(results(replace(PRESETS["table7-noise"], preset="x", epochs=3))).rows == ()
     assert place(results(None)).rows == ()
-    assert place(results(None, source="umt:weights/l16.pth")).rows == ("umt",)
+    assert place(results(None, source="viclip:weights/l14.pth")).rows == ("viclip",)
+    for family in FAMILIES:
+        found = place(results(None, pretraining={"published": family.name})).rows
+        assert found == ((family.name.lower(),) if " " not in family.name else ())
 
 
 def test_what_differs_is_said() -> None:
@@ -281,7 +285,7 @@ def test_rows_by_hand(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert evaluate(*words, f"{tmp_path / 'a'}=mvd", f"{tmp_path / 'b'}=own:My | model") == 0
     said = (tmp_path / "out/report.md").read_text()
     assert "| MVD |  |\n| ↳ ours: a | **69.0** <sup>a</sup> |" in said
-    assert "| My \\| model |  |\n| ↳ ours: b | **68.0** <sup>a</sup> |" in said
+    assert "| My \\| model |  |\n| ↳ ours: b | **68.0** |" in said
     assert "pre-training: row given by hand" in said
     assert "Other runs" not in said
     capsys.readouterr()

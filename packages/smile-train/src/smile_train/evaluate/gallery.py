@@ -59,7 +59,7 @@ def draw_strip(exhibits: Sequence[Exhibit], path: Path, *, title: str) -> None:
         figsize=(cell * COLUMNS + 0.4, 2 * cell * height / width * len(shown) + 0.6),
         layout="constrained",
     )
-    figure.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0, hspace=0)  # type: ignore[union-attr]
+    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.03, wspace=0, hspace=0)  # type: ignore[union-attr]
     axes = figure.subplots(2 * len(shown), COLUMNS, squeeze=False)
     for number, exhibit in enumerate(shown):
         for row, clip in enumerate((exhibit.frames, exhibit.painted)):

@@ -64,7 +64,9 @@ def _plain(text: str) -> str:
 
 
 def _markdown_cell(cell: Cell, *, bold: bool) -> str:
-    text = f"**{_plain(cell.text)}**" if bold and cell.text else _plain(cell.text)
+    text = (
+        f"**{_plain(cell.text)}**" if bold and cell.text and not cell.plain else _plain(cell.text)
+    )
     difference = f" ({cell.difference})" if cell.difference else ""
     return text + difference + (f" <sup>{cell.marks}</sup>" if cell.marks else "")
 
@@ -95,7 +97,7 @@ def _section(sheet: Sheet, anchor: str) -> str:
         detail = f' title="{html.escape(line.detail)}"' if line.detail else ""
         kind = ' class="ours"' if line.ours else ""
         cells = "".join(
-            f"<td>{_html_cell(cell, room)}</td>"
+            f"<td{' class=plain' if cell.plain else ''}>{_html_cell(cell, room)}</td>"
             for cell, room in zip(line.cells, rooms, strict=True)
         )
         label = html.escape(line.label)

@@ -32,7 +32,7 @@ th[scope=row], thead td {{ text-align: left; font-weight: normal; position: stic
 th[scope=row] span {{ display: inline-block; min-width: 9rem; max-width: 16rem; overflow: hidden;
   text-overflow: ellipsis; vertical-align: bottom; }}
 .ours > * {{ background: var(--ours) !important; }}
-.ours td {{ font-weight: 600; }}
+.ours td:not(.plain) {{ font-weight: 600; }}
 .ours th[scope=row] {{ padding-left: 1.5rem; color: var(--mark); }}
 .ours th[scope=row]::before {{ content: "↳ "; }}
 .aside {{ display: inline-block; width: 5em; text-align: left; font-weight: normal;

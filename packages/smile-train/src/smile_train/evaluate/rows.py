@@ -29,6 +29,8 @@ _PLACES = FREE_FIELDS | {
     *("knn", "render", "gradient_checkpointing"),
 }
 """Fields that say where things are, or how they are computed, not what is learned."""
+_TOLD = {"student", "target", "background", "masking", "mask_ratio", "epochs"}
+"""Fields without which a configuration is not one of a pre-training of ours."""
 _COMPARED = tuple(entry.name for entry in fields(PretrainConfig) if entry.name not in _PLACES)
 
 
@@ -47,25 +49,27 @@ def place(results: Results, given: str | None = None) -> Placement:
 
     By hand where `given`; else of all presets whose values the pre-training has; else of the preset
     that it names, and of those equal to it, with a note of every difference. Models of others are
-    known by what they are loaded as, such as `umt:path`.
+    known by what they are loaded as, such as `clip:path`, or by their weights' names; those of
+    VideoMAE, VideoMAE V2, MGMAE and SMILE itself are alike, so they need to be told.
 
     given  a preset, a key of `OTHERS`, or `own:NAME` for a row of its own.
     Raises InputError when `given` is none of these.
     """
     if given is not None:
         if given.startswith(OWN) and len(given) > len(OWN):
-            return Placement(rows=(given,), notes=("row given by hand",))
+            return Placement(rows=(given,))
         if given not in ROWS:
             raise InputError(
                 f"--row: no row is called {given!r}; use a preset ({', '.join(sorted(ROWS))}), or "
                 f"{OWN}NAME for a row of its own"
             )
         return Placement(rows=_same_as(given), notes=("row given by hand",))
-    kind = str(results.checkpoint.get("source", "")).partition(":")[0]
-    if kind in OTHERS:
-        return Placement(rows=(kind,))
     trained = results.pretraining
-    if not trained:
+    kind = str(results.checkpoint.get("source", "")).partition(":")[0]
+    for name in (kind, str(trained.get("published", "")).lower()):
+        if name in OTHERS:
+            return Placement(rows=(name,))
+    if not trained.keys() >= _TOLD:
         return Placement(rows=())
     equal = tuple(name for name in PRESETS if not _differences(trained, name))
     if equal:

@@ -24,6 +24,8 @@ class Cell:
     """Ours minus the paper's, with its sign."""
     better: bool | None = None
     """Whether that is for the better; none where there is no difference."""
+    plain: bool = False
+    """Words about a number, not a number."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,10 +152,10 @@ def _others(runs: Sequence[Run], names: dict[str, str]) -> Sheet:
                 detail=run.source,
                 ours=True,
                 cells=(
-                    *(Cell(text=text) for text in texts),
+                    *(Cell(text=text, plain=True) for text in texts),
                     Cell(text=value, marks=notes.mark(run.notes)),
-                    Cell(text=f"{results.samples:,}"),
-                    Cell(text=str(run.folder)),
+                    Cell(text=f"{results.samples:,}", plain=True),
+                    Cell(text=str(run.folder), plain=True),
                 ),
             )
         )
