@@ -315,6 +315,7 @@ def test_names_tell_paths_apart() -> None:
     assert short_names(["runs/first", "runs/second"]) == ["first", "second"]
     assert short_names(["a/clip.mp4", "b/clip.mp4"]) == ["a-clip", "b-clip"]
     assert short_names(["/x/clip.mp4"]) == ["clip"]
+    assert short_names(["runs/v1.5", "runs/v1.6", "w/mvd.pth"]) == ["v1.5", "v1.6", "mvd"]
     assert short_names(["run", "run"]) == ["run-0", "run-1"]
 
 

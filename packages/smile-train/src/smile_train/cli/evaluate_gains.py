@@ -8,6 +8,8 @@ from typing import Annotated
 
 import tyro
 
+from smile_train.cli.single import is_first_process
+
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
@@ -27,6 +29,8 @@ class Options:
 
 def run(options: Options) -> None:
     """Compare, draw, and say what was found."""
+    if not is_first_process():
+        return
     from smile_motion.errors import InputError
 
     from smile_train.evaluate.clips import short_names

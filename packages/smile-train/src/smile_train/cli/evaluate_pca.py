@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from smile_train.cli.single import is_first_process
 from smile_train.evaluate.figure_options import FigureOptions
 
 
@@ -25,6 +26,8 @@ class Options(FigureOptions):
 
 def run(options: Options) -> None:
     """Encode, paint, and say where it is."""
+    if not is_first_process():
+        return
     import json
 
     import torch

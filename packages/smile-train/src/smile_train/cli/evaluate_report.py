@@ -8,6 +8,8 @@ from typing import Annotated
 
 import tyro
 
+from smile_train.cli.single import is_first_process
+
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
@@ -25,6 +27,8 @@ class Options:
 
 def run(options: Options) -> None:
     """Collect, write, and say how many runs went where."""
+    if not is_first_process():
+        return
     from smile_motion.errors import InputError
 
     from smile_train.evaluate.report_files import sum_up, write_report

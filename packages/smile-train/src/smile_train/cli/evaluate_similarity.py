@@ -7,6 +7,7 @@ from typing import Annotated
 
 import tyro
 
+from smile_train.cli.single import is_first_process
 from smile_train.evaluate.figure_options import FigureOptions
 
 
@@ -22,6 +23,8 @@ class Options(FigureOptions):
 
 def run(options: Options) -> None:
     """Measure, draw, and print what changed how much."""
+    if not is_first_process():
+        return
     import hashlib
     import json
     from dataclasses import asdict

@@ -12,9 +12,12 @@ import numpy as np
 from smile_motion.cropping import cut
 from smile_motion.errors import InputError
 from smile_motion.tokens import TokenGrid
-from smile_motion.video import find_videos, index_video, read_frames
+from smile_motion.video import SUFFIXES, find_videos, index_video, read_frames
 
 from smile_train.data.views import Sampling, clip_frames
+
+_NAMED_WITHOUT = (*SUFFIXES, ".pth", ".pt", ".bin", ".safetensors")
+"""Endings of files that names leave out; `runs/v1.5` keeps its own."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -105,7 +108,10 @@ def short_names(paths: Sequence[str]) -> list[str]:
         runs/first, runs/second       first, second
         a/clip.mp4, b/clip.mp4        a-clip, b-clip
     """
-    parts = [Path(path).with_suffix("").parts for path in paths]
+    parts = [
+        (path.with_suffix("") if path.suffix.lower() in _NAMED_WITHOUT else path).parts
+        for path in map(Path, paths)
+    ]
     parts = [tuple(part.strip("/") for part in entry if part != "/") for entry in parts]
     longest = max(map(len, parts))
     for count in range(1, longest + 1):
