@@ -178,7 +178,7 @@ print(json.dumps(codes))
         (
             {},
             [
-                (["pull", "no/bank"], TOKEN, "no/bank: no such data set"),
+                (["pull", "no/bank"], TOKEN, "no/bank: no such repository"),
                 (["pull", "closed/bank"], "", "hf auth login"),
                 (["pull", "open/bank", "--revision", "v9"], TOKEN, "no revision 'v9'"),
                 (["pull", "a/b/c"], TOKEN, "expected owner/name"),

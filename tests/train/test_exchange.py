@@ -1,5 +1,8 @@
 """Models to other tools and back: transformers, ONNX Runtime, the hub."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +10,7 @@ import onnxruntime
 import pytest
 import smile_train
 import torch
+from hub_server import OWNER, READER, TOKEN, running_hub
 from smile_motion.cli.app import run_app
 from smile_motion.errors import InputError
 from smile_motion.tokens import TokenGrid
@@ -16,6 +20,7 @@ from smile_train.interop.from_transformers import (
     classifier_from_transformers,
     pretraining_from_transformers,
 )
+from smile_train.interop.official import save_official
 from smile_train.interop.onnx import export_onnx
 from smile_train.interop.opening import open_model
 from smile_train.interop.to_transformers import (
@@ -193,3 +198,44 @@ def test_the_command_exports_a_classifier_everywhere(
     arguments = ["export", str(run), f"--out={tmp_path / 'y.onnx'}", "--to=onnx", "--push=a/b"]
     assert run_app("smile_train", "", COMMANDS, arguments) == 2
     assert "writes a file; push one of the folders" in capsys.readouterr().err
+
+
+def test_a_model_goes_to_the_hub_and_comes_back(
+    pretrained: PretrainModel, video: torch.Tensor, tmp_path: Path
+) -> None:
+    """Through the real client, to a small hub on this machine."""
+    save_official(tmp_path / "model.pth", pretrained, args={}, epoch=0)
+    read = (
+        "import sys, torch, smile_train; model = smile_train.load(sys.argv[1]); "
+        "torch.save(model.features(torch.load(sys.argv[2]))[0], sys.argv[3])"
+    )
+    torch.save(video, tmp_path / "video.pt")
+    with running_hub() as hub:
+        known = {k: v for k, v in os.environ.items() if not k.startswith("HF_")}
+        told = {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "home"), "HF_TOKEN": TOKEN}
+
+        def call(*command: str, **changed: str) -> subprocess.CompletedProcess:
+            return subprocess.run(
+                [sys.executable, *command], capture_output=True, text=True, check=False,
+                env={**known, **told, **changed},
+            )  # fmt: skip
+
+        export = ["-m", "smile_train", "export", str(tmp_path / "model.pth"), "--to=hub"]
+        pushed = call(*export, f"--out={tmp_path / 'out'}", f"--push={OWNER}/small")
+        assert pushed.returncode == 0, pushed.stderr
+        files = hub.repositories[f"{OWNER}/small"].commits
+        assert any(
+            {"config.json", "model.safetensors", "README.md"} <= set(f) for f in files.values()
+        )
+        loaded = call(
+            "-c", read, f"{OWNER}/small", str(tmp_path / "video.pt"), str(tmp_path / "t.pt")
+        )
+        assert loaded.returncode == 0, loaded.stderr
+        with torch.no_grad():
+            expected = pretrained.encoder(video)
+        torch.testing.assert_close(torch.load(tmp_path / "t.pt"), expected, rtol=0, atol=1e-6)
+        refused = call(*export, f"--out={tmp_path / 'b'}", f"--push={OWNER}/other", HF_TOKEN=READER)
+        assert refused.returncode == 2
+        assert "the token may not write to it (403)" in refused.stderr
+        unknown = call("-c", read, f"{OWNER}/nothing", "a", "b")
+        assert "no such repository at" in unknown.stderr

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from smile_motion.errors import InputError
@@ -27,10 +28,19 @@ class VideoEncoder(nn.Module):
         tokens, pooled = model.features(video)                  # video (B, T, H, W, 3) uint8
     """
 
-    def __init__(self, encoder: Encoder | ClipFrames | ViClip) -> None:
-        """Freeze an encoder."""
+    def __init__(
+        self,
+        encoder: Encoder | ClipFrames | ViClip,
+        pretraining: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Freeze an encoder.
+
+        pretraining  configuration that it was trained with, where it is known; of published files
+                     `published`, whose they are.
+        """
         super().__init__()
         self.encoder = encoder.eval().requires_grad_(False)
+        self.pretraining = dict(pretraining or {})
 
     @property
     def grid(self) -> TokenGrid:
@@ -80,15 +90,16 @@ def load(path_or_hub_id: str | Path, *, heads: int | None = None) -> VideoEncode
     if kind == "clip":
         from smile_train.towers.frames import ClipFrames
 
-        return VideoEncoder(ClipFrames.open(name))
+        return VideoEncoder(ClipFrames.open(name), {"published": f"CLIP {name}"})
     if kind == "viclip":
         from smile_train.towers.viclip import ViClip
 
-        return VideoEncoder(ViClip.open(Path(name)))
+        return VideoEncoder(ViClip.open(Path(name)), {"published": "ViCLIP"})
     path = Path(path_or_hub_id)
     if not path.exists():
         path = _fetched(str(path_or_hub_id))
-    return VideoEncoder(build_encoder(open_backbone(path, heads=heads)))
+    backbone = open_backbone(path, heads=heads)
+    return VideoEncoder(build_encoder(backbone), backbone.pretraining)
 
 
 def _fetched(identifier: str) -> Path:
@@ -96,11 +107,7 @@ def _fetched(identifier: str) -> Path:
     if identifier.startswith((".", "/")) or identifier.count("/") != 1:
         raise InputError(f"{identifier}: no such run, checkpoint, file or folder")
     from huggingface_hub import snapshot_download
+    from smile_motion.hub_errors import hub_errors_explained
 
-    try:
+    with hub_errors_explained(identifier):
         return Path(snapshot_download(identifier, allow_patterns=["*.json", "*.safetensors"]))
-    except Exception as error:  # the hub's client raises many kinds when there is no network
-        reason = " ".join(str(error).split())[:200]
-        raise InputError(
-            f"{identifier}: neither here nor to be fetched ({reason}); give a local path"
-        ) from error

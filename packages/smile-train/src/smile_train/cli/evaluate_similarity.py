@@ -32,7 +32,6 @@ def run(options: Options) -> None:
     from smile_motion.errors import InputError
 
     from smile_train.evaluate.clips import short_names
-    from smile_train.evaluate.provenance import pretraining_of
     from smile_train.evaluate.results import Results
     from smile_train.evaluate.similarity import (
         draw_similarity,
@@ -67,7 +66,7 @@ def run(options: Options) -> None:
             metrics=entry.metrics,
             main_metric="last",
             checkpoint=origins[-1],
-            pretraining=pretraining_of(checkpoint),
+            pretraining=encoder.pretraining,
             dataset_sha256={"videos": listing},
             config=json.loads(json.dumps(asdict(options), default=str)),
             ours=("videos: which ones the paper shows is not known",),

@@ -62,10 +62,12 @@ def run(options: Options) -> None:
             print(f"{out}: {source} for {_their_class(model, whole)}.from_pretrained({str(out)!r})")
     if options.push:
         from huggingface_hub import HfApi
+        from smile_motion.hub_errors import hub_errors_explained
 
-        HfApi().create_repo(options.push, exist_ok=True)
-        HfApi().upload_folder(repo_id=options.push, folder_path=out)
-        print(f"pushed to {options.push}")
+        with hub_errors_explained(options.push, writing=True):
+            made = HfApi().create_repo(options.push, exist_ok=True)
+            commit = HfApi().upload_folder(repo_id=made.repo_id, folder_path=out)
+        print(f"{commit.commit_url}: smile_train.load({made.repo_id!r})")
 
 
 def _their_class(model: PretrainModel | Classifier, whole: bool) -> str:

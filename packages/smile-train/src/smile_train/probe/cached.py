@@ -137,7 +137,7 @@ def _probe(
         metrics=_metrics(scores, predictions.targets),
         main_metric="top1" if test.task == "single-label" else "map",
         checkpoint={"source": config.checkpoint, "sha256": hash_encoder(encoder)},
-        pretraining=_pretraining(config.checkpoint),
+        pretraining=encoder.pretraining,
         dataset_sha256={"train": train.sha256, test.split: test.sha256},
         partial=train.partial or test.partial or bool(predictions.broken or train_features.broken),
         config=json.loads(json.dumps(asdict(config), default=str)) | {"views": str(views)},
@@ -182,13 +182,3 @@ def _metrics(scores: np.ndarray, targets: np.ndarray) -> dict[str, float]:
     if targets.ndim == 1:
         return classification_metrics(scores, targets)
     return multi_label_metrics(scores, targets)
-
-
-def _pretraining(checkpoint: str) -> dict[str, Any]:
-    """The configuration of a checkpoint of ours; none of others'."""
-    from smile_train.checkpoint import CONFIG
-    from smile_train.interop.checkpoints import find_checkpoint
-
-    path = Path(checkpoint)
-    found = find_checkpoint(path) if path.is_dir() else None
-    return {} if found is None else json.loads((found / CONFIG).read_text(encoding="utf-8"))

@@ -1,4 +1,5 @@
-"""A small hub on this machine: enough of the real one's HTTP API for data sets, in memory."""
+"""A small hub on this machine: enough of the real one's HTTP API for uploads and downloads of data
+sets and models, in memory."""
 
 import base64
 import hashlib
@@ -14,6 +15,7 @@ from urllib.parse import unquote, urlsplit
 TOKEN = "hf_writer"
 READER = "hf_reader"
 OWNER = "tester"
+KIND = r"/api/(?:datasets|models)"
 
 
 @dataclass
@@ -92,7 +94,7 @@ class _Handler(BaseHTTPRequestHandler):
                 return self._error(403 if self._token() == READER else 401, "may not write")
             if path == "/api/repos/create":
                 return self._create(json.loads(body))
-            match = re.fullmatch(r"/api/datasets/([^/]+/[^/]+)/(\w+)/(.+)", path)
+            match = re.fullmatch(KIND + r"/([^/]+/[^/]+)/(\w+)/(.+)", path)
             repository = self.server.repositories.get(match[1]) if match else None
             if match is None or repository is None:
                 return self._error(404, "no repository", "RepoNotFound")
@@ -117,11 +119,11 @@ class _Handler(BaseHTTPRequestHandler):
     def _get(self, *, body: bool) -> None:
         path = unquote(urlsplit(self.path).path)
         self.server.requests.append(f"{self.command} {path}")
-        if match := re.fullmatch(r"/api/datasets/([^/]+/[^/]+)", path):
+        if match := re.fullmatch(KIND + r"/([^/]+/[^/]+)", path):
             name, what, revision, rest = match[1], "revision", "main", ""
-        elif match := re.fullmatch(r"/api/datasets/([^/]+/[^/]+)/(revision|tree)/(.+)", path):
+        elif match := re.fullmatch(KIND + r"/([^/]+/[^/]+)/(revision|tree)/(.+)", path):
             name, what, revision, rest = match[1], match[2], match[3], ""
-        elif match := re.fullmatch(r"/datasets/([^/]+/[^/]+)/(resolve)/([^/]+)/(.+)", path):
+        elif match := re.fullmatch(r"(?:/datasets)?/([^/]+/[^/]+)/(resolve)/([^/]+)/(.+)", path):
             name, what, revision, rest = match.groups()
         else:
             return self._error(404, "no such address")
