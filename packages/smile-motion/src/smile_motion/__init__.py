@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from smile_motion.clips import Clip, ClipMaker
     from smile_motion.compositing import render
     from smile_motion.errors import InputError
+    from smile_motion.overlay import MotionOverlay
     from smile_motion.plan import MotionPlan
     from smile_motion.plan_json import plan_from_json, plan_to_json, read_plan
     from smile_motion.recipe import MotionRecipe
@@ -33,6 +34,7 @@ __all__ = [
     "ClipMaker",
     "DeviceRenderer",
     "InputError",
+    "MotionOverlay",
     "MotionPlan",
     "MotionRecipe",
     "ObjectBank",
@@ -52,6 +54,7 @@ _HOMES = {
     "ClipMaker": "clips",
     "DeviceRenderer": "render_device",
     "InputError": "errors",
+    "MotionOverlay": "overlay",
     "MotionPlan": "plan",
     "MotionRecipe": "recipe",
     "ObjectBank": "bank",
