@@ -95,19 +95,5 @@ def load(path_or_hub_id: str | Path, *, heads: int | None = None) -> VideoEncode
         from smile_train.towers.viclip import ViClip
 
         return VideoEncoder(ViClip.open(Path(name)), {"published": "ViCLIP"})
-    path = Path(path_or_hub_id)
-    if not path.exists():
-        path = _fetched(str(path_or_hub_id))
-    backbone = open_backbone(path, heads=heads)
+    backbone = open_backbone(Path(path_or_hub_id), heads=heads)
     return VideoEncoder(build_encoder(backbone), backbone.pretraining)
-
-
-def _fetched(identifier: str) -> Path:
-    """Folder of a hub repository in the cache, fetched where it is not there."""
-    if identifier.startswith((".", "/")) or identifier.count("/") != 1:
-        raise InputError(f"{identifier}: no such run, checkpoint, file or folder")
-    from huggingface_hub import snapshot_download
-    from smile_motion.hub_errors import hub_errors_explained
-
-    with hub_errors_explained(identifier):
-        return Path(snapshot_download(identifier, allow_patterns=["*.json", "*.safetensors"]))

@@ -52,19 +52,32 @@ def open_backbone(path: Path, *, heads: int | None = None) -> Backbone:
     """Open the encoder of a checkpoint.
 
     path   a run or a checkpoint of ours; a folder that `save_pretrained` of our models wrote, or
-           transformers' of VideoMAE; or a published file of a known family (`families`).
+           transformers' of VideoMAE; the hub id of such a folder; or a published file of a known
+           family (`families`).
     heads  attention heads, where neither the file nor its width tells.
     Raises InputError when there is none, it is torn, or it is of another architecture.
     """
+    if not path.exists():
+        path = _fetch(path.as_posix())
     if path.is_file():
         return _open_published(path, heads)
     if (found := find_checkpoint(path)) is not None:
         return _open_ours(found)
     if (path / CONFIG).is_file():
         return _open_folder(path)
-    if not path.exists():
-        raise InputError(f"{path}: no such run, checkpoint, file or folder")
     raise InputError(f"{path}: neither a run, nor a checkpoint, nor a model's folder")
+
+
+def _fetch(identifier: str) -> Path:
+    """Folder of a hub repository in the cache, fetched where it is not there."""
+    local = identifier.startswith((".", "/")) or Path(identifier).parent.exists()
+    if local or identifier.count("/") != 1:
+        raise InputError(f"{identifier}: no such run, checkpoint, file or folder")
+    from huggingface_hub import snapshot_download
+    from smile_motion.hub_errors import hub_errors_explained
+
+    with hub_errors_explained(identifier):
+        return Path(snapshot_download(identifier, allow_patterns=["*.json", "*.safetensors"]))
 
 
 def _open_published(path: Path, heads: int | None) -> Backbone:
