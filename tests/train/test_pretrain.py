@@ -174,7 +174,7 @@ def test_two_processes_and_accumulation_learn_the_same(
         (["pretrain", "--preset=tiny", "--background=natural", "--videos=list.csv"], "list.csv:2"),
         (["pretrain", "--preset=tiny", "--out=list.csv/run"], "list.csv"),
         (["pretrain", "--preset=tiny", "--resume", "--out=empty"], "no sound checkpoint"),
-        (["export", "nowhere", "--out=x"], "nowhere: no checkpoint"),
+        (["export", "nowhere", "--out=x"], "nowhere: no such run"),
     ],
 )
 def test_bad_input_is_one_line_and_leaves_nothing(

@@ -138,7 +138,9 @@ def export_transformers(
     Raises InputError when there is something at `out`, or the model cannot be theirs.
     """
     from transformers import VideoMAEImageProcessor
+    from transformers.utils.logging import disable_progress_bar
 
+    disable_progress_bar()  # It is done in a moment.
     if isinstance(model, Classifier):
         theirs: Any = classifier_to_transformers(model, classes)
     else:
