@@ -18,6 +18,7 @@ COMMANDS = (
     Command("bank pull", "download a bank and check it", "smile_motion.cli.bank_pull"),
     Command("render", "render moving-object clips with their truth", "smile_motion.cli.render"),
     Command("preview", "write one HTML page that shows clips", "smile_motion.cli.preview"),
+    Command("explore", "tune a recipe on a page, and see it move", "smile_motion.cli.explore"),
 )
 
 

@@ -1,0 +1,58 @@
+"""Draw docs/pictures/explorer.webp: the explorer over a video, on a desktop and on a phone.
+
+python docs/drawing/draw_explorer.py video.mp4      # needs Debian's chromium
+"""
+
+import io
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from PIL import Image
+from playwright.sync_api import sync_playwright
+
+TARGET = Path(__file__).parents[1] / "pictures" / "explorer.webp"
+WIDTHS, HEIGHT, GAP = (1280, 390), 1000, 40
+
+
+def main(video: str) -> None:
+    """Take both screenshots and write them beside each other."""
+    explorer = subprocess.Popen(
+        [sys.executable, "-m", "smile_motion", "explore", "--port", "0"],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert explorer.stdout is not None
+        address = explorer.stdout.readline().split()[0]
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(
+                executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"]
+            )
+            shots = []
+            for width in WIDTHS:
+                page = browser.new_page(viewport={"width": width, "height": HEIGHT})
+                page.goto(address)
+                page.wait_for_selector("#view-flow")
+                page.locator("#control-upload input[type=file]").set_input_files(video)
+                for name, value in (("objects", "3"), ("seed", "5")):
+                    page.locator(f"#control-{name} input[type=number]").first.fill(value)
+                    page.keyboard.press("Tab")
+                page.wait_for_timeout(2000)
+                if width < HEIGHT:
+                    page.locator("#control-rotation_deg").scroll_into_view_if_needed()
+                    page.wait_for_timeout(300)
+                shots.append(Image.open(io.BytesIO(page.screenshot())))
+    finally:
+        explorer.terminate()
+        explorer.wait(30)
+    picture = Image.new("RGB", (sum(WIDTHS) + GAP, HEIGHT), (215, 220, 228))
+    picture.paste(shots[0], (0, 0))
+    picture.paste(shots[1], (WIDTHS[0] + GAP, 0))
+    smaller = picture.resize((picture.width * 3 // 4, HEIGHT * 3 // 4), Image.Resampling.LANCZOS)
+    smaller.save(TARGET, quality=80)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

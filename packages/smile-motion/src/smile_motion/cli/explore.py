@@ -1,0 +1,95 @@
+"""Open a page on this machine to tune a recipe and see what it does.
+
+It shows a clip with its trajectories, polygons, token mask and flow, and hands it on as a command,
+as Python, or as a file. It needs no network and listens on 127.0.0.1 only.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from smile_motion.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Options of `smile-motion explore`."""
+
+    bank: Path | None = None
+    """Object bank. Default: the embedded one, made on first use."""
+    videos: Path | None = None
+    """Video, folder or list (`path label` lines) to move objects over."""
+    images: Path | None = None
+    """Folder of photographs to move objects over."""
+    port: int = 7860
+    """Where the page is: http://127.0.0.1:PORT/. 0 takes a free one."""
+    open: bool = False
+    """Open the page in a browser."""
+    max_upload_mb: float = 64.0
+    """Largest video that can be uploaded, MB."""
+    max_upload_seconds: float = 120.0
+    """Longest video that can be uploaded, seconds."""
+
+
+def run(options: Options) -> None:
+    """Serve the page until Ctrl-C."""
+    if find_spec("gradio") is None:
+        raise InputError(
+            "explore needs gradio, which is not installed: pip install 'smile-motion[explore]'"
+        )
+    if not 0 <= options.port <= 65535:
+        raise InputError(f"--port is {options.port}; give 0 to 65535")
+    if not (options.max_upload_mb > 0 and options.max_upload_seconds > 0):
+        raise InputError(
+            f"--max-upload-mb {options.max_upload_mb:g} and --max-upload-seconds "
+            f"{options.max_upload_seconds:g}: give more than 0"
+        )
+    from smile_motion.backgrounds import make_background
+    from smile_motion.bank import ObjectBank, embedded_bank
+    from smile_motion.explore.controls import Sources
+    from smile_motion.explore.server import serve
+    from smile_motion.explore.showing import UploadLimits
+
+    if options.videos:
+        make_background("natural", videos=options.videos)
+    if options.images:
+        make_background("places", images=options.images)
+    with ended_by_signals():
+        serve(
+            ObjectBank.open(options.bank) if options.bank else embedded_bank(),
+            Sources(bank=options.bank, videos=options.videos, images=options.images),
+            UploadLimits(
+                bytes=int(options.max_upload_mb * 1e6), seconds=options.max_upload_seconds
+            ),
+            port=options.port,
+            on_ready=lambda address: _greet(address, options.open),
+        )
+
+
+@contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """End quietly on Ctrl-C and SIGTERM, with uploads removed."""
+
+    def end(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    former = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    except KeyboardInterrupt:
+        print("the page is closed")
+    finally:
+        signal.signal(signal.SIGTERM, former)
+
+
+def _greet(address: str, wanted: bool) -> None:
+    print(f"{address}  (Ctrl-C ends it)", flush=True)
+    if wanted:
+        import webbrowser
+
+        webbrowser.open(address)

@@ -1,0 +1,98 @@
+"""Serving the explorer's page on this machine alone."""
+
+from __future__ import annotations
+
+import os
+import socket
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from smile_motion.errors import InputError
+from smile_motion.explore.controls import Controls, Sources
+from smile_motion.explore.showing import UploadLimits, make_shown
+
+if TYPE_CHECKING:
+    from smile_motion.bank import ObjectBank
+
+ADDRESS = "127.0.0.1"
+"""The only address that is listened on."""
+
+
+def serve(
+    bank: ObjectBank,
+    sources: Sources,
+    limits: UploadLimits,
+    *,
+    port: int,
+    on_ready: Callable[[str], None],
+) -> None:
+    """Serve the page until the process is told to stop; uploads are gone then.
+
+    port      0 takes a free one.
+    on_ready  called with the page's address, once it is listened on.
+    Raises InputError when the port is taken.
+    """
+    listener = _listen(port)
+    with listener, tempfile.TemporaryDirectory(prefix="smile-motion-explore-") as folder:
+        # Gradio reads these when it is imported, and where it keeps uploads whenever it needs to.
+        os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+        os.environ["GRADIO_TEMP_DIR"] = folder
+        os.environ["HF_HUB_OFFLINE"] = "1"
+        make_shown(Controls(), sources, bank, limits)  # Loads what the first change would wait for.
+        _run(bank, sources, replace(limits, folder=Path(folder)), listener, on_ready)
+
+
+def _run(
+    bank: ObjectBank,
+    sources: Sources,
+    limits: UploadLimits,
+    listener: socket.socket,
+    on_ready: Callable[[str], None],
+) -> None:
+    import gradio
+    import uvicorn
+    from fastapi import FastAPI
+
+    from smile_motion.explore.guard import Guard
+    from smile_motion.explore.page import CSS, build_page, make_theme
+
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    gradio.mount_gradio_app(
+        app,
+        build_page(bank, sources, limits),
+        path="/",
+        server_name=ADDRESS,
+        server_port=listener.getsockname()[1],
+        footer_links=[],
+        run_history=False,
+        show_error=False,
+        max_file_size=limits.bytes,
+        ssr_mode=False,
+        enable_monitoring=False,
+        mcp_server=False,
+        theme=make_theme(),
+        css=CSS,
+    )
+    assert limits.folder is not None
+    guard = Guard(app, folder=limits.folder, largest_upload=limits.bytes)
+    config = uvicorn.Config(guard, log_level="warning", timeout_graceful_shutdown=1)
+    server = uvicorn.Server(config)
+    on_ready(f"http://{ADDRESS}:{listener.getsockname()[1]}/")
+    server.run(sockets=[listener])
+
+
+def _listen(port: int) -> socket.socket:
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((ADDRESS, port))
+    except (OSError, OverflowError) as error:
+        listener.close()
+        raise InputError(
+            f"--port {port}: cannot be listened on ({error}); give another, or 0 for any"
+        ) from error
+    listener.listen()
+    return listener

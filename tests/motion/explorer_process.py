@@ -1,0 +1,49 @@
+"""The explorer as a user starts it, in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Explorer:
+    """A running explorer."""
+
+    address: str
+    """Of its page, such as http://127.0.0.1:40001/."""
+    folder: Path
+    """Its own temporary folder."""
+    process: subprocess.Popen[str]
+    """Its process."""
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return int(self.address.rstrip("/").rpartition(":")[2])
+
+
+@contextmanager
+def explorer(temporary: Path, *arguments: object) -> Iterator[Explorer]:
+    """Start the explorer on a free port; end it, by its id, afterwards."""
+    command = [sys.executable, "-m", "smile_motion", "explore", "--port", "0"]
+    process = subprocess.Popen(
+        [*command, *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"TMPDIR": str(temporary)},
+    )
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        assert line.startswith("http://127.0.0.1:"), line
+        (folder,) = temporary.glob("smile-motion-explore-*")
+        yield Explorer(line.split()[0], folder, process)
+    finally:
+        process.terminate()
+        process.wait(30)
