@@ -1,6 +1,5 @@
 """The promises of the workspace itself."""
 
-import re
 import subprocess
 import sys
 import tomllib
@@ -45,18 +44,3 @@ def test_the_core_of_smile_motion_runs_without_torch() -> None:
         "assert not {'torch', 'diffusers', 'open_clip', 'onnxruntime'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
-
-
-def test_every_command_line_in_the_readme_exists() -> None:
-    """Each `smile-motion …` and `smile_train …` line parses up to its files."""
-    from smile_motion.__main__ import COMMANDS as MOTION
-    from smile_train.__main__ import COMMANDS as TRAIN
-
-    text = (ROOT / "README.md").read_text()
-    names = {command.name for command in (*MOTION, *TRAIN)}
-    lines = re.findall(
-        r"^uv run (?:accelerate launch -m smile_train|smile-motion) (.+)$", text, re.M
-    )
-    assert len(lines) >= 5
-    for line in lines:
-        assert any(line.startswith(name) for name in names), line

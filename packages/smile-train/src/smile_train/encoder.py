@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from smile_motion.errors import InputError
 from smile_motion.tokens import TokenGrid
@@ -53,10 +54,10 @@ class VideoEncoder(nn.Module):
         return self.encoder.width
 
     @torch.no_grad()
-    def features(self, video: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def features(self, video: torch.Tensor | np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
         """Encode clips, all tokens of them.
 
-        video    (B, T, H, W, 3) uint8 RGB, or float in 0..1, on the encoder's device; standardised
+        video    (B, T, H, W, 3) uint8 RGB, or float in 0..1, wherever it lies; standardised
                  inside. `grid` says T, H and W.
         returns  tokens (B, N, width) after the final norm, of which fine-tuned encoders have none,
                  in time, row, column order; and one vector of each clip, (B, D): the tokens' mean,
@@ -67,9 +68,10 @@ class VideoEncoder(nn.Module):
         expected = (grid.frames, grid.height, grid.width, 3)
         if video.ndim != 5 or tuple(video.shape[1:]) != expected:
             raise InputError(f"video is {tuple(video.shape)}; this encoder takes (B, *{expected})")
-        return self.encoder.encode(video)
+        device = next(self.encoder.parameters()).device
+        return self.encoder.encode(torch.as_tensor(video, device=device))
 
-    def frame_features(self, video: torch.Tensor) -> torch.Tensor:
+    def frame_features(self, video: torch.Tensor | np.ndarray) -> torch.Tensor:
         """Mean token of each time slice (Figure 4): (B, T, H, W, 3) uint8 to (B, T', width)."""
         tokens, _ = self.features(video)
         return tokens.unflatten(1, (self.grid.slices, -1)).mean(2)

@@ -79,9 +79,13 @@ def _run(
     assert limits.folder is not None
     guard = Guard(app, folder=limits.folder, largest_upload=limits.bytes)
     config = uvicorn.Config(guard, log_level="warning", timeout_graceful_shutdown=1)
-    server = uvicorn.Server(config)
-    on_ready(f"http://{ADDRESS}:{listener.getsockname()[1]}/")
-    server.run(sockets=[listener])
+
+    class Announced(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            on_ready(f"http://{ADDRESS}:{listener.getsockname()[1]}/")
+
+    Announced(config).run(sockets=[listener])
 
 
 def _listen(port: int) -> socket.socket:
