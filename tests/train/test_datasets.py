@@ -104,5 +104,5 @@ def test_the_command_writes_a_manifest(
     assert run_app("smile_train", "", COMMANDS, arguments) == 0
     said = capsys.readouterr().out
     assert "2 samples, single-label" in said
-    assert "2 classes, from 1 samples (a) to 1 (a)" in said
+    assert "2 classes, samples of each: 1" in said
     assert len(read_manifest(out)) == 2

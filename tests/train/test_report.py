@@ -162,7 +162,7 @@ def write_all(root: Path) -> None:
 
 def test_runs_go_into_their_tables(tmp_path: Path) -> None:
     write_all(tmp_path / "runs")
-    report = build_report(find_runs([tmp_path / "runs"], {}))
+    report = build_report(find_runs([tmp_path / "runs"], {})[0])
     assert len(report.runs) == 16
     assert {run.results.protocol for run in report.others} == {"knn", "finetune"}
     assert {run.source for run in report.others} == {"runs/smile", "runs/tiny"}
@@ -271,7 +271,8 @@ def test_all_formats_say_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[
 def test_less_is_better_where_it_is(tmp_path: Path) -> None:
     write_all(tmp_path / "runs")
     sheets = {
-        sheet.name: sheet for sheet in make_sheets(build_report(find_runs([tmp_path / "runs"], {})))
+        sheet.name: sheet
+        for sheet in make_sheets(build_report(find_runs([tmp_path / "runs"], {})[0]))
     }
     worse, better = sheets["Table 4e"].lines[-1].cells
     assert (worse.better, better.better) == (False, True)
@@ -298,6 +299,10 @@ def test_rows_by_hand(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
         assert message in capsys.readouterr().err
     assert evaluate("report", tmp_path / "out", "--out", tmp_path / "out") == 2
     assert "no results.json in it" in capsys.readouterr().err
+    (tmp_path / "features").mkdir()  # beside it, as `runs/*` gives it
+    words = ["report", tmp_path / "features", tmp_path / "a", "--out", tmp_path / "out"]
+    assert evaluate(*words) == 0
+    assert "features: no results in it (yet); left out" in capsys.readouterr().err
 
 
 def test_a_real_run_is_reported(
@@ -310,7 +315,8 @@ def test_a_real_run_is_reported(
     ]
     assert run_app("smile_train", "", COMMANDS, words) == 0
     assert evaluate("report", tmp_path / "knn", "--out", tmp_path / "out") == 0
-    [run] = find_runs([tmp_path / "knn"], {})
+    [run], without = find_runs([tmp_path / "knn"], {})
+    assert not without
     report = build_report([run])
     assert report.others == (run,)
     assert run.results.pretraining["student"] == "tiny"

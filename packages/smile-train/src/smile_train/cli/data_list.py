@@ -56,10 +56,11 @@ def run(options: Options) -> None:
         counts = Counter(int(number) for numbers in marks for number in numbers)
         sizes = [counts[number] for number in range(len(videos.classes))]
         small, large = (sizes.index(extreme) for extreme in (min(sizes), max(sizes)))
-        print(
-            f"{len(videos.classes)} classes, from {sizes[small]} samples "
-            f"({videos.classes[small]}) to {sizes[large]} ({videos.classes[large]})"
-        )
+        spread = f"from {sizes[small]} samples ({videos.classes[small]}) to {sizes[large]}"
+        spread += f" ({videos.classes[large]})"
+        if small == large:
+            spread = f"samples of each: {sizes[small]}"
+        print(f"{len(videos.classes)} classes, {spread}")
     print(f"mirrored videos {'keep' if videos.flip_safe else 'do not keep'} their labels")
     if videos.partial:
         print("partial: samples of the official split are not in it")

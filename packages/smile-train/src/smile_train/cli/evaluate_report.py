@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -40,7 +41,10 @@ def run(options: Options) -> None:
         if not sign or not path or not row:
             raise InputError(f"--row {words}: expected RUN=ROW, such as runs/first=smile-vit-b")
         given[Path(path)] = row
-    report = build_report(find_runs(options.runs, given))
+    runs, without = find_runs(options.runs, given)
+    for path in without:
+        print(f"{path}: no results in it (yet); left out", file=sys.stderr)
+    report = build_report(runs)
     written = write_report(report, options.out)
     print(sum_up(report))
     print(*written, sep="\n")

@@ -112,21 +112,26 @@ class Report:
     """All runs."""
 
 
-def find_runs(paths: Sequence[Path], given: Mapping[Path, str]) -> list[Run]:
+def find_runs(
+    paths: Sequence[Path], given: Mapping[Path, str]
+) -> tuple[list[Run], tuple[Path, ...]]:
     """Read the results in some folders and below them, each once.
 
-    given  rows by hand: of a run, or of all runs below a folder; the nearest folder counts.
-    Raises InputError when a path has no results, or a row is given to something else.
+    given    rows by hand: of a run, or of all runs below a folder; the nearest folder counts.
+    returns  the runs, and the folders that have no results, as `runs/*` gives them: runs that
+             are not finished, pre-training, cached features.
+    Raises InputError when no path has results, or a row is given to something else.
     """
     rows = {path.resolve(): row for path, row in given.items()}
     used: set[Path] = set()
     found: dict[Path, Run] = {}
+    without = []
     for path in paths:
         if not path.is_dir():
             raise InputError(f"{path}: no such folder; give folders of finished evaluations")
         files = sorted(path.rglob(RESULTS))
         if not files:
-            raise InputError(f"{path}: no {RESULTS} in it; give folders of finished evaluations")
+            without.append(path)
         for file in files:
             folder = file.parent
             own = folder.resolve()
@@ -136,10 +141,12 @@ def find_runs(paths: Sequence[Path], given: Mapping[Path, str]) -> list[Run]:
                 results = Results.read(folder)
                 placement = place(results, rows[above] if above else None)
                 found[own] = Run(folder=folder, results=results, placement=placement)
+    if without and not found:
+        raise InputError(f"{without[0]}: no {RESULTS} in it; give folders of finished evaluations")
     unused = [path for path in given if path.resolve() not in used]
     if unused:
         raise InputError(f"--row {unused[0]}: not among the runs; give it as a run as well")
-    return list(found.values())
+    return list(found.values()), tuple(without)
 
 
 def build_report(runs: Sequence[Run]) -> Report:
