@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from smile_motion.__main__ import COMMANDS
 from smile_motion.bank import ObjectBank
-from smile_motion.bank.layout import dump_json, dump_lines, sha256
 from smile_motion.bank.statistics import object_score, refusal_counts, score_summary
 from smile_motion.cli.app import run_app
+from smile_motion.files import dump_json, dump_lines, sha256
 
 
 def test_pack_packs_what_is_not_current(

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import smile_motion
 from smile_motion import InputError, MotionRecipe, ObjectBank, plan_from_json, read_clip
-from smile_motion.bank.layout import METADATA, dump_json, sha256
+from smile_motion.bank.layout import METADATA
 from smile_motion.explore.controls import Controls, Sources
 from smile_motion.explore.copies import clip_command, clip_file, clip_python
 from smile_motion.explore.guard import make_room
@@ -20,6 +20,7 @@ from smile_motion.explore.numbers import measure_clip, numbers_html
 from smile_motion.explore.objects import ALL, BankBrowser, pages
 from smile_motion.explore.pictures import draw_flow
 from smile_motion.explore.showing import Shown, UploadLimits, make_shown
+from smile_motion.files import dump_json, sha256
 
 LIMITS = UploadLimits(bytes=8_000_000, seconds=20)
 PLAIN = Controls(frames=8, side=112)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from smile_motion.errors import InputError
-from smile_motion.tokens import TokenGrid
+from smile_motion.tokens import TokenGrid, masked_tokens
 
 if TYPE_CHECKING:
     from smile_motion.plan import MotionPlan
@@ -30,20 +30,6 @@ class TokenMask:
     """(Nv,) or (B, Nv) int64, ascending: what the encoder gets."""
     masked: np.ndarray
     """(Nm,) or (B, Nm) int64, ascending: what is reconstructed."""
-
-
-def masked_tokens(grid: TokenGrid, ratio: float) -> int:
-    """Tokens masked in a clip: `int(ratio * tokens of a slice)` for every slice (VideoMAE).
-
-    Raises InputError when nothing, or everything, would be masked.
-    """
-    each = int(ratio * grid.slice_tokens)
-    if not 0 < each < grid.slice_tokens:
-        raise InputError(
-            f"mask ratio {ratio} masks {each} of the {grid.slice_tokens} tokens of a slice; "
-            f"give a ratio between 0 and 1 that leaves some of both, such as 0.8"
-        )
-    return each * grid.slices
 
 
 def draw_keys(rng: Generators, grid: TokenGrid) -> np.ndarray:

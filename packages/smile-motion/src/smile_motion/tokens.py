@@ -71,3 +71,17 @@ class TokenGrid:
     def token_pixels(self) -> int:
         """Pixels in one token, over all its frames."""
         return self.tubelet * self.patch * self.patch
+
+
+def masked_tokens(grid: TokenGrid, ratio: float) -> int:
+    """Tokens masked in a clip: `int(ratio * tokens of a slice)` for every slice (VideoMAE).
+
+    Raises InputError when nothing, or everything, would be masked.
+    """
+    each = int(ratio * grid.slice_tokens)
+    if not 0 < each < grid.slice_tokens:
+        raise InputError(
+            f"mask ratio {ratio} masks {each} of the {grid.slice_tokens} tokens of a slice; "
+            f"give a ratio between 0 and 1 that leaves some of both, such as 0.8"
+        )
+    return each * grid.slices

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from smile_motion.masking import masked_tokens
+from smile_motion.tokens import masked_tokens
 
 from smile_train.build import build_models
 from smile_train.config import PretrainConfig

@@ -8,8 +8,7 @@ from typing import Literal
 
 from smile_motion.clip_options import ClipOptions
 from smile_motion.errors import InputError
-from smile_motion.masking import masked_tokens
-from smile_motion.tokens import TokenGrid
+from smile_motion.tokens import TokenGrid, masked_tokens
 
 from smile_train.run_options import RunOptions
 from smile_train.students import STUDENTS, StudentConfig, StudentName

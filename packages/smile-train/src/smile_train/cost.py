@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 import torch
 from accelerate import Accelerator
-from smile_motion.masking import masked_tokens
-from smile_motion.tokens import TokenGrid
+from smile_motion.tokens import TokenGrid, masked_tokens
 
 from smile_train.config import PretrainConfig
 from smile_train.model import PretrainModel

@@ -19,12 +19,13 @@ from smile_motion.bank.journal import (
     start,
     sweep,
 )
-from smile_motion.bank.layout import CARD, FORMAT, encode_png, read_card, sha256, write_atomically
+from smile_motion.bank.layout import CARD, FORMAT, encode_png, read_card
 from smile_motion.bank.locking import alone
 from smile_motion.bank.object_bank import ObjectBank
 from smile_motion.bank.shards import Shard, is_finished, require_finished_alike
 from smile_motion.bank.sources import ObjectSource
 from smile_motion.errors import InputError
+from smile_motion.files import sha256, write_atomically
 
 CHUNK = 16
 """Objects handed to a process at a time."""

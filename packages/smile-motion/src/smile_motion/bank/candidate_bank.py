@@ -31,7 +31,7 @@ from smile_motion.bank.journal import (
     sweep,
 )
 from smile_motion.bank.judging import candidate_record, category_record, object_record
-from smile_motion.bank.layout import CARD, FORMAT, dump_json, read_card, sha256
+from smile_motion.bank.layout import CARD, FORMAT, read_card
 from smile_motion.bank.locking import LOCK, alone
 from smile_motion.bank.makers import Maker
 from smile_motion.bank.new_folder import place_file
@@ -42,6 +42,7 @@ from smile_motion.bank.statistics import refusal_counts
 from smile_motion.bank.stored_candidates import CANDIDATE_IMAGES
 from smile_motion.bank.units import Goal, plan_units
 from smile_motion.errors import InputError
+from smile_motion.files import dump_json, sha256
 
 
 @dataclass(frozen=True, kw_only=True)

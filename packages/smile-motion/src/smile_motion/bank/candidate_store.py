@@ -22,10 +22,10 @@ from smile_motion.bank.candidates import Candidate, Mask, MaskScore, Thresholds
 from smile_motion.bank.choice import choose
 from smile_motion.bank.cleaning import clean
 from smile_motion.bank.duplicates import fingerprint
-from smile_motion.bank.layout import sha256, write_atomically
 from smile_motion.bank.segmenting.masks import opaque
 from smile_motion.bank.stored_candidates import CANDIDATE_IMAGES
 from smile_motion.errors import InputError
+from smile_motion.files import sha256, write_atomically
 
 CUT = "cut"
 """Folder of cut-out objects while a build is unfinished."""

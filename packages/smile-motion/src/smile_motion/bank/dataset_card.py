@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from smile_motion.bank.layout import CARD, IMAGES, METADATA, write_atomically
+from smile_motion.bank.layout import CARD, IMAGES, METADATA
 from smile_motion.bank.statistics import score_summary, segmenter_counts
+from smile_motion.files import write_atomically
 
 README = "README.md"
 CARD_SHEET = ".card/sheet.png"

@@ -40,11 +40,7 @@ from smile_motion.bank.judging import (
     judge,
     object_record,
 )
-from smile_motion.bank.layout import (
-    read_card,
-    read_metadata,
-    write_atomically,
-)
+from smile_motion.bank.layout import read_card, read_metadata
 from smile_motion.bank.makers import StoredMaker
 from smile_motion.bank.new_folder import new_folder, place_file
 from smile_motion.bank.object_bank import ObjectBank
@@ -53,6 +49,7 @@ from smile_motion.bank.stored_candidates import read_candidates
 from smile_motion.bank.subset import CHOICE, ORIGIN
 from smile_motion.bank.units import Goal
 from smile_motion.errors import InputError
+from smile_motion.files import write_atomically
 
 _RESULTS = (
     "categories", "metadata_sha256", "count", "counts", "fell_short", "candidates_sha256", TIMINGS,

@@ -11,8 +11,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from smile_motion.bank.layout import dump_json, dump_lines, write_atomically
 from smile_motion.errors import InputError
+from smile_motion.files import dump_json, dump_lines, write_atomically
 
 SETTINGS = "build.json"
 """What a build was started with; there while it is unfinished."""

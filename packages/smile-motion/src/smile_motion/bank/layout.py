@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
-from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -14,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from smile_motion.errors import InputError
+from smile_motion.files import sha256
 
 FORMAT = 1
 """Version of the folder's layout."""
@@ -60,33 +58,6 @@ def encode_png(rgba: np.ndarray) -> bytes:
     """Encode (H, W, 4) uint8 RGBA; the same pixels always give the same bytes."""
     bgra = cv2.cvtColor(rgba, cv2.COLOR_RGBA2BGRA)
     return cv2.imencode(".png", bgra, [cv2.IMWRITE_PNG_COMPRESSION, 4])[1].tobytes()
-
-
-def sha256(data: bytes) -> str:
-    """Hash of bytes, in hexadecimal."""
-    return hashlib.sha256(data).hexdigest()
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file under a temporary name beside it, then rename it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(data)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-def dump_json(data: Any) -> bytes:
-    """Encode JSON for people to read, ending in a newline."""
-    return (json.dumps(data, indent=2, ensure_ascii=False) + "\n").encode()
-
-
-def dump_lines(records: Iterable[dict[str, Any]]) -> bytes:
-    """Encode records as JSON lines."""
-    return "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records).encode()
 
 
 def read_card(folder: Path) -> dict[str, Any]:

@@ -15,9 +15,9 @@ from PIL import Image, ImageOps
 from smile_motion.bank.candidate_store import image_name, read_candidate_image
 from smile_motion.bank.candidates import Category
 from smile_motion.bank.diffusion import Diffusion
-from smile_motion.bank.layout import dump_lines, sha256
 from smile_motion.bank.units import Attempt, image_seed
 from smile_motion.errors import InputError
+from smile_motion.files import dump_lines, sha256
 from smile_motion.photographs import IMAGE_SUFFIXES, LARGEST_IMAGE_PX
 from smile_motion.seeding import Stream, keyed_generator
 

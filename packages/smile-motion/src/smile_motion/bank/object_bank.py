@@ -11,13 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from smile_motion.bank.layout import (
-    METADATA,
-    PACKED,
-    read_card,
-    read_metadata,
-    read_rgba,
-)
+from smile_motion.bank.layout import METADATA, PACKED, read_card, read_metadata, read_rgba
 from smile_motion.bank.pack import LEVELS, is_packed, pack
 from smile_motion.errors import InputError
 

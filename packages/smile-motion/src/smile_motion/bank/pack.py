@@ -20,16 +20,8 @@ import cv2
 import numpy as np
 import shapely
 
-from smile_motion.bank.layout import (
-    METADATA,
-    PACKED,
-    dump_json,
-    read_bank,
-    read_rgba,
-    require_unchanged,
-    sha256,
-    write_atomically,
-)
+from smile_motion.bank.layout import METADATA, PACKED, read_bank, read_rgba, require_unchanged
+from smile_motion.files import dump_json, sha256, write_atomically
 
 VERSION = 2
 """Version of the packed form."""

@@ -19,12 +19,13 @@ from smile_motion.bank.finishing import (
     pack_if_needed,
 )
 from smile_motion.bank.journal import SHARDS, require_same, start
-from smile_motion.bank.layout import CARD, METADATA, is_image_name, read_card, sha256
+from smile_motion.bank.layout import CARD, METADATA, is_image_name, read_card
 from smile_motion.bank.locking import alone, is_locked
 from smile_motion.bank.new_folder import place_file
 from smile_motion.bank.object_bank import ObjectBank
 from smile_motion.bank.stored_candidates import CANDIDATE_IMAGES, CANDIDATES
 from smile_motion.errors import InputError
+from smile_motion.files import sha256
 
 PATIENCE_S = 120.0
 """How long a process of the same launch may neither run nor have finished before it counts as

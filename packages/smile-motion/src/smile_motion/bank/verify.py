@@ -7,18 +7,11 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from smile_motion.bank.layout import (
-    IMAGES,
-    METADATA,
-    PACKED,
-    read_card,
-    read_metadata,
-    read_rgba,
-    sha256,
-)
+from smile_motion.bank.layout import IMAGES, METADATA, PACKED, read_card, read_metadata, read_rgba
 from smile_motion.bank.pack import is_packed
 from smile_motion.bank.stored_candidates import CANDIDATE_IMAGES, CANDIDATES, read_candidates
 from smile_motion.errors import InputError
+from smile_motion.files import sha256
 
 
 def verify(folder: Path) -> Iterator[tuple[str, str | None]]:

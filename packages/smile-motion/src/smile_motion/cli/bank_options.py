@@ -6,12 +6,14 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from smile_motion.bank.candidates import Scorer, Segmenter, Thresholds
 from smile_motion.errors import InputError
+
+if TYPE_CHECKING:
+    from smile_motion.bank.candidates import Scorer, Segmenter, Thresholds
 
 
 @dataclass(frozen=True, kw_only=True)

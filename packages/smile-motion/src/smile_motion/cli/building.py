@@ -12,12 +12,12 @@ from smile_motion.bank.candidate_bank import CandidatePlan, Models
 from smile_motion.bank.candidates import Category
 from smile_motion.bank.categories import deny, quotas, read_categories
 from smile_motion.bank.diffusion import Diffusion, refuse_silent_cpu
-from smile_motion.bank.layout import dump_lines, sha256
 from smile_motion.bank.makers import DiffusionMaker, PhotographMaker
 from smile_motion.bank.profiles import PROFILES
 from smile_motion.bank.units import Goal, default_max_tries
 from smile_motion.cli.bank_options import CategoryOptions, DiffusionOptions, JudgingOptions
 from smile_motion.errors import InputError
+from smile_motion.files import dump_lines, sha256
 
 PHOTOGRAPH_PX = 512
 """Longest side of photographs that objects are cut out of, by default."""

@@ -30,8 +30,8 @@ class Options(ClipOptions):
 
 def run(options: Options) -> None:
     """Render the clips and write the page."""
-    from smile_motion.bank.layout import write_atomically
     from smile_motion.bank.progress import progress_bar
+    from smile_motion.files import write_atomically
     from smile_motion.preview import write_page
     from smile_motion.tokens import TokenGrid
 

@@ -200,8 +200,8 @@ def _settings(options: Options, collection: Collection) -> dict[str, Any]:
 
 def _start_or_continue(options: Options, collection: Collection, job: Shard | None) -> None:
     """Note the settings in a folder without clips, or see that they are those of its clips."""
-    from smile_motion.bank.layout import dump_json, write_atomically
     from smile_motion.export.collection import holds_clips
+    from smile_motion.files import dump_json, write_atomically
 
     path = options.out / SETTINGS
     # In this order, because another job of an array may be starting too.

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from smile_motion.bank.layout import dump_lines, write_atomically
 from smile_motion.errors import InputError
 from smile_motion.export.formats import (
     DAMAGED,
@@ -19,6 +18,7 @@ from smile_motion.export.formats import (
     Line,
     NumberedClip,
 )
+from smile_motion.files import dump_lines, write_atomically
 
 if TYPE_CHECKING:
     from smile_motion.bank.shards import Shard

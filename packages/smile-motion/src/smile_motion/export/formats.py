@@ -13,8 +13,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from smile_motion.bank.layout import sha256, write_atomically
 from smile_motion.errors import InputError
+from smile_motion.files import sha256, write_atomically
 
 if TYPE_CHECKING:
     from smile_motion.clips import Clip, ClipMaker

@@ -10,9 +10,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from smile_motion.bank.layout import write_atomically
 from smile_motion.errors import InputError
 from smile_motion.export.formats import LooseFiles, NumberedClip
+from smile_motion.files import write_atomically
 from smile_motion.seeding import Stream, keyed_generator
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from smile_motion.masking import masked_tokens
-from smile_motion.tokens import TokenGrid
+from smile_motion.tokens import TokenGrid, masked_tokens
 
 
 def part_tokens(hidden: Tensor, total: int) -> tuple[Tensor, Tensor]:

@@ -32,7 +32,7 @@ def run(options: Options) -> int:
     """Check, sum up, and return `EXIT_INPUT` when something is broken."""
     from rich.console import Console
     from rich.progress import track
-    from smile_motion.bank.layout import write_atomically
+    from smile_motion.files import write_atomically
     from smile_motion.video import find_videos
 
     from smile_train.data.checking import check_videos

@@ -30,7 +30,7 @@ def run(options: Options) -> None:
     import json
 
     import torch
-    from smile_motion.bank.layout import write_atomically
+    from smile_motion.files import write_atomically
 
     from smile_train.evaluate.attention import (
         Query,

@@ -31,7 +31,7 @@ def run(options: Options) -> None:
     import json
 
     import torch
-    from smile_motion.bank.layout import write_atomically
+    from smile_motion.files import write_atomically
 
     from smile_train.evaluate.feature_pca import Components, paint_components
     from smile_train.evaluate.gallery import Exhibit, draw_strip

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from smile_motion.clips import ClipMaker
 from smile_motion.errors import InputError
-from smile_motion.masking import masked_tokens
 from smile_motion.seeding import Stream, keyed_generator, lent_generator
+from smile_motion.tokens import masked_tokens
 
 from smile_train.config import PretrainConfig
 from smile_train.data.masks import draw_masks, mask_generators

@@ -5,16 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import numpy as np
-from smile_motion.masking import (
-    TokenMask,
-    mask_official,
-    mask_random,
-    mask_trajectory,
-    mask_tube,
-    masked_tokens,
-)
+from smile_motion.masking import TokenMask, mask_official, mask_random, mask_trajectory, mask_tube
 from smile_motion.plan import MotionPlan
 from smile_motion.seeding import Stream, lent_generator
+from smile_motion.tokens import masked_tokens
 
 from smile_train.config import PretrainConfig
 

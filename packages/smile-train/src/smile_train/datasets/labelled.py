@@ -9,10 +9,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import numpy as np
 from smile_motion.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 Task = Literal["single-label", "multi-label", "count"]
 """One class of each video; any number of classes; how often something is repeated."""
@@ -63,12 +65,12 @@ class LabelledVideos:
             key, count = keys.most_common(1)[0]
             raise InputError(f"{where}: {key} is listed {count} times; list each sample once")
         if self.task == "count":
-            wrong = next((v for v in self.videos if np.any(np.less(v.target, 0))), None)
+            wrong = next((v for v in self.videos if min(_numbers(v.target)) < 0), None)
             if wrong is not None:
                 raise InputError(f"{where}: {wrong.key} has the count {wrong.target}; not below 0")
             return
         for video in self.videos:
-            for number in np.atleast_1d(np.asarray(video.target, np.int64)):
+            for number in _numbers(video.target):
                 if not 0 <= number < len(self.classes):
                     raise InputError(
                         f"{where}: {video.key} has the label {number}, there are "
@@ -93,6 +95,8 @@ class LabelledVideos:
         returns (n,) int64 class numbers; (n, classes) float32 of 0 and 1 for several labels; (n,)
                 float32 counts.
         """
+        import numpy as np
+
         if self.task == "single-label":
             return np.array([video.target for video in self.videos], np.int64)
         if self.task == "count":
@@ -119,6 +123,8 @@ class LabelledVideos:
 
     def few(self, count: int, rng: np.random.Generator) -> LabelledVideos:
         """Draw `count` samples of every class, all of a class that has fewer."""
+        import numpy as np
+
         if self.task != "single-label":
             raise InputError(f"{self.name}: {self.task}; few-shot subsets need one label a sample")
         targets = self.targets()
@@ -127,6 +133,10 @@ class LabelledVideos:
             own = np.flatnonzero(targets == number)
             chosen += sorted(rng.permutation(own)[:count].tolist())
         return replace(self, videos=tuple(self.videos[i] for i in chosen), partial=True)
+
+
+def _numbers(target: Target) -> tuple[float, ...]:
+    return target if isinstance(target, tuple) else (target,)
 
 
 def require_same_classes(train: LabelledVideos, test: LabelledVideos) -> None:

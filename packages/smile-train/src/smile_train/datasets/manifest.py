@@ -13,9 +13,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from smile_motion.bank.layout import write_atomically
 from smile_motion.errors import InputError
-from smile_motion.seeding import Stream, keyed_generator
+from smile_motion.files import write_atomically
 
 from smile_train.datasets.labelled import LabelledVideo, LabelledVideos, Target
 
@@ -94,4 +93,6 @@ def choose_samples(
         return train
     if few < 1:
         raise InputError(f"--few is {few}; give 1 or more samples a class")
+    from smile_motion.seeding import Stream, keyed_generator
+
     return train.few(few, keyed_generator(seed, Stream.ORDER))

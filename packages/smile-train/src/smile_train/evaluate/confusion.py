@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from smile_motion.bank.layout import write_atomically
+from smile_motion.files import write_atomically
 
 NAMED = 60
 """Most classes whose names fit beside the picture."""

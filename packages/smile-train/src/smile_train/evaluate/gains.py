@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from smile_motion.bank.layout import write_atomically
 from smile_motion.errors import InputError
+from smile_motion.files import write_atomically
 
 from smile_train.evaluate.pictures import COLOURS, save_figure
 from smile_train.evaluate.results import Results

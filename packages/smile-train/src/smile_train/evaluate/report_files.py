@@ -8,7 +8,7 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
-from smile_motion.bank.layout import write_atomically
+from smile_motion.files import write_atomically
 
 from smile_train.evaluate.report_page import PAGE
 from smile_train.evaluate.sheets import Cell, Sheet, letter, make_sheets

@@ -9,8 +9,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
-from smile_motion.bank.layout import write_atomically
 from smile_motion.errors import InputError
+from smile_motion.files import write_atomically
 
 RESULTS = "results.json"
 """File of a run's results, in its folder."""

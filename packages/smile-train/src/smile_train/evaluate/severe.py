@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from smile_motion.bank.layout import write_atomically
 from smile_motion.errors import InputError
+from smile_motion.files import write_atomically
 
 from smile_train.datasets import DatasetName
 from smile_train.evaluate.results import RESULTS, Results

@@ -18,8 +18,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from smile_motion.bank.layout import write_atomically
 from smile_motion.errors import InputError
+from smile_motion.files import write_atomically
 
 from smile_train.encoder import VideoEncoder
 from smile_train.evaluate.clips import ShownClip

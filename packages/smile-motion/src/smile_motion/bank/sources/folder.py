@@ -9,9 +9,10 @@ from typing import Any
 import cv2
 import numpy as np
 
-from smile_motion.bank.layout import dump_lines, read_rgba, sha256
+from smile_motion.bank.layout import read_rgba
 from smile_motion.bank.sources import SourceObject
 from smile_motion.errors import InputError
+from smile_motion.files import dump_lines, sha256
 from smile_motion.seeding import Stream, keyed_generator
 
 SUFFIXES = (".png", ".webp")

@@ -13,9 +13,9 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 
-from smile_motion.bank.layout import dump_lines, sha256
 from smile_motion.bank.sources import SourceObject
 from smile_motion.errors import InputError
+from smile_motion.files import dump_lines, sha256
 from smile_motion.photographs import find_photographs, read_photograph
 from smile_motion.seeding import Stream, keyed_generator
 
