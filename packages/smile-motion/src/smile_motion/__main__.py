@@ -19,6 +19,7 @@ COMMANDS = (
     Command("render", "render moving-object clips with their truth", "smile_motion.cli.render"),
     Command("preview", "write one HTML page that shows clips", "smile_motion.cli.preview"),
     Command("explore", "tune a recipe on a page, and see it move", "smile_motion.cli.explore"),
+    Command("completion", "print completion for a shell", "smile_motion.cli.completion"),
 )
 
 

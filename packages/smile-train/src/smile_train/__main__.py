@@ -21,6 +21,7 @@ COMMANDS = (
     Command("data check", "find broken videos in a list or folder", "smile_train.cli.data_check"),
     Command("bench", "measure where the time of a run goes", "smile_train.cli.bench"),
     Command("export", "turn a checkpoint into other formats", "smile_train.cli.export"),
+    Command("completion", "print completion for a shell", "smile_train.cli.completion"),
 )
 
 

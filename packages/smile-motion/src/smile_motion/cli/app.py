@@ -1,16 +1,22 @@
 """Find a command, read its options, run it, and turn what the user got wrong into one line."""
 
+import contextlib
 import errno
 import importlib
+import io
+import json
 import sys
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from smile_motion.cli.outcome import Outcome
 from smile_motion.errors import InputError
 
 EXIT_INPUT = 2
 """Exit code of a command that refused its input."""
+EVERYWHERE = "--json prints the outcome for machines, --debug shows tracebacks of errors."
+"""What every command takes besides its own options."""
 EXIT_INTERRUPTED = 130
 """Exit code after Ctrl-C."""
 
@@ -31,7 +37,7 @@ class Command:
     """One entry of a command line.
 
     The module defines `Options`, a dataclass that tyro reads from the arguments, and
-    `run(options) -> int | None`, which returns the exit code (None means 0).
+    `run(options) -> Outcome | None`, which prints lines for people and returns the same as facts.
     """
 
     name: str
@@ -53,11 +59,12 @@ def run_app(
 ) -> int:
     """Run one command line and return its exit code.
 
-    argv     the arguments without the program's name; `--debug` anywhere shows tracebacks.
+    argv     the arguments without the program's name; `--debug` anywhere shows tracebacks,
+             `--json` prints the outcome for machines.
     default  the command that is meant when the arguments start with an option or are empty.
     """
-    words = [word for word in argv if word != "--debug"]
-    debug = len(words) != len(argv)
+    words = [word for word in argv if word not in ("--debug", "--json")]
+    debug = "--debug" in argv
     command, rest = _find(commands, words)
     if command is None:
         wants_overview = bool(words) and words[0] in ("-h", "--help")
@@ -66,7 +73,8 @@ def run_app(
         else:
             return _overview(program, description, commands, words, wants_overview, default)
     try:
-        return _call(program, command, rest if rest is not None else words)
+        arguments = rest if rest is not None else words
+        return _call(program, command, arguments, as_json="--json" in argv)
     except (InputError, OSError) as error:
         if debug:
             traceback.print_exc()
@@ -97,7 +105,7 @@ def _find(
     return None, None
 
 
-def _call(program: str, command: Command, arguments: list[str]) -> int:
+def _call(program: str, command: Command, arguments: list[str], *, as_json: bool) -> int:
     module = importlib.import_module(command.module)
     import tyro
 
@@ -106,10 +114,15 @@ def _call(program: str, command: Command, arguments: list[str]) -> int:
         module.Options,
         args=arguments,
         prog=f"{program} {command.name}",
-        description=module.__doc__,
+        description=f"{(module.__doc__ or '').rstrip()}\n\n{EVERYWHERE}",
         **given,
     )
-    return module.run(options) or 0
+    lines = contextlib.redirect_stdout(io.StringIO()) if as_json else contextlib.nullcontext()
+    with lines:
+        outcome = module.run(options) or Outcome()
+    if as_json and outcome.facts:
+        print(json.dumps(outcome.facts, indent=2, ensure_ascii=False, default=str))
+    return outcome.exit_code
 
 
 def _overview(

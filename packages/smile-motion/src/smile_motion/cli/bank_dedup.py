@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
+from smile_motion.cli.outcome import Outcome
 from smile_motion.errors import InputError
 
 LISTED = 20
@@ -29,11 +29,9 @@ class Options:
     """Only say which objects are copies of which."""
     all: bool = False
     """List every copy, not only the first 20."""
-    json: bool = False
-    """Print JSON for machines instead."""
 
 
-def run(options: Options) -> None:
+def run(options: Options) -> Outcome:
     """Find the copies, report them, and write the bank without them."""
     from smile_motion.bank.dedup import find_copies
     from smile_motion.bank.layout import read_card, read_metadata
@@ -63,16 +61,6 @@ def run(options: Options) -> None:
     pairs = [(records[copy]["id"], records[kept]["id"]) for copy, kept in copies.items()]
     remaining = len(records) - len(copies)
     out = None if options.dry_run else options.out
-    if options.json:
-        summary = {
-            "objects": len(records),
-            "kept": remaining,
-            "max_distance": options.max_distance,
-            "copies": [{"id": one, "copy_of": other} for one, other in pairs],
-            "out": None if out is None else str(out),
-        }
-        print(json.dumps(summary, indent=2, ensure_ascii=False))
-        return
     shown = pairs if options.all else pairs[:LISTED]
     for one, other in shown:
         print(f"{one} looks like {other}")
@@ -81,3 +69,12 @@ def run(options: Options) -> None:
     print(f"{options.folder}: {len(pairs)} of {len(records)} objects are near-duplicates")
     if out is not None:
         print(f"{out}: the {remaining} others")
+    return Outcome(
+        {
+            "objects": len(records),
+            "kept": remaining,
+            "max_distance": options.max_distance,
+            "copies": [{"id": one, "copy_of": other} for one, other in pairs],
+            "out": out,
+        }
+    )

@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 
 import tyro
 
+from smile_motion.cli.outcome import Outcome
+
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
@@ -23,7 +25,7 @@ class Options:
     """Title of the data set card. Default: the bank folder's name."""
 
 
-def run(options: Options) -> None:
+def run(options: Options) -> Outcome:
     """Export the bank and say how to read it."""
     from smile_motion.bank.export import export_bank
     from smile_motion.bank.layout import read_metadata
@@ -34,3 +36,4 @@ def run(options: Options) -> None:
     print(f"{options.out}: {len(read_metadata(options.out))} objects with README.md")
     print(f'next: datasets.load_dataset("imagefolder", data_dir="{options.out}")')
     print(f"  or: smile-motion bank push {options.out} OWNER/NAME")
+    return Outcome({"out": options.out, "objects": len(read_metadata(options.out))})

@@ -13,6 +13,7 @@ from typing import Annotated
 import tyro
 
 from smile_motion.cli.bank_options import JudgingOptions, writers
+from smile_motion.cli.outcome import Outcome
 from smile_motion.errors import InputError
 
 
@@ -35,7 +36,7 @@ class Options:
     """Threads that cut out and write. Default: one per core."""
 
 
-def run(options: Options) -> None:
+def run(options: Options) -> Outcome:
     """Filter, and say what came of it."""
     from smile_motion.bank.candidate_progress import candidate_bars
     from smile_motion.bank.filtering import StoredBank, filter_bank, reassess_bank
@@ -80,3 +81,4 @@ def run(options: Options) -> None:
         f"{options.out}: {len(bank)} objects in {len(bank.categories)} categories, "
         f"{stored.card['count']} before"
     )
+    return Outcome({"out": options.out, "objects": len(bank), "categories": len(bank.categories)})

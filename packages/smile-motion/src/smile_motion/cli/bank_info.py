@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
+
+from smile_motion.cli.outcome import Outcome
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -29,11 +30,9 @@ class Options:
     """The bank's folder."""
     all: bool = False
     """List every category, not only the smallest and largest."""
-    json: bool = False
-    """Print JSON for machines instead."""
 
 
-def run(options: Options) -> None:
+def run(options: Options) -> Outcome:
     """Gather the facts and print them."""
     from smile_motion.bank.layout import read_card, read_metadata
     from smile_motion.bank.pack import is_packed
@@ -54,9 +53,6 @@ def run(options: Options) -> None:
         "bytes": sum(files),
         "packed": is_packed(folder),
     }
-    if options.json:
-        print(json.dumps(facts, indent=2, ensure_ascii=False))
-        return
     from rich.console import Console
 
     console = Console()
@@ -65,6 +61,7 @@ def run(options: Options) -> None:
         _print_scores(console, facts["scores"])
     _print_counts(console, facts)
     _print_categories(console, counts, options.all)
+    return Outcome(facts)
 
 
 def _candidates(folder: Path) -> dict[str, Any] | None:

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import tyro
 
+from smile_motion.cli.outcome import Outcome
+
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
@@ -22,7 +24,7 @@ class Options:
     allows it, so that shards take little room."""
 
 
-def run(options: Options) -> None:
+def run(options: Options) -> Outcome:
     """Merge, and say where the bank is."""
     from smile_motion.bank.progress import progress_bar
     from smile_motion.bank.shards import merge
@@ -33,3 +35,4 @@ def run(options: Options) -> None:
             options.shards, options.out, remove=options.remove_shards, on_progress=on_progress
         )
     print(f"{options.out}: {len(bank)} objects in {len(bank.categories)} categories")
+    return Outcome({"out": options.out, "objects": len(bank), "categories": len(bank.categories)})

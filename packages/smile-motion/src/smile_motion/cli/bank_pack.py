@@ -8,6 +8,8 @@ from typing import Annotated
 
 import tyro
 
+from smile_motion.cli.outcome import Outcome
+
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
@@ -19,7 +21,7 @@ class Options:
     """Pack again what is packed already."""
 
 
-def run(options: Options) -> None:
+def run(options: Options) -> Outcome:
     """Pack, unless the packed pixels are current."""
     from smile_motion.bank.layout import PACKED, read_card, read_metadata
     from smile_motion.bank.pack import is_packed, pack
@@ -35,3 +37,5 @@ def run(options: Options) -> None:
     size = sum(path.stat().st_size for path in target.iterdir())
     what = "already current" if current and not options.force else "packed"
     print(f"{target}: {what}, {count} objects, {size / 2**20:.1f} MiB")
+    there_already = current and not options.force
+    return Outcome({"out": target, "there_already": there_already, "objects": count, "bytes": size})

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import tyro
 
+from smile_motion.cli.outcome import Outcome
+
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
@@ -21,7 +23,7 @@ class Options:
     """Branch, tag or commit. Default: the main branch."""
 
 
-def run(options: Options) -> None:
+def run(options: Options) -> Outcome:
     """Download the bank and say where it is."""
     from smile_motion.bank import banks_folder
     from smile_motion.bank.hub import pull
@@ -31,3 +33,4 @@ def run(options: Options) -> None:
     with stage_bars() as on_progress:
         bank = pull(options.repo_id, out, revision=options.revision, on_progress=on_progress)
     print(f"{out}: {len(bank)} objects in {len(bank.categories)} categories, all as recorded")
+    return Outcome({"out": out, "objects": len(bank), "categories": len(bank.categories)})

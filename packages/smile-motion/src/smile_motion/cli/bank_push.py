@@ -8,6 +8,8 @@ from typing import Annotated
 
 import tyro
 
+from smile_motion.cli.outcome import Outcome
+
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
@@ -23,7 +25,7 @@ class Options:
     """Branch to upload to. Default: the main one."""
 
 
-def run(options: Options) -> None:
+def run(options: Options) -> Outcome:
     """Upload the bank and say where it is."""
     from smile_motion.bank.hub import push
     from smile_motion.bank.progress import stage_bars
@@ -37,3 +39,4 @@ def run(options: Options) -> None:
             on_progress=on_progress,
         )
     print(f"{options.folder}: uploaded, {address}")
+    return Outcome({"folder": options.folder, "address": address})

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from smile_motion.cli.outcome import Outcome
 from smile_motion.errors import InputError
 
 
@@ -35,7 +36,7 @@ class Options:
     """Replace pages that are there."""
 
 
-def run(options: Options) -> None:
+def run(options: Options) -> Outcome:
     """Choose what to show, draw the pages and write them."""
     from smile_motion.bank.layout import read_card
     from smile_motion.bank.progress import progress_bar
@@ -78,3 +79,4 @@ def run(options: Options) -> None:
     shown = sum(len(section.tiles) for section in sections)
     where = str(pages[0]) if len(pages) == 1 else f"{pages[0]} to {pages[-1].name}"
     print(f"{where}: {shown} of {total} {what}, {categories}")
+    return Outcome({"pages": pages, "shown": shown, "total": total, "categories": len(sections)})

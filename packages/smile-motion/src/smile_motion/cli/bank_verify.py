@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,8 @@ from typing import Annotated
 
 import tyro
 
-EXIT_FAULTY = 1
+from smile_motion.cli.outcome import EXIT_FAULTY, Outcome
+
 """Exit code when a file is not as recorded."""
 
 
@@ -20,11 +20,9 @@ class Options:
 
     folder: Annotated[Path, tyro.conf.Positional]
     """The bank's folder."""
-    json: bool = False
-    """Print JSON for machines instead."""
 
 
-def run(options: Options) -> int:
+def run(options: Options) -> Outcome:
     """Check the files and name every one that is wrong."""
     from smile_motion.bank import verify
     from smile_motion.bank.layout import read_card
@@ -40,14 +38,10 @@ def run(options: Options) -> int:
             if fault is not None:
                 faults[name] = fault
             on_progress("checking files", checked, max(total, checked))
-    if options.json:
-        report = {"files": checked, "faults": faults}
-        print(json.dumps(report, indent=2, ensure_ascii=False))
+    for name, fault in faults.items():
+        print(f"{options.folder / name}: {fault}", file=sys.stderr)
+    if faults:
+        print(f"{options.folder}: {len(faults)} of {checked} files are wrong", file=sys.stderr)
     else:
-        for name, fault in faults.items():
-            print(f"{options.folder / name}: {fault}", file=sys.stderr)
-        if faults:
-            print(f"{options.folder}: {len(faults)} of {checked} files are wrong", file=sys.stderr)
-        else:
-            print(f"{options.folder}: all {checked} files are as recorded")
-    return EXIT_FAULTY if faults else 0
+        print(f"{options.folder}: all {checked} files are as recorded")
+    return Outcome({"files": checked, "faults": faults}, EXIT_FAULTY if faults else 0)

@@ -23,6 +23,7 @@ from smile_motion.cli.bank_options import (
     local_device,
     writers,
 )
+from smile_motion.cli.outcome import Outcome
 from smile_motion.errors import InputError
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ class Options:
     shard: Annotated[ShardOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=ShardOptions)
 
 
-def run(options: Options) -> None:
+def run(options: Options) -> Outcome | None:
     """Build the bank and say where it is."""
     if options.n is not None and options.n < 1:
         raise InputError(f"--n is {options.n}; a bank needs at least 1 object")
@@ -96,19 +97,17 @@ def run(options: Options) -> None:
         if options.shard.engine == "ray":
             finished = (out / "bank.json").is_file()
             _build_on_ray(options, out, make, chosen)
-            _report(out, finished)
-            return
+            return _report(out, finished)
         if options.shard.address is not None:
             raise InputError("--address goes with --engine ray; add it")
         if options.shard.shard_index is not None or options.shard.num_shards is not None:
-            _build_shard(options.shard, out, make)
-            return
+            return _build_shard(options.shard, out, make)
         finished = (out / "bank.json").is_file()
         if launched is None:
             make(out, None)
         elif not _build_together(out, make, launched.rank, launched.world):
-            return
-    _report(out, finished)
+            return None
+    return _report(out, finished)
 
 
 Make = Callable[[Path, "Shard | None"], None]
@@ -197,7 +196,7 @@ def _choose(options: Options) -> tuple[str, str | None]:
     return "procedural", f"Stable Diffusion cannot run here: {why_not}"
 
 
-def _build_shard(options: ShardOptions, out: Path, make: Make) -> None:
+def _build_shard(options: ShardOptions, out: Path, make: Make) -> Outcome:
     """Build the part of a bank that a job was given."""
     from smile_motion.bank.journal import SHARDS
     from smile_motion.bank.shards import Shard
@@ -211,6 +210,7 @@ def _build_shard(options: ShardOptions, out: Path, make: Make) -> None:
     make(folder, shard)
     print(f"{folder}: shard {shard.index} of {shard.of} is finished")
     print(f"next, once all are: smile-motion bank merge {out / SHARDS}/* --out {out}")
+    return Outcome({"out": folder, "shard": shard.index, "of": shard.of})
 
 
 def _build_on_ray(options: Options, out: Path, make: Make, chosen: str) -> None:
@@ -267,7 +267,7 @@ def _build_together(out: Path, make: Make, rank: int, world: int) -> bool:
     return True
 
 
-def _report(out: Path, finished: bool) -> None:
+def _report(out: Path, finished: bool) -> Outcome:
     from smile_motion.bank import ObjectBank
 
     bank = ObjectBank.open(out)
@@ -288,3 +288,13 @@ def _report(out: Path, finished: bool) -> None:
         if shares and not finished:
             print(f"{timings['seconds']:.0f} s, {', '.join(shares)}")
     print(f"next: smile-motion render --bank {out} --background noise --n 8 --out clips")
+    return Outcome(
+        {
+            "out": out,
+            "there_already": finished,
+            "objects": len(bank),
+            "categories": len(bank.categories),
+            "fell_short": card.get("fell_short", []),
+            "timings": card.get("timings"),
+        }
+    )

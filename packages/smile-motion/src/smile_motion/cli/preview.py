@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from smile_motion.cli.outcome import Outcome
 from smile_motion.clip_options import ClipOptions
 from smile_motion.errors import InputError
 
@@ -28,7 +29,7 @@ class Options(ClipOptions):
     """Clips on it, at most 64."""
 
 
-def run(options: Options) -> None:
+def run(options: Options) -> Outcome:
     """Render the clips and write the page."""
     from smile_motion.bank.progress import progress_bar
     from smile_motion.files import write_atomically
@@ -56,3 +57,4 @@ def run(options: Options) -> None:
     )
     write_atomically(options.out, write_page(clips, grid, title=title).encode())
     print(f"{options.out}: {options.n} clips; open it in a browser")
+    return Outcome({"out": options.out, "clips": options.n})

@@ -15,6 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from smile_motion.cli.outcome import Outcome
 from smile_motion.clip_options import ClipOptions
 from smile_motion.errors import InputError
 
@@ -64,7 +65,7 @@ class Options(ClipOptions):
     """Jobs, as of a job array, that share the work; the last to finish writes the index."""
 
 
-def run(options: Options) -> None:
+def run(options: Options) -> Outcome:
     """Render the shards that are not there yet, then write the index."""
     from smile_motion.bank.progress import progress_bar
     from smile_motion.cli.building import stopped_by_signals
@@ -93,7 +94,7 @@ def run(options: Options) -> None:
             lines[number] = line
             on_progress("rendering", len(lines), len(numbers))
         written = write_index(collection, lines, job)
-    _report(options, collection, job, kept, written)
+    return _report(options, collection, job, kept, written)
 
 
 def _rendered(
@@ -227,9 +228,17 @@ def _start_or_continue(options: Options, collection: Collection, job: Shard | No
 
 def _report(
     options: Options, collection: Collection, job: Shard | None, kept: int, written: list[str]
-) -> None:
+) -> Outcome:
     numbers = collection.numbers(job)
     clips = sum(len(collection.shard(number).clips) for number in numbers)
+    facts = {
+        "out": options.out,
+        "clips": clips,
+        "shards": len(numbers),
+        "there_already": kept,
+        "written": written,
+        "settings": options.out / SETTINGS,
+    }
     what = f"{clips} clips"
     if collection.shards < collection.count:
         what += f" in {len(numbers)} shard{'s' if len(numbers) != 1 else ''}"
@@ -237,9 +246,10 @@ def _report(
         what += f", {kept} of them there already"
     if not written:
         print(f"{options.out}: {what}; the last of the {options.num_shards} jobs writes the index")
-        return
+        return Outcome(facts)
     print(f"{options.out}: {what}, {', '.join(written)}")
     print(f"to look at some of them: {_preview_command(options)}")
+    return Outcome(facts)
 
 
 def _preview_command(options: Options) -> str:

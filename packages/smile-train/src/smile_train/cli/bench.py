@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
+from smile_motion.cli.outcome import Outcome
 from smile_motion.errors import InputError
 
 from smile_train.cli import pretrain as pretrain_command
@@ -19,8 +20,6 @@ class Options(PretrainConfig):
     """Steps to take the median of, with parts apart and again together."""
     random_teacher: bool = False
     """CLIP with random weights instead of --teacher: as fast as the real one, nothing to fetch."""
-    json: bool = False
-    """Print JSON for machines instead."""
 
 
 def defaults(arguments: Sequence[str]) -> Options:
@@ -29,7 +28,7 @@ def defaults(arguments: Sequence[str]) -> Options:
     return Options(**{field.name: getattr(preset, field.name) for field in fields(preset)})
 
 
-def run(options: Options) -> None:
+def run(options: Options) -> Outcome:
     """Measure, print a table, name the bottleneck."""
     if options.repeats < 1:
         raise InputError(f"--repeats is {options.repeats}; give 1 or more")
@@ -57,20 +56,6 @@ def run(options: Options) -> None:
             on_step=lambda: progress.advance(task),
         )
     names = [name for name in (*PARTS, "together") if name in timings.seconds]
-    if options.json:
-        import json
-
-        found = {
-            name: {
-                "seconds": timings.median(name),
-                "ms_per_clip": 1e3 * timings.median(name) / options.batch,
-                "utilisation": timings.utilisation(name),
-            }
-            for name in names
-        }
-        rate = options.batch / timings.median("together")
-        print(json.dumps({"clips_per_s": rate, "parts": found, "advice": advise(timings, options)}))
-        return
     from rich.table import Table
 
     name = torch.cuda.get_device_name() if device.type == "cuda" else "CPU"
@@ -100,3 +85,12 @@ def run(options: Options) -> None:
         f"large matrix products reach {timings.matrix_rate / 1e12:.2f} TFLOP/s here"
     )
     console.print(f"bottleneck: {advise(timings, options)}", highlight=False, soft_wrap=True)
+    found = {
+        name: {
+            "seconds": timings.median(name),
+            "ms_per_clip": 1e3 * timings.median(name) / options.batch,
+            "utilisation": timings.utilisation(name),
+        }
+        for name in names
+    }
+    return Outcome({"clips_per_s": rate, "parts": found, "advice": advise(timings, options)})

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
-from smile_motion.cli.app import EXIT_INPUT
+from smile_motion.cli.outcome import EXIT_FAULTY, Outcome
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,8 +28,8 @@ class Options:
     """Processes. Default: one per core."""
 
 
-def run(options: Options) -> int:
-    """Check, sum up, and return `EXIT_INPUT` when something is broken."""
+def run(options: Options) -> Outcome:
+    """Check and sum up; `EXIT_FAULTY` when something is broken."""
     from rich.console import Console
     from rich.progress import track
     from smile_motion.files import write_atomically
@@ -59,12 +59,18 @@ def run(options: Options) -> int:
         write_atomically(options.sound, "".join(kept).encode())
     seconds = sum(video.frames / video.rate_hz for video in sound)
     sizes = Counter(f"{video.width} x {video.height}" for video in sound).most_common(3)
+    facts = {
+        "videos": len(found),
+        "sound": len(sound),
+        "hours": seconds / 3600,
+        "broken": {str(video.path): video.fault for video in broken},
+        "listed_twice": twice,
+    }
     print(f"{len(sound)} of {len(found)} videos are sound: {seconds / 3600:.2f} hours")
     if sizes:
         print(f"most frequent sizes: {', '.join(f'{size} ({count})' for size, count in sizes)}")
     if twice:
         print(f"{len(twice)} videos are listed more than once, such as {twice[0]}")
-    if not broken:
-        return 0
-    print(f"{len(broken)} are broken, see {out}; the first: {broken[0].fault}")
-    return EXIT_INPUT
+    if broken:
+        print(f"{len(broken)} are broken, see {out}; the first: {broken[0].fault}")
+    return Outcome(facts, EXIT_FAULTY if broken else 0)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
+from smile_motion.cli.outcome import Outcome
 
 from smile_train.datasets.adapter import DatasetName, DatasetPlace
 
@@ -36,7 +37,7 @@ class Options:
     """Manifest to write. Default: none, the summary alone."""
 
 
-def run(options: Options) -> None:
+def run(options: Options) -> Outcome:
     """Read, sum up, and write."""
     from smile_train.datasets import choose_samples, open_split, write_manifest
 
@@ -61,9 +62,21 @@ def run(options: Options) -> None:
         if small == large:
             spread = f"samples of each: {sizes[small]}"
         print(f"{len(videos.classes)} classes, {spread}")
+    facts = {
+        "dataset": videos.name,
+        "split": videos.split,
+        "task": videos.task,
+        "samples": len(videos),
+        "classes": list(videos.classes),
+        "flip_safe": videos.flip_safe,
+        "partial": videos.partial,
+        "sha256": videos.sha256,
+        "manifest": options.out,
+    }
     print(f"mirrored videos {'keep' if videos.flip_safe else 'do not keep'} their labels")
     if videos.partial:
         print("partial: samples of the official split are not in it")
     if options.out is not None:
         write_manifest(options.out, videos)
         print(options.out)
+    return Outcome(facts)

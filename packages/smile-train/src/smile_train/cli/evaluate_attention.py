@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import tyro
+from smile_motion.cli.outcome import Outcome
 
 from smile_train.cli.single import is_first_process
 from smile_train.evaluate.figure_options import FigureOptions
@@ -23,10 +24,10 @@ class Options(FigureOptions):
     """Videos, or animations for pages."""
 
 
-def run(options: Options) -> None:
+def run(options: Options) -> Outcome | None:
     """Encode, paint, and say where it is."""
     if not is_first_process():
-        return
+        return None
     import json
 
     import torch
@@ -77,3 +78,4 @@ def run(options: Options) -> None:
     text = json.dumps(content, ensure_ascii=False) + "\n"
     write_atomically(options.out / "attention.json", text.encode())
     print(f"{len(exhibits)} videos in {options.out}, a strip of them: attention.png")
+    return Outcome({"out": options.out, "videos": len(exhibits)})

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
+from smile_motion.cli.outcome import Outcome
 
 from smile_train.cli.single import is_first_process
 
@@ -27,10 +28,10 @@ class Options:
     """What the runs are called in the figure. Default: the ends of their paths."""
 
 
-def run(options: Options) -> None:
+def run(options: Options) -> Outcome | None:
     """Compare, draw, and say what was found."""
     if not is_first_process():
-        return
+        return None
     from smile_motion.errors import InputError
 
     from smile_train.evaluate.clips import short_names
@@ -59,3 +60,4 @@ def run(options: Options) -> None:
     for gain in gains[:3] + gains[3:][-3:]:
         print(f"  {gain.gain:+7.2f}  {gain.name} ({gain.first:.1f} to {gain.second:.1f})")
     print(path)
+    return Outcome({"out": path, "classes": len(gains)} | total)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
+from smile_motion.cli.outcome import Outcome
 
 from smile_train.cli.single import is_first_process
 
@@ -26,10 +27,10 @@ class Options:
     viclip, scratch), or own:NAME for a row of its own."""
 
 
-def run(options: Options) -> None:
+def run(options: Options) -> Outcome | None:
     """Collect, write, and say how many runs went where."""
     if not is_first_process():
-        return
+        return None
     from smile_motion.errors import InputError
 
     from smile_train.evaluate.report_files import sum_up, write_report
@@ -48,3 +49,4 @@ def run(options: Options) -> None:
     written = write_report(report, options.out)
     print(sum_up(report))
     print(*written, sep="\n")
+    return Outcome({"written": written, "runs": len(runs), "without_results": without})

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import os
+import json
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
+from smile_motion.cli.outcome import Outcome
 
+from smile_train.cli.single import is_first_process
 from smile_train.datasets.adapter import DatasetName
 from smile_train.evaluate.severe import EXPERIMENTS, ExperimentName
 
@@ -60,7 +62,7 @@ _SHARED = ("accumulate", "precision", "workers", "track", "heads", "allow_missin
 _GIVEN = ("epochs", "batch")
 
 
-def run(options: Options) -> None:
+def run(options: Options) -> Outcome | None:
     """Run what is not done, and print the table."""
     from smile_train.evaluate.severe import SeverePlan, as_markdown, run_severe
 
@@ -84,6 +86,8 @@ def run(options: Options) -> None:
         changes=changes,
     )
     found = run_severe(plan)
-    if os.environ.get("RANK", "0") == "0":
-        print(as_markdown(found))
-        print(plan.out / "severe.json")
+    if not is_first_process():
+        return None
+    print(as_markdown(found))
+    print(plan.out / "severe.json")
+    return Outcome(json.loads((plan.out / "severe.json").read_text(encoding="utf-8")))

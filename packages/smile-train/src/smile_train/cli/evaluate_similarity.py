@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import tyro
+from smile_motion.cli.outcome import Outcome
 
 from smile_train.cli.single import is_first_process
 from smile_train.evaluate.figure_options import FigureOptions
@@ -21,10 +22,10 @@ class Options(FigureOptions):
     """What they are called in the figure. Default: the ends of their paths."""
 
 
-def run(options: Options) -> None:
+def run(options: Options) -> Outcome | None:
     """Measure, draw, and print what changed how much."""
     if not is_first_process():
-        return
+        return None
     import hashlib
     import json
     from dataclasses import asdict
@@ -78,3 +79,4 @@ def run(options: Options) -> None:
     draw_similarity(found, options.out / "similarity.png")
     write_similarity(options.out / "similarity.json", found, origins, videos)
     print(options.out / "similarity.png")
+    return Outcome({"out": options.out} | {entry.name: entry.metrics for entry in found})

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
+from smile_motion.cli.outcome import Outcome
 from smile_motion.errors import InputError
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class Options:
     """Attention heads of a published checkpoint, where they are not the width over 64."""
 
 
-def run(options: Options) -> None:
+def run(options: Options) -> Outcome:
     """Export and say where the result is."""
     from smile_train.interop.official import save_official
     from smile_train.interop.onnx import export_onnx
@@ -68,6 +69,7 @@ def run(options: Options) -> None:
             made = HfApi().create_repo(options.push, exist_ok=True)
             commit = HfApi().upload_folder(repo_id=made.repo_id, folder_path=out)
         print(f"{commit.commit_url}: smile_train.load({made.repo_id!r})")
+    return Outcome({"out": out, "to": options.to, "source": source, "pushed": options.push})
 
 
 def _their_class(model: PretrainModel | Classifier, whole: bool) -> str:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from smile_motion.cli.app import option
+from smile_motion.cli.outcome import Outcome
 from smile_motion.errors import InputError
 
 from smile_train.finetune_config import FinetuneConfig
@@ -37,17 +38,17 @@ def choose_recipe(arguments: Sequence[str], protocol: Protocol) -> FinetuneConfi
     return recipe_for(protocol, dataset if dataset in OWN_RECIPES else "folder")
 
 
-def run(config: FinetuneConfig) -> None:
+def run(config: FinetuneConfig) -> Outcome | None:
     """Train, test, and say what was reached."""
     if config.list_recipes:
         _list_recipes()
-        return
+        return None
     out = prepare_folder(config)
     from smile_train.cli.outcome import print_outcome
     from smile_train.finetune import finetune
 
     results = finetune(replace(config, out=out), out)
-    print_outcome(results, out)
+    return print_outcome(results, out)
 
 
 def prepare_folder(config: FinetuneConfig) -> Path:

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import os
+from dataclasses import asdict
 from pathlib import Path
+
+from smile_motion.cli.outcome import Outcome
 
 from smile_train.evaluate.results import RESULTS, Results
 
 
-def print_outcome(results: Results, out: Path) -> None:
-    """Print a line for each metric, and where the files are; in the main process alone."""
+def print_outcome(results: Results, out: Path) -> Outcome | None:
+    """Print a line for each metric, and where the files are; in the main process alone.
+
+    returns  the results as facts, with their folder.
+    """
     if os.environ.get("RANK", "0") != "0":
-        return
+        return None
     print(f"\n{results.dataset}, {results.split}: {results.samples} samples, {results.protocol}")
     for name, value in results.metrics.items():
         marked = "  <-" if name == results.main_metric else ""
@@ -21,3 +27,4 @@ def print_outcome(results: Results, out: Path) -> None:
     for line in results.ours:
         print(f"  ours: {line}")
     print(f"{out / RESULTS}")
+    return Outcome({"out": out} | asdict(results))

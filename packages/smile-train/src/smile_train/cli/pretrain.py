@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from smile_motion.cli.app import option
+from smile_motion.cli.outcome import Outcome
 from smile_motion.errors import InputError
 
+from smile_train.cli.single import is_first_process
 from smile_train.config import PretrainConfig
 from smile_train.presets import NOTES, PRESETS
 
@@ -32,7 +33,7 @@ def defaults(arguments: Sequence[str]) -> PretrainConfig:
             name = "table7-noise"
         else:
             name = "tiny"
-            if _is_main():
+            if is_first_process():
                 print(
                     "preset: tiny, because there is no CUDA device; a small model on small "
                     "frames that two CPU cores finish in minutes",
@@ -43,11 +44,11 @@ def defaults(arguments: Sequence[str]) -> PretrainConfig:
     return PRESETS[name]
 
 
-def run(config: PretrainConfig) -> None:
+def run(config: PretrainConfig) -> Outcome | None:
     """Train, then say where everything is and what comes next."""
     if config.list_presets:
         _list_presets()
-        return
+        return None
     out = config.out or _free_folder(config)
     from smile_train.stages import holds_a_run
 
@@ -58,8 +59,8 @@ def run(config: PretrainConfig) -> None:
     from smile_train.pretrain import pretrain
 
     checkpoint = pretrain(replace(config, out=out), out)
-    if not _is_main():
-        return
+    if not is_first_process():
+        return None
     out = checkpoint.parent.parent
     board = f"\n  tensorboard --logdir {out}" if config.track == "tensorboard" else ""
     print(
@@ -73,10 +74,7 @@ next:{board}
   accelerate launch -m smile_train pretrain --background natural --videos VIDEOS --target clip
   smile-motion preview --background noise --out preview.html"""
     )
-
-
-def _is_main() -> bool:
-    return os.environ.get("RANK", "0") == "0"
+    return Outcome({"checkpoint": checkpoint, "run": out})
 
 
 def _free_folder(config: PretrainConfig) -> Path:

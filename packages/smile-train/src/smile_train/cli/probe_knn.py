@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from smile_motion.cli.outcome import Outcome
+
 from smile_train.cli.probe_strict import prepare_folder
 from smile_train.probe.config import NeighbourProbeConfig
 
 Options = NeighbourProbeConfig
 
 
-def run(config: NeighbourProbeConfig) -> None:
+def run(config: NeighbourProbeConfig) -> Outcome | None:
     """Probe, and say what was reached."""
     from smile_train.cli.outcome import print_outcome
     from smile_train.probe.cached import probe_neighbours
 
     out = prepare_folder(config, "knn")
-    print_outcome(probe_neighbours(config, out), out)
+    return print_outcome(probe_neighbours(config, out), out)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from smile_motion.cli.outcome import Outcome
 from smile_motion.errors import InputError
 
 from smile_train.probe.config import FeatureProbeConfig, StrictProbeConfig
@@ -11,13 +12,13 @@ from smile_train.probe.config import FeatureProbeConfig, StrictProbeConfig
 Options = StrictProbeConfig
 
 
-def run(config: StrictProbeConfig) -> None:
+def run(config: StrictProbeConfig) -> Outcome | None:
     """Probe, and say what was reached."""
     from smile_train.cli.outcome import print_outcome
     from smile_train.probe.cached import probe_strict
 
     out = prepare_folder(config, "strict")
-    print_outcome(probe_strict(config, out), out)
+    return print_outcome(probe_strict(config, out), out)
 
 
 def prepare_folder(config: FeatureProbeConfig, protocol: str) -> Path:
