@@ -163,7 +163,7 @@ def test_a_broken_photograph_is_named(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "good.png"), np.zeros((50, 50, 3), np.uint8))
     (tmp_path / "bad.png").write_bytes((tmp_path / "good.png").read_bytes()[:40])
     background = make_background("places", images=tmp_path)
-    with pytest.raises(InputError, match=r"bad\.png: not a readable photograph"):
+    with pytest.raises(InputError, match=r"bad\.png: not a readable image"):
         draw(background, 0)
 
 

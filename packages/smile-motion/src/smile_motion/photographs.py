@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ImageOps
 
 from smile_motion.errors import InputError
+from smile_motion.image_files import open_image
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 LARGEST_IMAGE_PX = 12_000
@@ -33,13 +34,5 @@ def read_photograph(file: Path) -> np.ndarray:
     returns (H, W, 3) uint8 RGB; animated files give their first picture.
     Raises InputError when it cannot be decoded, or is larger than `LARGEST_IMAGE_PX` a side.
     """
-    try:
-        with Image.open(file) as image:
-            if max(image.size) > LARGEST_IMAGE_PX:
-                raise InputError(
-                    f"{file}: {image.width} x {image.height} px, at most {LARGEST_IMAGE_PX} "
-                    f"a side are read; make it smaller"
-                )
-            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise InputError(f"{file}: not a readable photograph; replace or delete it") from error
+    with open_image(file, largest_px=LARGEST_IMAGE_PX) as image:
+        return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))

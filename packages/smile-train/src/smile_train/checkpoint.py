@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from smile_motion.errors import InputError
+
+from smile_train.weight_files import read_weights, unpickle_safely
 
 MANIFEST = "manifest.json"
 WEIGHTS = "model.safetensors"
@@ -109,8 +111,7 @@ def load_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]
     if (fault := find_fault(path)) is not None:
         raise InputError(f"{path}: {fault}; use an older checkpoint")
     config = json.loads((path / CONFIG).read_text(encoding="utf-8"))
-    training = torch.load(path / TRAINING, map_location="cpu", weights_only=True)
-    return load_file(path / WEIGHTS), training, config
+    return read_weights(path / WEIGHTS), unpickle_safely(path / TRAINING), config
 
 
 def _numbered(folder: Path) -> list[Path]:

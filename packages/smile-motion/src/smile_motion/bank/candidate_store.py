@@ -16,21 +16,22 @@ from typing import Any
 
 import cv2
 import numpy as np
-from PIL import Image
 
 from smile_motion.bank.candidates import Candidate, Mask, MaskScore, Thresholds
 from smile_motion.bank.choice import choose
 from smile_motion.bank.cleaning import clean
 from smile_motion.bank.duplicates import fingerprint
+from smile_motion.bank.layout import LARGEST_SIDE_PX
 from smile_motion.bank.segmenting.masks import opaque
 from smile_motion.bank.stored_candidates import CANDIDATE_IMAGES
 from smile_motion.errors import InputError
 from smile_motion.files import sha256, write_atomically
+from smile_motion.image_files import open_image
 
 CUT = "cut"
 """Folder of cut-out objects while a build is unfinished."""
-LARGEST_CANDIDATE_PX = 4096
-"""Stored images with a longer side are refused before they are decoded."""
+MADE_ANEW = "run the build again, which makes it anew"
+"""What to do about a stored image that is missing or damaged."""
 TOO_SMALL = "next to nothing is left after cleaning"
 """Why a candidate has no cut-out although a mask was chosen."""
 
@@ -192,7 +193,9 @@ def is_there(bank: Path, stored: StoredCandidate) -> bool:
         except FileNotFoundError:
             return False
         if found != size:
-            raise _corrupt(bank / name, f"{found} bytes, {size} were written")
+            raise InputError(
+                f"{bank / name}: {found} bytes, {size} were written; delete it and {MADE_ANEW}"
+            )
     return True
 
 
@@ -201,17 +204,9 @@ def read_candidate_image(path: Path) -> np.ndarray:
 
     Raises InputError when it is missing, cannot be read, or is too large.
     """
-    try:
-        with Image.open(path) as image:
-            if max(image.size) > LARGEST_CANDIDATE_PX:
-                raise _corrupt(path, f"{image.width} x {image.height} px")
-            return np.asarray(image if image.mode in ("L", "RGB", "RGBA") else image.convert("RGB"))
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: missing; run the build again, which makes it anew") from error
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        if isinstance(error, PermissionError):
-            raise
-        raise _corrupt(path, f"not a readable image, {path.stat().st_size} bytes") from error
+    remedies = {"remedy": f"delete it and {MADE_ANEW}", "restore": MADE_ANEW}
+    with open_image(path, largest_px=LARGEST_SIDE_PX, **remedies) as image:
+        return np.asarray(image if image.mode in ("L", "RGB", "RGBA") else image.convert("RGB"))
 
 
 def encode_fast(image: np.ndarray) -> bytes:
@@ -226,10 +221,6 @@ def encode_fast(image: np.ndarray) -> bytes:
         case (4,):
             image = cv2.cvtColor(image, cv2.COLOR_RGBA2BGRA)
     return cv2.imencode(".png", image, settings)[1].tobytes()
-
-
-def _corrupt(path: Path, what: str) -> InputError:
-    return InputError(f"{path}: {what}; delete it and run the build again, which makes it anew")
 
 
 def _write(bank: Path, name: str, image: np.ndarray) -> int:

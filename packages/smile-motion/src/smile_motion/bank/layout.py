@@ -8,10 +8,10 @@ from typing import Any
 
 import cv2
 import numpy as np
-from PIL import Image
 
 from smile_motion.errors import InputError
 from smile_motion.files import sha256
+from smile_motion.image_files import open_image
 
 FORMAT = 1
 """Version of the folder's layout."""
@@ -31,22 +31,9 @@ def read_rgba(path: Path, *, name: str | None = None) -> np.ndarray:
     Raises InputError when the file is missing, empty, torn, too large, or has no opaque pixel.
     """
     name = name or str(path)
-    try:
-        with Image.open(path) as image:
-            if max(image.size) > LARGEST_SIDE_PX:
-                raise InputError(
-                    f"{name}: {image.width} x {image.height} px, at most {LARGEST_SIDE_PX} a side "
-                    f"are read; make it smaller"
-                )
-            rgba = np.asarray(image.convert("RGBA"))
-    except FileNotFoundError as error:
-        raise InputError(f"{name}: no such file; build the bank again to restore it") from error
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        if isinstance(error, PermissionError):
-            raise
-        size = path.stat().st_size
-        what = "empty" if size == 0 else f"not a readable image ({size} bytes)"
-        raise InputError(f"{name}: {what}; replace or delete it") from error
+    restore = "build the bank again to restore it"
+    with open_image(path, largest_px=LARGEST_SIDE_PX, restore=restore, name=name) as image:
+        rgba = np.asarray(image.convert("RGBA"))
     if rgba[..., 3].max() < 128:
         raise InputError(
             f"{name}: no opaque pixel (alpha max {rgba[..., 3].max()}); replace or delete it"
@@ -95,6 +82,8 @@ def read_metadata(folder: Path) -> list[dict[str, Any]]:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
         raise InputError(f"{path}: missing; build the bank again") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not text; build the bank again") from error
     records = []
     for number, line in enumerate(text.splitlines(), start=1):
         try:

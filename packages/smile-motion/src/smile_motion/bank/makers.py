@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ImageOps
 
 from smile_motion.bank.candidate_store import image_name, read_candidate_image
 from smile_motion.bank.candidates import Category
@@ -18,6 +18,7 @@ from smile_motion.bank.diffusion import Diffusion
 from smile_motion.bank.units import Attempt, image_seed
 from smile_motion.errors import InputError
 from smile_motion.files import dump_lines, sha256
+from smile_motion.image_files import open_image
 from smile_motion.photographs import IMAGE_SUFFIXES, LARGEST_IMAGE_PX
 from smile_motion.seeding import Stream, keyed_generator
 
@@ -217,19 +218,9 @@ class StoredMaker:
 
 
 def _read_bounded(path: Path, largest_px: int) -> np.ndarray:
-    try:
-        with Image.open(path) as opened:
-            if max(opened.size) > LARGEST_IMAGE_PX:
-                raise InputError(
-                    f"{path}: {opened.width} x {opened.height} px, at most {LARGEST_IMAGE_PX} "
-                    f"a side are read; make it smaller"
-                )
-            upright = ImageOps.exif_transpose(opened)
-            image = np.asarray(upright.convert("RGBA" if upright.has_transparency_data else "RGB"))
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        if isinstance(error, PermissionError):
-            raise
-        raise InputError(f"{path}: not a readable photograph; replace or delete it") from error
+    with open_image(path, largest_px=LARGEST_IMAGE_PX) as opened:
+        upright = ImageOps.exif_transpose(opened)
+        image = np.asarray(upright.convert("RGBA" if upright.has_transparency_data else "RGB"))
     factor = largest_px / max(image.shape[:2])
     if factor >= 1:
         return image

@@ -39,7 +39,7 @@ class ObjectBank:
         """(N, L, 2) int32: width and height of a level, pixels."""
         self.cover = _mapped(folder, "cover")
         """(N, 16, 2) float32: a convex polygon around all that is not clear, unit coordinates."""
-        self.category = np.load(folder / "category.npy")
+        self.category = np.array(_mapped(folder, "category"))
         """(N,) int32, ascending: each object's place in `categories`."""
         self._ring = _mapped(folder, "ring")
         self._ring_start = _mapped(folder, "ring_start")
@@ -212,7 +212,12 @@ def _announce(descriptor: int, start: int, size: int) -> None:
 
 
 def _mapped(folder: Path, name: str) -> np.ndarray:
-    return np.load(folder / f"{name}.npy", mmap_mode="r").view(np.ndarray)
+    try:
+        return np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False).view(np.ndarray)
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(
+            f"{folder / name}.npy: damaged; remove {folder}, and it is made again"
+        ) from error
 
 
 def _pack_visibly(path: Path) -> None:

@@ -26,6 +26,8 @@ def read_candidates(folder: Path) -> list[dict[str, Any]]:
         raise InputError(
             f"{path}: missing; only banks built by a diffusion model store their candidates"
         ) from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not text; build the bank again") from error
     records = []
     for number, line in enumerate(text.splitlines(), start=1):
         try:

@@ -7,11 +7,20 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from smile_motion.bank.layout import IMAGES, METADATA, PACKED, read_card, read_metadata, read_rgba
+from smile_motion.bank.layout import (
+    IMAGES,
+    LARGEST_SIDE_PX,
+    METADATA,
+    PACKED,
+    read_card,
+    read_metadata,
+    read_rgba,
+)
 from smile_motion.bank.pack import is_packed
 from smile_motion.bank.stored_candidates import CANDIDATE_IMAGES, CANDIDATES, read_candidates
 from smile_motion.errors import InputError
 from smile_motion.files import sha256
+from smile_motion.image_files import open_image
 
 
 def verify(folder: Path) -> Iterator[tuple[str, str | None]]:
@@ -95,11 +104,9 @@ def _candidates_fault(folder: Path, expected: str | None) -> str | None:
 
 
 def _unreadable(path: Path) -> str | None:
-    from PIL import Image
-
     try:
-        with Image.open(path) as image:
+        with open_image(path, largest_px=LARGEST_SIDE_PX) as image:
             image.verify()
-    except (OSError, SyntaxError, Image.DecompressionBombError):
-        return f"not a readable image ({path.stat().st_size} bytes)"
+    except InputError as error:
+        return str(error).removeprefix(f"{path}: ")
     return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tarfile
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from smile_motion.errors import InputError
 
@@ -26,10 +26,10 @@ class Span:
 
     @property
     def url(self) -> str:
-        """What FFmpeg opens."""
+        """What FFmpeg opens; `file:` before the path, for those with a colon in them."""
         if self.file.suffix != ARCHIVE:
-            return str(self.file)
-        return f"subfile,,start,{self.start},end,{self.start + self.size},,:{self.file}"
+            return f"file:{self.file}"
+        return f"subfile,,start,{self.start},end,{self.start + self.size},,:file:{self.file}"
 
 
 def locate(path: Path) -> Span | None:
@@ -47,9 +47,9 @@ def locate(path: Path) -> Span | None:
 
 
 def members(archive: Path) -> dict[str, tuple[int, int]]:
-    """First byte and size of every file in an archive, by name, in order.
+    """First byte and size of every file in an archive, by name, in order; links are left out.
 
-    Raises InputError when it is no uncompressed tar, or cut short.
+    Raises InputError when it is no uncompressed tar, is cut short, or names a file outside itself.
     """
     state = archive.stat()
     return _members(archive, state.st_size, state.st_mtime_ns)
@@ -61,8 +61,15 @@ def _members(archive: Path, size: int, changed: int) -> dict[str, tuple[int, int
     try:
         with tarfile.open(archive, "r:") as tar:
             for member in tar:
-                if member.isfile():
-                    found[member.name.removeprefix("./")] = (member.offset_data, member.size)
+                if not member.isfile():
+                    continue
+                name = PurePosixPath(member.name)
+                if name.is_absolute() or ".." in name.parts:
+                    raise InputError(
+                        f"{archive}: its member {member.name!r} would lie outside it; write it "
+                        f"again from inside the folder"
+                    )
+                found[name.as_posix()] = (member.offset_data, member.size)
     except tarfile.TarError as error:
         raise InputError(
             f"{archive}: not a readable, uncompressed tar ({error}); write it again"

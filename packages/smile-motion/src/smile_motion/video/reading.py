@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,6 +20,16 @@ if TYPE_CHECKING:
 
 LARGEST_SIDE_PX = 8192
 """Videos with a longer side are refused before they are decoded."""
+_CONTAINERS = (
+    "asf,avi,flv,gif,h264,hevc,ivf,m4v,matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,mpeg,mpegts,"
+    "mpegvideo,mxf,nut,ogg,rm,yuv4mpegpipe"
+)
+_ONE_FILE = {"format_whitelist": _CONTAINERS, "protocol_whitelist": "file,subfile"}
+"""What holds its own pictures. FFmpeg would also follow play lists to other files and hosts."""
+_BOUNDED = {"max_pixels": str(LARGEST_SIDE_PX**2)}
+"""For decoders, which may meet larger frames than the header promised."""
+_MOST_STREAMS = 64
+"""Streams of a file, beyond which FFmpeg's first look at them is not bounded."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -187,7 +197,7 @@ def _opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
     if span.size == 0:
         raise InputError(f"{path}: empty (0 bytes); replace it or leave it out")
     try:
-        with av.open(span.url) as container:
+        with _opened_container(span.url) as container:
             stream = container.streams.best("video")
             if not isinstance(stream, av.VideoStream):
                 raise InputError(f"{path}: has no picture in it; replace it or leave it out")
@@ -196,6 +206,7 @@ def _opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
                     f"{path}: {stream.width} x {stream.height} px, at most {LARGEST_SIDE_PX} a "
                     f"side are read; make it smaller or leave it out"
                 )
+            stream.codec_context.options = _BOUNDED
             yield container, stream
     except (av.error.FFmpegError, OSError) as error:
         if isinstance(error, PermissionError):
@@ -204,3 +215,13 @@ def _opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
         raise InputError(
             f"{path}: not a readable video ({reason}); replace it or leave it out"
         ) from error
+
+
+def _opened_container(url: str) -> InputContainer:
+    import av
+
+    try:
+        bounds: Any = [_BOUNDED] * _MOST_STREAMS
+        return av.open(url, options=_ONE_FILE, stream_options=bounds)
+    except ValueError:  # FLV and MPEG program streams: no stream is known before the first look
+        return av.open(url, options=_ONE_FILE)
