@@ -1,9 +1,14 @@
 """`smile-motion render` as tests run it."""
 
+import io
+import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import av
+import numpy as np
 from smile_motion.__main__ import COMMANDS
 from smile_motion.cli.app import run_app
 
@@ -41,3 +46,14 @@ def tree(folder: Path) -> dict[str, bytes]:
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
+
+
+def index_lines(folder: Path) -> list[dict[str, Any]]:
+    """What a collection's index says."""
+    return [json.loads(line) for line in (folder / "index.jsonl").read_text().splitlines()]
+
+
+def decode_video(data: bytes) -> np.ndarray:
+    """All frames of a file's bytes, (T, H, W, 3) uint8 RGB."""
+    with av.open(io.BytesIO(data)) as container:
+        return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])

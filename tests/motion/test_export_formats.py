@@ -1,6 +1,5 @@
 """Every format is read back by the tool that it is meant for, and holds what the clips hold."""
 
-import io
 import itertools
 import json
 import pickle
@@ -8,12 +7,11 @@ import tarfile
 from pathlib import Path
 from typing import Any
 
-import av
 import cv2
 import numpy as np
 import pytest
 from PIL import Image
-from render_command import render
+from render_command import decode_video, index_lines, render
 from smile_motion import ClipMaker, MotionRecipe, make_background
 from smile_motion.bank import ObjectBank
 from smile_motion.clip_files import read_clip
@@ -302,12 +300,3 @@ def written(small_bank: ObjectBank, tmp_path: Path):
         return out
 
     return write
-
-
-def index_lines(folder: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (folder / "index.jsonl").read_text().splitlines()]
-
-
-def decode_video(data: bytes) -> np.ndarray:
-    with av.open(io.BytesIO(data)) as container:
-        return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])

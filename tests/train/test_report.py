@@ -2,63 +2,26 @@
 
 import csv
 import html.parser
-import json
 import re
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
 import pytest
+from results import make_results
 from smile_motion.cli.app import run_app
-from smile_motion.errors import InputError
 from smile_train.__main__ import COMMANDS
-from smile_train.config import PretrainConfig
 from smile_train.evaluate.layout import MEAN
 from smile_train.evaluate.published import OTHERS, TABLES
 from smile_train.evaluate.report_files import as_markdown, write_report
-from smile_train.evaluate.results import Protocol, Results
-from smile_train.evaluate.rows import place
 from smile_train.evaluate.severe import EXPERIMENTS
 from smile_train.evaluate.sheets import letter, make_sheets, signed
 from smile_train.evaluate.tables import build_report, find_runs
-from smile_train.interop.families import FAMILIES
 from smile_train.presets import NOTES, PRESETS
-from smile_train.stages import plan_stages
 
 
 def evaluate(*words: str | Path) -> int:
     return run_app("smile_train", "", COMMANDS, ["evaluate", *map(str, words)])
-
-
-def trained(config: PretrainConfig, stage: int = -1) -> dict[str, object]:
-    """What a checkpoint says of a pre-training, as JSON gives it back."""
-    own = plan_stages(config, Path("runs/some"))[stage].started()
-    return json.loads(json.dumps(own.to_json()))
-
-
-def results(
-    preset: str | PretrainConfig | None = None,
-    *,
-    protocol: Protocol = "finetune",
-    dataset: str = "ssv2m",
-    metric: str = "top1",
-    value: float = 60.0,
-    stage: int = -1,
-    source: str = "runs/some",
-    **more: object,
-) -> Results:
-    config = PRESETS[preset] if isinstance(preset, str) else preset
-    values = {
-        "protocol": protocol,
-        "dataset": dataset,
-        "split": "validation",
-        "samples": 1000,
-        "metrics": {metric: value},
-        "main_metric": metric,
-        "checkpoint": {"source": source, "sha256": "ab" * 32},
-        "pretraining": {} if config is None else trained(config, stage),
-    }
-    return Results(**values | more)  # type: ignore[arg-type]
 
 
 def test_tables_hold_the_published_numbers() -> None:
@@ -86,64 +49,17 @@ def test_tables_hold_the_published_numbers() -> None:
     assert by_name["Table 3"].rows[-1].published == {"k400": 83.1}
 
 
-@pytest.mark.parametrize("name", sorted(PRESETS))
-def test_a_preset_is_its_own_row_and_that_of_its_equals(name: str) -> None:
-    found = place(results(name))
-    assert name in found.rows
-    assert not found.notes
-    assert set(found.rows) == {other for other in PRESETS if settled(other) == settled(name)}
-
-
-def settled(name: str) -> PretrainConfig:
-    config = PRESETS[name]
-    return replace(config, preset="", objects=2 if config.objects is None else config.objects)
-
-
-def test_rows_follow_values_not_names() -> None:
-    moved = replace(PRESETS["table4-clip-motion"], mask_ratio=0.8, videos=Path("v"), workers=9)
-    assert place(results(moved)).rows == ("table4e-ratio-80",)
-    said = replace(PRESETS["table4f-objects-1"], preset="mine", objects=1)
-    assert place(results(said)).rows == ("table4f-objects-1",)
-    default = place(results("table4f-objects-2")).rows
-    assert "table4d-single" in default
-    assert len(default) == 6
-    assert place(results(replace(PRESETS["table7-noise"], preset="x", background=None))).rows == (
-        "table7-noise",
-    )
-    assert place(results(replace(PRESETS["table7-noise"], preset="x", epochs=3))).rows == ()
-    assert place(results(None)).rows == ()
-    assert place(results(None, source="viclip:weights/l14.pth")).rows == ("viclip",)
-    for family in FAMILIES:
-        found = place(results(None, pretraining={"published": family.name})).rows
-        assert found == ((family.name.lower(),) if " " not in family.name else ())
-
-
-def test_what_differs_is_said() -> None:
-    shorter = replace(PRESETS["table4-pixel"], epochs=3, batch=16)
-    found = place(results(shorter))
-    assert found.rows == ("table4-pixel",)
-    assert found.notes == ("epochs 3 instead of 400", "batch 16 instead of 256")
-    half = place(results("table4d-progressive", stage=0))
-    assert half.rows == ("table4d-progressive",)
-    assert half.notes == ("stage 1 of 2 alone",)
-    by_hand = place(results("tiny"), "table4d-mixed")
-    assert by_hand.rows == ("table4d-mixed",)
-    assert by_hand.notes == ("row given by hand",)
-    with pytest.raises(InputError, match="no row is called 'table9'"):
-        place(results("tiny"), "table9")
-
-
 def write_all(root: Path) -> None:
     """Runs for every kind of table, and one for none."""
-    ratio = partial(results, "table4e-ratio-80", source="runs/ratio")
+    ratio = partial(make_results, "table4e-ratio-80", source="runs/ratio")
     ratio(dataset="K400m", value=79.6).write(root / "ratio/k400m")
     ratio(value=62.5).write(root / "ratio/ssv2m")
     ratio(value=63.5, ours=("epochs 9",)).write(root / "ratio/again")
     listed = {"subset": "lists/ssv2m.jsonl"}
-    results("table7-noise", dataset="ssv2", config=listed, value=50.0, partial=True).write(
+    make_results("table7-noise", dataset="ssv2", config=listed, value=50.0, partial=True).write(
         root / "noise"
     )
-    smile = partial(results, "smile-vit-b", source="runs/smile")
+    smile = partial(make_results, "smile-vit-b", source="runs/smile")
     for protocol in ("linear-sigma", "knn"):
         smile(protocol=protocol, dataset="epic-verb", partial=True).write(
             root / f"smile/{protocol}"
@@ -157,7 +73,7 @@ def write_all(root: Path) -> None:
             dataset=experiment.dataset, metric=experiment.metric, value=value, config=few,
             partial=bool(few),
         ).write(root / f"smile/severe/{name}")  # fmt: skip
-    results("tiny", dataset="mine", source="runs/tiny").write(root / "tiny")
+    make_results("tiny", dataset="mine", source="runs/tiny").write(root / "tiny")
 
 
 def test_runs_go_into_their_tables(tmp_path: Path) -> None:
@@ -280,8 +196,8 @@ def test_less_is_better_where_it_is(tmp_path: Path) -> None:
 
 
 def test_rows_by_hand(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    results(None, dataset="ssv2", source="a.pth", value=69.0).write(tmp_path / "a")
-    results(None, dataset="ssv2", source="b.pth", value=68.0).write(tmp_path / "b")
+    make_results(None, dataset="ssv2", source="a.pth", value=69.0).write(tmp_path / "a")
+    make_results(None, dataset="ssv2", source="b.pth", value=68.0).write(tmp_path / "b")
     words = ("report", tmp_path / "a", tmp_path / "b", "--out", tmp_path / "out", "--row")
     assert evaluate(*words, f"{tmp_path / 'a'}=mvd", f"{tmp_path / 'b'}=own:My | model") == 0
     said = (tmp_path / "out/report.md").read_text()

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +17,53 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file under a temporary name beside it, then rename it."""
+def hash_file(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a name for a file or folder to be written under, which then takes the place of `path`.
+
+    Where writing fails or is interrupted, `path` is as it was and nothing else is left. What a
+    process leaves that is killed, `remove_leftovers` clears up.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    former = path.with_name(f".{path.name}.{os.getpid()}.former.tmp")
+    _remove(temporary)
     try:
-        temporary.write_bytes(data)
+        yield temporary
+        if path.is_dir():
+            path.rename(former)
         temporary.replace(path)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        if former.is_dir() and not path.exists():
+            former.rename(path)
+        _remove(temporary)
         raise
+    _remove(former)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what killed processes were writing in a folder; none may be writing there now."""
+    for path in folder.glob(".*.tmp"):
+        _remove(path)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file, whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)
 
 
 def dump_json(data: Any) -> bytes:

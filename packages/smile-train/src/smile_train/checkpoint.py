@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -12,6 +11,7 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 from smile_motion.errors import InputError
+from smile_motion.files import hash_file, remove_leftovers, replacing
 
 from smile_train.weight_files import read_weights, unpickle_safely
 
@@ -37,6 +37,7 @@ def save_checkpoint(
     keep      older checkpoints than the last `keep` are deleted afterwards.
     returns   the checkpoint's folder.
     """
+    remove_leftovers(folder)
     target = folder / f"step_{step:08d}"
     write_checkpoint(target, step, weights=weights, training=training, config=config)
     for old in _numbered(folder)[:-keep]:
@@ -53,26 +54,18 @@ def write_checkpoint(
     config: dict[str, Any],
 ) -> None:
     """Write a checkpoint where one may be already, which stays until the new one is whole."""
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    try:
+    with replacing(target) as temporary:
+        temporary.mkdir()
         save_file({name: w.contiguous() for name, w in weights.items()}, temporary / WEIGHTS)
         torch.save(training, temporary / TRAINING)
         (temporary / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
         names = (WEIGHTS, TRAINING, CONFIG)
-        sums = {name: _hash(temporary / name) for name in names}
+        sums = {name: hash_file(temporary / name) for name in names}
         manifest = {"step": step, "sha256": sums}
         (temporary / MANIFEST).write_text(json.dumps(manifest) + "\n", encoding="utf-8")
         for path in (*(temporary / name for name in (*names, MANIFEST)), temporary):
             _force(path)
-        if target.exists():
-            shutil.rmtree(target)
-        temporary.rename(target)
-        _force(target.parent)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
+    _force(target.parent)
 
 
 def newest_checkpoint(folder: Path) -> tuple[Path | None, list[str]]:
@@ -94,7 +87,7 @@ def find_fault(path: Path) -> str | None:
     try:
         manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
         for name, expected in manifest["sha256"].items():
-            if _hash(path / name) != expected:
+            if hash_file(path / name) != expected:
                 return f"{name} is torn"
     except (OSError, ValueError, KeyError) as error:
         return f"incomplete ({type(error).__name__})"
@@ -116,11 +109,6 @@ def load_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]
 
 def _numbered(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("step_*") if path.is_dir())
-
-
-def _hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _force(path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from matplotlib.figure import Figure
+from smile_motion.files import replacing
 from smile_motion.tokens import TokenGrid
 
 from smile_train.targets import pixel_targets, restore_pixels
@@ -122,6 +123,5 @@ def _principal(target: torch.Tensor, predicted: torch.Tensor, grid: TokenGrid) -
 
 
 def _save(figure: Figure, path: Path) -> None:
-    temporary = path.with_name(f".{path.stem}.tmp.png")
-    figure.savefig(temporary, dpi=120, bbox_inches="tight")
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=120, bbox_inches="tight")

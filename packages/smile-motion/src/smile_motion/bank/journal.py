@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import threading
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from smile_motion.errors import InputError
-from smile_motion.files import dump_json, dump_lines, write_atomically
+from smile_motion.files import dump_json, dump_lines, remove_leftovers, write_atomically
 
 SETTINGS = "build.json"
 """What a build was started with; there while it is unfinished."""
@@ -64,16 +63,11 @@ def require_same(found: dict[str, Any], wanted: dict[str, Any], out: Path) -> No
 
 def sweep(out: Path) -> None:
     """Remove what a process that was killed left under temporary names; the lock must be held."""
-    for path in out.glob(".*"):
-        if path.suffix in (".tmp", ".old"):
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink()
+    remove_leftovers(out)
     if (out / SETTINGS).is_file():
-        for folder in ("images", "candidates", "cut"):
-            for path in (out / folder).rglob(".*.tmp"):
-                path.unlink()
+        for name in ("images", "candidates", "cut"):
+            for folder in (out / name).glob("**/"):
+                remove_leftovers(folder)
 
 
 def conclude(out: Path) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from smile_motion.errors import InputError, in_one_line
+from smile_motion.files import hash_file
 
 FOLDER_PREFIX = "local-dir:"
 HUB_PREFIX = "hf-hub:"
@@ -126,8 +126,7 @@ def _opened(
     from open_clip.transform import PreprocessCfg, image_transform_v2
 
     settings = PreprocessCfg(**open_clip.get_model_preprocess_cfg(model))
-    with weights.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    digest = hash_file(weights)
     return OpenClipModel(
         model=model.eval().requires_grad_(False),
         preprocess=image_transform_v2(settings, is_train=False),

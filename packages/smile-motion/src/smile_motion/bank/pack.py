@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ import numpy as np
 import shapely
 
 from smile_motion.bank.layout import METADATA, PACKED, read_bank, read_rgba, require_unchanged
-from smile_motion.files import dump_json, sha256, write_atomically
+from smile_motion.files import dump_json, replacing, sha256, write_atomically
 
 VERSION = 2
 """Version of the packed form."""
@@ -136,19 +135,9 @@ def pack(folder: Path, on_object: Callable[[int, int], None] | None = None) -> N
     the bank was built.
     """
     _, records = read_bank(folder)
-    temporary = folder / f".{PACKED}.{os.getpid()}.tmp"
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir()
-    try:
+    with replacing(folder / PACKED) as temporary:
+        temporary.mkdir()
         _write(folder, temporary, records, on_object)
-        old = folder / f".{PACKED}.{os.getpid()}.old"
-        if (folder / PACKED).exists():
-            (folder / PACKED).rename(old)
-        temporary.rename(folder / PACKED)
-        shutil.rmtree(old, ignore_errors=True)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
 
 
 def _write(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +18,7 @@ from smile_motion.bank.layout import (
 from smile_motion.bank.pack import is_packed
 from smile_motion.bank.stored_candidates import CANDIDATE_IMAGES, CANDIDATES, read_candidates
 from smile_motion.errors import InputError
-from smile_motion.files import sha256
+from smile_motion.files import hash_file, sha256
 from smile_motion.image_files import open_image
 
 
@@ -85,9 +84,7 @@ def _packed(folder: Path) -> Iterator[tuple[str, str | None]]:
         if not path.is_file():
             fault = f"missing; {remedy}"
         else:
-            with path.open("rb") as file:
-                found = hashlib.file_digest(file, "sha256").hexdigest()
-            if found != expected:
+            if hash_file(path) != expected:
                 fault = f"differs from its recorded hash; {remedy}"
         yield f"{PACKED}/{name}", fault
 

@@ -15,9 +15,9 @@ from smile_motion.export.formats import (
     Line,
     NumberedClip,
     clip_name,
-    write_then_rename,
 )
 from smile_motion.export.png import FRAME_NAME, frame_files
+from smile_motion.files import replacing
 
 if TYPE_CHECKING:
     from smile_motion.clips import ClipMaker
@@ -68,14 +68,14 @@ class Coco(ClipFolders):
         else:
             things, rows = ("videos", _videos), _per_clip
 
-        def write(path: Path) -> None:
-            with path.open("w", encoding="utf-8") as file:
-                file.write(f'{{"info": {json.dumps(info)}, "licenses": [],\n')
-                _dump(file, things[0], things[1](indexes, maker))
-                _dump(file, "annotations", rows(folder, indexes, maker))
-                file.write(f'"categories": {json.dumps(categories, ensure_ascii=False)}}}\n')
-
-        write_then_rename(folder / "instances.json", write)
+        with (
+            replacing(folder / "instances.json") as temporary,
+            temporary.open("w", encoding="utf-8") as file,
+        ):
+            file.write(f'{{"info": {json.dumps(info)}, "licenses": [],\n')
+            _dump(file, things[0], things[1](indexes, maker))
+            _dump(file, "annotations", rows(folder, indexes, maker))
+            file.write(f'"categories": {json.dumps(categories, ensure_ascii=False)}}}\n')
         return ("instances.json",)
 
 

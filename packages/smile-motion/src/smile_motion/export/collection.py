@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Any
 from smile_motion.errors import InputError
 from smile_motion.export.formats import (
     DAMAGED,
-    TEMPORARY,
     ClipShard,
     Format,
     Line,
     NumberedClip,
 )
-from smile_motion.files import dump_lines, write_atomically
+from smile_motion.files import dump_lines, remove_leftovers, write_atomically
 
 if TYPE_CHECKING:
     from smile_motion.bank.shards import Shard
@@ -131,12 +130,7 @@ def write_index(collection: Collection, lines: dict[int, Line], job: Shard | Non
     extra = collection.format.finish(folder, collection.maker, in_order)
     write_atomically(folder / INDEX, _sorted_lines(lines))
     shutil.rmtree(folder / PARTS, ignore_errors=True)
-    # Of processes that were killed.
-    for path in folder.glob(TEMPORARY):
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
+    remove_leftovers(folder)
     return [*extra, INDEX]
 
 

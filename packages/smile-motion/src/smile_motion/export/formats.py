@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from smile_motion.errors import InputError
-from smile_motion.files import sha256, write_atomically
+from smile_motion.files import hash_file, replacing, sha256, write_atomically
 
 if TYPE_CHECKING:
     from smile_motion.clips import Clip, ClipMaker
@@ -166,7 +163,8 @@ class ClipFolders(_OneByOne):
     def write(self, folder: Path, shard: ClipShard, clips: Iterator[NumberedClip]) -> None:
         """Write a clip's folder."""
         for clip in clips:
-            with _appearing(folder / clip.name) as temporary:
+            with replacing(folder / clip.name) as temporary:
+                temporary.mkdir()
                 for name, data in {**self.encode(clip), "clip.json": clip.json}.items():
                     path = temporary / name
                     path.parent.mkdir(parents=True, exist_ok=True)
@@ -232,7 +230,8 @@ class Packed(Format):
         """Write a shard under a temporary name, then rename it."""
         path = folder / self.file_name(shard)
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_then_rename(path, lambda temporary: self.write_file(temporary, clips))
+        with replacing(path) as temporary:
+            self.write_file(temporary, clips)
 
     def is_there(self, folder: Path, shard: ClipShard) -> bool:
         """Whether a shard's file is there."""
@@ -250,43 +249,8 @@ class Packed(Format):
             "first": shard.clips.start,
             "clips": clips,
             "bytes": path.stat().st_size,
-            "sha256": _sha256_of(path),
+            "sha256": hash_file(path),
         }
-
-
-def write_then_rename(path: Path, write: Callable[[Path], None]) -> None:
-    """Have a file written under a temporary name beside it, then rename it."""
-    temporary = temporary_name(path)
-    try:
-        write(temporary)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-@contextmanager
-def _appearing(path: Path) -> Iterator[Path]:
-    """Give a folder to write to, which then takes the place of `path`."""
-    temporary = temporary_name(path)
-    shutil.rmtree(temporary, ignore_errors=True)
-    try:
-        temporary.mkdir(parents=True)
-        yield temporary
-        shutil.rmtree(path, ignore_errors=True)
-        temporary.rename(path)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
-
-
-TEMPORARY = ".*.tmp"
-"""Pattern of temporary names."""
-
-
-def temporary_name(path: Path) -> Path:
-    """A name beside a path that no other process of this machine uses."""
-    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
 
 
 def _objects(data: bytes) -> Line:
@@ -295,10 +259,3 @@ def _objects(data: bytes) -> Line:
         "objects": [entry["id"] for entry in objects],
         "categories": [entry["category"] for entry in objects],
     }
-
-
-def _sha256_of(path: Path) -> str:
-    from hashlib import file_digest
-
-    with path.open("rb") as file:
-        return file_digest(file, "sha256").hexdigest()

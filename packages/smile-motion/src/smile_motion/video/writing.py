@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import io
-import os
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
+
+from smile_motion.files import replacing
 
 
 def write_video(
@@ -21,28 +22,24 @@ def write_video(
     """
     import av
 
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     codec, pixel_format, options = (
         ("libx264rgb", "rgb24", {"qp": "0", "preset": "ultrafast"})
         if lossless
         # The encoder's macroblock tree reads memory that it never wrote: bytes would differ.
         else ("libx264", "yuv420p", {"crf": "18", "preset": "veryfast", "mbtree": "0"})
     )
-    try:
-        with av.open(
-            str(temporary), "w", format="mp4", options={"movflags": "faststart"}
-        ) as container:
-            rate = Fraction(rate_hz).limit_denominator(1001)
-            stream = container.add_stream(codec, rate=rate, options=options | {"threads": "1"})
-            stream.width, stream.height = frames.shape[2], frames.shape[1]
-            stream.pix_fmt = pixel_format
-            for frame in frames:
-                container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
-            container.mux(stream.encode())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    start = {"movflags": "faststart"}
+    with (
+        replacing(path) as temporary,
+        av.open(str(temporary), "w", format="mp4", options=start) as container,
+    ):
+        rate = Fraction(rate_hz).limit_denominator(1001)
+        stream = container.add_stream(codec, rate=rate, options=options | {"threads": "1"})
+        stream.width, stream.height = frames.shape[2], frames.shape[1]
+        stream.pix_fmt = pixel_format
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
 
 
 def encode_animation(frames: np.ndarray, *, rate_hz: float = 8.0, quality: int = 80) -> bytes:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from smile_motion.files import write_atomically
+from smile_motion.files import replacing, write_atomically
 
 NAMED = 60
 """Most classes whose names fit beside the picture."""
@@ -70,9 +70,8 @@ def draw_confusion(counts: np.ndarray, classes: Sequence[str], path: Path) -> No
     axes.set_title(
         f"{counts.sum():,} samples, {len(classes)} classes, {right:.1f} % right", fontsize=10
     )
-    temporary = path.with_name(f".{path.name}.tmp")
-    figure.savefig(temporary, format="png", dpi=110)
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=110)
     content = json.dumps(pairs, indent=2, ensure_ascii=False) + "\n"
     write_atomically(path.with_suffix(".json"), content.encode())
 

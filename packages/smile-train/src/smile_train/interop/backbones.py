@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import torch
 from smile_motion.errors import InputError
+from smile_motion.files import hash_file
 from smile_motion.tokens import TokenGrid
 
 from smile_train.checkpoint import CONFIG, MANIFEST, WEIGHTS, load_checkpoint
@@ -157,8 +157,7 @@ def hash_weights(opened: Path) -> str:
     """SHA-256 of a checkpoint's file of weights."""
     if (opened / MANIFEST).is_file():
         return json.loads((opened / MANIFEST).read_text())["sha256"][WEIGHTS]
-    with opened.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    return hash_file(opened)
 
 
 def build_encoder(backbone: Backbone) -> Encoder:

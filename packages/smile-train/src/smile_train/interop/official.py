@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from smile_motion.errors import InputError
+from smile_motion.files import replacing
 from smile_motion.tokens import TokenGrid
 
 from smile_train.model import STUDENTS, Classifier, PretrainModel, StudentConfig
@@ -222,13 +223,8 @@ def save_official(
         "input_size": grid.width,
     }
     data = {"model": model.state_dict(), "epoch": epoch, "args": argparse.Namespace(**own | args)}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
+    with replacing(path) as temporary:
         torch.save(data, temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _stored(args: dict[str, Any], name: str) -> int | None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 from smile_motion.errors import InputError
+from smile_motion.files import replacing
 from torch import nn
 
 from smile_train.model.classifier import Classifier
@@ -53,9 +54,7 @@ def export_onnx(model: Encoder | Classifier, out: Path) -> float:
     shape = (grid.frames, grid.height, grid.width, 3)
     generator = torch.Generator().manual_seed(0)
     video = torch.randint(0, 256, (CHECKED, *shape), dtype=torch.uint8, generator=generator)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.with_name(f".{out.name}.tmp")
-    try:
+    with replacing(out) as temporary:
         torch.onnx.export(
             traced,
             (video[:2],),
@@ -72,9 +71,6 @@ def export_onnx(model: Encoder | Classifier, out: Path) -> float:
                 f"{out}: ONNX Runtime's outputs differ by {worst:.1e}, more than {TOLERANCE}; "
                 f"another release of torch or onnxruntime may agree"
             )
-        temporary.replace(out)
-    finally:
-        temporary.unlink(missing_ok=True)
     return worst
 
 

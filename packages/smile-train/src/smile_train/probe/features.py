@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from smile_motion.errors import InputError
+from smile_motion.files import replacing
 
 from smile_train.data.views import TestViews
 from smile_train.datasets import LabelledVideos
@@ -124,9 +124,8 @@ def _write_part(path: Path, found: list[np.ndarray | None]) -> None:
     tensors: dict[str, Any] = {"present": np.array([vectors is not None for vectors in found])}
     if kept:
         tensors["features"] = np.stack(kept)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    save_file(tensors, temporary)
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        save_file(tensors, temporary)
 
 
 def _read_parts(folder: Path, parts: int, videos: LabelledVideos) -> Features:

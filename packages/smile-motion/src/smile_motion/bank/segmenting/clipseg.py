@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ from smile_motion.bank.devices import choose_device
 from smile_motion.bank.libraries import quiet_loading, require_libraries
 from smile_motion.bank.segmenting.masks import opaque, to_mask
 from smile_motion.errors import InputError, in_one_line
+from smile_motion.files import hash_file
 
 DEFAULT_MODEL = "CIDAS/clipseg-rd64-refined"
 """The refined CLIPSeg of reduced dimension 64; X-Paste used rd64."""
@@ -127,10 +127,7 @@ class ClipSegSegmenter:
     def card(self) -> dict[str, Any]:
         """What the bank's card says of it."""
         size = dict(self.processor.image_processor.size)
-        digest = None
-        if self.weights is not None:
-            with self.weights.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
+        digest = None if self.weights is None else hash_file(self.weights)
         return {
             "name": self.name,
             "kind": "clipseg",

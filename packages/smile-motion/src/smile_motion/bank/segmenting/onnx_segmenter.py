@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from smile_motion.bank.libraries import require_libraries
 from smile_motion.bank.segmenting.description import ModelDescription
 from smile_motion.bank.segmenting.masks import opaque, to_mask
 from smile_motion.errors import InputError, in_one_line
+from smile_motion.files import hash_file
 
 TOLERANCE = 1e-3
 """How far an output may leave 0..1 before its description must be wrong."""
@@ -107,8 +107,7 @@ class OnnxSegmenter:
 
     def card(self) -> dict[str, Any]:
         """What the bank's card says of it."""
-        with self.path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        digest = hash_file(self.path)
         return {
             "name": self.name,
             "kind": "onnx",
