@@ -59,7 +59,7 @@ def test_recorded_hashes_are_not_computed_again(bank_copy: Path) -> None:
     shutil.rmtree(bank_copy / "images/outside")
     assert find_copies(bank_copy, 4) == copies
     shutil.rmtree(bank_copy / "images/inside")
-    with pytest.raises(InputError, match=r"inside/000000\.png: no such file"):
+    with pytest.raises(InputError, match=r"inside/000000\.png: missing"):
         find_copies(bank_copy, 4)
 
 

@@ -200,7 +200,7 @@ def _run_in_pool(
     pending: set[Future[list[tuple[int, Any]]]] = set()
     try:
         while True:
-            with _interrupts_ignored():
+            with _interrupts_held():
                 for given in islice(chunks, QUEUED * workers - len(pending)):
                     pending.add(pool.submit(_do, given))
             if not pending:
@@ -239,14 +239,11 @@ def _chunks(numbers: Sequence[int], size: int) -> Iterator[list[int]]:
 
 
 @contextmanager
-def _interrupts_ignored() -> Iterator[None]:
+def _interrupts_held() -> Iterator[None]:
     """Let processes started inside finish their work after Ctrl-C, which a terminal sends to
-    all of them; they inherit that it is ignored."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    all of them: they inherit that it is blocked. Here it comes through afterwards."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
