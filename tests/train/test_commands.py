@@ -1,7 +1,12 @@
 """`data check` and `bench`, as a user runs them."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
 import tarfile
+import time
 from pathlib import Path
 
 import numpy as np
@@ -89,3 +94,29 @@ def test_the_bench_times_parts_and_whole_and_advises(
     assert "teacher" not in json.loads(capsys.readouterr().out)["parts"]
     assert call("bench", *common, "--random-teacher") == 2
     assert "--random-teacher is a CLIP" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("later_s", [0.2, 3.0])
+def test_ctrl_c_while_workers_start_is_one_line(later_s: float, small_bank: ObjectBank) -> None:
+    command = [sys.executable, "-m", "smile_train", "bench", "--preset", "tiny", "--workers", "2"]
+    process = subprocess.Popen(
+        [*command, "--bank", small_bank.path],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    while "forkserver" not in commands_of_session(process.pid):
+        assert process.poll() is None
+        time.sleep(0.05)
+    time.sleep(later_s)
+    os.killpg(process.pid, signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert (process.returncode, said) == (130, "smile_train bench: interrupted\n")
+
+
+def commands_of_session(session: int) -> str:
+    """The command lines of a session's processes."""
+    return subprocess.run(
+        ["ps", "-o", "args=", "--sid", str(session)], capture_output=True, text=True
+    ).stdout

@@ -14,7 +14,7 @@ import pickle
 import signal
 import socket
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from smile_motion.errors import InputError
+from smile_motion.signals import hold_signals
 
 Result = TypeVar("Result")
 Work = Callable[[int], Result]
@@ -39,21 +40,19 @@ QUEUED = 2
 """Tasks given out for each worker, so that none waits."""
 
 
-def run_here(work: Work[Result], numbers: Iterable[int]) -> Iterator[tuple[int, Result]]:
-    """Do the work in this process, in order."""
-    for number in numbers:
-        yield number, work(number)
-
-
 def run_in_processes(
     work: Work[Result], numbers: Sequence[int], *, workers: int, chunk: int = 1
 ) -> Iterator[tuple[int, Result]]:
     """Do the work in processes of this machine; when one dies, new ones go on.
 
-    workers  processes.
+    workers  processes; below 2 the work is done in this one, in order.
     chunk    numbers handed to a process at a time.
     Raises InputError when processes die again and again before anything is finished.
     """
+    if workers < 2:
+        for number in numbers:
+            yield number, work(number)
+        return
     left = dict.fromkeys(numbers)
     fruitless = 0
     while left:
@@ -200,7 +199,7 @@ def _run_in_pool(
     pending: set[Future[list[tuple[int, Any]]]] = set()
     try:
         while True:
-            with _interrupts_held():
+            with hold_signals(signal.SIGINT):  # the pool starts its processes here
                 for given in islice(chunks, QUEUED * workers - len(pending)):
                     pending.add(pool.submit(_do, given))
             if not pending:
@@ -236,14 +235,3 @@ def _do(numbers: list[int]) -> list[tuple[int, Any]]:
 
 def _chunks(numbers: Sequence[int], size: int) -> Iterator[list[int]]:
     return (list(numbers[at : at + size]) for at in range(0, len(numbers), size))
-
-
-@contextmanager
-def _interrupts_held() -> Iterator[None]:
-    """Let processes started inside finish their work after Ctrl-C, which a terminal sends to
-    all of them: they inherit that it is blocked. Here it comes through afterwards."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -23,7 +23,7 @@ from smile_train.labelled_testing import score_both, validate
 from smile_train.optim import warmup_cosine
 from smile_train.report import Report
 from smile_train.run_state import RunState
-from smile_train.stopping import StopRequest, children_ignoring_stops
+from smile_train.stopping import StopRequest
 from smile_train.tasks import open_task
 from smile_train.tracking import describe_processes, open_accelerator, start_tracking
 
@@ -132,8 +132,7 @@ def train_run(run: LabelledRun) -> None:
     per_epoch = steps / config.epochs
     last = min(steps, config.stop_at or steps)
     stop, losses = StopRequest(), FiniteLosses(run.out, run.clips)
-    with children_ignoring_stops():
-        batches = iter(loader)
+    batches = iter(loader)
     model.train()
     with report, stop:
         ending = step >= last

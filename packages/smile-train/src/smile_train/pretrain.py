@@ -25,7 +25,7 @@ from smile_train.optim import parameter_groups, warmup_cosine
 from smile_train.report import Report
 from smile_train.run_state import RunState, describe, is_sharded
 from smile_train.stages import plan_stages
-from smile_train.stopping import StopRequest, children_ignoring_stops
+from smile_train.stopping import StopRequest
 from smile_train.tracking import describe_processes, open_accelerator, start_tracking
 from smile_train.watching import Watcher
 
@@ -146,8 +146,7 @@ def train_stage(config: PretrainConfig, out: Path, accelerator: Accelerator) -> 
 
     # The loop.
     alone = processes == 1
-    with children_ignoring_stops():
-        batches = iter(loader)
+    batches = iter(loader)
     if config.render == "device":
         batches = map(PlanRenderer.open(config, clips.maker.bank, device), batches)
     last = min(steps, config.stop_at or steps)

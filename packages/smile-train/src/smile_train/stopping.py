@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -15,25 +14,12 @@ EXIT_REQUEUE = 75
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
 
-@contextmanager
-def children_ignoring_stops() -> Iterator[None]:
-    """Have processes started inside leave the signals to this one, from their first moment on.
-
-    A scheduler or a terminal signals the whole group; a child inherits what is ignored here.
-    (PyTorch's workers undo it for SIGTERM: hence `ignore_stops`, and `next_or_none`.)
-    """
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in SIGNALS}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
 def ignore_stops(_: int = 0) -> None:
-    """Ignore the signals in this process; for a data loader's `worker_init_fn`."""
+    """Ignore the signals in this process, started while they were held; a data loader's
+    `worker_init_fn`, since PyTorch's workers have a handler of their own for SIGTERM."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
 
 class StopRequest:

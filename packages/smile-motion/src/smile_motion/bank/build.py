@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from smile_motion.bank.locking import alone
 from smile_motion.bank.object_bank import ObjectBank
 from smile_motion.bank.shards import Shard, is_finished, require_finished_alike
 from smile_motion.bank.sources import ObjectSource
+from smile_motion.engines import run_in_processes
 from smile_motion.errors import InputError
 from smile_motion.files import sha256, write_atomically
 
@@ -123,9 +123,11 @@ def _make(
     todo = [number for number in numbers if number not in records]
     on_progress("making objects", len(records), len(numbers))
     with Journal(out / JOURNAL) as journal:
-        for made in _made(source, out, todo, workers):
-            journal.append(made)
-            records.update((record["number"], record) for record in made)
+        workers = min(os.cpu_count() or 1, len(todo)) if workers is None else workers
+        work = partial(make_object, source, out)
+        for number, record in run_in_processes(work, todo, workers=workers, chunk=CHUNK):
+            journal.append([record])
+            records[number] = record
             on_progress("making objects", len(records), len(numbers))
     return Records(
         objects=[
@@ -135,42 +137,20 @@ def _make(
     )
 
 
-def _made(
-    source: ObjectSource, out: Path, todo: list[int], workers: int | None
-) -> Iterator[list[dict[str, Any]]]:
-    chunks = [todo[start : start + CHUNK] for start in range(0, len(todo), CHUNK)]
-    workers = min(os.cpu_count() or 1, len(chunks)) if workers is None else workers
-    if workers < 2:
-        for chunk in chunks:
-            yield make_chunk(source, out, chunk)
-        return
-    spawn = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, mp_context=spawn)
-    try:
-        yield from pool.map(make_chunk, [source] * len(chunks), [out] * len(chunks), chunks)
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def make_chunk(source: ObjectSource, out: Path, numbers: list[int]) -> list[dict[str, Any]]:
-    """Make and write some objects; returns their records."""
-    records = []
-    for number in numbers:
-        thing = source.make(number)
-        data = encode_png(thing.image)
-        file_name = f"images/{thing.category}/{thing.name}.png"
-        write_atomically(out / file_name, data)
-        records.append(
-            {
-                "number": number,
-                "file_name": file_name,
-                "id": f"{thing.category}/{thing.name}",
-                "category": thing.category,
-                "width": thing.image.shape[1],
-                "height": thing.image.shape[0],
-                "area_share": round(float(thing.image[..., 3].mean() / 255), 4),
-                "sha256": sha256(data),
-                **thing.details,
-            }
-        )
-    return records
+def make_object(source: ObjectSource, out: Path, number: int) -> dict[str, Any]:
+    """Make and write an object; returns its record."""
+    thing = source.make(number)
+    data = encode_png(thing.image)
+    file_name = f"images/{thing.category}/{thing.name}.png"
+    write_atomically(out / file_name, data)
+    return {
+        "number": number,
+        "file_name": file_name,
+        "id": f"{thing.category}/{thing.name}",
+        "category": thing.category,
+        "width": thing.image.shape[1],
+        "height": thing.image.shape[0],
+        "area_share": round(float(thing.image[..., 3].mean() / 255), 4),
+        "sha256": sha256(data),
+        **thing.details,
+    }

@@ -100,7 +100,7 @@ def run(options: Options) -> Outcome:
 def _rendered(
     options: Options, collection: Collection, todo: Sequence[int]
 ) -> Iterator[tuple[int, dict[str, Any]]]:
-    from smile_motion.engines import run_here, run_in_processes, run_on_ray
+    from smile_motion.engines import run_in_processes, run_on_ray
     from smile_motion.export.collection import render_shard
 
     work = partial(render_shard, collection=collection)
@@ -113,8 +113,6 @@ def _rendered(
     if workers is None:
         clips = sum(len(collection.shard(number).clips) for number in todo)
         workers = min(os.cpu_count() or 1, clips // 8, len(todo))
-    if workers < 2:
-        return run_here(work, todo)
     return run_in_processes(work, todo, workers=workers, chunk=chunk)
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+from smile_motion.engines import run_in_processes
 from smile_motion.errors import InputError
 from smile_motion.video import ListedVideo, index_video, read_frames
 
@@ -62,20 +62,17 @@ def check_videos(
     videos: list[ListedVideo], *, every_frame: bool = False, workers: int = 0
 ) -> Iterator[CheckedVideo]:
     """Check videos over processes, in order."""
-    paths = [video.path for video in videos]
-    chunks = [paths[start : start + CHUNK] for start in range(0, len(paths), CHUNK)]
-    if workers < 2:
-        for chunk in chunks:
-            yield from check_chunk(chunk, every_frame)
-        return
-    pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
-    try:
-        for checked in pool.map(check_chunk, chunks, [every_frame] * len(chunks)):
-            yield from checked
-    finally:
-        pool.shutdown(cancel_futures=True)
+    work = partial(check_listed, videos, every_frame)
+    numbers = range(len(videos))
+    early: dict[int, CheckedVideo] = {}
+    following = 0
+    for number, video in run_in_processes(work, numbers, workers=workers, chunk=CHUNK):
+        early[number] = video
+        while following in early:
+            yield early.pop(following)
+            following += 1
 
 
-def check_chunk(paths: list[Path], every_frame: bool) -> list[CheckedVideo]:
-    """Check some videos in this process."""
-    return [check_video(path, every_frame=every_frame) for path in paths]
+def check_listed(videos: list[ListedVideo], every_frame: bool, number: int) -> CheckedVideo:
+    """Check one of a list."""
+    return check_video(videos[number].path, every_frame=every_frame)

@@ -25,10 +25,11 @@ from typing import Any, ClassVar, Protocol
 
 import torch
 from smile_motion.errors import InputError
+from smile_motion.signals import hold_signals
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from smile_train.data.order import MicroBatches
-from smile_train.stopping import ignore_stops
+from smile_train.stopping import SIGNALS, ignore_stops
 
 AHEAD = 2
 """Batches that a worker makes before they are asked for."""
@@ -82,19 +83,19 @@ class ClipLoader:
             name: _shared(shape, dtype) if self.workers else torch.empty(shape, dtype=dtype)
             for name, (shape, dtype) in self._ring_shapes().items()
         }
-        batches = iter(
-            DataLoader(
-                _Ring(self.clips, ring),
-                sampler=self.layout,
-                batch_size=None,
-                num_workers=self.workers,
-                worker_init_fn=_start_worker,
-                multiprocessing_context=_context(self.clips.workshop) if self.workers else None,
-                prefetch_factor=AHEAD if self.workers else None,
-                pin_memory=self.pin,
-                generator=torch.Generator(),  # The shared one is the model's.
-            )
+        batches = DataLoader(
+            _Ring(self.clips, ring),
+            sampler=self.layout,
+            batch_size=None,
+            num_workers=self.workers,
+            worker_init_fn=_start_worker,
+            multiprocessing_context=_context(self.clips.workshop) if self.workers else None,
+            prefetch_factor=AHEAD if self.workers else None,
+            pin_memory=self.pin,
+            generator=torch.Generator(),  # The shared one is the model's.
         )
+        with hold_signals(*SIGNALS):
+            batches = iter(batches)
         if self.workers:
             atexit.register(_end_workers, weakref.ref(batches))
         return batches

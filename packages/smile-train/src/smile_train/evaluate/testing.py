@@ -10,13 +10,14 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from smile_motion.errors import InputError
+from smile_motion.signals import hold_signals
 from smile_motion.video import read_frames
 from smile_motion.video.remembering import open_index
 from torch.utils.data import DataLoader, Dataset
 
 from smile_train.data.views import Sampling, TestViews, clip_frames, frame_range, square_crops
 from smile_train.datasets import LabelledVideo, LabelledVideos
-from smile_train.stopping import children_ignoring_stops, ignore_stops
+from smile_train.stopping import SIGNALS, ignore_stops
 
 AHEAD = 2
 """Videos that a worker decodes before they are asked for."""
@@ -75,7 +76,7 @@ def iterate_views(
     reader: ViewReader, numbers: Sequence[int], *, workers: int
 ) -> Iterator[tuple[int, torch.Tensor | str]]:
     """Read samples, in order, with worker processes."""
-    with children_ignoring_stops():
+    with hold_signals(*SIGNALS):
         batches = iter(
             DataLoader(
                 reader,
