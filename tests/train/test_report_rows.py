@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from results import make_results
+from results import make_results, trained
 from smile_motion.errors import InputError
 from smile_train.config import PretrainConfig
 from smile_train.evaluate.rows import place
@@ -49,6 +49,14 @@ def test_what_differs_is_said() -> None:
     found = place(make_results(shorter))
     assert found.rows == ("table4-pixel",)
     assert found.notes == ("epochs 3 instead of 400", "batch 16 instead of 256")
+    early = {**trained(shorter), "step": 5, "steps_total": 90}
+    assert place(make_results(None, pretraining=early)).notes[-1] == "unfinished, step 5 of 90"
+    own = {**trained(PRESETS["table4-pixel"]), "step": 5, "steps_total": 90}
+    assert place(make_results(None, pretraining=own)).notes == ("unfinished, step 5 of 90",)
+    assert not place(make_results(None, pretraining=own | {"step": 90})).notes
+    unknown = place(make_results(None, pretraining=early | {"preset": "tiny"}))
+    assert not unknown.rows
+    assert unknown.notes == ("unfinished, step 5 of 90",)
     half = place(make_results("table4d-progressive", stage=0))
     assert half.rows == ("table4d-progressive",)
     assert half.notes == ("stage 1 of 2 alone",)

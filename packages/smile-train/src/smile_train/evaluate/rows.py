@@ -41,7 +41,7 @@ class Placement:
     rows: tuple[str, ...]
     """Keys; several where presets share their values, none where no row is known."""
     notes: tuple[str, ...] = ()
-    """In what its pre-training differs from the row's."""
+    """In what its pre-training differs from the row's, and whether it was finished."""
 
 
 def place(results: Results, given: str | None = None) -> Placement:
@@ -72,15 +72,24 @@ def place(results: Results, given: str | None = None) -> Placement:
     if not trained.keys() >= _TOLD:
         return Placement(rows=())
     equal = tuple(name for name in PRESETS if not _differences(trained, name))
+    early = _left_out(trained)
     if equal:
-        return Placement(rows=equal)
+        return Placement(rows=equal, notes=early)
     named = trained.get("preset")
     if named not in ROWS or named not in PRESETS:
-        return Placement(rows=())
+        return Placement(rows=(), notes=early)
     found = _differences(trained, named)
     left = len(found) - UNLIKE
     notes = tuple(found[:UNLIKE]) + ((f"{left} more differences",) if left > 0 else ())
-    return Placement(rows=_same_as(named), notes=notes)
+    return Placement(rows=_same_as(named), notes=notes + early)
+
+
+def _left_out(trained: Mapping[str, Any]) -> tuple[str, ...]:
+    """What a pre-training that was not finished lacks."""
+    step, steps = trained.get("step"), trained.get("steps_total")
+    if step is None or steps is None or step >= steps:
+        return ()
+    return (f"unfinished, step {step} of {steps}",)
 
 
 def _same_as(name: str) -> tuple[str, ...]:

@@ -105,8 +105,9 @@ def _open_published(path: Path, heads: int | None) -> Backbone:
 
 
 def _open_ours(folder: Path) -> Backbone:
-    weights, _, config = load_checkpoint(folder)
-    pretraining = config.get("pretraining", {}) if "classes" in config else config
+    weights, training, config = load_checkpoint(folder)
+    own = config | {"step": training.get("step")}
+    pretraining = config.get("pretraining", {}) if "classes" in config else own
     if "encoder.norm.weight" in weights:  # of a pre-training model, or of attentive probes
         weights = _below(weights, "encoder.")
     elif config.get("model") != "classifier":  # of a counter, whose head reads a rhythm
