@@ -17,6 +17,7 @@ from smile_train.evaluate.testing import ViewShape
 from smile_train.finetune_config import FinetuneConfig
 from smile_train.interop.backbones import Backbone
 from smile_train.tasks import LabelledTask
+from smile_train.updates import part_size
 
 
 class LabelledRun:
@@ -35,21 +36,16 @@ class LabelledRun:
     ) -> None:
         """Build the model and open the clips; nothing is written yet."""
         torch.manual_seed(config.seed)
-        processes = accelerator.num_processes
-        parts = config.accumulate * processes
-        if config.batch % parts:
+        share = part_size(config, accelerator.num_processes)
+        if (config.mixup or config.cutmix) and share % 2:
             raise InputError(
-                f"--batch {config.batch} cannot be split over {processes} processes x "
-                f"{config.accumulate} parts; use a multiple of {parts}"
-            )
-        if (config.mixup or config.cutmix) and (config.batch // parts) % 2:
-            raise InputError(
-                f"--batch {config.batch} over {parts} parts is an odd share, clips are mixed in "
-                f"pairs; use a multiple of {2 * parts}, or --mixup 0 --cutmix 0"
+                f"--batch {config.batch} over {config.batch // share} parts is an odd share, clips "
+                f"are mixed in pairs; use a multiple of {2 * config.batch // share}, or --mixup 0 "
+                f"--cutmix 0"
             )
         self.config, self.out, self.accelerator, self.task = config, out, accelerator, task
         self.backbone, self.train, self.test = backbone, train, test
-        self.model: Any = task.build(backbone)
+        self.model: Any = task.build(backbone).to(accelerator.device)
         if config.protocol == "linear-sigma":
             for name, parameter in self.model.named_parameters():
                 parameter.requires_grad = not name.startswith(("patch_embed.", "blocks."))

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 import time
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,17 +14,18 @@ from smile_motion.errors import InputError
 from smile_train.build import build_models
 from smile_train.checkpoint import newest_checkpoint
 from smile_train.config import PretrainConfig
-from smile_train.cost import Utilisation, peak_memory
-from smile_train.data import ClipLoader, MicroBatches, TrainingClips, open_clips
+from smile_train.cost import Utilisation
+from smile_train.data import TrainingClips, open_clips
 from smile_train.data.planned import PlanRenderer
 from smile_train.finite import FiniteLosses
 from smile_train.objective import masked_loss, teach
-from smile_train.optim import parameter_groups, warmup_cosine
+from smile_train.optim import parameter_groups
 from smile_train.report import Report
 from smile_train.run_state import RunState, describe, is_sharded
 from smile_train.stages import plan_stages
 from smile_train.stopping import StopRequest
 from smile_train.tracking import describe_processes, open_accelerator, start_tracking
+from smile_train.updates import Updates, part_size
 from smile_train.watching import Watcher
 
 BROKEN_SHARE = 0.1
@@ -68,11 +67,7 @@ def train_stage(config: PretrainConfig, out: Path, accelerator: Accelerator) -> 
     device, processes = accelerator.device, accelerator.num_processes
     clips = open_clips(config)
     steps = total_steps(config, clips)
-    if config.batch % (config.accumulate * processes):
-        raise InputError(
-            f"--batch {config.batch} cannot be split over {processes} processes x "
-            f"{config.accumulate} parts; use a multiple of {config.accumulate * processes}"
-        )
+    part_size(config, processes)
 
     # Student, teacher, optimiser.
     model, teacher, said = build_models(config)
@@ -83,24 +78,11 @@ def train_stage(config: PretrainConfig, out: Path, accelerator: Accelerator) -> 
     watcher = Watcher.open(config, out, model, teacher)
     if teacher is not None:
         teacher.to(device)
-    optimiser = torch.optim.AdamW(
-        parameter_groups(model, config.weight_decay),
-        lr=0.0,
-        betas=config.betas,
-        fused=device.type == "cuda",
-    )
-    scale = config.batch / 256
-    rates = warmup_cosine(
-        config.base_lr * scale,
-        config.min_lr * scale,
-        steps,
-        round(config.warmup_epochs * steps / max(config.epochs, 1)),
-    )
-    student, optimiser = accelerator.prepare(model, optimiser)
-    if config.compile:
-        accelerator.unwrap_model(student).compile(dynamic=False)
-        if teacher is not None:
-            teacher.compile(dynamic=False)
+    groups = parameter_groups(model, config.weight_decay)
+    updates = Updates(config, accelerator, model, groups, steps=steps)
+    student = updates.model
+    if config.compile and teacher is not None:
+        teacher.compile(dynamic=False)
     report = Report(
         out,
         steps,
@@ -118,7 +100,7 @@ def train_stage(config: PretrainConfig, out: Path, accelerator: Accelerator) -> 
         out=out,
         accelerator=accelerator,
         model=student,
-        optimiser=optimiser,
+        optimiser=updates.optimiser,
     )
     report.say(
         f"{out}: {steps} steps of {config.batch} clips x {config.masks_per_clip} masks, "
@@ -130,23 +112,10 @@ def train_stage(config: PretrainConfig, out: Path, accelerator: Accelerator) -> 
         for line in said:
             report.say(line)
     start_tracking(accelerator, config, out, described)
-    loader = ClipLoader(
-        clips=clips,
-        layout=MicroBatches(
-            first_step=step,
-            steps=steps,
-            batch=config.batch,
-            parts=config.accumulate,
-            process=accelerator.process_index,
-            processes=processes,
-        ),
-        workers=config.workers,
-        pin=device.type == "cuda",
-    )
 
     # The loop.
     alone = processes == 1
-    batches = iter(loader)
+    batches = iter(updates.open_loader(clips, step))
     if config.render == "device":
         batches = map(PlanRenderer.open(config, clips.maker.bank, device), batches)
     last = min(steps, config.stop_at or steps)
@@ -157,9 +126,7 @@ def train_stage(config: PretrainConfig, out: Path, accelerator: Accelerator) -> 
     with report, stop:
         ending = step >= last
         while not ending:
-            for group in optimiser.param_groups:
-                group["lr"] = float(rates[step]) * group["lr_scale"]
-            total = torch.zeros((), device=device)
+            updates.begin(step)
             for part in range(config.accumulate):
                 waited = time.perf_counter()
                 batch = stop.next_or_none(batches)
@@ -174,34 +141,21 @@ def train_stage(config: PretrainConfig, out: Path, accelerator: Accelerator) -> 
                 )
                 with accelerator.autocast():
                     features = teach(frames, teacher, config)
-                unfinished = part < config.accumulate - 1
-                with accelerator.no_sync(student) if unfinished else nullcontext():
-                    loss = masked_loss(student, frames, visible, masked, features, config)
-                    accelerator.backward(loss / config.accumulate)
-                total += loss.detach() / config.accumulate
+                with updates.part(part):
+                    updates.add(masked_loss(student, frames, visible, masked, features, config))
             if batch is None:
                 break
             _refuse_broken(report, processes)
-            norm = accelerator.clip_grad_norm_(student.parameters(), config.clip_grad or math.inf)
-            optimiser.step()
-            optimiser.zero_grad(set_to_none=True)
             step += 1
-            losses.add(step, total)
+            losses.add(step, updates.end())
             report.advance(step)
 
             ending = step == last or (alone and stop.asked)
             saving = ending or step % config.save_every == 0
             if saving or step % config.log_every == 0:
                 # All processes learn here whether one of them was asked to stop.
-                mean, asked = _agree(accelerator, losses.check(), stop.asked)
-                report.record(
-                    step,
-                    loss=mean,
-                    lr=float(rates[step - 1]),
-                    grad_norm=float(norm),  # type: ignore[arg-type]
-                    peak_memory_mb=peak_memory(device) / 1e6,
-                    **utilisation.since(step),
-                )
+                mean, asked = updates.agree(losses.check(), stop.asked)
+                report.record(step, loss=mean, **updates.measures(), **utilisation.since(step))
                 ending |= asked
             if saving or ending:
                 state.keep(step)
@@ -215,13 +169,6 @@ def train_stage(config: PretrainConfig, out: Path, accelerator: Accelerator) -> 
         accelerator.end_training()
     stop.leave_if_asked(config.out or out)
     return out / "checkpoints" / f"step_{step:08d}", step == steps
-
-
-def _agree(accelerator: Accelerator, loss: torch.Tensor, asked: bool) -> tuple[float, bool]:
-    """Mean loss over processes, and whether any of them was asked to stop."""
-    both = torch.stack([loss, torch.full_like(loss, float(asked))])
-    mean, wish = accelerator.reduce(both, "mean").tolist()  # type: ignore[union-attr]
-    return mean, wish > 0
 
 
 def total_steps(config: PretrainConfig, clips: TrainingClips) -> int:

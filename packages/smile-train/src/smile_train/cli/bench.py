@@ -35,11 +35,12 @@ def run(options: Options) -> Outcome:
     import torch
     from rich.console import Console
     from rich.progress import Progress
+    from smile_motion.bank.devices import choose_device
 
     from smile_train.bench import PARTS, advise, measure
     from smile_train.teachers import ClipTeacher
 
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = choose_device("auto")
     teacher = None
     if options.random_teacher:
         if options.target != "clip":

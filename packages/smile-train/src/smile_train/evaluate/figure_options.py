@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    import torch
-
     from smile_train.encoder import VideoEncoder
     from smile_train.evaluate.clips import ClipSource
 
@@ -46,13 +44,8 @@ class FigureOptions:
 
         Raises InputError when there is none at that place.
         """
+        from smile_motion.bank.devices import choose_device
+
         from smile_train.encoder import load
 
-        return load(checkpoint, heads=self.heads).to(fastest_device())
-
-
-def fastest_device() -> torch.device:
-    """CUDA where it is there, else the CPU."""
-    import torch
-
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return load(checkpoint, heads=self.heads).to(choose_device("auto"))

@@ -68,7 +68,8 @@ class Teacher(nn.Module, ABC):
         """
         unit = to_unit(frames[:, :: grid.tubelet])
         batch, slices = unit.shape[:2]
-        standard = (unit - unit.new_tensor(self.mean)) / unit.new_tensor(self.std)
+        mean, std = (torch.tensor(v, device=unit.device) for v in (self.mean, self.std))
+        standard = (unit - mean) / std
         images = standard.permute(0, 1, 4, 2, 3).flatten(0, 1)
         if tuple(images.shape[-2:]) != self.size:
             images = F.interpolate(images, self.size, mode="bicubic", antialias=True)
