@@ -19,6 +19,8 @@ from smile_train.__main__ import COMMANDS
 from smile_train.evaluate.attention import Query, attention_map, last_attention, paint_attention
 from smile_train.evaluate.clips import ClipSource, cut_middle, short_names
 from smile_train.evaluate.feature_pca import Components, paint_components
+from smile_train.evaluate.gallery import ROWS, Exhibit, Gallery
+from smile_train.evaluate.pictures import shorten
 from smile_train.evaluate.results import Results
 from smile_train.evaluate.similarity import frame_similarity, measure_similarity
 from smile_train.model.transformer import Attention
@@ -91,6 +93,8 @@ def test_similarity_of_several_encoders(
     assert first["curve"] == second["curve"]
     assert len(first["matrix"]) == 4
     assert first["curve"] == first["matrix"][0]
+    np.testing.assert_allclose(np.mean(first["curves"], axis=0), first["curve"], atol=1e-6)
+    assert len(first["curves"]) == 2
     assert len(content["videos"]) == 2
     results = Results.read(out / "b")
     assert results.protocol == "similarity"
@@ -198,6 +202,42 @@ def test_attention_and_components_become_videos(
     }
 
 
+def test_any_number_of_clips_fits_a_gallery(tmp_path: Path) -> None:
+    """All have a video; as many as a strip shows are kept."""
+    gallery = Gallery(folder=tmp_path, form="webp")
+    frames = np.random.default_rng(0).integers(0, 255, (4, 32, 32, 3), np.uint8)
+    for number in range(ROWS + 3):
+        gallery.add(Exhibit(name=f"clip{number}", frames=frames, painted=frames, rate_hz=8))
+    gallery.draw_strip(tmp_path / "strip.png", title="clips")
+    assert (gallery.count, len(gallery.kept)) == (ROWS + 3, ROWS)
+    assert len(list(tmp_path.glob("clip*.webp"))) == ROWS + 3
+    assert (tmp_path / "strip.png").is_file()
+
+
+def test_figures_are_drawn_of_any_names_and_numbers(
+    checkpoint: Path, still_and_cut: dict[str, Path], tmp_path: Path
+) -> None:
+    """Long names do not widen a figure, and titles of matrices do not run into each other."""
+    from matplotlib.figure import Figure
+
+    long = "vit_small_progressive_trajectory_masking_ratio_0.8_k400_800_epochs"
+    drawn: list[Figure] = []
+    save = Figure.savefig
+    for names in (["one"], [f"{long}_{n}" for n in "abc"]):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(
+                Figure, "savefig", lambda self, *a, **k: (drawn.append(self), save(self, *a, **k))
+            )
+            words = ["similarity", *[checkpoint] * len(names), "--names", *names, "--stride=1"]
+            video = still_and_cut["cut"]
+            assert evaluate(*words, "--videos", video, "--out", tmp_path / names[0][:3]) == 0
+        titles = [axes.title for axes in drawn[-1].axes if axes.get_images()]
+        assert len(titles) == len(names)
+        boxes = [title.get_window_extent() for title in titles]
+        assert not any(a.overlaps(b) for n, a in enumerate(boxes) for b in boxes[:n])
+        assert len({title.get_text() for title in titles}) == len(names)
+
+
 def test_components_separate_clusters() -> None:
     rng = np.random.default_rng(0)
     centres = rng.normal(size=(2, 32))
@@ -227,6 +267,15 @@ def test_components_do_not_depend_on_order_or_turns() -> None:
     np.testing.assert_allclose(one.explained, singular[:3] / singular.sum(), rtol=1e-9)
     with pytest.raises(InputError, match="all tokens have the same feature"):
         Components.fit([np.ones((4, 8))])
+
+
+@given(name=st.text(min_size=1, max_size=80), letters=st.integers(8, 60))
+def test_short_names_keep_both_ends(name: str, letters: int) -> None:
+    short = shorten(name, letters)
+    assert len(short) <= letters
+    if short != name:
+        head, _, tail = short.partition("…")
+        assert "…" in name or (name.startswith(head) and name.endswith(tail) and tail)
 
 
 def test_names_tell_paths_apart() -> None:

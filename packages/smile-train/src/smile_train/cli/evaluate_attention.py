@@ -40,7 +40,8 @@ def run(options: Options) -> Outcome | None:
         paint_attention,
         shown_range,
     )
-    from smile_train.evaluate.gallery import Exhibit, draw_strip
+    from smile_train.evaluate.clips import count_videos
+    from smile_train.evaluate.gallery import Exhibit, Gallery
     from smile_train.probe.features import hash_encoder
 
     encoder = options.open_encoder(options.checkpoint)
@@ -48,23 +49,22 @@ def run(options: Options) -> Outcome | None:
     grid, query = encoder.grid, Query()
     if options.token is not None:
         query = Query(slice=options.token[0], row=options.token[1], column=options.token[2])
-    exhibits, maps = [], {}
-    for clip in options.source.read(grid, workers=options.workers):
+    gallery, maps = Gallery(folder=options.out, form=options.form), {}
+    for clip in options.read_clips(encoder, "attention"):
         weights = attention_map(encoder, torch.from_numpy(clip.frames).to(device), query)
         maps[clip.name] = describe_map(weights)
         low, high = (weights.size * value for value in shown_range(weights))
-        exhibit = Exhibit(
-            name=clip.name,
-            frames=clip.frames,
-            painted=paint_attention(clip.frames, weights, grid, query),
-            rate_hz=clip.rate_hz,
-            caption=f"{low:.2f} to {high:.2f} x even",
+        gallery.add(
+            Exhibit(
+                name=clip.name,
+                frames=clip.frames,
+                painted=paint_attention(clip.frames, weights, grid, query),
+                rate_hz=clip.rate_hz,
+                caption=f"{low:.2f} to {high:.2f} x even",
+            )
         )
-        exhibit.write(options.out, options.form)
-        exhibits.append(exhibit)
     whose = "the mean query" if options.token is None else f"token {options.token}"
-    draw_strip(
-        exhibits,
+    gallery.draw_strip(
         options.out / "attention.png",
         title=f"attention of {whose}, last block, mean over heads; dark to bright as multiples of "
         "even attention",
@@ -77,5 +77,5 @@ def run(options: Options) -> Outcome | None:
     }
     text = json.dumps(content, ensure_ascii=False) + "\n"
     write_atomically(options.out / "attention.json", text.encode())
-    print(f"{len(exhibits)} videos in {options.out}, a strip of them: attention.png")
-    return Outcome({"out": options.out, "videos": len(exhibits)})
+    print(f"{count_videos(gallery.count)} in {options.out}, a strip of them: attention.png")
+    return Outcome({"out": options.out, "videos": gallery.count})

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 from smile_motion.cli.outcome import Outcome
 
 from smile_train.cli.single import is_first_process
 from smile_train.evaluate.figure_options import FigureOptions
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from smile_train.evaluate.clips import ShownClip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,37 +39,41 @@ def run(options: Options) -> Outcome | None:
     import torch
     from smile_motion.files import write_atomically
 
+    from smile_train.evaluate.clips import count_videos
     from smile_train.evaluate.feature_pca import Components, paint_components
-    from smile_train.evaluate.gallery import Exhibit, draw_strip
+    from smile_train.evaluate.gallery import Exhibit, Gallery
     from smile_train.probe.features import hash_encoder
 
     encoder = options.open_encoder(options.checkpoint)
     device = next(encoder.parameters()).device
-    clips = list(options.source.read(encoder.grid, workers=options.workers))
-    tokens = [
-        encoder.features(torch.from_numpy(clip.frames)[None].to(device))[0][0].float().cpu().numpy()
-        for clip in clips
-    ]
-    shared = Components.fit(tokens) if options.over == "all" else None
-    exhibits, found = [], {}
-    for clip, own in zip(clips, tokens, strict=True):
+
+    def tokens_of(clip: ShownClip) -> np.ndarray:
+        tokens, _ = encoder.features(torch.from_numpy(clip.frames)[None].to(device))
+        return tokens[0].float().cpu().numpy()
+
+    shared = None
+    if options.over == "all":
+        clips = options.read_clips(encoder, "components")
+        shared = Components.fit([tokens_of(clip) for clip in clips])
+    gallery, found = Gallery(folder=options.out, form=options.form), {}
+    for clip in options.read_clips(encoder, "pictures"):
+        own = tokens_of(clip)
         components = shared or Components.fit([own])
         shares = " ".join(f"{100 * share:.0f}" for share in components.explained)
-        exhibit = Exhibit(
-            name=clip.name,
-            frames=clip.frames,
-            painted=paint_components(own, components, encoder.grid),
-            rate_hz=clip.rate_hz,
-            caption=f"{shares} % of variance",
+        gallery.add(
+            Exhibit(
+                name=clip.name,
+                frames=clip.frames,
+                painted=paint_components(own, components, encoder.grid),
+                rate_hz=clip.rate_hz,
+                caption=f"{shares} % of variance",
+            )
         )
-        exhibit.write(options.out, options.form)
-        exhibits.append(exhibit)
         found[clip.name] = {
             "explained": components.explained.round(6).tolist(),
             "colours": components.colours(own).reshape(*encoder.grid.shape, -1).tolist(),
         }
-    draw_strip(
-        exhibits,
+    gallery.draw_strip(
         options.out / "pca.png",
         title="first three principal components of the tokens' features, as red, green, blue",
     )
@@ -76,5 +85,5 @@ def run(options: Options) -> Outcome | None:
     }
     text = json.dumps(content, ensure_ascii=False) + "\n"
     write_atomically(options.out / "pca.json", text.encode())
-    print(f"{len(exhibits)} videos in {options.out}, a strip of them: pca.png")
-    return Outcome({"out": options.out, "videos": len(exhibits)})
+    print(f"{count_videos(gallery.count)} in {options.out}, a strip of them: pca.png")
+    return Outcome({"out": options.out, "videos": gallery.count})

@@ -32,7 +32,7 @@ def run(options: Options) -> Outcome | None:
 
     from smile_motion.errors import InputError
 
-    from smile_train.evaluate.clips import short_names
+    from smile_train.evaluate.clips import count_videos, short_names
     from smile_train.evaluate.results import Results
     from smile_train.evaluate.similarity import (
         draw_similarity,
@@ -49,14 +49,12 @@ def run(options: Options) -> Outcome | None:
         raise InputError(
             f"{len(set(names))} different names for {len(checkpoints)} checkpoints; give one each"
         )
-    source = options.source
-    videos = [str(path) for path in source.paths()]
+    videos = [str(path) for path in options.source.paths()]
     listing = hashlib.sha256("\n".join(videos).encode()).hexdigest()
     found, origins = [], []
     for name, checkpoint in zip(names, checkpoints, strict=True):
         encoder = options.open_encoder(checkpoint)
-        clips = source.read(encoder.grid, workers=options.workers)
-        entry = measure_similarity(encoder, clips, name=name)
+        entry = measure_similarity(encoder, options.read_clips(encoder, name), name=name)
         found.append(entry)
         origins.append({"source": checkpoint, "sha256": hash_encoder(encoder)})
         Results(
@@ -74,7 +72,7 @@ def run(options: Options) -> Outcome | None:
         ).write(options.out / name)
         print(
             f"{name}: {entry.metrics['second']:.3f} at the second frame, "
-            f"{entry.metrics['last']:.3f} at the last, over {len(entry.matrices)} videos"
+            f"{entry.metrics['last']:.3f} at the last, over {count_videos(len(entry.matrices))}"
         )
     draw_similarity(found, options.out / "similarity.png")
     write_similarity(options.out / "similarity.json", found, origins, videos)

@@ -119,3 +119,8 @@ def short_names(paths: Sequence[str]) -> list[str]:
         if len(set(names)) == len(names):
             return names
     return [f"{parts[n][-1]}-{n}" for n in range(len(paths))]
+
+
+def count_videos(count: int) -> str:
+    """`1 video`, `2 videos`."""
+    return f"{count} video{'s' if count != 1 else ''}"

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from smile_motion.files import replacing, write_atomically
+from smile_motion.files import write_atomically
+
+from smile_train.evaluate.pictures import save_figure, shorten
 
 NAMED = 60
 """Most classes whose names fit beside the picture."""
@@ -51,7 +53,7 @@ def draw_confusion(counts: np.ndarray, classes: Sequence[str], path: Path) -> No
     bar.set_ticks([0, 0.05, 0.2, 0.5, 1], labels=["0", "5 %", "20 %", "50 %", "100 %"])
     axes.set(xlabel="predicted", ylabel="true")
     if named:
-        names = [_short(name) for name in classes]
+        names = [shorten(name, 28) for name in classes]
         axes.set_xticks(range(len(classes)), names, rotation=90, fontsize=8)
         axes.set_yticks(range(len(classes)), names, fontsize=8)
     if len(classes) <= NUMBERED:
@@ -70,21 +72,16 @@ def draw_confusion(counts: np.ndarray, classes: Sequence[str], path: Path) -> No
     axes.set_title(
         f"{counts.sum():,} samples, {len(classes)} classes, {right:.1f} % right", fontsize=10
     )
-    with replacing(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=110)
+    save_figure(figure, path)
     content = json.dumps(pairs, indent=2, ensure_ascii=False) + "\n"
     write_atomically(path.with_suffix(".json"), content.encode())
-
-
-def _short(name: str, letters: int = 28) -> str:
-    return name if len(name) <= letters else f"{name[: letters - 1]}…"
 
 
 def _listing(pairs: Sequence[dict[str, Any]]) -> str:
     """Lines for the picture: what is most often taken for what."""
     lines = [
-        f"{100 * pair['share']:5.1f} %   {_short(pair['true'], 48)}  →  "
-        f"{_short(pair['predicted'], 48)}"
+        f"{100 * pair['share']:5.1f} %   {shorten(pair['true'], 52)}  →  "
+        f"{shorten(pair['predicted'], 52)}"
         for pair in pairs
     ]
     return "\n".join(["most frequent confusions, share of the true class", *lines])

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from smile_train.encoder import VideoEncoder
-    from smile_train.evaluate.clips import ClipSource
+    from smile_train.evaluate.clips import ClipSource, ShownClip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,3 +51,17 @@ class FigureOptions:
         from smile_train.encoder import load
 
         return load(checkpoint, heads=self.heads).to(choose_device("auto"))
+
+    def read_clips(self, encoder: VideoEncoder, what: str) -> Iterator[ShownClip]:
+        """Clips as an encoder takes them, with a progress bar that says `what` is done with them.
+
+        Raises InputError when there are none, or one cannot be read.
+        """
+        from smile_motion.bank.progress import progress_bar
+
+        total = len(self.source.paths())
+        with progress_bar() as on_progress:
+            for done, clip in enumerate(self.source.read(encoder.grid, workers=self.workers)):
+                on_progress(what, done, total)
+                yield clip
+            on_progress(what, total, total)

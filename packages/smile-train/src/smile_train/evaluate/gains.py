@@ -12,7 +12,7 @@ import numpy as np
 from smile_motion.errors import InputError
 from smile_motion.files import write_atomically
 
-from smile_train.evaluate.pictures import COLOURS, save_figure
+from smile_train.evaluate.pictures import COLOURS, save_figure, shorten
 from smile_train.evaluate.results import Results
 
 CLASSES = "classes.json"
@@ -157,7 +157,8 @@ def draw_gains(
     if len(shown) < len(gains):
         places[count:] += 1
         axes.text(0, count, f"… {len(gains) - len(shown)} more classes …", ha="center",
-                  va="center", fontsize=8, color="#777777")  # fmt: skip
+                  va="center", fontsize=8, color="#666666",
+                  bbox={"color": "white", "pad": 1})  # fmt: skip
     values = [gain.gain for gain in shown]
     colours = [COLOURS[0] if value >= 0 else COLOURS[1] for value in values]
     errors = [gain.error or 0 for gain in shown]
@@ -169,23 +170,25 @@ def draw_gains(
         xerr=errors if any(errors) else None,
         error_kw={"ecolor": "#00000066", "lw": 1},
     )
-    names = [f"{_short(gain.name)}  ({gain.samples})" for gain in shown]
+    names = [f"{shorten(gain.name, 56)}  ({gain.samples})" for gain in shown]
     axes.set_yticks(places, names, fontsize=8)
     axes.invert_yaxis()
     axes.margins(y=0.01)
     axes.axvline(0, color="black", lw=0.8)
     axes.grid(axis="x", alpha=0.3)
     axes.set_axisbelow(True)
-    axes.set_xlabel(f"{SCORES[score]} of {second} minus that of {first}, points")
+    gained, lost = shorten(second, 50), shorten(first, 50)
+    between = "\n" if len(gained) + len(lost) > 40 else " "
+    axes.set_xlabel(f"{SCORES[score]} of {gained}{between}minus that of {lost}, points")
     if any(errors):
         axes.set_title("class (samples); whiskers: standard error", fontsize=9)
     everything = [gain.gain for gain in gains]
-    overview.fill_between(range(len(everything)), everything, color="#bbbbbb", lw=0)
+    overview.bar(range(len(everything)), everything, width=1, color="#bbbbbb", lw=0)
     overview.axhline(0, color="black", lw=0.8)
     total = sum_up(gains)
     overview.set_title(
         f"all {len(gains)} classes\n{total['gained']} gained, {total['lost']} lost\n"
-        f"{total['equal']} equal, mean {total['mean']:+.2f}",
+        f"{total['equal']} equal\nmean {total['mean']:+.2f}",
         fontsize=9,
     )
     overview.set_xlabel("classes, sorted")
@@ -216,7 +219,3 @@ def _describe(scores: ClassScores) -> dict[str, Any]:
         "checkpoint": results.checkpoint,
         results.main_metric: results.metrics[results.main_metric],
     }
-
-
-def _short(name: str, letters: int = 56) -> str:
-    return name if len(name) <= letters else f"{name[: letters - 1]}…"

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#555555")
 """Of lines; told apart by the colour-blind as well (Okabe and Ito)."""
+MARKERS = "osD^vP"
+"""On lines; not as many as colours, so that no pair of the two comes again soon."""
 SMALLEST_PX = 224
 """Side that clips are enlarged to for showing, at least."""
 
@@ -22,6 +24,14 @@ def save_figure(figure: Figure, path: Path) -> None:
     """Write a PNG, whole or not at all."""
     with replacing(path) as temporary:
         figure.savefig(temporary, format="png", dpi=120)
+
+
+def shorten(name: str, letters: int) -> str:
+    """A name of at most so many letters, cut in its middle: ends tell names apart, too."""
+    if len(name) <= letters:
+        return name
+    end = (letters - 1) // 3
+    return f"{name[: letters - 1 - end]}…{name[len(name) - end :]}"
 
 
 def spread_tokens(values: np.ndarray, grid: TokenGrid) -> np.ndarray:

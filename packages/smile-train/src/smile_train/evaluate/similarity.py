@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ from smile_motion.files import write_atomically
 
 from smile_train.encoder import VideoEncoder
 from smile_train.evaluate.clips import ShownClip
-from smile_train.evaluate.pictures import COLOURS, save_figure
+from smile_train.evaluate.pictures import COLOURS, MARKERS, save_figure, shorten
 
 PUBLISHED = {"second": 0.66, "last": 0.47}
 """SMILE, Figure 4: from where to where the curve falls on the paper's videos."""
@@ -102,26 +103,31 @@ def measure_similarity(
 
 
 def draw_similarity(found: Sequence[Similarity], path: Path) -> None:
-    """Draw the curves with their spread over videos, and below them a matrix for each encoder."""
+    """Draw the curves with their spread over videos, and a matrix for each encoder.
+
+    One encoder's matrix is beside its curve; those of several are below, `ACROSS` in a row.
+    """
     from matplotlib.figure import Figure
 
     columns = min(ACROSS, len(found))
     rows = -(-len(found) // columns)
-    figure = Figure(figsize=(max(6.4, 2.5 * columns), 3.4 + 2.6 * rows), layout="constrained")
-    parts = figure.subfigures(2, 1, squeeze=False, height_ratios=(3.4, 2.6 * rows))
-    above, below = parts[:, 0]
+    if len(found) == 1:
+        figure = Figure(figsize=(9.6, 3.4), layout="constrained")
+        parts = figure.subfigures(1, 2, squeeze=False, width_ratios=(1.6, 1))
+    else:
+        figure = Figure(figsize=(max(6.4, 2.5 * columns), 3.4 + 2.6 * rows), layout="constrained")
+        parts = figure.subfigures(2, 1, squeeze=False, height_ratios=(3.4, 2.6 * rows))
+    above, below = parts.flat
     axes = above.subplots()
-    for entry, colour in zip(found, _repeat(COLOURS, len(found)), strict=True):
+    for entry, colour, marker in zip(found, cycle(COLOURS), cycle(MARKERS), strict=False):
         low, high = entry.curve - entry.spread, entry.curve + entry.spread
         axes.fill_between(entry.starts, low, np.minimum(high, 1), color=colour, alpha=0.15, lw=0)
-        axes.plot(entry.starts, entry.curve, color=colour, marker="o", ms=4, label=entry.name)
+        label = shorten(entry.name, 70)
+        axes.plot(entry.starts, entry.curve, color=colour, marker=marker, ms=4, label=label)
     videos = len(found[0].matrices)
-    axes.set(
-        xlabel="frame of the clip",
-        ylabel="cosine similarity to the first frame",
-        title=f"mean and standard deviation over {videos} video{'s' if videos > 1 else ''}",
-    )
-    axes.title.set_fontsize(10)
+    title = f"mean and standard deviation over {videos} videos" if videos > 1 else "of one video"
+    axes.set_title(title, fontsize=10)
+    axes.set(xlabel="frame of the clip", ylabel="cosine similarity to the first frame")
     axes.set_ylim(min(0.9, axes.get_ylim()[0]), 1.005)
     axes.grid(alpha=0.3)
     axes.legend(frameon=False, fontsize=9)
@@ -134,7 +140,7 @@ def draw_similarity(found: Sequence[Similarity], path: Path) -> None:
         ticks = range(0, len(entry.starts), every)
         cell.set_xticks(ticks, entry.starts[::every], fontsize=8)
         cell.set_yticks(ticks, entry.starts[::every], fontsize=8)
-        cell.set_title(entry.name, fontsize=9)
+        cell.set_title(shorten(entry.name, 24), fontsize=9)
     for cell in list(cells)[len(found) :]:
         cell.axis("off")
     assert shown is not None
@@ -145,7 +151,7 @@ def draw_similarity(found: Sequence[Similarity], path: Path) -> None:
 def write_similarity(
     path: Path, found: Sequence[Similarity], origins: Sequence[dict[str, str]], videos: list[str]
 ) -> None:
-    """Write the numbers behind the figure.
+    """Write the numbers behind the figure: means over the videos, and `curves`, one a video.
 
     origins  `source` and `sha256` of each encoder.
     """
@@ -158,6 +164,7 @@ def write_similarity(
                 "curve": entry.curve.round(6).tolist(),
                 "spread": entry.spread.round(6).tolist(),
                 "matrix": entry.matrix.round(6).tolist(),
+                "curves": entry.matrices[:, 0].round(6).tolist(),
                 **entry.metrics,
             }
             for entry, origin in zip(found, origins, strict=True)
@@ -166,7 +173,3 @@ def write_similarity(
         "published": {"SMILE, Figure 4": PUBLISHED},
     }
     write_atomically(path, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
-
-
-def _repeat(colours: Sequence[str], count: int) -> list[str]:
-    return [colours[n % len(colours)] for n in range(count)]
