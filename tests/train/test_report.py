@@ -2,6 +2,7 @@
 
 import csv
 import html.parser
+import json
 import re
 from dataclasses import asdict
 from functools import partial
@@ -45,8 +46,11 @@ def test_tables_hold_the_published_numbers() -> None:
     assert severe == {"videomae-vit-b": {MEAN: 57.6}, "smile-vit-b": {MEAN: 67.9}}
     linear = next(row for row in by_name["Table 1"].rows if row.key == "smile-vit-b")
     assert list(linear.published.values()) == [56.2, 83.8, 53.4, 23.7, 30.2, 34.4]
-    assert by_name["Table 2"].rows[-1].published == {"ssv2": 72.1}
-    assert by_name["Table 3"].rows[-1].published == {"k400": 83.1}
+    for table, column, value in (("Table 2", "ssv2", 72.1), ("Table 3", "k400", 83.1)):
+        rows = {row.key: row for row in by_name[table].rows}
+        assert rows["smile-vit-b"].published == {column: value}
+        elsewhere = {key for key, row in rows.items() if row.source}
+        assert elsewhere == {key for key, row in rows.items() if row.published} - {"smile-vit-b"}
 
 
 def write_all(root: Path) -> None:
@@ -127,7 +131,7 @@ class Tables(html.parser.HTMLParser):
             self.rows.append([])
         elif tag in ("td", "th"):
             self.rows[-1].append("")
-        if tag not in ("meta",):
+        if tag not in ("meta", "wbr"):
             self.open.append(tag)
 
     def handle_endtag(self, tag: str) -> None:
@@ -179,6 +183,9 @@ def test_all_formats_say_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[
         for entry in table.rows:
             for key, value in entry.published.items():
                 assert published[table.name, entry.label, titles[key]] == value
+    longer = next(row for row in rows if "1200" in row["row"])
+    assert "beside the code of SMILE's authors" in longer["source"]
+    assert "<sup>c</sup> published: the list of models beside the code" in markdown
     counted = next(row for row in rows if row["column"] == "UCF-RC ↓")
     assert counted["ours"] == "0.4"
     assert counted["metric"] == "mae"
@@ -201,7 +208,7 @@ def test_rows_by_hand(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     words = ("report", tmp_path / "a", tmp_path / "b", "--out", tmp_path / "out", "--row")
     assert evaluate(*words, f"{tmp_path / 'a'}=mvd", f"{tmp_path / 'b'}=own:My | model") == 0
     said = (tmp_path / "out/report.md").read_text()
-    assert "| MVD |  |\n| ↳ ours: a | **69.0** <sup>a</sup> |" in said
+    assert "| MVD |  |\n| ↳ ours: a | **69.0** <sup>b</sup> |" in said
     assert "| My \\| model |  |\n| ↳ ours: b | **68.0** |" in said
     assert "pre-training: row given by hand" in said
     assert "Other runs" not in said
@@ -219,6 +226,39 @@ def test_rows_by_hand(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     words = ["report", tmp_path / "features", tmp_path / "a", "--out", tmp_path / "out"]
     assert evaluate(*words) == 0
     assert "features: no results in it (yet); left out" in capsys.readouterr().err
+
+
+def test_what_is_not_finished_or_damaged_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Evaluations that were begun are named, wherever they lie; pre-training is no evaluation."""
+    write_all(tmp_path / "runs")
+    for name, config in (("begun", {"protocol": "finetune"}), ("pretrained", {"preset": "tiny"})):
+        (tmp_path / "runs/deep" / name / "checkpoints").mkdir(parents=True)
+        (tmp_path / "runs/deep" / name / "config.json").write_text(json.dumps(config))
+    file = tmp_path / "runs/tiny/results.json"
+    assert evaluate("report", tmp_path / "runs", "--out", tmp_path / "out") == 0
+    said = capsys.readouterr().err
+    assert f"{tmp_path / 'runs/deep/begun'}: no results in it (yet)" in said
+    assert "pretrained" not in said
+    assert evaluate("report", file, "--out", tmp_path / "one") == 0
+    assert "1 run of 1 checkpoint" in capsys.readouterr().out
+    assert evaluate("report", "--out", tmp_path / "one") == 2
+    assert "no runs; give folders" in capsys.readouterr().err
+    whole = json.loads(file.read_text())
+    for change, message in (
+        ({"metrics": {}}, "no 'top1' among its metrics"),
+        ({"metrics": {"top1": None}}, "top1 is None, not a number"),
+        ({"samples": "many"}, "samples is 'many', not a number"),
+        ({"pretraining": None}, "pretraining is no object"),
+        ({"checkpoint": {}}, "no source or sha256"),
+        ({"newer": 1}, "newer"),
+    ):
+        file.write_text(json.dumps(whole | change))
+        assert evaluate("report", tmp_path / "runs", "--out", tmp_path / "out") == 2
+        error = capsys.readouterr().err
+        assert message in error
+        assert str(file) in error
 
 
 def test_a_real_run_is_reported(

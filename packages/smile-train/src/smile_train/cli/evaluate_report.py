@@ -18,13 +18,14 @@ class Options:
     """Options of `smile_train evaluate report`."""
 
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
-    """Folders of fine-tunings, probes, SEVERE and similarities; what is below them counts."""
+    """Folders of fine-tunings, probes, SEVERE and similarities, or results.json in them; what is
+    below a folder counts."""
     out: Path
     """Folder for report.md, report.html and report.csv."""
     row: tuple[str, ...] = ()
     """RUN=ROW: which row a run, or all below a folder, belongs to, where its pre-training does not
     say so: a preset, a model of others (omnimae, videomaev2, mvd, mgmae, mme, sigma, clip, umt,
-    viclip, scratch), or own:NAME for a row of its own."""
+    viclip, smile-vit-b-1200, smile-vit-b-ssv2, scratch), or own:NAME for a row of its own."""
 
 
 def run(options: Options) -> Outcome | None:

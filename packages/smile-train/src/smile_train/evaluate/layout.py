@@ -41,6 +41,8 @@ class Row:
     """What the row is called."""
     published: Mapping[str, float] = field(default_factory=dict)
     """Published numbers by column."""
+    source: str = ""
+    """Where they come from, where that is not the table's source."""
 
 
 @dataclass(frozen=True, kw_only=True)

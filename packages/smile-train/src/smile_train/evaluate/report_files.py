@@ -89,8 +89,8 @@ def _has_ours(sheet: Sheet) -> str:
 def _section(sheet: Sheet, anchor: str) -> str:
     rooms = [_room([line.cells[n] for line in sheet.lines]) for n in range(len(sheet.heads))]
     heads = "".join(
-        f"<th scope=col>{html.escape(head)}{room.format('')}</th>"
-        for head, room in zip(sheet.heads, rooms, strict=True)
+        f"<th scope=col{_kind(sheet, n)}>{html.escape(head)}{rooms[n].format('')}</th>"
+        for n, head in enumerate(sheet.heads)
     )
     rows = []
     for line in sheet.lines:
@@ -100,7 +100,7 @@ def _section(sheet: Sheet, anchor: str) -> str:
             f"<td{' class=plain' if cell.plain else ''}>{_html_cell(cell, room)}</td>"
             for cell, room in zip(line.cells, rooms, strict=True)
         )
-        label = html.escape(line.label)
+        label = html.escape(line.label).replace("_", "_<wbr>")
         rows.append(f"<tr{kind}><th scope=row{detail}><span>{label}</span></th>{cells}</tr>")
     notes = "".join(
         f"<li><b>{letter(n)}</b> {html.escape(note)}</li>" for n, note in enumerate(sheet.notes)
@@ -115,6 +115,12 @@ def _section(sheet: Sheet, anchor: str) -> str:
 {table if sheet.lines else f"<p>{NOTHING}</p>"}
 {f"<ul>{notes}</ul>" if notes else ""}<p>{html.escape(_said(sheet))}</p>
 </section>"""
+
+
+def _kind(sheet: Sheet, column: int) -> str:
+    """Words are set from the left, numbers from the right."""
+    words = sheet.lines and all(line.cells[column].plain for line in sheet.lines)
+    return " class=plain" if words else ""
 
 
 def _room(cells: Sequence[Cell]) -> str:
@@ -144,7 +150,8 @@ def sum_up(report: Report) -> str:
     return (
         f"{total} run{'s' if total != 1 else ''} of {encoders} "
         f"checkpoint{'s' if encoders != 1 else ''}: {total - others} in the paper's tables, "
-        f"{others} in a table of their own. Lines without an arrow are the paper's."
+        f"{others} in a table of their own. Lines without an arrow are published; of what was "
+        f"measured more than once, all is shown, and the difference is that of the mean."
     )
 
 
@@ -160,7 +167,7 @@ def as_csv(report: Report) -> str:
                 published = entry.row.published.get(column.key)
                 shared = {"table": table.name, "row": entry.row.label, "column": column.title}
                 if published is not None:
-                    shared |= {"published": published, "source": table.source}
+                    shared |= {"published": published, "source": entry.row.source or table.source}
                     if not any(column.key in line.cells for line in entry.lines):
                         writer.writerow(shared)
                 for line in entry.lines:

@@ -29,8 +29,9 @@ tbody tr:last-child > * {{ border-bottom: 0; }}
 thead th {{ font-weight: 600; color: var(--soft); font-size: .82rem; }}
 th[scope=row], thead td {{ text-align: left; font-weight: normal; position: sticky; left: 0;
   background: var(--paper); }}
-th[scope=row] span {{ display: inline-block; min-width: 9rem; max-width: 16rem; overflow: hidden;
-  text-overflow: ellipsis; vertical-align: bottom; }}
+th[scope=row] span {{ display: inline-block; min-width: 9rem; max-width: 20rem;
+  white-space: normal; overflow-wrap: anywhere; vertical-align: top; }}
+th.plain, td.plain {{ text-align: left; }}
 .ours > * {{ background: var(--ours) !important; }}
 .ours td:not(.plain) {{ font-weight: 600; }}
 .ours th[scope=row] {{ padding-left: 1.5rem; color: var(--mark); }}
@@ -49,7 +50,7 @@ li b {{ color: var(--mark); margin-right: .2rem; }}
 @media (max-width: 40rem) {{
   body {{ padding-top: 1.2rem; }}
   th, td {{ padding: .35rem .6rem; }}
-  th[scope=row] span {{ min-width: 5rem; max-width: 8.5rem; }}
+  th[scope=row] span {{ min-width: 5rem; max-width: 8rem; }}
   .ours th[scope=row] {{ padding-left: .8rem; }}
   h2 small {{ display: block; margin: 0; }}
 }}

@@ -72,9 +72,25 @@ class Results:
             raise InputError(f"{file}: no results; give folders of finished evaluations")
         try:
             values = json.loads(file.read_text(encoding="utf-8"))
-            return cls(**values | {"ours": tuple(values["ours"])})
+            found = cls(**values | {"ours": tuple(values["ours"])})
+            found._check()
+            return found
         except (ValueError, TypeError, KeyError) as error:
             raise InputError(f"{file}: damaged results ({error}); evaluate again") from error
+
+    def _check(self) -> None:
+        """Raise ValueError where a file holds something else than results."""
+        for name in ("metrics", "checkpoint", "pretraining", "dataset_sha256", "config"):
+            if not isinstance(getattr(self, name), dict):
+                raise ValueError(f"{name} is no object")
+        numbers = {"samples": self.samples, **self.metrics}
+        for name, value in numbers.items():
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise ValueError(f"{name} is {value!r}, not a number")
+        if self.main_metric not in self.metrics:
+            raise ValueError(f"no {self.main_metric!r} among its metrics")
+        if not {"source", "sha256"} <= self.checkpoint.keys():
+            raise ValueError("its checkpoint has no source or sha256")
 
 
 def package_versions() -> dict[str, str]:

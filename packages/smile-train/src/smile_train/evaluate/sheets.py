@@ -96,8 +96,12 @@ def _sheet(filled: FilledTable, names: dict[str, str]) -> Sheet:
     for entry in filled.rows:
         row = entry.row
         if row.published or not entry.lines:
+            marks = notes.mark([f"published: {row.source}"] if row.source else [])
             cells = tuple(
-                Cell(text=_number(row.published.get(column.key), column))
+                Cell(
+                    text=_number(row.published.get(column.key), column),
+                    marks=marks if column.key in row.published else "",
+                )
                 for column in table.columns
             )
             lines.append(SheetLine(label=row.label, cells=cells))

@@ -117,21 +117,24 @@ def find_runs(
 ) -> tuple[list[Run], tuple[Path, ...]]:
     """Read the results in some folders and below them, each once.
 
+    paths    folders, or the results.json in them.
     given    rows by hand: of a run, or of all runs below a folder; the nearest folder counts.
-    returns  the runs, and the folders that have no results, as `runs/*` gives them: runs that
-             are not finished, pre-training, cached features.
+    returns  the runs, and the folders that have no results: evaluations that are not finished,
+             and, as `runs/*` gives them, pre-training and cached features.
     Raises InputError when no path has results, or a row is given to something else.
     """
+    if not paths:
+        raise InputError("no runs; give folders of finished evaluations before --out")
     rows = {path.resolve(): row for path, row in given.items()}
     used: set[Path] = set()
     found: dict[Path, Run] = {}
     without = []
-    for path in paths:
+    for given_path in paths:
+        path = given_path.parent if given_path.name == RESULTS else given_path
         if not path.is_dir():
             raise InputError(f"{path}: no such folder; give folders of finished evaluations")
         files = sorted(path.rglob(RESULTS))
-        if not files:
-            without.append(path)
+        without += find_unfinished(path) if files else [path]
         for file in files:
             folder = file.parent
             own = folder.resolve()
@@ -147,6 +150,17 @@ def find_runs(
     if unused:
         raise InputError(f"--row {unused[0]}: not among the runs; give it as a run as well")
     return list(found.values()), tuple(without)
+
+
+def find_unfinished(path: Path) -> list[Path]:
+    """Folders of evaluations, at or below a path, that were begun and have no results."""
+    found = []
+    for folder in sorted(below.parent for below in path.rglob("checkpoints")):
+        config = folder / "config.json"
+        if not (folder / RESULTS).is_file() and config.is_file():
+            # Pre-training has no protocol, and is no evaluation.
+            found += [folder] if '"protocol":' in config.read_text(encoding="utf-8") else []
+    return found
 
 
 def build_report(runs: Sequence[Run]) -> Report:
