@@ -37,7 +37,7 @@ def kinds(real_videos: dict[str, Path], photographs: Path) -> dict[str, Backgrou
     return {
         "black": make_background("black"),
         "noise": make_background("noise"),
-        "places": make_background("places", images=photographs),
+        "places": make_background("places", images=str(photographs)),
         "frame": make_background("frame", videos=videos),
         "natural": make_background("natural", videos=videos, stride=2),
     }

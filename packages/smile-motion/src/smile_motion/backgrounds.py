@@ -205,8 +205,8 @@ class VideoBackground:
 def make_background(
     kind: BackgroundKind,
     *,
-    videos: Path | None = None,
-    images: Path | None = None,
+    videos: Path | str | None = None,
+    images: Path | str | None = None,
     stride: int = 4,
     noise: NoiseKind = "uniform",
     noise_per_frame: bool = False,
@@ -225,17 +225,17 @@ def make_background(
         case "places":
             if images is None:
                 raise InputError("background places needs photographs: add --images DIR")
-            return ImageBackground(files=find_photographs(images))
+            return ImageBackground(files=find_photographs(Path(images)))
         case "pseudo-motion":
             from smile_motion.pseudo_motion import PseudoMotionBackground
 
             if images is None:
                 raise InputError("background pseudo-motion needs photographs: add --images DIR")
-            return PseudoMotionBackground(files=find_photographs(images))
+            return PseudoMotionBackground(files=find_photographs(Path(images)))
         case "natural" | "frame":
             if videos is None:
                 raise InputError(f"background {kind} needs videos: add --videos FILE, DIR or LIST")
-            files = tuple(video.path for video in find_videos(videos))
+            files = tuple(video.path for video in find_videos(Path(videos)))
             return VideoBackground(files=files, stride=stride, still=kind == "frame")
 
 

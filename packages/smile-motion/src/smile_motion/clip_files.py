@@ -37,7 +37,7 @@ def clip_json(maker: ClipMaker, index: int, clip: Clip) -> dict[str, Any]:
     }
 
 
-def read_clip(path: Path, bank: ObjectBank, *, background: Path | None = None) -> Clip:
+def read_clip(path: Path | str, bank: ObjectBank, *, background: Path | str | None = None) -> Clip:
     """Render a clip again, to the bit, from its JSON alone.
 
     path        a `clip_000000.json`.
@@ -45,6 +45,8 @@ def read_clip(path: Path, bank: ObjectBank, *, background: Path | None = None) -
     background  where the video or photograph behind it lies now; by default where it lay.
     Raises InputError when the JSON, an object or the background is missing or does not fit.
     """
+    path = Path(path)
+    behind_it = None if background is None else Path(background)
     plan = read_plan(path, bank)
     try:
         described = json.loads(path.read_text(encoding="utf-8"))
@@ -54,7 +56,7 @@ def read_clip(path: Path, bank: ObjectBank, *, background: Path | None = None) -
         raise InputError(f"{path}: no clip's JSON ({error!r}); render the clip anew") from error
     rng = keyed_generator(seed, Stream.BACKGROUND, epoch=epoch, index=index)
     size = (plan.height, plan.width)
-    behind = redraw(origin, rng, frames=plan.frames, size=size, file=background)
+    behind = redraw(origin, rng, frames=plan.frames, size=size, file=behind_it)
     ids = np.empty((plan.frames, *size), np.uint8)
     return Clip(render(behind, plan, bank, ids=ids), plan, Truth(plan, bank, ids=ids), origin)
 

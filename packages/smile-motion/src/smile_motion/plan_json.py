@@ -107,13 +107,13 @@ def plan_from_json(data: dict[str, Any], bank: ObjectBank, *, source: str = "pla
     )
 
 
-def read_plan(path: Path, bank: ObjectBank) -> MotionPlan:
+def read_plan(path: Path | str, bank: ObjectBank) -> MotionPlan:
     """Read the plan in a clip's JSON file, or in a file that holds nothing else.
 
     Raises InputError when the file is not JSON or its plan does not fit the bank.
     """
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file; render clips to have plans") from error
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
