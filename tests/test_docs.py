@@ -15,6 +15,7 @@ from smile_motion.cli.app import Command
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted((ROOT / "docs").glob("*.md"))
+COOKBOOK = (ROOT / "docs/cookbook.md").read_text(encoding="utf-8")
 
 
 def test_the_site_builds_with_strict_links(tmp_path: Path) -> None:
@@ -27,7 +28,8 @@ def test_the_site_builds_with_strict_links(tmp_path: Path) -> None:
     pages = list((tmp_path / "site").rglob("*.html"))
     assert len(pages) > len(PAGES)
     api = (tmp_path / "site/api/motion/index.html").read_text()
-    assert "smile_motion.recipe.MotionRecipe" in api
+    for name in ("recipe.MotionRecipe", "bank.build.build", "bank.verify.verify", "video.index"):
+        assert f'id="smile_motion.{name}' in api, name
     for page in pages:  # nothing is fetched from elsewhere
         text = page.read_text()
         assert not re.findall(r'<(?:script|link|img)[^>]+(?:src|href)="https?://[^"]+', text), page
@@ -81,3 +83,30 @@ def test_the_page_of_recipes_runs() -> None:
     )
     assert len(blocks) == 2
     exec(compile("\n".join(blocks), "recipes.md", "exec"), {})
+
+
+def test_the_page_of_recipes_has_every_choice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Choices that are new must be told of, and their pictures drawn."""
+    monkeypatch.syspath_prepend(ROOT / "docs/drawing")
+    drawing = importlib.import_module("draw_recipes")
+    page = (ROOT / "docs/recipes.md").read_text()
+    for option in ("recipe", "path", "transform", "background", "noise", "effects"):
+        for choice in drawing.choices(option):
+            assert f"`{choice}`" in page, (option, choice)
+    shown = set(re.findall(r"pictures/recipes-(\w+)\.webp", page))
+    options = drawing.Options(videos=Path("videos"), images=Path("images"))
+    assert shown == set(drawing.cells(options))
+
+
+def test_the_page_of_clips_from_files_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the cookbook says of a clip's file, after the command above it has written one."""
+    from smile_motion.__main__ import COMMANDS
+    from smile_motion.cli.app import run_app
+
+    monkeypatch.chdir(tmp_path)
+    words = "render --background noise --n 4 --out clips/noise"
+    assert f"smile-motion {words.replace('--n 4', '--n 64')}\n" in COOKBOOK
+    assert run_app("smile-motion", "", COMMANDS, words.split()) == 0
+    block = re.search(r"## A clip from its file\n\n```python\n(.*?)^```", COOKBOOK, re.M | re.S)
+    assert block is not None
+    exec(compile(block[1], "cookbook.md", "exec"), {})

@@ -1,18 +1,23 @@
-"""Draw docs/pictures/recipes.webp: every kind of path, effect, background and rival, moving.
+"""Draw docs/pictures/recipes-*.webp: a moving picture of every choice of every option.
 
-uv run python docs/drawing/draw_recipes.py --videos DIR --images DIR --out FILE
+uv run python docs/drawing/draw_recipes.py --videos DIR --images DIR
 """
 
 from dataclasses import dataclass
 from pathlib import Path
+from types import NoneType
+from typing import Any, get_args, get_type_hints
 
 import numpy as np
 import tyro
 from PIL import Image, ImageDraw, ImageFont
 from smile_motion.clip_options import ClipOptions
+from smile_motion.rivals import RIVALS
 from smile_motion.video import encode_animation
 
-CELL_PX, LABEL_PX, COLUMNS = 128, 18, 6
+CELL_PX, LABEL_PX, COLUMNS = 144, 20, 3
+NUMBER = 12
+"""The clip that is shown, the same for every choice."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,40 +28,55 @@ class Options:
     """Videos, for natural backgrounds."""
     images: Path
     """Photographs."""
-    out: Path
-    """The picture."""
-    bank: Path | None = None
-    """Object bank; the embedded one by default."""
+    out: Path = Path(__file__).parents[1] / "pictures"
+    """Folder of the pictures."""
+    number: int = NUMBER
+    """The clip that is shown."""
 
 
-def cells(options: Options) -> dict[str, ClipOptions]:
-    """Name and describe every cell."""
-    given = {"bank": options.bank, "videos": options.videos, "images": options.images}
-    photograph = {**given, "background": "places"}
-    found = {}
-    for path in ("gaussian", "linear", "bezier", "brownian", "harmonic", "bounce"):
-        found[f"path: {path}"] = ClipOptions(**photograph, path=path)
-    for effect in ("motion-blur", "drop-shadow", "colour-drift", "depth-swaps", "appearance"):
-        found[effect] = ClipOptions(**photograph, effects=(effect,), objects=3)
-    found["official"] = ClipOptions(**photograph, recipe="official")
-    for name in ("natural", "frame", "places", "black", "noise"):
-        found[f"on {name}"] = ClipOptions(**given, background=name)
-    found["on 1/f noise"] = ClipOptions(**given, background="noise", noise="spectral")
-    for rival in (
-        "moving-circles",
-        "moving-shapes",
-        "transforming-shapes",
-        "accelerating-textures",
-        "accelerating-crops",
-        "pseudo-motion",
-    ):
-        found[rival] = ClipOptions(images=options.images, recipe=rival)
-    return found
+def choices(name: str) -> list[str]:
+    """What an option of clips may be, in its order."""
+
+    def flatten(kind: Any) -> list[str]:
+        if isinstance(kind, str):
+            return [kind]
+        return [value for part in get_args(kind) if part is not NoneType for value in flatten(part)]
+
+    return flatten(get_type_hints(ClipOptions)[name])
+
+
+def cells(options: Options) -> dict[str, dict[str, ClipOptions]]:
+    """Name and describe every cell of every picture."""
+    given = {"videos": options.videos, "images": options.images}
+    still = {**given, "background": "places"}
+    backgrounds = {name: ClipOptions(**given, background=name) for name in choices("background")}
+    noises = {
+        name: ClipOptions(**given, background="noise", noise=name) for name in choices("noise")
+    }
+    noises["each frame anew"] = ClipOptions(**given, background="noise", noise_per_frame=True)
+    recipes = {name: ClipOptions(**still, recipe=name) for name in choices("recipe")}
+    return {
+        "recipe": {name: recipe for name, recipe in recipes.items() if name not in RIVALS},
+        "objects": {str(count): ClipOptions(**still, objects=count) for count in (1, 2, 3)},
+        "path": {name: ClipOptions(**still, path=name, objects=1) for name in choices("path")},
+        "transform": {
+            name: ClipOptions(**still, transform=name, objects=1) for name in choices("transform")
+        },
+        "background": backgrounds,
+        "noise": noises,
+        "effects": {"no effect": ClipOptions(**still)}
+        | {name: ClipOptions(**still, effects=(name,)) for name in choices("effects")},
+        "rivals": {
+            name: ClipOptions(images=options.images, recipe=name)
+            for name in recipes
+            if name in RIVALS
+        },
+    }
 
 
 def labelled(frames: np.ndarray, label: str) -> np.ndarray:
     """Shrink (T, H, W, 3) frames to a cell and write a label under them."""
-    font = ImageFont.load_default(12)
+    font = ImageFont.load_default(13)
     drawn = []
     for frame in frames:
         cell = Image.new("RGB", (CELL_PX + 4, CELL_PX + LABEL_PX + 4), "white")
@@ -70,12 +90,18 @@ def labelled(frames: np.ndarray, label: str) -> np.ndarray:
 
 def main(options: Options) -> None:
     """Render, arrange, write."""
-    drawn = []
-    for number, (label, cell) in enumerate(cells(options).items()):
-        drawn.append(labelled(cell.make_maker().make(number).frames, label))
-    rows = [np.concatenate(drawn[at : at + COLUMNS], 2) for at in range(0, len(drawn), COLUMNS)]
-    options.out.write_bytes(encode_animation(np.concatenate(rows, 1), quality=60))
-    print(f"{options.out}: {options.out.stat().st_size / 1e6:.2f} MB")
+    for name, picture in cells(options).items():
+        drawn = [
+            labelled(cell.make_maker().make(options.number).frames, label)
+            for label, cell in picture.items()
+        ]
+        columns = 4 if len(drawn) == 4 else COLUMNS
+        blank = np.full_like(drawn[0], 255)
+        drawn += [blank] * (-len(drawn) % min(columns, len(drawn)))
+        rows = [np.concatenate(drawn[at : at + columns], 2) for at in range(0, len(drawn), columns)]
+        path = options.out / f"recipes-{name}.webp"
+        path.write_bytes(encode_animation(np.concatenate(rows, 1), quality=55))
+        print(f"{path}: {path.stat().st_size / 1e3:.0f} kB")
 
 
 if __name__ == "__main__":

@@ -1,14 +1,18 @@
-"""What MkDocs does not know of this project's docstrings: `::` before code, tables of arguments."""
+"""What MkDocs does not know of this project's texts: `::` before code, arguments, options."""
 
 import re
 from typing import Any
 
 PARAGRAPH = re.compile(r"<p>((?:(?!</?p>).)*)</p>", re.S)
+OPTION = re.compile(r"<code>(--[\w-]+)</code>")
 ARGUMENT = re.compile(r"^[\w`*, ]+? {2,}\S", re.M)
 
 
 def on_page_content(html: str, **_: Any) -> str:
-    """Keep the lines of paragraphs that list arguments; drop the marks before blocks of code."""
+    """Keep the lines of paragraphs that list arguments; drop the marks before blocks of code.
+
+    Options of commands become `<code class="option">`, which are not broken at their hyphens.
+    """
 
     def shown(match: re.Match[str]) -> str:
         text = match[1]
@@ -18,4 +22,4 @@ def on_page_content(html: str, **_: Any) -> str:
             return f'<p class="arguments">{text}</p>'
         return f"<p>{text.removesuffix('::')}{':' if text.endswith('::') else ''}</p>"
 
-    return PARAGRAPH.sub(shown, html)
+    return OPTION.sub(r'<code class="option">\1</code>', PARAGRAPH.sub(shown, html))
