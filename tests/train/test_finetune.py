@@ -52,6 +52,7 @@ def test_a_separable_task_is_learned(checkpoint: Path, scenes: Path, tmp_path: P
     classes = json.loads((out / "classes.json").read_text())
     assert classes["classes"] == ["bigbuckbunny", "bikes"]
     assert classes["samples"] == [6, 6]
+    assert classes["top1"] == classes["top5"] == [100, 100]
     assert (out / "confusion.png").stat().st_size > 1000
     for name in ("best", "last"):
         assert json.loads((out / name / "config.json").read_text())["model"] == "classifier"

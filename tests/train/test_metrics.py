@@ -16,8 +16,9 @@ from smile_train.evaluate.metrics import (
     classification_metrics,
     confusion,
     counting_errors,
+    hits,
     multi_label_metrics,
-    top_k,
+    per_class,
 )
 
 
@@ -33,6 +34,8 @@ def test_classification_scores_are_those_of_scikit_learn(seed: int, classes: int
             1.0 if k >= classes else top_k_accuracy_score(labels, scores, k=k, labels=numbers)
         )
         assert metrics[name] == pytest.approx(100 * expected)
+        shares = [hits(scores[labels == c], labels[labels == c], k).mean() for c in numbers]
+        assert metrics[f"mean_class_{name}"] == pytest.approx(100 * np.mean(shares))
     assert metrics["mean_class_top1"] == pytest.approx(
         100 * balanced_accuracy_score(labels, scores.argmax(1))
     )
@@ -49,8 +52,16 @@ def test_average_precision_is_that_of_scikit_learn(seed: int, ties: bool) -> Non
     assert average_precision(scores, marks) == pytest.approx(expected)
 
 
-def test_a_constant_prediction_is_not_right_by_its_order() -> None:
-    assert top_k(np.zeros((6, 4)), np.zeros(6, np.int64), 1) == 0
+@pytest.mark.parametrize("value", [0.0, np.nan])
+@pytest.mark.parametrize("name", ["top1", "mean_class_top1"])
+def test_a_constant_prediction_or_none_is_not_right_by_its_order(value: float, name: str) -> None:
+    metrics = classification_metrics(np.full((6, 4), value), np.array([0, 0, 0, 1, 2, 3]))
+    assert metrics[name] == 0
+
+
+def test_scores_of_a_class_are_those_of_its_samples() -> None:
+    found = per_class(np.array([True, False, True]), np.array([0, 0, 3]), 4)
+    assert found.tolist() == pytest.approx([50, np.nan, np.nan, 100], nan_ok=True)
 
 
 def test_a_class_without_samples_does_not_count() -> None:

@@ -6,15 +6,26 @@ import numpy as np
 from smile_motion.errors import InputError
 
 
-def top_k(scores: np.ndarray, labels: np.ndarray, k: int) -> float:
-    """Percentage of samples whose label is among the k highest scores.
+def hits(scores: np.ndarray, labels: np.ndarray, k: int) -> np.ndarray:
+    """Tell which samples have their label among the k highest scores.
 
-    scores  (n, classes) float; labels (n,) int64. Equal scores count against the sample, so that
-            a constant prediction is never right by its order.
+    scores   (n, classes) float; labels (n,) int64. Equal scores count against the sample, so that
+             a constant prediction is never right by its order, and so do scores that are no
+             numbers.
+    returns  (n,) bool.
     """
     own = np.take_along_axis(scores, labels[:, None], 1)
-    rivals = (scores >= own).sum(1) - 1
-    return 100 * float((rivals < k).mean())
+    return (~(scores < own)).sum(1) <= k
+
+
+def per_class(found: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
+    """Percentage of each class that was found; NaN where the split has none of a class.
+
+    found  (n,) bool as from `hits`; labels (n,) int64.
+    """
+    total = np.bincount(labels, minlength=classes)
+    right = np.bincount(labels[found], minlength=classes)
+    return np.divide(100.0 * right, total, out=np.full(classes, np.nan), where=total > 0)
 
 
 def confusion(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -25,17 +36,6 @@ def confusion(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
     classes = scores.shape[1]
     return np.bincount(labels * classes + scores.argmax(1), minlength=classes**2).reshape(
         classes, classes
-    )
-
-
-def per_class_top1(counts: np.ndarray) -> np.ndarray:
-    """Percentage of each class that is predicted right; NaN where the split has none of a class.
-
-    counts  (classes, classes) as from `confusion`.
-    """
-    total = counts.sum(1)
-    return np.divide(
-        100.0 * counts.diagonal(), total, out=np.full(len(total), np.nan), where=total > 0
     )
 
 
@@ -78,12 +78,14 @@ def counting_errors(predicted: np.ndarray, counts: np.ndarray) -> dict[str, floa
 
 
 def classification_metrics(scores: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    """`top1`, `top5` and `mean_class_top1`, the mean over the classes that the split has."""
-    return {
-        "top1": top_k(scores, labels, 1),
-        "top5": top_k(scores, labels, 5),
-        "mean_class_top1": float(np.nanmean(per_class_top1(confusion(scores, labels)))),
-    }
+    """`top1` and `top5` over the samples; `mean_class_top1` and `mean_class_top5`, the means over
+    the classes that the split has."""
+    metrics = {}
+    for k in (1, 5):
+        found = hits(scores, labels, k)
+        metrics[f"top{k}"] = 100 * float(found.mean())
+        metrics[f"mean_class_top{k}"] = float(np.nanmean(per_class(found, labels, scores.shape[1])))
+    return metrics
 
 
 def multi_label_metrics(scores: np.ndarray, marks: np.ndarray) -> dict[str, float]:

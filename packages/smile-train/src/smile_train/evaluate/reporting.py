@@ -12,7 +12,7 @@ import numpy as np
 from smile_motion.files import write_atomically
 
 from smile_train.datasets import LabelledVideos
-from smile_train.evaluate.metrics import average_precision, confusion, per_class_top1
+from smile_train.evaluate.metrics import average_precision, confusion, hits, per_class
 from smile_train.evaluate.results import Results
 from smile_train.evaluate.testing import Predictions
 
@@ -44,26 +44,28 @@ def write_evaluation(
     write_atomically(out / PREDICTIONS, content.getvalue())
     if videos.task == "single-label":
         counts = confusion(predictions.scores, predictions.targets)
-        _write_classes(out, videos, "top1", per_class_top1(counts), counts.sum(1))
+        scores, labels = predictions.scores, predictions.targets
+        shares = {
+            f"top{k}": per_class(hits(scores, labels, k), labels, scores.shape[1]) for k in (1, 5)
+        }
+        _write_classes(out, videos, shares, counts.sum(1))
         from smile_train.evaluate.confusion import draw_confusion
 
         draw_confusion(counts, videos.classes, out / "confusion.png")
     elif videos.task == "multi-label":
         precision = average_precision(predictions.scores, predictions.targets)
-        _write_classes(
-            out, videos, "average_precision", precision, predictions.targets.sum(0).astype(int)
-        )
+        samples = predictions.targets.sum(0).astype(int)
+        _write_classes(out, videos, {"average_precision": precision}, samples)
     if grid is not None:
         write_atomically(out / GRID, (json.dumps(grid, indent=2) + "\n").encode())
     results.write(out)
 
 
 def _write_classes(
-    out: Path, videos: LabelledVideos, name: str, values: np.ndarray, samples: np.ndarray
+    out: Path, videos: LabelledVideos, shares: Mapping[str, np.ndarray], samples: np.ndarray
 ) -> None:
-    content = {
-        "classes": list(videos.classes),
-        name: [None if np.isnan(value) else float(value) for value in values],
-        "samples": samples.tolist(),
-    }
+    content: dict[str, Any] = {"classes": list(videos.classes)}
+    for name, values in shares.items():
+        content[name] = [None if np.isnan(value) else float(value) for value in values]
+    content["samples"] = samples.tolist()
     write_atomically(out / "classes.json", (json.dumps(content, indent=2) + "\n").encode())

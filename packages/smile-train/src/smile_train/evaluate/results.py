@@ -35,8 +35,9 @@ class Results:
     samples: int
     """Samples measured, each once."""
     metrics: dict[str, float]
-    """By name; accuracies and precision in percent: `top1`, `top5`, `mean_class_top1`, `map`; of
-    counting `mae` (relative mean absolute error), `off_by_one` (percent)."""
+    """By name; accuracies and precision in percent: `top1`, `top5`, and their means over classes,
+    `mean_class_top1`, `mean_class_top5`; `map`; of counting `mae` (relative mean absolute error),
+    `off_by_one` (percent)."""
     main_metric: str
     """The one that tables show."""
     checkpoint: dict[str, Any]
