@@ -163,6 +163,17 @@ def test_mixing_depends_on_samples_not_on_how_a_batch_is_split() -> None:
     assert not torch.equal(whole, frames)
 
 
+def test_repeats_of_a_sample_are_mixed_apart() -> None:
+    """Each repeat of a pair has a share of its own (`finetune` numbers them 2**40 apart)."""
+    frames, labels = torch.rand(2, 2, 16, 16, 3), torch.tensor([0, 1])
+    options = {"classes": 2, "mixup": 0.8, "cutmix": 0.0, "smoothing": 0.0, "seed": 5}
+    shares = {
+        float(mix(frames, labels, [8 + 2**40 * part, 9 + 2**40 * part], **options)[1][0, 0])
+        for part in range(4)
+    }
+    assert len(shares) == 4
+
+
 def test_what_is_mixed_of_pixels_is_mixed_of_labels() -> None:
     frames = torch.stack([torch.zeros(2, 32, 32, 3), torch.ones(2, 32, 32, 3)])
     labels = torch.tensor([0, 1])

@@ -25,6 +25,8 @@ class Stream(IntEnum):
     """Augmenting samples beyond the crop that belongs to the background."""
     POINTS = 8
     """Choosing points to follow."""
+    MIX = 9
+    """Mixing samples of a batch with each other."""
 
 
 def keyed_generator(

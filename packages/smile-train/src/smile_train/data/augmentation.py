@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from smile_motion.cropping import cut
+from smile_motion.seeding import Stream, keyed_generator
 
 from smile_train.model.embedding import IMAGENET_MEAN, IMAGENET_STD
 
@@ -136,7 +137,8 @@ def mix(
     targets = []
     for place in range(0, batch, 2):
         pair = slice(place, place + 2)
-        with seeded((seed * 1_000_003 + numbers[place]) % 2**32):
+        own = keyed_generator(seed, Stream.MIX, index=numbers[place])
+        with seeded(int(own.integers(2**32))):
             planes[pair], target = mixer(planes[pair], labels[pair])
         targets.append(target)
     mixed = planes.view(batch, length, 3, height, width).permute(0, 1, 3, 4, 2)
