@@ -69,6 +69,13 @@ def test_frames_are_the_ones_asked_for(
     assert levels(read_frames(video, wanted)) == wanted
 
 
+def test_paths_may_be_text(tmp_path: Path) -> None:
+    write_video(f"{tmp_path}/clip.mp4", numbered(4), lossless=True)
+    (listed,) = find_videos(str(tmp_path))
+    frames = read_frames(index_video(str(listed.path)), range(4))
+    np.testing.assert_array_equal(frames, numbered(4))
+
+
 def test_transport_streams_that_do_not_start_at_zero(tmp_path: Path) -> None:
     path = tmp_path / "shifted.ts"
     write_numbered(path, [4 * i for i in range(40)])

@@ -22,7 +22,7 @@ from smile_motion.files import hash_file, sha256
 from smile_motion.image_files import open_image
 
 
-def verify(folder: Path) -> Iterator[tuple[str, str | None]]:
+def verify(folder: str | Path) -> Iterator[tuple[str, str | None]]:
     """Check every file of a bank.
 
     yields (file name, what is wrong or None): listed files, then those that are not listed, packed
@@ -30,6 +30,7 @@ def verify(folder: Path) -> Iterator[tuple[str, str | None]]:
     Packed pixels of other records are no fault: they are made again when the bank is opened.
     Raises InputError when the folder is no bank at all.
     """
+    folder = Path(folder)
     card = read_card(folder)
     records = read_metadata(folder)
     found = sha256((folder / METADATA).read_bytes())

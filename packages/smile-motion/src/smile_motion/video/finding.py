@@ -22,7 +22,7 @@ class ListedVideo:
     """What follows the path in a list, if anything."""
 
 
-def find_videos(source: Path) -> list[ListedVideo]:
+def find_videos(source: str | Path) -> list[ListedVideo]:
     """Find the videos that a path means.
 
     source  a video, a tar of videos, a folder of either (searched to the bottom, sorted), or a list
@@ -30,6 +30,7 @@ def find_videos(source: Path) -> list[ListedVideo]:
             folder, and may lead into a tar.
     Raises InputError when there are none, or a line names no file.
     """
+    source = Path(source)
     if source.is_dir():
         found = []
         for path in sorted(source.rglob("*")):

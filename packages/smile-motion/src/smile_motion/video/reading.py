@@ -53,11 +53,12 @@ class VideoIndex:
         return len(self.pts)
 
 
-def index_video(path: Path) -> VideoIndex:
+def index_video(path: str | Path) -> VideoIndex:
     """Read where a video's frames are, without decoding them.
 
     Raises InputError when the file is missing, empty, cut short, or has no video in it.
     """
+    path = Path(path)
     with _opened(path) as (container, stream):
         span = locate(path)
         if "mp4" in container.format.name and span is not None:

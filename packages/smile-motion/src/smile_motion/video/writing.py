@@ -12,7 +12,7 @@ from smile_motion.files import replacing
 
 
 def write_video(
-    path: Path, frames: np.ndarray, *, rate_hz: float = 8.0, lossless: bool = False
+    path: str | Path, frames: np.ndarray, *, rate_hz: float = 8.0, lossless: bool = False
 ) -> None:
     """Write an mp4; the same frames always give the same bytes.
 
@@ -30,7 +30,7 @@ def write_video(
     )
     start = {"movflags": "faststart"}
     with (
-        replacing(path) as temporary,
+        replacing(Path(path)) as temporary,
         av.open(str(temporary), "w", format="mp4", options=start) as container,
     ):
         rate = Fraction(rate_hz).limit_denominator(1001)
