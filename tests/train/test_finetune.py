@@ -106,10 +106,12 @@ def test_a_killed_run_continues_as_if_nothing_had_happened(
 def test_two_processes_learn_and_count_as_one_does(
     checkpoint: Path, scenes: Path, tmp_path: Path
 ) -> None:
-    options = [*QUICK, "--epochs=2", "--base-lr=1e-3", "--drop-path=0"]
+    options = [*QUICK, "--epochs=2", "--base-lr=1e-3", "--drop-path=0", "--allow-missing"]
     short = tmp_path / "data"  # Of an odd number of test samples, one process has one more.
     shutil.copytree(scenes, short)
     (short / "validation/bikes/12.mp4").unlink()
+    # The second sample: of two processes, the one that writes no results reads it.
+    (short / "validation/bigbuckbunny/13.mp4").write_bytes(b"no video")
     for processes, out in ((1, tmp_path / "one"), (2, tmp_path / "two")):
         command = [
             *(sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", str(processes)),
@@ -118,9 +120,14 @@ def test_two_processes_learn_and_count_as_one_does(
             *("--out", str(out), *options),
         ]
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-        assert subprocess.run(command, env=environment, check=False).returncode == 0
+        launched = subprocess.run(
+            command, env=environment, check=False, capture_output=True, text=True
+        )
+        assert launched.returncode == 0, launched.stderr
+        assert f"{processes} x CPU{' (DDP)' if processes == 2 else ''}" in launched.stderr
+        assert Results.read(out).partial
     one, two = (np.load(tmp_path / name / "predictions.npz") for name in ("one", "two"))
-    assert len(one["keys"]) == 11
+    assert len(one["keys"]) == 10
     assert (one["keys"] == two["keys"]).all()
     assert np.abs(one["scores"] - two["scores"]).max() < 1e-4
     first, second = (

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.utils import gather_object
 from smile_motion.errors import InputError
 from smile_motion.signals import hold_signals
 from smile_motion.video import read_frames
@@ -168,7 +169,7 @@ def predict(
     mine = range(accelerator.process_index, count, accelerator.num_processes)
     scores = torch.zeros((count, outputs), device=device)
     seen = torch.zeros(count, dtype=torch.int64, device=device)
-    faults: dict[int, str] = {}
+    faults: list[tuple[int, str]] = []
     reader = ViewReader(videos, shape, views)
     samples = iterate_views(reader, mine, workers=workers)
 
@@ -179,7 +180,7 @@ def predict(
     found_of = map_views(scored, samples, batch=batch, device=device)
     for done, (number, found) in enumerate(found_of, start=1):
         if isinstance(found, str):
-            faults[number] = found
+            faults.append((number, found))
             if not allow_missing:
                 raise InputError(f"{found} (or go on without it: --allow-missing)")
         else:
@@ -190,12 +191,13 @@ def predict(
     gathered, times = (values.cpu().numpy() for values in joined)
     if times.max() > 1:
         raise AssertionError("a sample was scored more than once")
+    broken = [fault for _, fault in sorted(gather_object(faults))]
     kept = np.flatnonzero(times)
     if not len(kept):
-        raise InputError(f"{videos.name}, {videos.split}: no video could be read: {faults[0]}")
+        raise InputError(f"{videos.name}, {videos.split}: no video could be read: {broken[0]}")
     return Predictions(
         keys=tuple(videos.videos[number].key for number in kept),
         scores=gathered[kept],
         targets=videos.targets()[kept],
-        broken=tuple(faults[number] for number in sorted(faults)),
+        broken=tuple(broken),
     )
