@@ -19,6 +19,7 @@ from smile_train.datasets import charades as charades_adapter
 from smile_train.datasets import diving48 as diving48_adapter
 from smile_train.datasets import epic as epic_adapter
 from smile_train.datasets import finegym as finegym_adapter
+from smile_train.datasets import kinetics as kinetics_adapter
 from smile_train.datasets import something as something_adapter
 from smile_train.datasets import ucf_hmdb as ucf_hmdb_adapter
 from smile_train.datasets import ucf_rc as ucf_rc_adapter
@@ -278,3 +279,35 @@ def test_diving48(tmp_path: Path, put: Put) -> None:
     assert videos.videos[0].target == 26
     with pytest.raises(InputError, match="1 validation videos of version 2, officially 1,970"):
         open_split(place("diving48", tmp_path), "validation")
+
+
+def test_fields_that_cannot_be_understood_are_named(tmp_path: Path) -> None:
+    def refused(read: Callable[..., LabelledVideos], name: str, file: str, what: str) -> None:
+        root = tmp_path / name
+        with pytest.raises(InputError, match=f"{file}: not understood as .* of {name} .*{what}"):
+            read(place(name, root), "train", **({} if name == "k400" else {"sizes": {"train": 1}}))
+
+    write_ssv2(tmp_path / "ssv2")
+    (tmp_path / "ssv2/labels/train.json").write_text('[{"id": 1}]')
+    refused(something_adapter.read, "ssv2", "train.json", "template")
+
+    vocabulary = tmp_path / "diving48/Diving48_vocab.json"
+    write_lines(vocabulary, [json.dumps([["Back"]] * 48)])
+    (tmp_path / "diving48/Diving48_V2_train.json").write_text('[{"vid_name": "aa"}]')
+    refused(diving48_adapter.read, "diving48", "train.json", "label")
+
+    rows = [f"class {number},id,ten,20,train" for number in range(400)]
+    write_lines(tmp_path / "k400/train.csv", ["label,youtube_id,time_start,time_end,split", *rows])
+    refused(kinetics_adapter.read, "k400", "train.csv", "ten")
+
+    folder = tmp_path / "epic-verb/annotations"
+    for kind, count in (("verb", 97), ("noun", 300)):
+        lines = ["id,key", *(f"{number},{kind}{number}" for number in range(count))]
+        write_lines(folder / f"EPIC_100_{kind}_classes.csv", lines)
+    sizes = {"train": 1, "validation": 1}
+    for field, what in (("cut", "cut"), ("3", "'0.50' is no time")):
+        for part in ("train", "validation"):
+            row = f"a,P01,P01_01,00:00:00.10,0.50,{field},8"
+            write_lines(folder / f"EPIC_100_{part}.csv", [",".join(epic_adapter.COLUMNS), row])
+        with pytest.raises(InputError, match=f"EPIC_100_train.csv: not understood .*{what}"):
+            epic_adapter.read(place("epic-verb", tmp_path / "epic-verb"), "train", sizes=sizes)  # type: ignore[arg-type]

@@ -18,7 +18,13 @@ from smile_motion.errors import InputError
 
 from smile_train.datasets.adapter import DatasetPlace
 from smile_train.datasets.labelled import LabelledVideos, Split
-from smile_train.datasets.official import build_split, find_annotation, read_csv, require_count
+from smile_train.datasets.official import (
+    build_split,
+    find_annotation,
+    read_csv,
+    reading,
+    require_count,
+)
 
 CLASSES = 157
 SIZES: dict[Split, int] = {"train": 7_985, "validation": 1_863, "test": 1_863}
@@ -35,7 +41,8 @@ def read(
     index = find_annotation(place, "Charades_v1_classes.txt", "Charades/Charades_v1_classes.txt")
     lines = [line.split(maxsplit=1) for line in index.read_text().splitlines() if line.strip()]
     require_count(len(lines), CLASSES, "classes", index)
-    classes = [name for _, name in sorted(lines)]
+    with reading(place, index):
+        classes = [name for _, name in sorted(lines)]
     name = f"Charades_v1_{'train' if split == 'train' else 'test'}.csv"
     path = find_annotation(place, name, f"Charades/{name}")
     table = read_csv(path, "id", "actions")

@@ -17,7 +17,13 @@ from pathlib import Path
 
 from smile_train.datasets.adapter import DatasetPlace
 from smile_train.datasets.labelled import LabelledVideos, Split
-from smile_train.datasets.official import build_split, find_annotation, read_json, require_count
+from smile_train.datasets.official import (
+    build_split,
+    find_annotation,
+    read_json,
+    reading,
+    require_count,
+)
 
 CLASSES = 48
 SIZES: dict[Split, int] = {"train": 15_027, "validation": 1_970, "test": 1_970}
@@ -32,13 +38,15 @@ def read(
     sizes  of the splits; the official ones by default.
     """
     vocabulary = find_annotation(place, "Diving48_vocab.json")
-    names = [" ".join(part for part in parts if part) for parts in read_json(vocabulary)]
+    with reading(place, vocabulary):
+        names = [" ".join(part for part in parts if part) for parts in read_json(vocabulary)]
     require_count(len(names), CLASSES, "classes", vocabulary)
     part = "train" if split == "train" else "test"
     path = find_annotation(place, f"Diving48_V2_{part}.json", f"Diving48_{part}.json")
     entries = read_json(path)
     require_count(len(entries), (sizes or SIZES)[split], f"{split} videos of version 2", path)
-    rows = [(entry["vid_name"], int(entry["label"]), None) for entry in entries]
+    with reading(place, path):
+        rows = [(entry["vid_name"], int(entry["label"]), None) for entry in entries]
 
     def candidates(name: str) -> Iterator[Path]:
         for folder in FOLDERS:

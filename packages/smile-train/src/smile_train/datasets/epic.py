@@ -13,10 +13,9 @@ noun number. Flips keep labels.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
-
-from smile_motion.errors import InputError
 
 from smile_train.datasets.adapter import DatasetPlace
 from smile_train.datasets.labelled import LabelledVideos, Split
@@ -25,6 +24,7 @@ from smile_train.datasets.official import (
     find_annotation,
     only_splits,
     read_csv,
+    reading,
     require_count,
 )
 
@@ -46,26 +46,29 @@ def read(
     only_splits(place, split, "train", "validation")
     verbs = _names(place, "verb", VERBS)
     nouns = _names(place, "noun", NOUNS)
-    tables = {}
+    tables, pairs_of = {}, {}
     for part in ("train", "validation"):
         path = find_annotation(place, f"EPIC_100_{part}.csv")
         tables[part] = read_csv(path, *COLUMNS)
         require_count(len(tables[part]), (sizes or SIZES)[part], f"{part} actions", path)
+        with reading(place, path):
+            pairs_of[part] = [(int(r["verb_class"]), int(r["noun_class"])) for r in tables[part]]
+    pairs = sorted({pair for found in pairs_of.values() for pair in found})
     match place.name:
         case "epic-verb":
-            classes, number_of = verbs, {(v, n): v for v, n in _pairs(tables)}
+            classes, number_of = verbs, {(v, n): v for v, n in pairs}
         case "epic-noun":
-            classes, number_of = nouns, {(v, n): n for v, n in _pairs(tables)}
+            classes, number_of = nouns, {(v, n): n for v, n in pairs}
         case _:
-            pairs = sorted(_pairs(tables))
             number_of = {pair: number for number, pair in enumerate(pairs)}
-            classes = [f"{verbs[verb]} {nouns[noun]}" for verb, noun in pairs]
+            with reading(place, find_annotation(place, "EPIC_100_train.csv")):
+                classes = [f"{verbs[verb]} {nouns[noun]}" for verb, noun in pairs]
     rows, owners = [], {}
-    for row in tables[split]:
-        pair = (int(row["verb_class"]), int(row["noun_class"]))
-        span = (_seconds(row["start_timestamp"]), _seconds(row["stop_timestamp"]))
-        rows.append((row["video_id"], number_of[pair], span))
-        owners[row["video_id"]] = row["participant_id"]
+    with reading(place, find_annotation(place, f"EPIC_100_{split}.csv")):
+        for row, pair in zip(tables[split], pairs_of[split], strict=True):
+            span = (_seconds(row["start_timestamp"]), _seconds(row["stop_timestamp"]))
+            rows.append((row["video_id"], number_of[pair], span))
+            owners[row["video_id"]] = row["participant_id"]
 
     def candidates(name: str) -> Iterator[Path]:
         for folder in (f"{owners[name]}/videos", owners[name], "videos", ""):
@@ -76,25 +79,17 @@ def read(
     return build_split(place, split, rows, candidates, classes=classes, keys=keys)
 
 
-def _pairs(tables: dict[str, list[dict[str, str]]]) -> set[tuple[int, int]]:
-    return {
-        (int(row["verb_class"]), int(row["noun_class"]))
-        for table in tables.values()
-        for row in table
-    }
-
-
 def _names(place: DatasetPlace, kind: str, count: int) -> list[str]:
     path = find_annotation(place, f"EPIC_100_{kind}_classes.csv")
     rows = read_csv(path, "id", "key")
     require_count(len(rows), count, f"{kind}s", path)
-    return [row["key"] for row in sorted(rows, key=lambda row: int(row["id"]))]
+    with reading(place, path):
+        return [row["key"] for row in sorted(rows, key=lambda row: int(row["id"]))]
 
 
 def _seconds(text: str) -> float:
     """Seconds of `00:00:05.12`."""
-    try:
-        hours, minutes, seconds = text.split(":")
-        return 3600 * int(hours) + 60 * int(minutes) + float(seconds)
-    except ValueError as error:
-        raise InputError(f"{text!r}: no time such as 00:00:05.12; another release?") from error
+    found = re.fullmatch(r"(\d+):(\d+):(\d+(?:\.\d+)?)", text)
+    if found is None:
+        raise ValueError(f"{text!r} is no time such as 00:00:05.12")
+    return 3600 * int(found[1]) + 60 * int(found[2]) + float(found[3])

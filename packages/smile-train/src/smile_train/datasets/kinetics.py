@@ -17,7 +17,13 @@ from pathlib import Path
 
 from smile_train.datasets.adapter import DatasetPlace
 from smile_train.datasets.labelled import LabelledVideos, Split
-from smile_train.datasets.official import build_split, find_annotation, read_csv, require_count
+from smile_train.datasets.official import (
+    build_split,
+    find_annotation,
+    read_csv,
+    reading,
+    require_count,
+)
 
 CLASSES = 400
 FILES: dict[Split, tuple[str, ...]] = {
@@ -36,12 +42,16 @@ SUFFIXES = (".mp4", ".mkv", ".webm", ".avi")
 def read(place: DatasetPlace, split: Split) -> LabelledVideos:
     """Read a split; raises InputError as `open_split` says."""
     columns = ("label", "youtube_id", "time_start", "time_end")
-    train = read_csv(find_annotation(place, *FILES["train"]), *columns)
-    classes = sorted({row["label"] for row in train})
-    require_count(len(classes), CLASSES, "classes", find_annotation(place, *FILES["train"]))
+    index, path = (find_annotation(place, *FILES[part]) for part in ("train", split))
+    table = read_csv(index, *columns)
+    classes = sorted({row["label"] for row in table})
+    require_count(len(classes), CLASSES, "classes", index)
     numbers = {name: number for number, name in enumerate(classes)}
-    rows = train if split == "train" else read_csv(find_annotation(place, *FILES[split]), *columns)
-    named = {_name(row): row["label"] for row in rows}
+    if split != "train":
+        table = read_csv(path, *columns)
+    with reading(place, path):
+        rows = [(_name(row), numbers.get(row["label"], -1), None) for row in table]
+    named = {name: row["label"] for (name, *_), row in zip(rows, table, strict=True)}
 
     def candidates(name: str) -> Iterator[Path]:
         label = named[name]
@@ -53,7 +63,7 @@ def read(place: DatasetPlace, split: Split) -> LabelledVideos:
     return build_split(
         place,
         split,
-        [(_name(row), numbers.get(row["label"], -1), None) for row in rows],
+        rows,
         candidates,
         classes=classes,
     )

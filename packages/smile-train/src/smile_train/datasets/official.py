@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,21 @@ def find_annotation(place: DatasetPlace, *names: str) -> Path:
 def _likely(root: Path) -> list[Path]:
     names = ("annotations", "labels", "annotation", "lists")
     return [root / name for name in names if (root / name).is_dir()]
+
+
+@contextmanager
+def reading(place: DatasetPlace, path: Path) -> Iterator[None]:
+    """Name data set and file where a field is not there or cannot be understood.
+
+    Raises InputError instead of what looking it up raised.
+    """
+    try:
+        yield
+    except (LookupError, ValueError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"{path}: not understood as annotations of {place.name} "
+            f"({type(error).__name__}: {error}); damaged, or of another version: download it again"
+        ) from error
 
 
 def read_csv(path: Path, *columns: str, delimiter: str = ",") -> list[dict[str, str]]:

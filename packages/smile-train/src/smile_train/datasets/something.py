@@ -23,6 +23,7 @@ from smile_train.datasets.official import (
     find_annotation,
     only_splits,
     read_json,
+    reading,
     require_count,
 )
 
@@ -30,6 +31,8 @@ CLASSES = 174
 SIZES: dict[Split, int] = {"train": 168_913, "validation": 24_777}
 FOLDERS = ("20bn-something-something-v2", "videos", "something-something-v2", "")
 PREFIX = "something-something-v2-"
+BRACKETS = str.maketrans("", "", "[]")
+"""What templates have around their objects, and labels have not."""
 
 
 def read(
@@ -41,21 +44,23 @@ def read(
     """
     only_splits(place, split, "train", "validation")
     labels = find_annotation(place, "labels.json", f"{PREFIX}labels.json")
-    numbers = {name: int(number) for name, number in read_json(labels).items()}
+    with reading(place, labels):
+        numbers = {name: int(number) for name, number in read_json(labels).items()}
     require_count(len(numbers), CLASSES, "classes", labels)
     classes = sorted(numbers, key=lambda name: numbers[name])
     path = find_annotation(place, f"{split}.json", f"{PREFIX}{split}.json")
     entries = read_json(path)
     require_count(len(entries), (sizes or SIZES)[split], f"{split} videos", path)
+    with reading(place, path):
+        named = [(str(e["id"]), e["template"].translate(BRACKETS)) for e in entries]
     rows = []
-    for entry in entries:
-        template = entry["template"].replace("[", "").replace("]", "")
+    for name, template in named:
         if template not in numbers:
             raise InputError(
-                f"{path}: {entry['id']}: {template!r} is none of the {CLASSES} labels; use train, "
+                f"{path}: {name}: {template!r} is none of the {CLASSES} labels; use train, "
                 f"validation and labels files of one release"
             )
-        rows.append((str(entry["id"]), numbers[template], None))
+        rows.append((name, numbers[template], None))
 
     def candidates(name: str) -> Iterator[Path]:
         for folder in FOLDERS:

@@ -20,7 +20,7 @@ from smile_motion.errors import InputError
 
 from smile_train.datasets.adapter import DatasetPlace
 from smile_train.datasets.labelled import LabelledVideos, Split
-from smile_train.datasets.official import build_split, find_annotation, require_count
+from smile_train.datasets.official import build_split, find_annotation, reading, require_count
 
 UCF_CLASSES, HMDB_CLASSES = 101, 51
 UCF_SIZES = {1: (9_537, 3_783), 2: (9_586, 3_734), 3: (9_624, 3_696)}
@@ -49,7 +49,8 @@ def _read_ucf(place: DatasetPlace, split: Split, size: int) -> LabelledVideos:
     inner = "ucfTrainTestlist"
     index = find_annotation(place, "classInd.txt", f"{inner}/classInd.txt")
     lines = [line.split() for line in index.read_text().splitlines() if line.strip()]
-    classes = [name for _, name in sorted((int(number), name) for number, name in lines)]
+    with reading(place, index):
+        classes = [name for _, name in sorted((int(number), name) for number, name in lines)]
     require_count(len(classes), UCF_CLASSES, "classes", index)
     numbers = {name: number for number, name in enumerate(classes)}
     part = "trainlist" if split == "train" else "testlist"
