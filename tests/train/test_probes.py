@@ -1,20 +1,27 @@
 """Probes of frozen encoders on real videos."""
 
+import itertools
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from labelled import write_class_folders
+from safetensors.numpy import load_file
 from sklearn.datasets import load_digits
 from smile_motion.cli.app import run_app
 from smile_motion.errors import InputError
 from smile_motion.tokens import TokenGrid
 from smile_train.__main__ import COMMANDS
-from smile_train.encoder import load
+from smile_train.encoder import VideoEncoder, load
 from smile_train.evaluate.results import Results
-from smile_train.model import STUDENTS
+from smile_train.interop.official import save_official
+from smile_train.model import STUDENTS, PretrainModel
 from smile_train.model.attentive import AttentiveProbes
+from smile_train.model.pretrain_model import Encoder
+from smile_train.probe.features import hash_settings
 from smile_train.probe.linear import hold_out, score_views, train_linear
 from smile_train.probe.neighbours import neighbour_votes
 
@@ -53,6 +60,72 @@ def test_features_of_another_view_are_not_taken_for_these(
     assert probe("knn", checkpoint, *options, "--stride=1", "--out", tmp_path / "a") == 0
     assert probe("knn", checkpoint, *options, "--stride=2", "--out", tmp_path / "b") == 0
     assert len(list(tmp_path.glob("cache/*"))) == 4
+
+
+def test_features_of_other_settings_are_not_taken_for_these(
+    scenes: Path, tmp_path: Path, tiny_clip: Path
+) -> None:
+    """What is no weight decides as well: heads, epsilons, the pixels' mean, positions."""
+    torch.manual_seed(0)
+    grid = TokenGrid(frames=4, height=64, width=64)
+    model = PretrainModel(STUDENTS["tiny"], grid, 1536).eval()
+    save_official(tmp_path / "model.pth", model, args={}, epoch=1)
+    options = ["--data", scenes, "--stride=1", "--workers=0", "--cache", tmp_path / "cache"]
+    for heads in (3, 6):
+        out = tmp_path / f"heads-{heads}"
+        arguments = [tmp_path / "model.pth", *options, f"--heads={heads}", "--out", out]
+        assert probe("knn", *arguments) == 0
+    assert len(list(tmp_path.glob("cache/data-train-*"))) == 2
+
+    other = replace(STUDENTS["tiny"], epsilon=1e-5)
+    longer = TokenGrid(frames=8, height=64, width=64)
+    encoders = [
+        VideoEncoder(model.encoder),
+        VideoEncoder(Encoder(other, grid)),
+        VideoEncoder(Encoder(STUDENTS["tiny"], grid, longer)),
+        VideoEncoder(Encoder(STUDENTS["tiny"], grid)),
+        load(f"clip:{tiny_clip}"),
+        load(f"clip:{tiny_clip}"),
+    ]
+    encoders[-1].encoder.clip.mean = (0.5, 0.5, 0.5)
+    first, epsilon, positions, same, clip, mean = map(hash_settings, encoders)
+    assert len({first, epsilon, positions, clip, mean}) == 5
+    assert first == same
+
+
+def test_features_of_videos_that_changed_are_read_again(
+    checkpoint: Path, tmp_path: Path, real_videos: dict[str, Path]
+) -> None:
+    data = write_class_folders(tmp_path / "data", real_videos, train=3, test=1)
+    options = ["--data", data, "--stride=1", "--workers=0", "--cache", tmp_path / "cache"]
+    run = itertools.count()
+
+    def extract(*more: str) -> tuple[int, dict[str, np.ndarray]]:
+        code = probe("knn", checkpoint, *options, *more, "--out", tmp_path / f"{next(run)}")
+        (part,) = tmp_path.glob("cache/data-train-*/part_00000.safetensors")
+        return code, load_file(part)
+
+    assert extract()[0] == 0
+    clip = data / "train" / min(real_videos) / "00.mp4"
+    sound = clip.read_bytes()
+    clip.write_bytes(clip.with_name("01.mp4").read_bytes())
+    _, changed = extract()
+    assert np.array_equal(changed["features"][0], changed["features"][1])
+    clip.write_bytes(sound[:100])
+    assert extract()[0] == 2
+    code, lacking = extract("--allow-missing")
+    assert code == 0
+    assert lacking["present"].tolist() == [False] + [True] * 5
+    assert extract()[0] == 2, "what is missing is not passed over unless that is allowed"
+    clip.write_bytes(sound)
+    code, whole = extract()
+    assert code == 0
+    assert whole["present"].all()
+    (part,) = tmp_path.glob("cache/data-train-*/part_00000.safetensors")
+    part.write_bytes(part.read_bytes()[:-40])
+    code, again = extract()
+    assert code == 0
+    assert np.array_equal(again["features"], whole["features"])
 
 
 def test_sigma_and_attentive_probes_leave_the_encoder_alone(
