@@ -65,12 +65,29 @@ def test_features_are_the_same_from_every_store(
 def test_what_cannot_be_loaded_is_refused_in_a_line(
     stored: dict[str, Path], tmp_path: Path
 ) -> None:
-    with pytest.raises(InputError, match=r"this encoder takes \(B, \*\(4, 64, 64, 3\)\)"):
+    with pytest.raises(InputError, match=r"this encoder takes \(B, 4, 64, 64, 3\)"):
         smile_train.load(stored["run"]).features(torch.zeros(1, 8, 64, 64, 3))
     with pytest.raises(InputError, match="nowhere: no such run"):
         smile_train.load("./nowhere")
     with pytest.raises(InputError, match="neither a run, nor a checkpoint"):
         smile_train.load(tmp_path)
+
+
+def test_pixels_of_every_kind_give_the_same_or_are_refused(stored: dict[str, Path]) -> None:
+    generator = torch.Generator().manual_seed(1)
+    video = torch.randint(0, 256, (1, 4, 64, 64, 3), dtype=torch.uint8, generator=generator)
+    encoder = smile_train.load(stored["run"])
+    expected, _ = encoder.features(video)
+    unit = video.double() / 255
+    for same in (video.numpy(), unit, unit.float(), unit.numpy()):
+        torch.testing.assert_close(encoder.features(same)[0], expected, rtol=0, atol=1e-5)
+    torch.testing.assert_close(encoder.features(unit.half())[0], expected, rtol=0, atol=0.02)
+    for wrong in (video.long(), video.bool(), video.numpy().astype("int32")):
+        with pytest.raises(InputError, match=r"give uint8, or floats in 0\.\.1"):
+            encoder.features(wrong)
+    for wrong in (video.float(), unit * 2 - 1, torch.full_like(unit, torch.nan)):
+        with pytest.raises(InputError, match=r"video is floats from .* to .*; give uint8"):
+            encoder.features(wrong)
 
 
 def test_interpolated_positions_are_not_exported(tmp_path: Path) -> None:

@@ -57,24 +57,42 @@ class VideoEncoder(nn.Module):
     def features(self, video: torch.Tensor | np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
         """Encode clips, all tokens of them.
 
-        video    (B, T, H, W, 3) uint8 RGB, or float in 0..1, wherever it lies; standardised
-                 inside. `grid` says T, H and W.
+        video    (B, T, H, W, 3) uint8 RGB, or of any floating type in 0..1, wherever it lies;
+                 standardised inside. `grid` says T, H and W.
         returns  tokens (B, N, width) after the final norm, of which fine-tuned encoders have none,
                  in time, row, column order; and one vector of each clip, (B, D): the tokens' mean,
                  for CLIP and ViCLIP their feature in the space shared with text.
-        Raises InputError when the clips are of another size.
+        Raises InputError when the clips are of another size, or their pixels not of these kinds.
         """
         grid = self.grid
         expected = (grid.frames, grid.height, grid.width, 3)
         if video.ndim != 5 or tuple(video.shape[1:]) != expected:
-            raise InputError(f"video is {tuple(video.shape)}; this encoder takes (B, *{expected})")
+            sizes = ", ".join(map(str, expected))
+            raise InputError(f"video is {tuple(video.shape)}; this encoder takes (B, {sizes})")
         device = next(self.encoder.parameters()).device
-        return self.encoder.encode(torch.as_tensor(video, device=device))
+        return self.encoder.encode(_checked_pixels(torch.as_tensor(video, device=device)))
 
     def frame_features(self, video: torch.Tensor | np.ndarray) -> torch.Tensor:
         """Mean token of each time slice (Figure 4): (B, T, H, W, 3) uint8 to (B, T', width)."""
         tokens, _ = self.features(video)
         return tokens.unflatten(1, (self.grid.slices, -1)).mean(2)
+
+
+def _checked_pixels(video: torch.Tensor) -> torch.Tensor:
+    """Pixels that encoders take: uint8, or float32 in 0..1."""
+    if video.dtype == torch.uint8:
+        return video
+    if not video.is_floating_point():
+        raise InputError(f"video is {video.dtype}; give uint8, or floats in 0..1")
+    video = video.float()
+    if video.numel():
+        low, high = (float(bound) for bound in video.aminmax())
+        if not (low >= 0 and high <= 1):
+            raise InputError(
+                f"video is floats from {low:g} to {high:g}; give uint8, or floats in 0..1: pixels "
+                f"in 0..255 as uint8 or divided by 255, neither standardised"
+            )
+    return video
 
 
 def load(path_or_hub_id: str | Path, *, heads: int | None = None) -> VideoEncoder:
