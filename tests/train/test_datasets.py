@@ -69,6 +69,9 @@ def test_wrong_lists_are_refused(tmp_path: Path, put: Put) -> None:
     write_lines(tmp_path / "val.txt", ["val/a/3.mp4 7"])
     with pytest.raises(InputError, match="has the label 7, there are 2 classes, 0 to 1"):
         open_split(place("list", tmp_path), "validation")
+    write_lines(tmp_path / "train.txt", ["train/a/1.mp4 -1", "train/b/2.mp4 1"])
+    with pytest.raises(InputError, match="has the label -1, there are 2 classes, 0 to 1"):
+        open_split(place("list", tmp_path), "train")
     (tmp_path / "train.jsonl").write_text('{"name": "x"}\n')
     with pytest.raises(InputError, match="not a manifest"):
         read_manifest(tmp_path / "train.jsonl")

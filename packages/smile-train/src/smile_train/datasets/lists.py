@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -27,6 +28,8 @@ NAMES: dict[Split, tuple[str, ...]] = {
 }
 """What files and folders of a split are called."""
 LIST_SUFFIXES = (".txt", ".csv", ".list")
+NUMBER = re.compile(r"-?[0-9]+")
+"""A label that is a class number; one below 0 is refused."""
 
 
 def read(place: DatasetPlace, split: Split) -> LabelledVideos:
@@ -87,7 +90,7 @@ def _class_names(
     if split != "train":
         listed = find_videos(_find(place.root, "train", LIST_SUFFIXES))
     labels = {str(video.label) for video in listed}
-    if all(label.isdigit() for label in labels):
+    if all(NUMBER.fullmatch(label) for label in labels):
         return tuple(str(number) for number in range(max(map(int, labels)) + 1))
     return tuple(sorted(labels))
 
@@ -95,7 +98,7 @@ def _class_names(
 def _number(label: str, numbers: dict[str, int], path: Path) -> int:
     if label in numbers:
         return numbers[label]
-    if label.isdigit():
+    if NUMBER.fullmatch(label):
         return int(label)  # By number, of classes that classes.txt names; judged with the others.
     raise InputError(
         f"{path}: the label {label!r} is none of the {len(numbers)} classes; correct it, or add it "
