@@ -21,6 +21,7 @@ from smile_train.finetune_config import FinetuneConfig
 from smile_train.model import STUDENTS
 from smile_train.optim import layer_scales, parameter_groups
 from smile_train.recipes import NOTES, RECIPES, changed_options
+from smile_train.stopping import EXIT_REQUEUE
 
 QUICK = [
     *("--batch=8", "--stride=1", "--workers=0", "--precision=fp32", "--track=none"),
@@ -170,6 +171,24 @@ def test_broken_videos_are_replaced_in_training_and_named_in_tests(
     results = Results.read(tmp_path / "b")
     assert results.samples == 11
     assert results.partial
+
+
+def test_a_run_stops_where_it_is_told_and_goes_on_without_broken_videos(
+    checkpoint: Path, scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root, out = tmp_path / "data", tmp_path / "run"
+    shutil.copytree(scenes, root)
+    (root / "validation/bikes/12.mp4").write_bytes(b"no video")
+    options = [checkpoint, "--data", root, "--out", out, *QUICK, "--epochs=1"]
+    with pytest.raises(SystemExit) as left:
+        finetune(*options, "--stop-at=2")
+    assert left.value.code == EXIT_REQUEUE
+    assert f"continue with --resume --out {out}" in capsys.readouterr().err
+    assert not (out / "results.json").exists()
+    assert finetune(*options, "--resume") == 2
+    assert "--allow-missing" in capsys.readouterr().err
+    assert finetune(*options, "--resume", "--allow-missing") == 0
+    assert Results.read(out).samples == 11
 
 
 @pytest.mark.parametrize(

@@ -144,6 +144,7 @@ def train_run(run: LabelledRun) -> None:
                 kept = step
         if kept != step:
             _keep(run, state, step)
+    stop.asked |= step < steps  # By --stop-at: there is nothing to test yet.
     if stop.asked:
         accelerator.end_training()
     stop.leave_if_asked(run.out)

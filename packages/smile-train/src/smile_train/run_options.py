@@ -74,6 +74,6 @@ class RunOptions:
 
 
 FREE_FIELDS = frozenset(field.name for field in fields(RunOptions)) - {"precision"} | {
-    "picture_every"
+    *("picture_every", "allow_missing")
 }
 """Fields that a resumed run may change: they do not touch what is learned."""
