@@ -1,6 +1,7 @@
 """Data of one's own: lists, folders of classes, manifests."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from smile_train.datasets import (
     read_manifest,
     write_manifest,
 )
+from smile_train.datasets.labelled import require_fitting
 from smile_train.evaluate.testing import ViewShape, read_views
 
 Put = Callable[..., None]
@@ -75,6 +77,23 @@ def test_wrong_lists_are_refused(tmp_path: Path, put: Put) -> None:
     (tmp_path / "train.jsonl").write_text('{"name": "x"}\n')
     with pytest.raises(InputError, match="not a manifest"):
         read_manifest(tmp_path / "train.jsonl")
+
+
+def test_what_is_learned_is_not_tested(tmp_path: Path, put: Put) -> None:
+    put("a.mp4", "b.mp4", "lists/c.mp4")
+    write_lines(tmp_path / "lists/train.txt", ["../a.mp4 0", "../b.mp4 1"])
+    write_lines(tmp_path / "lists/val.txt", ["c.mp4 1", "../lists/../b.mp4 1"])
+    train, test = (
+        open_split(place("list", tmp_path / "lists"), split) for split in ("train", "validation")
+    )
+    with pytest.raises(InputError, match=r"1 of 2 validation samples are in the train .*b\.mp4"):
+        require_fitting(train, test)
+    spans = ((0.0, 0.5), (0.5, 1.0))
+    parts = [
+        replace(train, videos=tuple(replace(video, span_s=span) for video in train.videos))
+        for span in spans
+    ]
+    require_fitting(*parts)
 
 
 def test_a_manifest_cut_short_is_refused(tmp_path: Path, second: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from smile_train.datasets import open_split
-from smile_train.datasets.labelled import require_same_classes
+from smile_train.datasets.labelled import require_fitting
 from smile_train.evaluate.results import Results
 from smile_train.finetune_config import FinetuneConfig
 from smile_train.finite import FiniteLosses
@@ -35,7 +35,7 @@ def finetune(config: FinetuneConfig, out: Path) -> Results:
     accelerator = open_accelerator(config)
     train = config.choose(open_split(config.place, "train"))
     test = open_split(config.place, config.test_split)
-    require_same_classes(train, test)
+    require_fitting(train, test)
     task = open_task(train, config)
     backbone = open_backbone(config.checkpoint, heads=config.heads)
     run = LabelledRun(

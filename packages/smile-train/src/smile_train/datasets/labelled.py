@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -139,12 +140,24 @@ def _numbers(target: Target) -> tuple[float, ...]:
     return target if isinstance(target, tuple) else (target,)
 
 
-def require_same_classes(train: LabelledVideos, test: LabelledVideos) -> None:
-    """Raise InputError when two splits do not ask the same thing."""
-    if (train.task, train.classes) == (test.task, test.classes):
-        return
-    raise InputError(
-        f"{train.name}: the {train.split} split has {len(train.classes)} classes ({train.task}), "
-        f"the {test.split} split {len(test.classes)} ({test.task}); give both from one version of "
-        f"the annotations"
-    )
+def require_fitting(train: LabelledVideos, test: LabelledVideos) -> None:
+    """Raise InputError when two splits do not ask the same thing, or share a sample: the same part
+    of the same file, under whatever key."""
+    if (train.task, train.classes) != (test.task, test.classes):
+        raise InputError(
+            f"{train.name}: the {train.split} split has {len(train.classes)} classes "
+            f"({train.task}), the {test.split} split {len(test.classes)} ({test.task}); give both "
+            f"from one version of the annotations"
+        )
+    learned = {_place(video) for video in train.videos}
+    shared = [video for video in test.videos if _place(video) in learned]
+    if shared:
+        raise InputError(
+            f"{test.name}: {len(shared):,} of {len(test):,} {test.split} samples are in the "
+            f"{train.split} split too, such as {shared[0].path}; remove them from one of the two"
+        )
+
+
+def _place(video: LabelledVideo) -> tuple[str, tuple[float, float] | None]:
+    # Links are not followed, which would ask the disk for each of many files.
+    return os.path.abspath(video.path), video.span_s  # noqa: PTH100

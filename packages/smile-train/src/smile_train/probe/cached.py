@@ -17,7 +17,7 @@ from smile_motion.errors import InputError
 
 from smile_train.data.views import TestViews
 from smile_train.datasets import LabelledVideos, choose_samples, open_split
-from smile_train.datasets.labelled import require_same_classes
+from smile_train.datasets.labelled import require_fitting
 from smile_train.encoder import VideoEncoder, load
 from smile_train.evaluate.metrics import classification_metrics, multi_label_metrics
 from smile_train.evaluate.reporting import write_evaluation
@@ -115,7 +115,7 @@ def _probe(
         open_split(config.place, "train"), subset=config.subset, few=config.few, seed=config.seed
     )
     test = open_split(config.place, config.test_split)
-    require_same_classes(train, test)
+    require_fitting(train, test)
     if train.task == "count":
         raise InputError(f"{train.name}: counts have no linear probe; fine-tune on it")
     encoder = load(config.checkpoint, heads=config.heads).to(accelerator.device)
