@@ -79,6 +79,32 @@ def test_wrong_lists_are_refused(tmp_path: Path, put: Put) -> None:
         read_manifest(tmp_path / "train.jsonl")
 
 
+def test_missing_videos_are_counted_and_left_out_if_wished(tmp_path: Path, put: Put) -> None:
+    put("a.mp4", "b.mp4")
+    lines = ["a.mp4 riding a bike", "c d.mp4 eating", "b.mp4,eating", "e.mp4 zumba"]
+    write_lines(tmp_path / "train.txt", lines)
+    with pytest.raises(InputError, match=r"2 of 4 videos are missing, such as .*/c d\.mp4;"):
+        open_split(place("list", tmp_path), "train")
+    listed = open_split(place("list", tmp_path, allow_missing=True), "train")
+    assert listed.classes == ("eating", "riding a bike", "zumba")
+    assert [(video.key, video.target) for video in listed.videos] == [("a.mp4", 1), ("b.mp4", 0)]
+    assert listed.partial
+    write_manifest(tmp_path / "train.jsonl", replace(listed, partial=False))
+    (tmp_path / "b.mp4").unlink()
+    with pytest.raises(InputError, match=r"1 of 2 videos are missing.*--allow-missing"):
+        open_split(place("manifest", tmp_path), "train")
+    kept = open_split(place("manifest", tmp_path, allow_missing=True), "train")
+    assert [video.key for video in kept.videos] == ["a.mp4"]
+    assert kept.partial
+
+
+def test_an_empty_class_folder_is_named(tmp_path: Path, put: Put) -> None:
+    put("train/a/1.mp4")
+    (tmp_path / "train/b").mkdir()
+    with pytest.raises(InputError, match=r"train/b: no video below .* put a video of the class"):
+        open_split(place("folder", tmp_path), "train")
+
+
 def test_what_is_learned_is_not_tested(tmp_path: Path, put: Put) -> None:
     put("a.mp4", "b.mp4", "lists/c.mp4")
     write_lines(tmp_path / "lists/train.txt", ["../a.mp4 0", "../b.mp4 1"])

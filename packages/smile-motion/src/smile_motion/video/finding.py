@@ -20,14 +20,20 @@ class ListedVideo:
     """The file, or a member of a tar archive as if that were a folder."""
     label: str | None
     """What follows the path in a list, if anything."""
+    there: bool = True
+    """Whether the file is there."""
 
 
-def find_videos(source: str | Path) -> list[ListedVideo]:
+def find_videos(
+    source: str | Path, *, remedy: str = "check --videos", keep_missing: bool = False
+) -> list[ListedVideo]:
     """Find the videos that a path means.
 
-    source  a video, a tar of videos, a folder of either (searched to the bottom, sorted), or a list
-            with lines `path`, `path label` or `path,label`; relative paths start at the list's
-            folder, and may lead into a tar.
+    source        a video, a tar of videos, a folder of either (searched to the bottom, sorted), or
+                  a list with lines `path`, `path label` or `path,label`; relative paths start at
+                  the list's folder, and may lead into a tar.
+    remedy        what to do where there are none.
+    keep_missing  let a list name files that are not there.
     Raises InputError when there are none, or a line names no file.
     """
     source = Path(source)
@@ -40,37 +46,40 @@ def find_videos(source: str | Path) -> list[ListedVideo]:
                 found += _videos_in(path)
         if not found:
             raise InputError(
-                f"{source}: no video below it (looked for {', '.join(SUFFIXES)}); check --videos"
+                f"{source}: no video below it (looked for {', '.join(SUFFIXES)}); {remedy}"
             )
         return [ListedVideo(path, None) for path in found]
     if not source.is_file():
-        raise InputError(f"{source}: no such file or folder; check --videos")
+        raise InputError(f"{source}: no such file or folder; {remedy}")
     if source.suffix.lower() in SUFFIXES:
         return [ListedVideo(source, None)]
     if source.suffix == ARCHIVE:
         found = _videos_in(source)
         if not found:
-            raise InputError(f"{source}: no video in it ({', '.join(SUFFIXES)}); check --videos")
+            raise InputError(f"{source}: no video in it ({', '.join(SUFFIXES)}); {remedy}")
         return [ListedVideo(path, None) for path in found]
-    return _read_list(source)
+    return _read_list(source, remedy, keep_missing)
 
 
 def _videos_in(archive: Path) -> list[Path]:
     return [archive / name for name in members(archive) if Path(name).suffix.lower() in SUFFIXES]
 
 
-def _read_list(source: Path) -> list[ListedVideo]:
+def _read_list(source: Path, remedy: str, keep_missing: bool) -> list[ListedVideo]:
     try:
         lines = source.read_text(encoding="utf-8").splitlines()
     except UnicodeDecodeError as error:
         raise InputError(
-            f"{source}: neither a video ({', '.join(SUFFIXES)}) nor a text list; check --videos"
+            f"{source}: neither a video ({', '.join(SUFFIXES)}) nor a text list; {remedy}"
         ) from error
     videos = []
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         path, label = _split_line(line.strip(), source.parent)
+        if path is None and keep_missing:
+            videos.append(_guess_line(line.strip(), source.parent))
+            continue
         if path is None:
             raise InputError(
                 f"{source}:{number}: {line.strip()}: names no file; "
@@ -91,3 +100,12 @@ def _split_line(line: str, folder: Path) -> tuple[Path | None, str | None]:
         if locate(path) is not None:
             return path, line[cut:].strip(" \t,") or None
     return None, None
+
+
+def _guess_line(line: str, folder: Path) -> ListedVideo:
+    """Split a line that names no file: after a video's ending, else before the last word."""
+    cuts = [at for at, letter in enumerate(line) if letter in " \t,"]
+    named = [at for at in (*cuts, len(line)) if line[:at].strip('"').lower().endswith(SUFFIXES)]
+    cut = named[0] if named else cuts[-1] if cuts else len(line)
+    path = folder / line[:cut].rstrip(" \t,").strip('"')
+    return ListedVideo(path, line[cut:].strip(" \t,") or None, there=False)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from smile_motion.errors import InputError
@@ -20,6 +21,7 @@ from smile_motion.video import ListedVideo, find_videos
 from smile_train.datasets.adapter import DatasetPlace
 from smile_train.datasets.labelled import LabelledVideo, LabelledVideos, Split
 from smile_train.datasets.manifest import SUFFIX, read_manifest
+from smile_train.datasets.official import Listings, judge_missing
 
 NAMES: dict[Split, tuple[str, ...]] = {
     "train": ("train", "training"),
@@ -27,6 +29,8 @@ NAMES: dict[Split, tuple[str, ...]] = {
     "test": ("test", "testing"),
 }
 """What files and folders of a split are called."""
+EMPTY_CLASS = "put a video of the class into it, or remove the class from every split"
+"""What to do about a class folder without videos."""
 LIST_SUFFIXES = (".txt", ".csv", ".list")
 NUMBER = re.compile(r"-?[0-9]+")
 """A label that is a class number; one below 0 is refused."""
@@ -39,7 +43,7 @@ def read(place: DatasetPlace, split: Split) -> LabelledVideos:
     """
     match place.name:
         case "manifest":
-            return read_manifest(_find(place.root, split, (SUFFIX,)))
+            return _read_manifest(place, split)
         case "list":
             return _read_list(place, split)
         case _:
@@ -56,12 +60,24 @@ def _find(root: Path, split: Split, suffixes: Sequence[str]) -> Path:
     raise InputError(f"{root}: no {split} split in it (looked for {looked}); check --data")
 
 
+def _read_manifest(place: DatasetPlace, split: Split) -> LabelledVideos:
+    """The samples whose files are there."""
+    found = read_manifest(_find(place.root, split, (SUFFIX,)))
+    there = Listings()
+    kept = tuple(video for video in found.videos if there.has(video.path))
+    missing = [video.path for video in found.videos if not there.has(video.path)]
+    judge_missing(place, split, missing, len(found))
+    return replace(found, videos=kept, partial=found.partial or bool(missing))
+
+
 def _read_list(place: DatasetPlace, split: Split) -> LabelledVideos:
     path = _find(place.root, split, LIST_SUFFIXES)
-    listed = find_videos(path)
+    listed = find_videos(path, remedy="check --data", keep_missing=True)
     bare = next((video for video in listed if video.label is None), None)
     if bare is not None:
         raise InputError(f"{path}: {bare.path.name} has no label; write `path label` lines")
+    missing = [video.path for video in listed if not video.there]
+    judge_missing(place, split, missing, len(listed))
     classes = _class_names(place, split, listed)
     numbers = {name: number for number, name in enumerate(classes)}
     return LabelledVideos(
@@ -74,8 +90,10 @@ def _read_list(place: DatasetPlace, split: Split) -> LabelledVideos:
                 target=_number(str(video.label), numbers, path),
             )
             for video in listed
+            if video.there
         ),
         classes=classes,
+        partial=bool(missing),
     )
 
 
@@ -88,7 +106,7 @@ def _class_names(
         lines = names.read_text(encoding="utf-8").splitlines()
         return tuple(line.strip() for line in lines if line.strip())
     if split != "train":
-        listed = find_videos(_find(place.root, "train", LIST_SUFFIXES))
+        listed = find_videos(_find(place.root, "train", LIST_SUFFIXES), keep_missing=True)
     labels = {str(video.label) for video in listed}
     if all(NUMBER.fullmatch(label) for label in labels):
         return tuple(str(number) for number in range(max(map(int, labels)) + 1))
@@ -124,7 +142,7 @@ def _read_folders(place: DatasetPlace, split: Split) -> LabelledVideos:
     for number, name in enumerate(classes):
         videos += [
             LabelledVideo(key=_key(video.path, folder), path=video.path, target=number)
-            for video in find_videos(folder / name)
+            for video in find_videos(folder / name, remedy=EMPTY_CLASS)
         ]
     return LabelledVideos(name=place.root.name, split=split, videos=tuple(videos), classes=classes)
 

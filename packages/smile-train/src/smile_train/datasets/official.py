@@ -107,7 +107,7 @@ def build_split(
     Raises InputError when videos are missing and `place.allow_missing` is not given, or when all
     are.
     """
-    videos, missing, there = [], [], _Listings()
+    videos, missing, there = [], [], Listings()
     for number, (name, target, span) in enumerate(rows):
         path = next((path for path in candidates(name) if there.has(path)), None)
         if path is None:
@@ -115,11 +115,7 @@ def build_split(
             continue
         key = keys[number] if keys else name
         videos.append(LabelledVideo(key=key, path=path, target=target, span_s=span))
-    if missing and (not place.allow_missing or not videos):
-        raise InputError(
-            f"{place.name}, {split}: {len(missing):,} of {len(rows):,} videos are missing, such as "
-            f"{missing[0]}; check --data, or leave them out with --allow-missing"
-        )
+    judge_missing(place, split, missing, len(rows))
     return LabelledVideos(
         name=place.name,
         split=split,
@@ -131,7 +127,16 @@ def build_split(
     )
 
 
-class _Listings:
+def judge_missing(place: DatasetPlace, split: Split, missing: Sequence[Path], total: int) -> None:
+    """Raise InputError when all of a split's videos are missing, or some that may not be."""
+    if missing and (not place.allow_missing or len(missing) == total):
+        raise InputError(
+            f"{place.name}, {split}: {len(missing):,} of {total:,} videos are missing, such as "
+            f"{missing[0]}; check --data, or leave them out with --allow-missing"
+        )
+
+
+class Listings:
     """Which files there are, a listing for each folder: to ask for every one of a hundred thousand
     takes minutes on a network's disk."""
 
