@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -12,6 +11,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from smile_motion.errors import InputError
+from smile_motion.files import dump_json, write_atomically
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
     get_model_state_dict,
@@ -111,8 +111,7 @@ class RunState:
     def begin(self) -> None:
         """Write the configuration where the run is."""
         if self.accelerator.is_main_process:
-            self.out.mkdir(parents=True, exist_ok=True)
-            (self.out / "config.json").write_text(json.dumps(self.described, indent=2) + "\n")
+            write_atomically(self.out / "config.json", dump_json(self.described))
 
 
 def describe(

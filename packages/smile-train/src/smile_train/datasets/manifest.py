@@ -16,7 +16,7 @@ from typing import Any
 from smile_motion.errors import InputError
 from smile_motion.files import write_atomically
 
-from smile_train.datasets.labelled import LabelledVideo, LabelledVideos, Target
+from smile_train.datasets.labelled import LabelledVideo, LabelledVideos
 
 SUFFIX = ".jsonl"
 
@@ -74,10 +74,6 @@ def read_manifest(path: Path) -> LabelledVideos:
             f"{path}: not a manifest ({type(error).__name__}: {error}); write one with "
             f"smile_train data list"
         ) from error
-
-
-def _as_target(value: list[int] | int | float) -> Target:
-    return tuple(value) if isinstance(value, list) else value
 
 
 def choose_samples(
