@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -13,7 +14,7 @@ from smile_motion.cli.app import run_app
 from smile_motion.video import index_video, read_frames, write_video
 from smile_train.__main__ import COMMANDS
 from smile_train.evaluate.results import Results
-from smile_train.evaluate.severe import EXPERIMENTS, severe_mean
+from smile_train.evaluate.severe import EXPERIMENTS, as_markdown, severe_mean
 
 QUICK = ["--epochs=1", "--batch=4", "--workers=0", "--precision=fp32", "--track=none"]
 Put = Callable[..., None]
@@ -100,13 +101,53 @@ def test_the_eight_experiments_and_their_mean(
     values.append(100 * (1 - found["ucf-rc"].metrics["mae"]))
     assert table["mean"] == pytest.approx(np.mean(values))
     assert "| ssv2 (partial) | domain | top1 |" in said
-    assert "ours" in said
+    assert "| ucf-1000 (partial) | samples | top1 |" in said, "its test videos are missing"
+    assert "| **Mean** (partial) |" in said
+    assert f"(off by at most one: {found['ucf-rc'].metrics['off_by_one']:.1f} %)" in said
+    for name, results in found.items():
+        assert any(line.startswith("epochs") for line in results.ours)
+        assert f"* {name}, ours: {', '.join(results.ours)}" in said
+        assert table["experiments"][name]["ours"] == list(results.ours)
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*.safetensors")}
     assert run_app("smile_train", "", COMMANDS, arguments) == 0
     assert before == {path: path.stat().st_mtime_ns for path in out.rglob("*.safetensors")}
     arguments += ["--seed=1"]
     assert run_app("smile_train", "", COMMANDS, arguments) == 2
     assert "done otherwise (seed 0 there, 1 asked for)" in capsys.readouterr().err
+
+
+def test_an_experiment_killed_before_its_first_checkpoint_starts_again(
+    checkpoint: Path, tmp_path: Path, put: Put
+) -> None:
+    data = write_eight(tmp_path, put)
+    out = tmp_path / "severe"
+    first = ["evaluate", "severe", str(checkpoint), f"--out={out}", *QUICK, *data]
+    first += ["--allow-missing", "--experiments", "charades", "ucf-rc"]
+    leftover = out / "ucf-rc/checkpoints/.step_00000001.1.tmp"
+    leftover.mkdir(parents=True)
+    (out / "charades/checkpoints/step_00000001").mkdir(parents=True)
+    (out / "ucf-rc/config.json").mkdir()  # It cannot be written: the experiment ends there.
+    assert run_app("smile_train", "", COMMANDS, first) != 0
+    table = json.loads((out / "severe.json").read_text())
+    assert list(table["experiments"]) == ["charades"], "what is done is in the table already"
+    assert table["mean"] is None
+    (out / "ucf-rc/config.json").rmdir()
+    assert run_app("smile_train", "", COMMANDS, first) == 0
+    assert set(json.loads((out / "severe.json").read_text())["experiments"]) == {
+        "charades",
+        "ucf-rc",
+    }
+
+
+def test_few_samples_by_design_are_not_called_partial(tmp_path: Path) -> None:
+    results = Results(
+        protocol="finetune", dataset="ucf101", split="validation", samples=3783, partial=True,
+        metrics={"top1": 50.0}, main_metric="top1", checkpoint={"source": "", "sha256": ""},
+    )  # fmt: skip
+    assert "| ucf-1000 | samples |" in as_markdown({"ucf-1000": results})
+    assert "| ssv2 (partial) | domain |" in as_markdown({"ssv2": results})
+    lacking = replace(results, missing=True)
+    assert "| ucf-1000 (partial) | samples |" in as_markdown({"ucf-1000": lacking})
 
 
 def test_a_data_set_that_is_not_given_is_named(

@@ -69,6 +69,7 @@ def score_both(run: LabelledRun) -> Results:
         pretraining=run.backbone.pretraining,
         dataset_sha256={"train": run.train.sha256, run.test.split: run.test.sha256},
         partial=run.train.partial or run.test.partial or bool(best.broken),
+        missing=run.train.missing or run.test.missing or bool(best.broken),
         config=run.config.to_json() | {"views": str(views)},
         ours=changed_options(run.config),
     )

@@ -64,7 +64,7 @@ _GIVEN = ("epochs", "batch")
 
 def run(options: Options) -> Outcome | None:
     """Run what is not done, and print the table."""
-    from smile_train.evaluate.severe import SeverePlan, as_markdown, run_severe
+    from smile_train.evaluate.severe import TABLE, SeverePlan, as_markdown, run_severe
 
     roots: dict[DatasetName, Path | None] = {
         "ssv2": options.ssv2,
@@ -89,5 +89,5 @@ def run(options: Options) -> Outcome | None:
     if not is_first_process():
         return None
     print(as_markdown(found))
-    print(plan.out / "severe.json")
-    return Outcome(json.loads((plan.out / "severe.json").read_text(encoding="utf-8")))
+    print(plan.out / TABLE)
+    return Outcome(json.loads((plan.out / TABLE).read_text(encoding="utf-8")))

@@ -22,8 +22,10 @@ def print_outcome(results: Results, out: Path) -> Outcome | None:
     for name, value in results.metrics.items():
         marked = "  <-" if name == results.main_metric else ""
         print(f"  {name:<22} {value:8.3f}{marked}")
-    if results.partial:
-        print("  partial: samples of the split were missing")
+    if results.missing:
+        print("  partial: videos were missing, or could not be read")
+    elif results.partial:
+        print("  partial: samples of the split were left out")
     for line in results.ours:
         print(f"  ours: {line}")
     print(f"{out / RESULTS}")

@@ -55,7 +55,9 @@ class LabelledVideos:
     flip_safe: bool = True
     """Whether a mirrored video keeps its label; not where left or right is part of one."""
     partial: bool = False
-    """Whether samples are missing that the official split has."""
+    """Whether it lacks samples that the official split has, left out on purpose or not."""
+    missing: bool = False
+    """Whether videos of samples are not there."""
 
     def __post_init__(self) -> None:
         where = f"{self.name}, {self.split}"

@@ -30,6 +30,7 @@ def write_manifest(path: Path, videos: LabelledVideos) -> None:
         "classes": list(videos.classes),
         "flip_safe": videos.flip_safe,
         "partial": videos.partial,
+        "missing": videos.missing,
         "samples": len(videos),
     }
     folder = path.absolute().parent

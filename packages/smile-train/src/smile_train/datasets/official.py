@@ -124,6 +124,7 @@ def build_split(
         classes=tuple(classes),
         flip_safe=flip_safe,
         partial=bool(missing),
+        missing=bool(missing),
     )
 
 

@@ -47,7 +47,9 @@ class Results:
     dataset_sha256: dict[str, str] = field(default_factory=dict)
     """Hash of what was asked of which samples, by split."""
     partial: bool = False
-    """Whether samples of an official split were missing."""
+    """Whether samples of an official split were left out, on purpose or not."""
+    missing: bool = False
+    """Whether videos were not there or could not be read."""
     config: dict[str, Any] = field(default_factory=dict)
     """All options."""
     ours: tuple[str, ...] = ()

@@ -129,6 +129,7 @@ def _probe(
         targets=test_features.targets,
         broken=test_features.broken,
     )
+    broken = bool(predictions.broken or train_features.broken)
     results = Results(
         protocol=protocol,
         dataset=test.name,
@@ -139,7 +140,8 @@ def _probe(
         checkpoint={"source": config.checkpoint, "sha256": hash_encoder(encoder)},
         pretraining=encoder.pretraining,
         dataset_sha256={"train": train.sha256, test.split: test.sha256},
-        partial=train.partial or test.partial or bool(predictions.broken or train_features.broken),
+        partial=train.partial or test.partial or broken,
+        missing=train.missing or test.missing or broken,
         config=json.loads(json.dumps(asdict(config), default=str)) | {"views": str(views)},
         ours=("protocol: published ones differ; the grid is in grid.json",),
     )
