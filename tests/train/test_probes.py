@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from labelled import write_class_folders
 from safetensors.numpy import load_file
 from sklearn.datasets import load_digits
@@ -170,8 +172,8 @@ def test_a_grid_of_heads_is_that_many_heads_alone() -> None:
 def test_a_linear_probe_of_real_digits_does_what_it_should() -> None:
     digits = load_digits()
     features, labels = digits.data.astype(np.float32), digits.target.astype(np.int64)
-    learn, test = hold_out(len(labels), 0)
-    assert not set(learn) & set(test)
+    learn, test = hold_out(labels, 0)
+    assert sorted([*learn, *test]) == list(range(len(labels)))
     heads = train_linear(
         features[learn], labels[learn], 10,
         rates=(1e-2,), epochs=30, batch=256, weight_decay=0.0, seed=0, device=CPU,
@@ -186,6 +188,42 @@ def test_a_linear_probe_of_real_digits_does_what_it_should() -> None:
     )  # fmt: skip
     scores = score_views(heads, features[test][:, None], "single-label", CPU)[0]
     assert (scores.argmax(1) == labels[test]).mean() < 0.25
+
+
+@given(
+    counts=st.lists(st.integers(0, 40), min_size=2, max_size=12).filter(any),
+    seed=st.integers(0, 99),
+)
+def test_held_out_samples_are_of_classes_that_are_learned(counts: list[int], seed: int) -> None:
+    labels = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(counts)), counts))
+    marks = np.eye(len(counts), dtype=np.float32)[labels]
+    for targets in (labels, marks):
+        learn, held = hold_out(targets, seed)
+        assert sorted([*learn, *held]) == list(range(len(labels)))
+        assert set(labels[learn]) == set(labels), "no class is held out whole"
+        room = sum(max(count - 1, 0) for count in counts)
+        assert len(held) == min(room, max(1, round(0.1 * len(labels))))
+    shares = np.bincount(labels[hold_out(labels, seed)[1]], minlength=len(counts))
+    assert all(share <= -(-count // 10) + 1 for share, count in zip(shares, counts, strict=True))
+
+
+def test_the_rate_of_a_strict_probe_is_chosen_by_what_it_can_be(
+    checkpoint: Path, scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--data", scenes, "--stride=1", "--workers=0", "--precision=fp32"]
+    options += ["--cache", tmp_path / "cache", "--segments=1", "--crops=1"]
+    assert probe("strict", checkpoint, *options, "--few=1", "--out", tmp_path / "a") == 2
+    assert "no class has two training samples" in capsys.readouterr().err
+    one = [*options, "--few=1", "--rates", "1e-2"]
+    assert probe("strict", checkpoint, *one, "--out", tmp_path / "b") == 0
+    assert json.loads((tmp_path / "b/grid.json").read_text()) == {
+        "grid": [], "chosen": 1e-2, "held_out": 0,
+    }  # fmt: skip
+    rates = ["--rates", "1e-4", "1e-3", "1e-2"]
+    assert probe("strict", checkpoint, *options, *rates, "--out", tmp_path / "c") == 0
+    found = json.loads((tmp_path / "c/grid.json").read_text())
+    assert {entry["top1"] for entry in found["grid"]} == {100}
+    assert found["chosen"] == min(found["grid"], key=lambda entry: entry["loss"])["rate"] != 1e-4
 
 
 def test_neighbours_of_real_digits() -> None:

@@ -25,7 +25,7 @@ from smile_train.evaluate.results import Results
 from smile_train.evaluate.testing import Predictions, ViewShape
 from smile_train.probe.config import FeatureProbeConfig, NeighbourProbeConfig, StrictProbeConfig
 from smile_train.probe.features import Features, extract_features, hash_encoder
-from smile_train.probe.linear import hold_out, score_views, train_linear
+from smile_train.probe.linear import held_out_loss, hold_out, score_views, train_linear
 from smile_train.probe.neighbours import neighbour_votes
 from smile_train.recipes import OWN_RECIPES, RECIPES
 
@@ -33,7 +33,8 @@ from smile_train.recipes import OWN_RECIPES, RECIPES
 def probe_strict(config: StrictProbeConfig, out: Path) -> Results:
     """Train linear classifiers on cached features, choose the rate on held-out training samples.
 
-    Raises InputError when checkpoint and data do not fit each other.
+    Raises InputError when checkpoint and data do not fit each other, or there is no sample to
+    choose a rate by.
     """
 
     def judge(train: Features, test: Features, classes: int, device: torch.device):
@@ -41,7 +42,6 @@ def probe_strict(config: StrictProbeConfig, out: Path) -> Results:
             "single-label" if train.targets.ndim == 1 else "multi-label"
         )
         name = "top1" if task == "single-label" else "map"
-        learn, choose = hold_out(len(train.keys), config.seed)
 
         def fit(rows: np.ndarray, rates: tuple[float, ...], what: str):
             with progress_bar() as on_progress:
@@ -58,12 +58,22 @@ def probe_strict(config: StrictProbeConfig, out: Path) -> Results:
                     on_progress=lambda done, total: on_progress(what, done, total),
                 )
 
-        tried = score_views(fit(learn, config.rates, "grid"), train.values[choose], task, device)
-        grid = [
-            {"rate": rate, name: _metrics(scores, train.targets[choose])[name]}
-            for rate, scores in zip(config.rates, tried, strict=True)
-        ]
-        best = max(grid, key=lambda entry: entry[name])["rate"]
+        grid, choose = [], ()
+        best = config.rates[0]
+        if len(config.rates) > 1:
+            learn, choose = hold_out(train.targets, config.seed)
+            if not len(choose):
+                raise InputError(
+                    f"{config.dataset}: no class has two training samples, to learn from one and "
+                    f"choose the rate by the other; give one rate: --rates {config.rates[0]:g}"
+                )
+            heads = fit(learn, config.rates, "grid")
+            tried = score_views(heads, train.values[choose], task, device)
+            truth = train.targets[choose]
+            for rate, scores in zip(config.rates, tried, strict=True):
+                reached, loss = _metrics(scores, truth)[name], held_out_loss(scores, truth)
+                grid.append({"rate": rate, name: reached, "loss": loss})
+            best = max(grid, key=lambda entry: (entry[name], -entry["loss"]))["rate"]
         heads = fit(np.arange(len(train.keys)), (best,), "chosen rate")
         scores = score_views(heads, test.values, task, device)[0]
         return scores, {"grid": grid, "chosen": best, "held_out": len(choose)}

@@ -80,13 +80,19 @@ class StrictProbeConfig(FeatureProbeConfig):
     """Options of `smile_train probe strict`: a linear classifier on frozen, cached features."""
 
     rates: tuple[float, ...] = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
-    """Learning rates tried, for a batch of 256; chosen by a tenth of the training samples. Ours."""
+    """Learning rates tried, for a batch of 256; chosen by a tenth of the training samples, by their
+    loss where accuracies are equal. Ours."""
     epochs: int = 30
     """Passes over the training features. Ours."""
     head_batch: int = 1024
     """Samples in a step. Ours."""
     weight_decay: float = 0.0
     """AdamW's. Ours."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.rates or min(self.rates) <= 0:
+            raise InputError("--rates: give one or more learning rates above 0")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -127,11 +127,43 @@ def linear_loss(scores: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
     return heads * F.binary_cross_entropy_with_logits(scores, marks)
 
 
-def hold_out(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Split numbers below `count` into those learned from and those chosen by."""
+def hold_out(targets: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Split samples into those learned from and those chosen by, the same share of each class.
+
+    targets  (n,) int64, or (n, classes) float32 of 0 and 1.
+    returns  numbers of both. A class's last sample is never held out, so that there are fewer to
+             choose by, or none, where classes have one sample each.
+    """
+    count = len(targets)
     order = np.random.default_rng(seed).permutation(count)
-    held = max(1, round(HELD_OUT * count))
-    return np.sort(order[held:]), np.sort(order[:held])
+    if targets.ndim == 1:
+        shares = np.empty(count)
+        for label in np.unique(targets):
+            own = order[targets[order] == label]
+            shares[own] = (np.arange(len(own)) + 0.5) / len(own)
+        order = order[np.argsort(shares[order], kind="stable")]
+        left = np.bincount(targets)
+    else:
+        left = targets.sum(0)
+    wanted = max(1, round(HELD_OUT * count))
+    held: list[int] = []
+    for number in order:
+        own = targets[number] if targets.ndim == 1 else targets[number] > 0
+        if np.all(left[own] > 1):
+            left[own] -= 1
+            held.append(int(number))
+        if len(held) == wanted:
+            break
+    choose = np.array(sorted(held), np.int64)
+    return np.setdiff1d(np.arange(count), choose), choose
+
+
+def held_out_loss(scores: np.ndarray, targets: np.ndarray) -> float:
+    """Mean cross-entropy of probabilities (n, classes): what tells equal accuracies apart."""
+    scores = np.clip(scores.astype(np.float64), 1e-12, 1 - 1e-12)
+    if targets.ndim == 1:
+        return float(-np.log(scores[np.arange(len(targets)), targets]).mean())
+    return float(-(targets * np.log(scores) + (1 - targets) * np.log(1 - scores)).mean())
 
 
 def score_views(
