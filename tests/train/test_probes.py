@@ -17,6 +17,7 @@ from smile_motion.cli.app import run_app
 from smile_motion.errors import InputError
 from smile_motion.tokens import TokenGrid
 from smile_train.__main__ import COMMANDS
+from smile_train.cli.finetune import name_of
 from smile_train.encoder import VideoEncoder, load
 from smile_train.evaluate.results import Results
 from smile_train.interop.official import save_official
@@ -267,6 +268,30 @@ def test_few_samples_of_each_class(
     assert Results.read(tmp_path / "a").partial
     assert probe("knn", checkpoint, *options, "--few=0", "--out", tmp_path / "b") == 2
     assert "--few is 0" in capsys.readouterr().err
+
+
+def test_results_of_two_runs_never_share_a_folder(
+    checkpoint: Path,
+    scenes: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    options = ["--data", scenes, "--stride=1", "--workers=0", "--segments=1", "--crops=1"]
+    step = checkpoint / "checkpoints/step_00000001"
+    assert probe("knn", step, *options) == 0
+    assert Results.read(tmp_path / "runs/run-step_00000001-knn-folder").metrics["top1"] > 50
+    assert probe("knn", step, *options) == 2
+    assert "run-step_00000001-knn-folder: holds results" in capsys.readouterr().err
+    for source, name in {
+        "runs/a/stage-2/checkpoints/step_00000009": "a-stage-2-step_00000009",
+        "runs/v1.5/best": "v1.5-best",
+        "files/k400.vit-b.pth": "k400.vit-b",
+        "me/model.v2": "model.v2",
+        "clip:ViT-B-16": "clip:ViT-B-16",
+    }.items():
+        assert name_of(source) == name
 
 
 def test_nothing_is_probed_without_a_checkpoint(capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,6 +14,10 @@ from smile_train.finetune_config import FinetuneConfig
 from smile_train.recipes import NOTES, OWN_RECIPES, RECIPES, Protocol, recipe_for
 
 Options = FinetuneConfig
+PARTS_OF_RUNS = ("step_", "stage-", "best", "last")
+"""How folders of checkpoints within a run begin."""
+WEIGHT_SUFFIXES = (".pth", ".pt", ".safetensors")
+"""Of published files."""
 
 
 def defaults(arguments: Sequence[str]) -> FinetuneConfig:
@@ -58,13 +62,28 @@ def prepare_folder(config: FinetuneConfig) -> Path:
     """
     if config.checkpoint == Path():
         raise InputError("no checkpoint; give a run, a checkpoint, or a published file")
-    name = f"{config.checkpoint.stem}-{config.protocol}-{config.dataset}"
-    out = config.out or Path("runs") / name
+    name = name_of(str(config.checkpoint))
+    out = config.out or Path("runs") / f"{name}-{config.protocol}-{config.dataset}"
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: a file is in the way; choose another --out")
     if not config.resume and (out / "checkpoints").exists():
         raise InputError(f"{out}: holds a run; continue it with --resume, or choose another --out")
     return out
+
+
+def name_of(checkpoint: str) -> str:
+    """What results of a checkpoint are named by: its own name, after that of its run if it has one.
+
+    `runs/first/checkpoints/step_00000100` becomes `first-step_00000100`.
+    """
+    path = Path(checkpoint)
+    path = path.absolute() if path.exists() else path
+    parts = [part for part in path.parts if part != "checkpoints"]
+    first = len(parts) - 1
+    while first > 0 and parts[first].startswith(PARTS_OF_RUNS):
+        first -= 1
+    name = "-".join(parts[first:])
+    return name.removesuffix(path.suffix) if path.suffix in WEIGHT_SUFFIXES else name
 
 
 def _list_recipes() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from smile_motion.cli.outcome import Outcome
 from smile_motion.errors import InputError
 
+from smile_train.cli.finetune import name_of
 from smile_train.probe.config import FeatureProbeConfig, StrictProbeConfig
 
 Options = StrictProbeConfig
@@ -28,8 +29,8 @@ def prepare_folder(config: FeatureProbeConfig, protocol: str) -> Path:
     """
     if not config.checkpoint:
         raise InputError("no checkpoint; give a run, a checkpoint, a published file or a hub id")
-    name = Path(config.checkpoint).stem
-    out = config.out or Path("runs") / f"{name}-{protocol}-{config.dataset}"
-    if (out / "results.json").exists() and config.out is not None:
+    name = f"{name_of(config.checkpoint)}-{protocol}-{config.dataset}"
+    out = config.out or Path("runs") / name
+    if (out / "results.json").exists():
         raise InputError(f"{out}: holds results; choose another --out")
     return out
