@@ -1,6 +1,7 @@
 """How the commands behave: help at once, JSON for machines, completion, exit codes."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from smile_motion.bank import ObjectBank
-from smile_motion.cli.app import EXIT_INPUT, EXIT_INTERRUPTED
+from smile_motion.cli.app import EXIT_INPUT, EXIT_INTERRUPTED, EXIT_UNREAD
 from smile_motion.cli.outcome import EXIT_FAULTY
 from smile_train.stopping import EXIT_REQUEUE
 
@@ -111,6 +112,30 @@ def test_piped_output_has_no_control_codes(small_bank: ObjectBank, tmp_path: Pat
     assert not said.stderr
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "smile-train finetune --help",
+        "smile-motion render --help",
+        "smile-motion --help",
+        "smile-motion completion bash",
+        "smile-motion bank info BANK --json",
+    ],
+)
+def test_a_reader_that_leaves_ends_a_command_quietly(line: str, small_bank: ObjectBank) -> None:
+    program, *words = line.replace("BANK", str(small_bank.path)).split()
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        command = [sys.executable, "-m", PROGRAMS[program], *words]
+        said = subprocess.run(
+            command, stdout=writing, stderr=subprocess.PIPE, text=True, timeout=120
+        )
+    finally:
+        os.close(writing)
+    assert (said.returncode, said.stderr) == (EXIT_UNREAD, "")
+
+
 def test_errors_are_a_line_and_debug_shows_where(tmp_path: Path) -> None:
     plain = run("smile-motion", "bank", "info", tmp_path / "none")
     assert plain.returncode == EXIT_INPUT
@@ -124,4 +149,4 @@ def test_errors_are_a_line_and_debug_shows_where(tmp_path: Path) -> None:
 def test_the_page_of_commands_tells_the_exit_codes() -> None:
     page = (ROOT / "docs/commands.md").read_text()
     told = {int(code) for code in re.findall(r"^\| (\d+) \|", page, re.M)}
-    assert told == {0, EXIT_FAULTY, EXIT_INPUT, EXIT_REQUEUE, EXIT_INTERRUPTED}
+    assert told == {0, EXIT_FAULTY, EXIT_INPUT, EXIT_REQUEUE, EXIT_INTERRUPTED, EXIT_UNREAD}

@@ -5,6 +5,8 @@ import errno
 import importlib
 import io
 import json
+import os
+import select
 import sys
 import traceback
 from collections.abc import Sequence
@@ -19,6 +21,8 @@ EVERYWHERE = "--json prints the outcome for machines, --debug shows tracebacks o
 """What every command takes besides its own options."""
 EXIT_INTERRUPTED = 130
 """Exit code after Ctrl-C."""
+EXIT_UNREAD = 141
+"""Exit code when the reader of a pipe has left, as `head` does: that of SIGPIPE in shells."""
 
 
 _REMEDIES = {
@@ -63,6 +67,26 @@ def run_app(
              `--json` prints the outcome for machines.
     default  the command that is meant when the arguments start with an option or are empty.
     """
+    try:
+        try:
+            return _run(program, description, commands, argv, default)
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        if not _reader_has_left():
+            raise
+        # What is still buffered has nowhere to go, and must not fail when Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_UNREAD
+
+
+def _run(
+    program: str,
+    description: str,
+    commands: Sequence[Command],
+    argv: Sequence[str],
+    default: str | None,
+) -> int:
     words = [word for word in argv if word not in ("--debug", "--json")]
     debug = "--debug" in argv
     command, rest = _find(commands, words)
@@ -76,6 +100,8 @@ def run_app(
         arguments = rest if rest is not None else words
         return _call(program, command, arguments, as_json="--json" in argv)
     except (InputError, OSError) as error:
+        if isinstance(error, BrokenPipeError) and _reader_has_left():
+            raise
         if debug:
             traceback.print_exc()
         print(f"{program} {command.name}: {_one_line(error)}", file=sys.stderr)
@@ -148,6 +174,13 @@ def _overview(
         print(f"  {command.name:<{width}}  {command.summary}{note}", file=stream)
     print(f"\n{program} COMMAND --help lists a command's options.", file=stream)
     return 0 if asked else EXIT_INPUT
+
+
+def _reader_has_left() -> bool:
+    """Whether standard output is a pipe that nobody reads; workers have pipes of their own."""
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 def _one_line(error: Exception) -> str:
