@@ -144,11 +144,19 @@ def test_a_head_of_other_classes_is_refused_or_replaced(
     first = tmp_path / "first"
     options = [*QUICK, "--epochs=1"]
     assert finetune(checkpoint, "--data", scenes, "--out", first, *options) == 0
+    renamed = tmp_path / "renamed"
+    shutil.copytree(scenes, renamed)
+    for split in ("train", "validation"):
+        (renamed / split / "bikes").rename(renamed / split / "cyclists")
+    out = tmp_path / "second"
+    assert finetune(first, "--data", renamed, "--out", out, *options) == 2
+    error = capsys.readouterr().err
+    assert "(class 1 is 'bikes' there, 'cyclists' here)" in error
+    assert "--reset-head" in error
     three = tmp_path / "three"
     shutil.copytree(scenes, three)
     for split in ("train", "validation"):
         shutil.copytree(three / split / "bikes", three / split / "cyclists")
-    out = tmp_path / "second"
     assert finetune(first, "--data", three, "--out", out, *options) == 2
     error = capsys.readouterr().err
     assert "its head knows 2 classes, the data set has 3" in error

@@ -44,6 +44,8 @@ class LabelledTask(ABC):
     """The run."""
     outputs: int
     """Numbers that the model predicts for a clip."""
+    classes: tuple[str, ...] = ()
+    """Names of the classes by number, where there are any."""
 
     def build(self, backbone: Backbone) -> torch.nn.Module:
         """Build the model, its encoder from a checkpoint; it has a `grid`.
@@ -60,7 +62,9 @@ class LabelledTask(ABC):
             head_scale=config.head_scale,
             trained=backbone.trained,
         )
-        weights = classifier_weights(backbone, self.outputs, reset_head=config.reset_head)
+        weights = classifier_weights(
+            backbone, self.outputs, reset_head=config.reset_head, names=self.classes
+        )
         return _start(model, weights, backbone)
 
     def grid(self, backbone: Backbone) -> TokenGrid:
@@ -208,11 +212,12 @@ def open_task(videos: LabelledVideos, config: FinetuneConfig) -> LabelledTask:
         return kind(config=config, outputs=len(videos.classes) * len(GRID))
     match videos.task:
         case "single-label":
-            return SingleLabel(config=config, outputs=len(videos.classes))
+            kind = SingleLabel
         case "multi-label":
-            return MultiLabel(config=config, outputs=len(videos.classes))
+            kind = MultiLabel
         case "count":
             return Counting(config=config, outputs=1)
+    return kind(config=config, outputs=len(videos.classes), classes=videos.classes)
 
 
 def _start(model: Classifier, weights: dict[str, torch.Tensor], backbone: Backbone) -> Classifier:

@@ -179,16 +179,17 @@ def build_encoder(backbone: Backbone) -> Encoder:
 
 
 def classifier_weights(
-    backbone: Backbone, classes: int, *, reset_head: bool
+    backbone: Backbone, classes: int, *, reset_head: bool, names: tuple[str, ...] = ()
 ) -> dict[str, torch.Tensor]:
     """The part of a checkpoint that a classifier starts from.
 
     classes     of the classifier.
     reset_head  leave out a head that the checkpoint has.
+    names       of the classes by number, where they are known.
     returns     weights by the classifier's names; what is not among them keeps its first values:
                 `fc_norm` and `head` of an encoder that has only been pre-trained, whose own final
                 norm is dropped (VideoMAE).
-    Raises InputError when the checkpoint's head has another number of classes.
+    Raises InputError when the checkpoint's head is of other classes, by number or by name.
     """
     weights = {name: w for name, w in backbone.weights.items() if not name.startswith("norm.")}
     head = weights.get("head.weight")
@@ -198,5 +199,12 @@ def classifier_weights(
         raise InputError(
             f"{backbone.source}: its head knows {len(head)} classes, the data set has {classes}; "
             f"start with a new head by --reset-head"
+        )
+    pairs = enumerate(zip(backbone.classes, names, strict=False))
+    differing = next((f"{n} is {a!r} there, {b!r} here" for n, (a, b) in pairs if a != b), None)
+    if head is not None and differing is not None:
+        raise InputError(
+            f"{backbone.source}: its head knows other classes than the data set has (class "
+            f"{differing}); start with a new head by --reset-head"
         )
     return weights
