@@ -22,7 +22,7 @@ import tyro
 from accelerate import Accelerator
 from smile_motion.tokens import TokenGrid
 from smile_train.data.views import TestViews
-from smile_train.datasets import LabelledVideo, LabelledVideos
+from smile_train.datasets import LabelledVideo, LabelledVideos, Span
 from smile_train.encoder import VideoEncoder
 from smile_train.evaluate.testing import ViewReader, ViewShape
 from smile_train.model.pretrain_model import Encoder
@@ -122,7 +122,7 @@ def _videos(count: int) -> LabelledVideos:
     assert spec.origin is not None
     path = Path(spec.origin).parent / "datasets/data/bikes.mp4"
     samples = [
-        LabelledVideo(key=str(n), path=path, target=n % 2, span_s=(t := 7.0 * n / count, t + 3.0))
+        LabelledVideo(key=str(n), path=path, target=n % 2, span=Span(t := 7.0 * n / count, t + 3.0))
         for n in range(count)
     ]
     return LabelledVideos(

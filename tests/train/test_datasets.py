@@ -15,6 +15,7 @@ from smile_train.datasets import (
     DatasetPlace,
     LabelledVideo,
     LabelledVideos,
+    Span,
     open_split,
     read_manifest,
     write_manifest,
@@ -114,9 +115,9 @@ def test_what_is_learned_is_not_tested(tmp_path: Path, put: Put) -> None:
     )
     with pytest.raises(InputError, match=r"1 of 2 validation samples are in the train .*b\.mp4"):
         require_fitting(train, test)
-    spans = ((0.0, 0.5), (0.5, 1.0))
+    spans = (Span(0.0, 0.5), Span(0.5, 1.0))
     parts = [
-        replace(train, videos=tuple(replace(video, span_s=span) for video in train.videos))
+        replace(train, videos=tuple(replace(video, span=span) for video in train.videos))
         for span in spans
     ]
     require_fitting(*parts)
@@ -124,12 +125,16 @@ def test_what_is_learned_is_not_tested(tmp_path: Path, put: Put) -> None:
 
 def test_a_manifest_cut_short_is_refused(tmp_path: Path, second: Path) -> None:
     videos = tuple(LabelledVideo(key=str(n), path=second, target=n % 2) for n in range(4))
+    videos += tuple(
+        replace(videos[0], key=span.unit, span=span)
+        for span in (Span(0.1, 0.9), Span(1, 7, "frames"))
+    )
     data = LabelledVideos(name="own", split="train", videos=videos, classes=("a", "b"))
     write_manifest(tmp_path / "m.jsonl", data)
     assert read_manifest(tmp_path / "m.jsonl").videos == videos
     lines = (tmp_path / "m.jsonl").read_text().splitlines()
     write_lines(tmp_path / "m.jsonl", lines[:-1])
-    with pytest.raises(InputError, match="3 samples of 4"):
+    with pytest.raises(InputError, match="5 samples of 6"):
         read_manifest(tmp_path / "m.jsonl")
 
 

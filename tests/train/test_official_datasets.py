@@ -13,6 +13,7 @@ from smile_train.data.views import TestViews
 from smile_train.datasets import (
     DatasetPlace,
     LabelledVideos,
+    Span,
     open_split,
 )
 from smile_train.datasets import charades as charades_adapter
@@ -213,7 +214,7 @@ def test_epic_kitchens(tmp_path: Path, put: Put) -> None:
         videos = epic_adapter.read(place(name, tmp_path), "train", sizes=sizes)  # type: ignore[arg-type]
         assert [video.target for video in videos.videos] == targets
         assert len(videos.classes) == classes
-        assert videos.videos[0].span_s == (0.1, 0.5)
+        assert videos.videos[0].span == Span(0.1, 0.5)
         assert [video.key for video in videos.videos] == ["P01_01_0", "P01_01_1"]
         require_readable(videos)
     assert videos.classes == ("verb0 noun8", "verb3 noun8", "verb96 noun299")
@@ -258,7 +259,7 @@ def test_ucf_repetitions(tmp_path: Path, put: Put) -> None:
         "v_BenchPress_g01_c01": 5,
         "v_JumpRope_g02_c01": 3,
     }
-    assert videos.videos[0].span_s == (0.0, 8 / 25)
+    assert videos.videos[0].span == Span(0, 8, "frames")
     with pytest.raises(InputError, match="3 train videos, officially 421 or 422"):
         open_split(place("ucf-rc", tmp_path), "train")
     (tmp_path / "annotations/train/v_Rowing_g02_c03.mat").write_bytes(b"nothing")

@@ -1,7 +1,10 @@
 """Which frames and squares are looked at, and what augmentation does to them."""
 
+from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -18,7 +21,7 @@ from smile_train.data.views import (
     square_crops,
     training_frames,
 )
-from smile_train.datasets import LabelledVideo
+from smile_train.datasets import LabelledVideo, Span
 from smile_train.evaluate.testing import ViewShape, read_views
 
 
@@ -71,7 +74,7 @@ def test_crops_go_from_one_end_to_the_other() -> None:
 
 
 def test_views_are_the_frames_that_they_say(real_videos: dict[str, Path]) -> None:
-    video = LabelledVideo(key="a", path=real_videos["bikes"], target=0, span_s=(2.0, 6.0))
+    video = LabelledVideo(key="a", path=real_videos["bikes"], target=0, span=Span(2.0, 6.0))
     index = index_video(video.path)
     first, end = frame_range(index, video)
     assert (first, end) == (round(2 * index.rate_hz), round(6 * index.rate_hz))
@@ -85,9 +88,40 @@ def test_views_are_the_frames_that_they_say(real_videos: dict[str, Path]) -> Non
 
 
 def test_a_span_outside_the_file_is_refused(real_videos: dict[str, Path]) -> None:
-    video = LabelledVideo(key="late", path=real_videos["bikes"], target=0, span_s=(100.0, 101.0))
-    with pytest.raises(InputError, match=r"lasts 10.00 s, sample late is at 100.00"):
+    video = LabelledVideo(key="late", path=real_videos["bikes"], target=0, span=Span(100.0, 101.0))
+    with pytest.raises(InputError, match=r"has 10 s, sample late is at 100 to 101 s"):
         frame_range(index_video(video.path), video)
+
+
+def test_spans_mean_the_frames_shown_then_or_the_frames_counted(
+    real_videos: dict[str, Path], tmp_path: Path
+) -> None:
+    """A real video whose second half is shown at half the speed of its first."""
+    images = read_frames(index_video(real_videos["bikes"]), np.arange(16))
+    path = tmp_path / "slowing.mkv"
+    times_ms = [*range(0, 800, 100), *range(800, 2400, 200)]
+    with av.open(path, "w") as container:
+        stream = container.add_stream("mpeg4", rate=10)
+        stream.height, stream.width = images.shape[1:3]
+        stream.codec_context.time_base = Fraction(1, 1000)
+        for image, time in zip(images, times_ms, strict=True):
+            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+            frame.pts, frame.time_base = time, Fraction(1, 1000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    index = index_video(path)
+    assert index.times_s[:-1] == pytest.approx([time / 1000 for time in times_ms])
+    video = LabelledVideo(key="a", path=path, target=0)
+    for span, expected in (
+        (Span(0.0, 0.8), (0, 8)),
+        (Span(0.81, 1.58), (8, 12)),
+        (Span(1.0, 99.0), (9, 16)),
+        (Span(8, 12, "frames"), (8, 12)),
+        (Span(0, 99, "frames"), (0, 16)),
+    ):
+        assert frame_range(index, replace(video, span=span)) == expected
+    with pytest.raises(InputError, match="has 16 frames, sample a is at 16 to 20 frames"):
+        frame_range(index, replace(video, span=Span(16, 20, "frames")))
 
 
 def _frames(video: Path) -> np.ndarray:

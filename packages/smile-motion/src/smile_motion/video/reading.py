@@ -44,6 +44,8 @@ class VideoIndex:
     """(M,) int64, ascending: presentation times that decoding can start from."""
     rate_hz: float
     """Average frame rate."""
+    tick_s: float
+    """Seconds that presentation times count by: the stream's time base."""
     counted: bool = False
     """Frames bear no usable times (B-frames in AVI): they are counted from the beginning, and
     `pts` are their numbers."""
@@ -51,6 +53,15 @@ class VideoIndex:
     def __len__(self) -> int:
         """Count the frames."""
         return len(self.pts)
+
+    @property
+    def times_s(self) -> np.ndarray:
+        """When each frame is shown, seconds from the first, and when the last one's time is over.
+
+        returns (N + 1,) float64; the last frame has the time of an average one.
+        """
+        shown = (self.pts - self.pts[0]) * self.tick_s
+        return np.append(shown, shown[-1] + 1 / self.rate_hz)
 
 
 def index_video(path: str | Path) -> VideoIndex:
@@ -71,6 +82,7 @@ def index_video(path: str | Path) -> VideoIndex:
             if packet.is_keyframe:
                 keys.append(packet.pts)
         rate = float(stream.average_rate or stream.guessed_rate or 25)
+        tick = float(stream.time_base or 1 / rate)
         counted = container.format.name == "avi" and stream.codec_context.has_b_frames > 0
     if not shown or not keys:
         raise InputError(f"{path}: no frame can be found in it; replace it or leave it out")
@@ -79,6 +91,7 @@ def index_video(path: str | Path) -> VideoIndex:
         pts=np.arange(len(shown)) if counted else np.unique(np.array(shown, np.int64)),
         keyframes=np.zeros(1, np.int64) if counted else np.unique(np.array(keys, np.int64)),
         rate_hz=rate,
+        tick_s=1 / rate if counted else tick,
         counted=counted,
     )
 

@@ -47,16 +47,19 @@ def frame_range(index: VideoIndex, video: LabelledVideo) -> tuple[int, int]:
 
     Raises InputError when its span lies outside the file.
     """
-    if video.span_s is None:
+    span = video.span
+    if span is None:
         return 0, len(index)
-    begin, end = (round(time * index.rate_hz) for time in video.span_s)
-    if begin >= len(index) or end < 0:
+    # Times mean the frames that are nearest to them, however unevenly frames are shown.
+    places = index.times_s if span.unit == "s" else np.arange(len(index) + 1)
+    middles = (places[1:] + places[:-1]) / 2
+    first, end = np.searchsorted(middles, (span.begin, span.end)).tolist()
+    if first == len(index) or span.end < 0:
         raise InputError(
-            f"{video.path}: lasts {len(index) / index.rate_hz:.2f} s, sample {video.key} is at "
-            f"{video.span_s[0]:.2f} to {video.span_s[1]:.2f} s; another version of the video?"
+            f"{video.path}: has {places[-1]:.5g} {span.unit}, sample {video.key} is at "
+            f"{span.begin:.5g} to {span.end:.5g} {span.unit}; another version of the video?"
         )
-    first = max(begin, 0)
-    return first, max(first + 1, min(end, len(index)))
+    return first, max(first + 1, end)
 
 
 def training_frames(

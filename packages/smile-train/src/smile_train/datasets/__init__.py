@@ -1,7 +1,7 @@
 """Labelled data sets: one form for all, an adapter for each."""
 
 from smile_train.datasets.adapter import DatasetName, DatasetPlace, open_split
-from smile_train.datasets.labelled import LabelledVideo, LabelledVideos, Split, Task
+from smile_train.datasets.labelled import LabelledVideo, LabelledVideos, Span, Split, Task
 from smile_train.datasets.manifest import choose_samples, read_manifest, write_manifest
 
 __all__ = [
@@ -9,6 +9,7 @@ __all__ = [
     "DatasetPlace",
     "LabelledVideo",
     "LabelledVideos",
+    "Span",
     "Split",
     "Task",
     "choose_samples",

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from smile_train.datasets.adapter import DatasetPlace
-from smile_train.datasets.labelled import LabelledVideos, Split
+from smile_train.datasets.labelled import LabelledVideos, Span, Split
 from smile_train.datasets.official import (
     build_split,
     find_annotation,
@@ -66,7 +66,7 @@ def read(
     rows, owners = [], {}
     with reading(place, find_annotation(place, f"EPIC_100_{split}.csv")):
         for row, pair in zip(tables[split], pairs_of[split], strict=True):
-            span = (_seconds(row["start_timestamp"]), _seconds(row["stop_timestamp"]))
+            span = Span(_seconds(row["start_timestamp"]), _seconds(row["stop_timestamp"]))
             rows.append((row["video_id"], number_of[pair], span))
             owners[row["video_id"]] = row["participant_id"]
 

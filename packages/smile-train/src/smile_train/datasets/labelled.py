@@ -7,7 +7,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -24,6 +24,18 @@ Target = int | tuple[int, ...] | float
 """A class number, several of them in ascending order, or a count, by task."""
 
 
+@dataclass(frozen=True)
+class Span:
+    """A part of a file."""
+
+    begin: float
+    """Where it begins."""
+    end: float
+    """Where it ends; of frames, the one after its last."""
+    unit: Literal["s", "frames"] = "s"
+    """Seconds from the first frame, or frame numbers from 0: as the annotations count."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class LabelledVideo:
     """A video, or a part of one, and what is asked about it."""
@@ -34,8 +46,8 @@ class LabelledVideo:
     """The file, or a member of a tar as if that were a folder."""
     target: Target
     """What is true of it."""
-    span_s: tuple[float, float] | None = None
-    """Begin and end of the part, seconds; the whole file where there is none."""
+    span: Span | None = None
+    """The part; the whole file where there is none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +100,7 @@ class LabelledVideos:
     @cached_property
     def sha256(self) -> str:
         """Hash of what is asked of which samples; independent of where the files are."""
-        content = [[v.key, v.target, v.span_s] for v in self.videos]
+        content = [[v.key, v.target, v.span and astuple(v.span)] for v in self.videos]
         text = json.dumps([self.name, self.task, list(self.classes), content])
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -160,6 +172,6 @@ def require_fitting(train: LabelledVideos, test: LabelledVideos) -> None:
         )
 
 
-def _place(video: LabelledVideo) -> tuple[str, tuple[float, float] | None]:
+def _place(video: LabelledVideo) -> tuple[str, Span | None]:
     # Links are not followed, which would ask the disk for each of many files.
-    return os.path.abspath(video.path), video.span_s  # noqa: PTH100
+    return os.path.abspath(video.path), video.span  # noqa: PTH100

@@ -10,13 +10,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
 from smile_motion.errors import InputError
 from smile_motion.files import write_atomically
 
-from smile_train.datasets.labelled import LabelledVideo, LabelledVideos
+from smile_train.datasets.labelled import LabelledVideo, LabelledVideos, Span
 
 SUFFIX = ".jsonl"
 
@@ -39,7 +40,7 @@ def write_manifest(path: Path, videos: LabelledVideos) -> None:
         file = video.path.absolute()
         shown = file.relative_to(folder) if file.is_relative_to(folder) else file
         line = {"key": video.key, "path": shown.as_posix(), "target": video.target}
-        lines.append(line if video.span_s is None else line | {"span_s": video.span_s})
+        lines.append(line if video.span is None else line | {"span": astuple(video.span)})
     text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
     write_atomically(path, text.encode())
 
@@ -63,7 +64,7 @@ def read_manifest(path: Path) -> LabelledVideos:
                 target=tuple(line["target"])
                 if isinstance(line["target"], list)
                 else line["target"],
-                span_s=tuple(line["span_s"]) if "span_s" in line else None,
+                span=Span(*line["span"]) if "span" in line else None,
             )
             for line in rest
         )

@@ -13,7 +13,7 @@ from smile_motion.errors import InputError
 from smile_motion.video.archives import ARCHIVE, locate
 
 from smile_train.datasets.adapter import DatasetPlace
-from smile_train.datasets.labelled import LabelledVideo, LabelledVideos, Split, Task
+from smile_train.datasets.labelled import LabelledVideo, LabelledVideos, Span, Split, Task
 
 
 def find_annotation(place: DatasetPlace, *names: str) -> Path:
@@ -91,7 +91,7 @@ def require_count(found: int, expected: Iterable[int] | int, what: str, where: P
 def build_split(
     place: DatasetPlace,
     split: Split,
-    rows: Sequence[tuple[str, Any, tuple[float, float] | None]],
+    rows: Sequence[tuple[str, Any, Span | None]],
     candidates: Callable[[str], Iterable[Path]],
     *,
     classes: Sequence[str],
@@ -114,7 +114,7 @@ def build_split(
             missing.append(next(iter(candidates(name))))
             continue
         key = keys[number] if keys else name
-        videos.append(LabelledVideo(key=key, path=path, target=target, span_s=span))
+        videos.append(LabelledVideo(key=key, path=path, target=target, span=span))
     judge_missing(place, split, missing, len(rows))
     return LabelledVideos(
         name=place.name,

@@ -20,11 +20,9 @@ from typing import Any
 from smile_motion.errors import InputError
 
 from smile_train.datasets.adapter import DatasetPlace
-from smile_train.datasets.labelled import LabelledVideos, Split
+from smile_train.datasets.labelled import LabelledVideos, Span, Split
 from smile_train.datasets.official import build_split, require_count
 
-RATE_HZ = 25.0
-"""Frame rate of UCF-101's videos."""
 SIZES: dict[Split, tuple[int, ...]] = {
     "train": (421, 422),
     "validation": (105, 106),
@@ -61,8 +59,8 @@ def read(
     return build_split(place, split, rows, candidates, classes=(), task="count")
 
 
-def _read_annotation(path: Path) -> tuple[int, tuple[float, float]]:
-    """Cycles between bounds, and begin and end in seconds."""
+def _read_annotation(path: Path) -> tuple[int, Span]:
+    """Cycles between bounds, and the frames that they lie in."""
     from scipy.io import loadmat
     from scipy.io.matlab import MatReadError
 
@@ -73,4 +71,4 @@ def _read_annotation(path: Path) -> tuple[int, tuple[float, float]]:
     except (MatReadError, LookupError, ValueError, TypeError, NotImplementedError) as error:
         raise InputError(f"{path}: not an annotation of UCFRep ({error}); get it again") from error
     # Frames are counted from 1, the last one included.
-    return len(bounds) - 1, ((begin - 1) / RATE_HZ, end / RATE_HZ)
+    return len(bounds) - 1, Span(begin - 1, end, "frames")
