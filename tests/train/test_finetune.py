@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +15,14 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 from smile_motion.cli.app import run_app
+from smile_motion.errors import InputError
 from smile_motion.tokens import TokenGrid
 from smile_train.__main__ import COMMANDS
 from smile_train.evaluate.results import Results
 from smile_train.finetune_config import FinetuneConfig
 from smile_train.model import STUDENTS
 from smile_train.optim import layer_scales, parameter_groups
-from smile_train.recipes import NOTES, RECIPES, changed_options
+from smile_train.recipes import NOTES, RECIPES, changed_options, without_mixing
 from smile_train.stopping import EXIT_REQUEUE
 
 QUICK = [
@@ -205,6 +207,10 @@ def test_a_run_stops_where_it_is_told_and_goes_on_without_broken_videos(
         (["--batch=7"], "odd share"),
         (["--recipe=nothing"], "unknown; choose from smile-ssv2"),
         (["--erasing=2"], "--erasing is 2.0; give a probability"),
+        (["--stride=0"], "--stride is 0; give 1 or more"),
+        (["--mixup=-1"], "--mixup is -1.0; give 0 for none, or more"),
+        (["--rand-augment=rand-m7-x9"], "--rand-augment rand-m7-x9: not understood"),
+        (["--rand-augment=rand-seven"], "--rand-augment rand-seven: not understood"),
         (["--data=/nowhere"], "no train split in it"),
     ],
 )
@@ -242,6 +248,21 @@ def test_recipes_have_the_tabulated_values() -> None:
     assert RECIPES["videomae-ucf101"].head_dropout == 0.5
     assert changed_options(RECIPES["gym"]) == (NOTES["gym"],)
     assert changed_options(FinetuneConfig()) == ("no recipe",)
+
+
+def test_what_several_labels_have_no_use_for_is_off_or_refused() -> None:
+    config = RECIPES["own"]
+    assert without_mixing(config, "single-label") == config
+    off = without_mixing(config, "multi-label")
+    assert off.mixup == off.cutmix == off.label_smoothing == 0
+    assert {"mixup 0.0", "cutmix 0.0", "label_smoothing 0.0"} < set(changed_options(off))
+    for task, changed in (
+        ("count", replace(config, mixup=0.5)),
+        ("multi-label", replace(config, label_smoothing=0.2)),
+        ("single-label", replace(RECIPES["attentive-probe"], cutmix=1.0)),
+    ):
+        with pytest.raises(InputError, match="labels are mixed and smoothed in fine-tuning"):
+            without_mixing(changed, task)
 
 
 def test_weight_decay_and_rates_of_a_classifier() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from smile_train.data.augmentation import require_rand_augment
 from smile_train.datasets import open_split
 from smile_train.datasets.labelled import require_fitting
 from smile_train.evaluate.results import Results
@@ -16,6 +17,7 @@ from smile_train.finite import FiniteLosses
 from smile_train.interop.backbones import open_backbone
 from smile_train.labelled_run import LabelledRun
 from smile_train.labelled_testing import score_both, validate
+from smile_train.recipes import without_mixing
 from smile_train.report import Report
 from smile_train.run_state import RunState
 from smile_train.stopping import StopRequest
@@ -33,7 +35,10 @@ def finetune(config: FinetuneConfig, out: Path) -> Results:
     Raises InputError when checkpoint, data and options do not fit each other.
     """
     accelerator = open_accelerator(config)
+    if config.augment and config.rand_augment != "none":
+        require_rand_augment(config.rand_augment)
     train = config.choose(open_split(config.place, "train"))
+    config = without_mixing(config, train.task)
     test = open_split(config.place, config.test_split)
     require_fitting(train, test)
     task = open_task(train, config)

@@ -116,8 +116,12 @@ class FinetuneConfig(RunOptions):
     def __post_init__(self) -> None:
         RunOptions.__post_init__(self)
         self.require_positive(
-            *("epochs", "batch", "accumulate", "repeats", "validate_every", "segments", "crops")
+            *("epochs", "batch", "accumulate", "repeats", "validate_every", "segments", "crops"),
+            *("stride", *(name for name in ("frames", "size") if getattr(self, name) is not None)),
         )
+        for name in ("mixup", "cutmix"):
+            if getattr(self, name) < 0:
+                raise InputError(f"--{name} is {getattr(self, name)}; give 0 for none, or more")
         self.require_shares("drop_path", "head_dropout", "label_smoothing")
         if not 0 < self.layer_decay <= 1:
             raise InputError(f"--layer-decay is {self.layer_decay}; give more than 0, at most 1")

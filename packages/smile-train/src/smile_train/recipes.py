@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import fields, replace
 from typing import Literal
 
+from smile_motion.errors import InputError
+
 from smile_train.datasets.adapter import DatasetName
+from smile_train.datasets.labelled import Task
 from smile_train.finetune_config import FinetuneConfig
 
 Protocol = Literal["finetune", "linear-sigma", "attentive"]
@@ -159,6 +162,28 @@ def recipe_for(protocol: Protocol, dataset: DatasetName) -> FinetuneConfig:
         stride=own.stride,
         frames=own.frames,
     )
+
+
+MIXING = ("mixup", "cutmix", "label_smoothing")
+"""What is done to the labels of samples that have one each."""
+
+
+def without_mixing(config: FinetuneConfig, task: Task) -> FinetuneConfig:
+    """Options with those set to none that samples of a task, or a protocol, have no use for.
+
+    Raises InputError for one that is not the recipe's, and would be ignored.
+    """
+    if task == "single-label" and config.protocol != "attentive":
+        return config
+    recipe = RECIPES.get(config.recipe or "", config)
+    for name in MIXING:
+        value = getattr(config, name)
+        if value and value != getattr(recipe, name):
+            raise InputError(
+                f"--{name.replace('_', '-')} {value}: labels are mixed and smoothed in fine-tuning "
+                f"on one label a sample, this is {config.protocol} on {task} samples; leave it out"
+            )
+    return replace(config, mixup=0.0, cutmix=0.0, label_smoothing=0.0)
 
 
 def changed_options(config: FinetuneConfig) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from smile_motion.cropping import cut
+from smile_motion.errors import InputError
 from smile_motion.seeding import Stream, keyed_generator
 
 from smile_train.model.embedding import IMAGENET_MEAN, IMAGENET_STD
@@ -68,6 +70,19 @@ def augment(
     if erasing:
         clip = _erase(clip, erasing, int(rng.integers(2**32)))
     return np.ascontiguousarray(clip)
+
+
+def require_rand_augment(description: str) -> None:
+    """Raise InputError where timm does not understand a description of RandAugment."""
+    try:
+        if not all(re.search(r"\d|^t", part) for part in description.split("-")[1:]):
+            raise ValueError("a part without a number")
+        _transform(description, 224)
+    except (AssertionError, LookupError, ValueError) as error:
+        raise InputError(
+            f"--rand-augment {description}: not understood ({error}); give timm's description, "
+            f"such as rand-m7-n4-mstd0.5-inc1, or none"
+        ) from error
 
 
 def _rand_augment(clip: np.ndarray, description: str, seed: int) -> np.ndarray:

@@ -59,9 +59,10 @@ class FeatureProbeConfig:
     """Seed of everything drawn."""
 
     def __post_init__(self) -> None:
-        for name in ("segments", "crops", "batch"):
-            if getattr(self, name) < 1:
-                raise InputError(f"--{name} is {getattr(self, name)}; give 1 or more")
+        for name in ("segments", "crops", "batch", "stride"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise InputError(f"--{name} is {value}; give 1 or more")
 
     @property
     def place(self) -> DatasetPlace:
