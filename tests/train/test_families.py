@@ -120,6 +120,48 @@ def test_umt_has_eight_frames_of_a_token_each(tmp_path: Path) -> None:
     torch.testing.assert_close(found.features(video)[0], expected, rtol=0, atol=1e-5)
 
 
+def test_a_fine_tuned_umt_has_eight_frames_too(tmp_path: Path) -> None:
+    grid = TokenGrid(frames=8, tubelet=1)
+    torch.manual_seed(0)
+    ours = Classifier(SMALL, grid, 7, head_scale=1.0).eval()
+    torch.save({"model": ours.state_dict()}, tmp_path / "tuned.pth")
+    opened, _, _ = open_model(tmp_path / "tuned.pth", heads=2)
+    assert opened.grid == grid
+    args = argparse.Namespace(num_frames=16)
+    torch.save({"model": ours.state_dict(), "args": args}, tmp_path / "longer.pth")
+    assert open_backbone(tmp_path / "longer.pth", heads=2).grid.frames == 16
+
+
+def test_sigma_is_known_without_prototypes(model: PretrainModel, tmp_path: Path) -> None:
+    weights = {name: w for name, w in sigma(model).items() if name != "prototypes"}
+    torch.save({"model": weights}, tmp_path / "sigma.pth")
+    backbone = open_backbone(tmp_path / "sigma.pth", heads=2)
+    assert backbone.pretraining == {"published": "SIGMA"}
+
+
+@pytest.mark.parametrize("tuned", [False, True])
+def test_vit_g_of_videomae_v2_has_its_own_proportions(tuned: bool, tmp_path: Path) -> None:
+    """Width 1408, 16 heads, MLPs of 48 / 11 the width, patches of 14; here of one block."""
+    grid = TokenGrid(patch=14)
+    config = StudentConfig(
+        width=1408, depth=1, heads=16, mlp_ratio=48 / 11,
+        decoder_width=512, decoder_depth=1, decoder_heads=8,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    model = Classifier(config, grid, 3) if tuned else PretrainModel(config, grid, 4)
+    shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    prefix = "" if tuned else "encoder."
+    assert shapes[f"{prefix}blocks.0.mlp.fc1.weight"] == (6144, 1408)
+    if not tuned:
+        assert shapes["decoder.blocks.0.mlp.fc1.weight"] == (2234, 512)
+    torch.save({"model": model.state_dict()}, tmp_path / "vit-g.pth")
+    opened, _, _ = open_model(tmp_path / "vit-g.pth")
+    assert opened.config.heads == 16
+    assert opened.grid.patch == 14
+    for name, value in opened.state_dict().items():
+        assert torch.equal(value, model.state_dict()[name])
+
+
 def test_mvd_has_other_positions(model: PretrainModel, video: torch.Tensor, tmp_path: Path) -> None:
     torch.save({"model": mvd(model)}, tmp_path / "mvd.pth")
     backbone = open_backbone(tmp_path / "mvd.pth", heads=2)

@@ -24,8 +24,8 @@ class StudentConfig:
     """Decoder blocks. Paper: 4."""
     decoder_heads: int
     """Decoder attention heads."""
-    mlp_ratio: int = 4
-    """Hidden width of an MLP over its width. Paper: 4."""
+    mlp_ratio: float = 4
+    """Hidden width of an MLP over its width. Paper: 4; VideoMAE V2's ViT-g: 48 / 11."""
     positions: Literal["flat", "factorised"] = "flat"
     """Sine-cosine table over the flat token index (VideoMAE, SMILE), or over time, rows and columns
     (MVD)."""
@@ -45,6 +45,12 @@ class StudentConfig:
                     f"{name} width {width} cannot be split over {heads} heads; "
                     f"use a multiple of the heads"
                 )
+
+
+def hidden_width(width: int, mlp_ratio: float) -> int:
+    """Hidden width of an MLP: what is over a whole number is cut off, as the published code does,
+    but not what a ratio such as 6144 / 1408 lacks for being stored in binary."""
+    return int(width * mlp_ratio + 1e-6)
 
 
 STUDENTS: dict[StudentName, StudentConfig] = {

@@ -14,7 +14,7 @@ from smile_motion.tokens import TokenGrid
 
 from smile_train.checkpoint import CONFIG, MANIFEST, WEIGHTS, load_checkpoint
 from smile_train.interop.checkpoints import find_checkpoint
-from smile_train.interop.families import find_encoder
+from smile_train.interop.families import find_encoder, usual_frames
 from smile_train.interop.official import infer_encoder, load_official, load_weights
 from smile_train.model import StudentConfig
 from smile_train.model.positions import grid_positions
@@ -83,7 +83,7 @@ def _fetch(identifier: str) -> Path:
 def _open_published(path: Path, heads: int | None) -> Backbone:
     checkpoint = load_official(path)
     family, weights = find_encoder(checkpoint.weights, path)
-    config, grid = infer_encoder(weights, checkpoint, frames=family.frames, heads=heads)
+    config, grid = infer_encoder(weights, checkpoint, frames=usual_frames(weights), heads=heads)
     config = replace(config, positions=family.positions)
     table = checkpoint.weights.get(family.table or "")
     if table is not None:

@@ -24,8 +24,8 @@ class Family:
 
     name: str
     """For messages."""
-    sign: str
-    """A weight that only this kind has."""
+    signs: tuple[str, ...]
+    """Weights that only this kind has; one is enough."""
     prefix: str = ""
     """Before the encoder's names."""
     dropped: tuple[str, ...] = ()
@@ -36,21 +36,19 @@ class Family:
     """Its table of positions."""
     table: str | None = None
     """Where the table is kept, if it is."""
-    frames: int = 16
-    """Frames of its clips, where the checkpoint's arguments do not say."""
 
 
 FAMILIES = (
     Family(
         name="MVD",
-        sign="mask_token_img",
+        signs=("mask_token_img",),
         dropped=("mask_token_", "down_", "decoder_", "pos_embed_"),
         positions="factorised",
         table="pos_embed",
     ),
     Family(
         name="OmniMAE",
-        sign="trunk.patch_embed.proj.1.weight",
+        signs=("trunk.patch_embed.proj.1.weight",),
         prefix="trunk.",
         # Its classifier comes after the final norm, not after one of its own.
         dropped=("trunk.decoder.", "trunk.mask_token", "head."),
@@ -59,7 +57,8 @@ FAMILIES = (
     ),
     Family(
         name="SIGMA",
-        sign="prototypes",
+        # Prototypes where its loss has clusters; a projection where targets are learned.
+        signs=("prototypes", "head.0.weight"),
         prefix="encoder.",
         dropped=(
             *("decoder.", "encoder_to_decoder.", "mask_token", "prototypes", "memory"),
@@ -68,25 +67,24 @@ FAMILIES = (
     ),
     Family(
         name="MME",
-        sign="encoder_to_decoder.0.weight",
+        signs=("encoder_to_decoder.0.weight",),
         prefix="encoder.",
         dropped=("decoder.", "encoder_to_decoder.", "mask_token"),
     ),
     Family(
         name="UMT",
-        sign="clip_decoder.0.head.weight",
+        signs=("clip_decoder.0.head.weight",),
         prefix="encoder.",
         dropped=("clip_decoder.",),
-        frames=8,
     ),
     Family(
         name="VideoMAE, VideoMAE V2, MGMAE or SMILE",
-        sign="encoder.patch_embed.proj.weight",
+        signs=("encoder.patch_embed.proj.weight",),
         prefix="encoder.",
         dropped=("decoder.", "encoder_to_decoder.", "mask_token"),
     ),
-    Family(name="a fine-tuned VideoMAE", sign="fc_norm.weight"),
-    Family(name="a bare encoder", sign="patch_embed.proj.weight"),
+    Family(name="a fine-tuned VideoMAE or UMT", signs=("fc_norm.weight",)),
+    Family(name="a bare encoder", signs=("patch_embed.proj.weight",)),
 )
 """The first whose sign is there is taken."""
 
@@ -100,7 +98,9 @@ def find_encoder(
     Raises InputError when the names are of no known family, or some have no place in it.
     """
     weights = {name.removeprefix("module."): value for name, value in weights.items()}
-    family = next((family for family in FAMILIES if family.sign in weights), None)
+    family = next(
+        (family for family in FAMILIES if any(sign in weights for sign in family.signs)), None
+    )
     if family is None:
         known = ", ".join(family.name for family in FAMILIES[:-1])
         raise InputError(
@@ -124,6 +124,14 @@ def find_encoder(
             f"another version, or another architecture"
         )
     return family, found
+
+
+def usual_frames(weights: dict[str, torch.Tensor]) -> int:
+    """Frames of an encoder's clips where its checkpoint does not say: 16, but 8 where tokens are of
+    one frame, which only UMT has. Weights are under our names."""
+    projection = weights.get("patch_embed.proj.weight")
+    single = projection is not None and projection.ndim == 5 and projection.shape[2] == 1
+    return 8 if single else 16
 
 
 def _rename(name: str, family: Family) -> str:

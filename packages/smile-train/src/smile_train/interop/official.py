@@ -17,9 +17,9 @@ from smile_train.weight_files import is_named_tensors, read_weights, unpickle_sa
 
 HEAD_WIDTH = 64
 """Width of an attention head where nothing else tells."""
-ENCODER_HEADS = {student.width: student.heads for student in STUDENTS.values()}
+ENCODER_HEADS = {student.width: student.heads for student in STUDENTS.values()} | {1408: 16}
 DECODER_HEADS = {student.decoder_width: student.decoder_heads for student in STUDENTS.values()}
-"""Heads of the published widths; those of ViT-H are 80 wide, not 64."""
+"""Heads of the published widths; those of ViT-H are 80 wide, of VideoMAE V2's ViT-g 88, not 64."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +98,7 @@ def infer_student(
             width=width,
             depth=depth,
             heads=heads,
-            mlp_ratio=hidden // width,
+            mlp_ratio=hidden / width if hidden % width else hidden // width,
             decoder_width=decoder_width,
             decoder_depth=decoder_depth,
             decoder_heads=decoder_heads

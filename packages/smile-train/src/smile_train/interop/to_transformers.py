@@ -13,6 +13,7 @@ from smile_train.interop.official import require_own_positions
 from smile_train.interop.transformers_names import to_their_names
 from smile_train.model import Classifier, PretrainModel
 from smile_train.model.embedding import IMAGENET_MEAN, IMAGENET_STD
+from smile_train.students import hidden_width
 
 if TYPE_CHECKING:
     from transformers import (
@@ -102,11 +103,11 @@ def _their_config(model: PretrainModel | Classifier, **more: Any) -> VideoMAECon
         hidden_size=config.width,
         num_hidden_layers=config.depth,
         num_attention_heads=config.heads,
-        intermediate_size=config.width * config.mlp_ratio,
+        intermediate_size=hidden_width(config.width, config.mlp_ratio),
         decoder_hidden_size=config.decoder_width,
         decoder_num_hidden_layers=config.decoder_depth,
         decoder_num_attention_heads=config.decoder_heads,
-        decoder_intermediate_size=config.decoder_width * config.mlp_ratio,
+        decoder_intermediate_size=hidden_width(config.decoder_width, config.mlp_ratio),
         layer_norm_eps=config.epsilon,
         **more,
     )

@@ -5,6 +5,8 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+from smile_train.students import hidden_width
+
 EPSILON = 1e-6
 """Of LayerNorms. Official."""
 
@@ -50,7 +52,7 @@ class Block(nn.Module):
         self,
         width: int,
         heads: int,
-        mlp_ratio: int,
+        mlp_ratio: float,
         drop_path: float = 0.0,
         epsilon: float = EPSILON,
     ) -> None:
@@ -58,7 +60,7 @@ class Block(nn.Module):
         self.norm1 = nn.LayerNorm(width, eps=epsilon)
         self.attn = Attention(width, heads)
         self.norm2 = nn.LayerNorm(width, eps=epsilon)
-        self.mlp = Mlp(width, width * mlp_ratio)
+        self.mlp = Mlp(width, hidden_width(width, mlp_ratio))
         self.drop_path = _make_drop_path(drop_path)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
