@@ -57,6 +57,17 @@ def test_a_clip_is_probed_like_our_own(
     assert results.checkpoint["source"] == f"clip:{tiny_clip}"
 
 
+@pytest.mark.parametrize("command", ["probe sigma", "probe attentive", "finetune"])
+def test_what_trains_refuses_a_clip_in_a_line(
+    command: str, scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [*command.split(), "clip:ViT-B-16", f"--data={scenes}", f"--out={tmp_path / 'out'}"]
+    assert run_app("smile_train", "", COMMANDS, arguments) == 2
+    said = capsys.readouterr().err
+    assert "clip:ViT-B-16: of another architecture" in said
+    assert "probe strict, probe knn" in said
+
+
 WIDTH, DEPTH, SIDE, PATCH, JOINT = 128, 2, 64, 16, 24
 
 

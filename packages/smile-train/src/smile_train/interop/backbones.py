@@ -21,6 +21,8 @@ from smile_train.model.positions import grid_positions
 from smile_train.model.pretrain_model import Encoder
 from smile_train.weight_files import read_weights
 
+OTHERS = ("clip:", "viclip:")
+"""What `smile_train.load` alone opens."""
 TABLE_TOLERANCE = 1e-4
 """Most that a stored table of positions may differ from the computed one."""
 
@@ -70,6 +72,11 @@ def open_backbone(path: Path, *, heads: int | None = None) -> Backbone:
 
 def _fetch(identifier: str) -> Path:
     """Folder of a hub repository in the cache, fetched where it is not there."""
+    if identifier.startswith(OTHERS):
+        raise InputError(
+            f"{identifier}: of another architecture, which is not trained or exported here; probe "
+            f"strict, probe knn and the figures take it"
+        )
     local = identifier.startswith((".", "/")) or Path(identifier).parent.exists()
     if local or identifier.count("/") != 1:
         raise InputError(f"{identifier}: no such run, checkpoint, file or folder")
