@@ -194,7 +194,9 @@ def test_the_command_exports_a_classifier_everywhere(
             opened, classes, _ = open_model(tmp_path / name, heads=2)
             weights = opened.state_dict()
             assert all(torch.equal(weights[n], w) for n, w in classifier.state_dict().items())
-            assert classes == (tuple("abcde") if kind == "transformers" else ())
+            assert classes == (() if kind == "official" else tuple("abcde"))
+    hub = Classifier.from_pretrained(tmp_path / "hub")
+    assert hub.class_names == tuple("abcde")
     arguments = ["export", str(run), f"--out={tmp_path / 'y.onnx'}", "--to=onnx", "--push=a/b"]
     assert run_app("smile_train", "", COMMANDS, arguments) == 2
     assert "writes a file; push one of the folders" in capsys.readouterr().err

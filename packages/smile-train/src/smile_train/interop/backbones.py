@@ -150,6 +150,7 @@ def _open_folder(folder: Path) -> Backbone:
         grid=grid,
         trained=TokenGrid(**config["trained"]) if config.get("trained") else grid,
         weights=_below(weights, "encoder.") if "mask_token" in weights else weights,
+        classes=tuple(config.get("class_names", ())),
     )
 
 

@@ -35,7 +35,13 @@ def open_classifier(backbone: Backbone) -> Classifier:
     """
     classes = len(backbone.weights["head.weight"])
     with torch.random.fork_rng(devices=[]):
-        model = Classifier(backbone.config, backbone.grid, classes, trained=backbone.trained)
+        model = Classifier(
+            backbone.config,
+            backbone.grid,
+            classes,
+            trained=backbone.trained,
+            class_names=backbone.classes,
+        )
     weights = classifier_weights(backbone, classes, reset_head=False)
     load_weights(model, weights, backbone.source)
     return model.eval()

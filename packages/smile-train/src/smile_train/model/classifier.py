@@ -30,9 +30,15 @@ class Classifier(nn.Module, PyTorchModelHubMixin, **MODEL_CARD):
         head_dropout: float = 0.0,
         head_scale: float = 0.001,
         trained: TokenGrid | None = None,
+        class_names: tuple[str, ...] = (),
     ) -> None:
+        """Build the model, its weights drawn from torch's generator.
+
+        class_names  by number, where they are known; `save_pretrained` keeps them.
+        """
         super().__init__()
         self.config, self.grid = student, grid
+        self.class_names = tuple(class_names)
         self.trained = trained or grid
         self.patch_embed = PatchEmbed(grid, student.width)
         table = grid_positions(grid, student.width, trained, student.positions)
