@@ -9,14 +9,17 @@ from pathlib import Path
 
 import av
 import pytest
-from smile_motion import ObjectBank
+from smile_motion import ObjectBank, read_clip, read_plan
 from smile_motion.bank.candidate_store import read_candidate_image
 from smile_motion.bank.layout import read_metadata, read_rgba
 from smile_motion.bank.makers import PhotographMaker
 from smile_motion.bank.units import Attempt
+from smile_motion.bank.verify import verify
+from smile_motion.clip_options import ClipOptions
 from smile_motion.errors import InputError
 from smile_motion.photographs import read_photograph
 from smile_motion.video import find_videos, index_video, read_frames
+from smile_train.datasets.manifest import read_manifest
 
 
 def test_a_bank_cannot_name_files_outside_itself(tmp_path: Path, small_bank: ObjectBank) -> None:
@@ -27,6 +30,30 @@ def test_a_bank_cannot_name_files_outside_itself(tmp_path: Path, small_bank: Obj
         (tmp_path / "bank/metadata.jsonl").write_text(json.dumps(record) + "\n")
         with pytest.raises(InputError, match="is not below images/"):
             read_metadata(tmp_path / "bank")
+
+
+NO_JSON = {"deep": "[" * 200_000, "long": '{"plan": 1' + "0" * 5000 + "}"}
+"""What Python's reader gives up on with other errors than for what is no JSON."""
+
+
+@pytest.mark.parametrize("kind", NO_JSON)
+def test_json_that_python_gives_up_on_is_no_json(
+    kind: str, tmp_path: Path, small_bank: ObjectBank
+) -> None:
+    path = tmp_path / "file.json"
+    path.write_text(NO_JSON[kind])
+    for read in (lambda: read_plan(path, small_bank), lambda: read_clip(path, small_bank)):
+        with pytest.raises(InputError, match="not JSON"):
+            read()
+    with pytest.raises(InputError, match="not JSON"):
+        ClipOptions(recipe_file=path).make_recipe()
+    with pytest.raises(InputError, match="not a manifest"):
+        read_manifest(path)
+    for name, said in (("bank.json", "not JSON"), ("metadata.jsonl", "not an object's record")):
+        shutil.copytree(small_bank.path, tmp_path / name)
+        (tmp_path / name / name).write_text(NO_JSON[kind] + "\n")
+        with pytest.raises(InputError, match=said):
+            list(verify(tmp_path / name))
 
 
 def png(width: int, height: int, *chunks: tuple[bytes, bytes]) -> bytes:

@@ -44,6 +44,10 @@ def spoil(data: dict, kind: str) -> dict:
             data["objects"][0]["base_size"][1] = 0
         case "vast":
             data["width"] = 10**9
+        case "endless":
+            data["height"] = float("inf")
+        case "huge":
+            data["objects"][0]["scale"][0][0] = 10**400
         case "hidden":
             data["order"][2] = [0, 0]
     return data
@@ -60,6 +64,8 @@ def spoil(data: dict, kind: str) -> dict:
         ("future", "plan format 99, expected 1"),
         ("flat", "base_size is not above 0"),
         ("vast", "frames of 1000000000 x 224 px"),
+        ("endless", "not a motion plan"),
+        ("huge", "not a motion plan"),
         ("hidden", "order does not name every object"),
     ],
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from smile_motion.bank import ObjectBank
 from smile_motion.clips import Clip, ClipMaker
 from smile_motion.compositing import render
 from smile_motion.errors import InputError
+from smile_motion.files import parse_json
 from smile_motion.plan_json import plan_to_json, read_plan
 from smile_motion.seeding import Stream, keyed_generator
 from smile_motion.truth import Truth
@@ -49,10 +49,10 @@ def read_clip(path: Path | str, bank: ObjectBank, *, background: Path | str | No
     behind_it = None if background is None else Path(background)
     plan = read_plan(path, bank)
     try:
-        described = json.loads(path.read_text(encoding="utf-8"))
+        described = parse_json(path.read_text(encoding="utf-8"))
         seed, epoch, index = (int(described[name]) for name in ("seed", "epoch", "index"))
         origin = dict(described["background"])
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise InputError(f"{path}: no clip's JSON ({error!r}); render the clip anew") from error
     rng = keyed_generator(seed, Stream.BACKGROUND, epoch=epoch, index=index)
     size = (plan.height, plan.width)

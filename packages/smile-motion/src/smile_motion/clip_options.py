@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from smile_motion.errors import InputError
+from smile_motion.files import parse_json
 
 if TYPE_CHECKING:
     from smile_motion.backgrounds import BackgroundKind
@@ -107,7 +108,7 @@ class ClipOptions:
                 effects=self.effects,
             )
         try:
-            data = json.loads(self.recipe_file.read_text(encoding="utf-8"))
+            data = parse_json(self.recipe_file.read_text(encoding="utf-8"))
         except (UnicodeDecodeError, json.JSONDecodeError) as error:
             raise InputError(f"{self.recipe_file}: not JSON ({error})") from error
         except FileNotFoundError as error:

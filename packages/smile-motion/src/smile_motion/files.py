@@ -71,6 +71,22 @@ def dump_json(data: Any) -> bytes:
     return (json.dumps(data, indent=2, ensure_ascii=False) + "\n").encode()
 
 
+def parse_json(text: str | bytes) -> Any:
+    """Decode JSON that somebody else wrote.
+
+    Raises json.JSONDecodeError for all that is no JSON, and also for what Python gives up on with
+    other errors: nested too deeply, or numbers of thousands of digits.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise json.JSONDecodeError("nested too deeply", "", 0) from None
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        raise
+    except ValueError as error:
+        raise json.JSONDecodeError(str(error).partition(";")[0], "", 0) from None
+
+
 def dump_lines(records: Iterable[dict[str, Any]]) -> bytes:
     """Encode records as JSON lines."""
     return "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records).encode()

@@ -11,6 +11,7 @@ import numpy as np
 from smile_motion.components import component_from_json, component_to_json
 from smile_motion.effects import Appearance, MotionBlur, Shadow
 from smile_motion.errors import InputError
+from smile_motion.files import parse_json
 from smile_motion.plan import MotionPlan
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def plan_from_json(data: dict[str, Any], bank: ObjectBank, *, source: str = "pla
         order = np.array(data["order"], np.int64).reshape(frames, len(entries))
         height, width = int(data["height"]), int(data["width"])
         objects = [_find(bank, entry["id"], entry["sha256"], source) for entry in entries]
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise InputError(f"{source}: not a motion plan ({error!r}); render it anew") from error
     for name, values in arrays.items():
         if not np.isfinite(values).all():
@@ -113,7 +114,7 @@ def read_plan(path: Path | str, bank: ObjectBank) -> MotionPlan:
     Raises InputError when the file is not JSON or its plan does not fit the bank.
     """
     try:
-        data = json.loads(Path(path).read_text(encoding="utf-8"))
+        data = parse_json(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file; render clips to have plans") from error
     except (UnicodeDecodeError, json.JSONDecodeError) as error:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 from smile_motion.errors import InputError
-from smile_motion.files import hash_file, remove_leftovers, replacing
+from smile_motion.files import hash_file, parse_json, remove_leftovers, replacing
 
 from smile_train.weight_files import read_weights, unpickle_safely
 
@@ -85,7 +85,7 @@ def newest_checkpoint(folder: Path) -> tuple[Path | None, list[str]]:
 def find_fault(path: Path) -> str | None:
     """What is wrong with a checkpoint's files, if anything."""
     try:
-        manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+        manifest = parse_json((path / MANIFEST).read_text(encoding="utf-8"))
         for name, expected in manifest["sha256"].items():
             if hash_file(path / name) != expected:
                 return f"{name} is torn"
@@ -103,7 +103,7 @@ def load_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]
         raise InputError(f"{path}: no checkpoint; expected runs/…/checkpoints/step_…")
     if (fault := find_fault(path)) is not None:
         raise InputError(f"{path}: {fault}; use an older checkpoint")
-    config = json.loads((path / CONFIG).read_text(encoding="utf-8"))
+    config = parse_json((path / CONFIG).read_text(encoding="utf-8"))
     return read_weights(path / WEIGHTS), unpickle_safely(path / TRAINING), config
 
 

@@ -16,6 +16,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from smile_motion.files import parse_json
 
 PLAIN_EVERY_S = 15.0
 """Seconds between lines where the output is no terminal."""
@@ -154,7 +155,7 @@ class Report:
             kept = []
             for line in path.read_text(encoding="utf-8").splitlines():
                 try:
-                    entry = json.loads(line)
+                    entry = parse_json(line)
                 except ValueError:
                     break
                 if entry["step"] > step:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -12,6 +11,7 @@ from typing import Any
 
 from smile_motion.bank.candidates import Category
 from smile_motion.errors import InputError
+from smile_motion.files import parse_json
 
 LISTS = ("imagenet1k", "imagenet21k")
 """Lists that are known by name."""
@@ -128,7 +128,7 @@ def _imagenet21k() -> Iterable[Category]:
 def _annotated(path: Path) -> Iterable[Category]:
     """LVIS names have underscores and perhaps a qualifier in brackets, as `bow_(weapon)` has."""
     try:
-        data: Any = json.loads(path.read_bytes())
+        data: Any = parse_json(path.read_bytes())
         entries = data["categories"]
         for entry in entries:
             name = entry["name"].replace("_", " ")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -49,7 +48,7 @@ from smile_motion.bank.stored_candidates import read_candidates
 from smile_motion.bank.subset import CHOICE, ORIGIN
 from smile_motion.bank.units import Goal
 from smile_motion.errors import InputError
-from smile_motion.files import write_atomically
+from smile_motion.files import parse_json, write_atomically
 
 _RESULTS = (
     "categories", "metadata_sha256", "count", "counts", "fell_short", "candidates_sha256", TIMINGS,
@@ -93,7 +92,7 @@ class StoredBank:
         path = folder / CATEGORIES
         try:
             lines = path.read_text(encoding="utf-8").split("\n")[:-1]
-            categories = [json.loads(line) for line in lines]
+            categories = [parse_json(line) for line in lines]
             _ = [Thresholds(**card["thresholds"]), card["fill_holes"], card["segmenters"]]
             _ = [(line["category"], line["wanted"], line["max_tries"]) for line in categories]
         except FileNotFoundError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import threading
 from collections.abc import Iterable, Sequence
@@ -11,7 +10,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from smile_motion.errors import InputError
-from smile_motion.files import dump_json, dump_lines, remove_leftovers, write_atomically
+from smile_motion.files import dump_json, dump_lines, parse_json, remove_leftovers, write_atomically
 
 SETTINGS = "build.json"
 """What a build was started with; there while it is unfinished."""
@@ -32,7 +31,7 @@ def start(out: Path, settings: dict[str, Any], *, beside: Sequence[str] = ()) ->
     path = out / SETTINGS
     if path.is_file():
         try:
-            found = json.loads(path.read_text(encoding="utf-8"))
+            found = parse_json(path.read_text(encoding="utf-8"))
         except ValueError as error:
             raise InputError(f"{path}: not JSON ({error}); choose another --out") from error
         require_same(found, settings, out)
@@ -129,7 +128,7 @@ def read_journal(path: Path) -> list[dict[str, Any]]:
         if not line.endswith(b"\n"):
             break
         try:
-            records.append(json.loads(line))
+            records.append(parse_json(line))
         except ValueError as error:
             raise InputError(
                 f"{path}:{number}: not a record ({error}); remove this line, and what it spoke of "

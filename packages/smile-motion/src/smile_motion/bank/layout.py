@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -10,7 +9,7 @@ import cv2
 import numpy as np
 
 from smile_motion.errors import InputError
-from smile_motion.files import sha256
+from smile_motion.files import parse_json, sha256
 from smile_motion.image_files import open_image
 
 FORMAT = 1
@@ -58,7 +57,7 @@ def read_card(folder: Path) -> dict[str, Any]:
             f"{folder}: no such folder; make a bank with: smile-motion build-bank --out {folder}"
         )
     try:
-        card = json.loads(path.read_text(encoding="utf-8"))
+        card = parse_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise InputError(
             f"{folder}: no {CARD}, so not a finished bank; run smile-motion build-bank "
@@ -87,7 +86,7 @@ def read_metadata(folder: Path) -> list[dict[str, Any]]:
     records = []
     for number, line in enumerate(text.splitlines(), start=1):
         try:
-            record = json.loads(line)
+            record = parse_json(line)
             _ = record["id"], record["file_name"], record["category"], record["sha256"]
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(

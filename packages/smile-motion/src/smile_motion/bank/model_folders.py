@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from pathlib import Path
 from typing import Any
 
 from smile_motion.errors import InputError
+from smile_motion.files import parse_json
 
 INDEX = "model_index.json"
 DENOISERS = ("unet", "transformer")
@@ -33,7 +33,7 @@ def require_parts(folder: Path, *, safety_checker: bool = True) -> dict[str, Any
             f"save_pretrained or a download of the whole repository wrote"
         )
     try:
-        index = json.loads(path.read_text(encoding="utf-8"))
+        index = parse_json(path.read_text(encoding="utf-8"))
         if not isinstance(index, dict) or not isinstance(index.get("_class_name"), str):
             raise ValueError("names no pipeline")
     except ValueError as error:
@@ -121,7 +121,7 @@ def _require_part(folder: Path, name: str, kind: str) -> None:
         if not list(part.glob("*.safetensors")):
             _lacking(folder, name, "a .safetensors file of weights")
         for index in part.glob("*.safetensors.index.json"):
-            shards = json.loads(index.read_text(encoding="utf-8")).get("weight_map", {}).values()
+            shards = parse_json(index.read_text(encoding="utf-8")).get("weight_map", {}).values()
             for shard in sorted(set(shards)):
                 _require_any(folder, name, (shard,))
 

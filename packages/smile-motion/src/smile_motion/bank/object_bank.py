@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import threading
 from functools import cached_property
@@ -14,6 +13,7 @@ import numpy as np
 from smile_motion.bank.layout import METADATA, PACKED, read_card, read_metadata, read_rgba
 from smile_motion.bank.pack import LEVELS, is_packed, pack
 from smile_motion.errors import InputError
+from smile_motion.files import parse_json
 
 if TYPE_CHECKING:
     from shapely import Geometry
@@ -29,7 +29,7 @@ class ObjectBank:
         """Open a packed bank; use `ObjectBank.open`, which packs it where that is due."""
         self.path = path
         folder = path / PACKED
-        header = json.loads((folder / "pack.json").read_text(encoding="utf-8"))
+        header = parse_json((folder / "pack.json").read_text(encoding="utf-8"))
         self.categories: tuple[str, ...] = tuple(header["categories"])
         self._file = (folder / "pixels.bin").open("rb", buffering=0)
         self._reading = threading.local()
@@ -138,7 +138,7 @@ class ObjectBank:
 
     def _parse(self, line: bytes) -> dict[str, Any]:
         try:
-            return json.loads(line)
+            return parse_json(line)
         except ValueError:
             read_metadata(self.path)  # Says which line was damaged since the bank was opened.
             raise

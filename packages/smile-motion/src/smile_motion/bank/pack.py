@@ -6,7 +6,6 @@ Derived from the images and `metadata.jsonl`; rebuilt when the latter's hash dif
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +19,7 @@ import numpy as np
 import shapely
 
 from smile_motion.bank.layout import METADATA, PACKED, read_bank, read_rgba, require_unchanged
-from smile_motion.files import dump_json, replacing, sha256, write_atomically
+from smile_motion.files import dump_json, parse_json, replacing, sha256, write_atomically
 
 VERSION = 2
 """Version of the packed form."""
@@ -119,7 +118,7 @@ def cover_polygon(alpha: np.ndarray) -> np.ndarray:
 def is_packed(folder: Path) -> bool:
     """Whether the packed form is there and made from the metadata that is there."""
     try:
-        header = json.loads((folder / PACKED / "pack.json").read_text(encoding="utf-8"))
+        header = parse_json((folder / PACKED / "pack.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
     return header.get("version") == VERSION and header.get("metadata_sha256") == sha256(

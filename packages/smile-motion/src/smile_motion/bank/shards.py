@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import time
@@ -25,7 +24,7 @@ from smile_motion.bank.new_folder import place_file
 from smile_motion.bank.object_bank import ObjectBank
 from smile_motion.bank.stored_candidates import CANDIDATE_IMAGES, CANDIDATES
 from smile_motion.errors import InputError
-from smile_motion.files import sha256
+from smile_motion.files import parse_json, sha256
 
 PATIENCE_S = 120.0
 """How long a process of the same launch may neither run nor have finished before it counts as
@@ -161,7 +160,7 @@ def merge(
 def _read_shard_card(folder: Path) -> dict[str, Any]:
     path = folder / SHARD_CARD
     try:
-        card = json.loads(path.read_text(encoding="utf-8"))
+        card = parse_json(path.read_text(encoding="utf-8"))
         _ = int(card["shard"][0]), int(card["shard"][1]), card["settings"]["format"], card["sha256"]
     except FileNotFoundError as error:
         if not folder.is_dir():
@@ -214,7 +213,7 @@ def _united(shards: Sequence[Path], cards: Sequence[dict[str, Any]]) -> Records:
                 raise InputError(
                     f"{folder / name}: changed since the shard was built; build the shard again"
                 )
-            lines.setdefault(name, []).extend(map(json.loads, data.decode().split("\n")[:-1]))
+            lines.setdefault(name, []).extend(map(parse_json, data.decode().split("\n")[:-1]))
     for record in lines[METADATA]:
         if not is_image_name(record["file_name"]):
             raise InputError(
@@ -234,7 +233,7 @@ def _files(shards: Sequence[Path], cards: Sequence[dict[str, Any]]) -> list[tupl
     """Files of the shards besides those of lines, and their names in the bank."""
     found = []
     for folder, card in zip(shards, cards, strict=True):
-        for record in map(json.loads, (folder / METADATA).read_text("utf-8").split("\n")[:-1]):
+        for record in map(parse_json, (folder / METADATA).read_text("utf-8").split("\n")[:-1]):
             found.append((folder / record["file_name"], record["file_name"]))
         if CANDIDATES in card["sha256"]:
             for path in sorted((folder / CANDIDATE_IMAGES).rglob("*")):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from smile_motion.errors import InputError
+from smile_motion.files import parse_json
 
 CANDIDATES = "candidates.jsonl"
 """A line per candidate: the fields of `Candidate`, `accepted` and `reason`."""
@@ -31,7 +31,7 @@ def read_candidates(folder: Path) -> list[dict[str, Any]]:
     records = []
     for number, line in enumerate(text.splitlines(), start=1):
         try:
-            record = json.loads(line)
+            record = parse_json(line)
             category, attempt = record["category"], record["attempt"]
             sound = isinstance(category, str) and category not in ("", ".", "..")
             sound = sound and not set("/\\\0") & set(category)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from smile_motion.bank.layout import (
 from smile_motion.bank.pack import is_packed
 from smile_motion.bank.stored_candidates import CANDIDATE_IMAGES, CANDIDATES, read_candidates
 from smile_motion.errors import InputError
-from smile_motion.files import hash_file, sha256
+from smile_motion.files import hash_file, parse_json, sha256
 from smile_motion.image_files import open_image
 
 
@@ -73,7 +72,7 @@ def _fault(path: Path, expected: str) -> str | None:
 
 
 def _packed_hashes(folder: Path) -> dict[str, str]:
-    header = json.loads((folder / PACKED / "pack.json").read_text(encoding="utf-8"))
+    header = parse_json((folder / PACKED / "pack.json").read_text(encoding="utf-8"))
     return header.get("sha256", {})
 
 

@@ -5,7 +5,6 @@ The same command continues a build that was stopped or killed, and ends in the s
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -25,6 +24,7 @@ from smile_motion.cli.bank_options import (
 )
 from smile_motion.cli.outcome import Outcome
 from smile_motion.errors import InputError
+from smile_motion.files import parse_json
 
 if TYPE_CHECKING:
     from smile_motion.bank.shards import Shard
@@ -271,7 +271,7 @@ def _report(out: Path, finished: bool) -> Outcome:
     from smile_motion.bank import ObjectBank
 
     bank = ObjectBank.open(out)
-    card = json.loads((out / "bank.json").read_text(encoding="utf-8"))
+    card = parse_json((out / "bank.json").read_text(encoding="utf-8"))
     print(
         f"{out}: {'already complete, ' if finished else ''}{len(bank)} objects "
         f"in {len(bank.categories)} categories"

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from smile_motion.cli.outcome import Outcome
 from smile_motion.clip_options import ClipOptions
 from smile_motion.errors import InputError
+from smile_motion.files import parse_json
 
 if TYPE_CHECKING:
     from smile_motion.bank.shards import Shard
@@ -213,7 +214,7 @@ def _start_or_continue(options: Options, collection: Collection, job: Shard | No
         write_atomically(path, dump_json(wanted))
         return
     try:
-        found = dict(json.loads(path.read_text(encoding="utf-8")))
+        found = dict(parse_json(path.read_text(encoding="utf-8")))
     except (ValueError, TypeError) as error:
         raise InputError(f"{path}: damaged ({error}); choose another --out") from error
     differing = [name for name in wanted if found.get(name) != wanted[name]]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
+
+from smile_motion.files import parse_json
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -104,8 +105,8 @@ class Guard:
     def _names_uploads(self, body: bytes) -> bool:
         """Whether every file that a call's JSON names lies in the folder."""
         try:
-            asked = json.loads(body)
-        except (ValueError, RecursionError):
+            asked = parse_json(body)
+        except ValueError:
             return False
         return all(isinstance(name, str) and self._serves(name) for name in _files(asked))
 

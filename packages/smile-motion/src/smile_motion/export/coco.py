@@ -17,7 +17,7 @@ from smile_motion.export.formats import (
     clip_name,
 )
 from smile_motion.export.png import FRAME_NAME, frame_files
-from smile_motion.files import replacing
+from smile_motion.files import parse_json, replacing
 
 if TYPE_CHECKING:
     from smile_motion.clips import ClipMaker
@@ -165,7 +165,7 @@ def _per_clip(folder: Path, indexes: list[int], maker: ClipMaker) -> Rows:
 
 def _objects(folder: Path, indexes: list[int]) -> Iterator[tuple[int, dict[str, Any]]]:
     for index in indexes:
-        part = json.loads((folder / clip_name(index) / ANNOTATIONS).read_text(encoding="utf-8"))
+        part = parse_json((folder / clip_name(index) / ANNOTATIONS).read_text(encoding="utf-8"))
         for thing in part["objects"]:
             yield index, thing
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from smile_motion.export.formats import (
     Line,
     NumberedClip,
 )
-from smile_motion.files import dump_lines, remove_leftovers, write_atomically
+from smile_motion.files import dump_lines, parse_json, remove_leftovers, write_atomically
 
 if TYPE_CHECKING:
     from smile_motion.bank.shards import Shard
@@ -165,7 +164,7 @@ def _lines(path: Path) -> Iterator[Line]:
         return
     for row in text.splitlines():
         try:
-            line: Any = json.loads(row)
+            line: Any = parse_json(row)
         except ValueError:
             continue
         if isinstance(line, dict):

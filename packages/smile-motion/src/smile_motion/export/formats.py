@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from smile_motion.errors import InputError
-from smile_motion.files import hash_file, replacing, sha256, write_atomically
+from smile_motion.files import hash_file, parse_json, replacing, sha256, write_atomically
 
 if TYPE_CHECKING:
     from smile_motion.clips import Clip, ClipMaker
@@ -184,7 +184,7 @@ class ClipFolders(_OneByOne):
             for path in sorted(home.rglob("*"))
             if path.is_file()
         }
-        frames = len(json.loads(data)["plan"]["order"])
+        frames = len(parse_json(data)["plan"]["order"])
         if sum(name.startswith("frames/") for name in files) != frames:
             raise ValueError(f"{home}: not {frames} frames")
         return {"index": index, "folder": home.name, "sha256": files} | _objects(data)
@@ -254,7 +254,7 @@ class Packed(Format):
 
 
 def _objects(data: bytes) -> Line:
-    objects = json.loads(data)["plan"]["objects"]
+    objects = parse_json(data)["plan"]["objects"]
     return {
         "objects": [entry["id"] for entry in objects],
         "categories": [entry["category"] for entry in objects],

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
 from smile_motion.cli.outcome import Outcome
+from smile_motion.files import parse_json
 
 from smile_train.cli.single import is_first_process
 from smile_train.datasets.adapter import DatasetName
@@ -90,4 +90,4 @@ def run(options: Options) -> Outcome | None:
         return None
     print(as_markdown(found))
     print(plan.out / TABLE)
-    return Outcome(json.loads((plan.out / TABLE).read_text(encoding="utf-8")))
+    return Outcome(parse_json((plan.out / TABLE).read_text(encoding="utf-8")))

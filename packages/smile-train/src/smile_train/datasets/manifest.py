@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from smile_motion.errors import InputError
-from smile_motion.files import write_atomically
+from smile_motion.files import parse_json, write_atomically
 
 from smile_train.datasets.labelled import LabelledVideo, LabelledVideos, Span
 
@@ -54,7 +54,7 @@ def read_manifest(path: Path) -> LabelledVideos:
         raise InputError(f"{path}: no such manifest; write one with smile_train data list")
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
-        head, *rest = [json.loads(line) for line in lines if line.strip()]
+        head, *rest = [parse_json(line) for line in lines if line.strip()]
         samples = head.pop("samples")
         head["classes"] = tuple(head["classes"])
         videos = tuple(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from smile_motion.errors import InputError
+from smile_motion.files import parse_json
 from smile_motion.video.archives import ARCHIVE, locate
 
 from smile_train.datasets.adapter import DatasetPlace
@@ -72,7 +72,7 @@ def read_csv(path: Path, *columns: str, delimiter: str = ",") -> list[dict[str, 
 def read_json(path: Path) -> Any:
     """Read JSON; raises InputError when it is none."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return parse_json(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise InputError(f"{path}: damaged ({error}); download it again") from error
 

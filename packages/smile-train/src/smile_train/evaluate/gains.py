@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from smile_motion.errors import InputError
-from smile_motion.files import write_atomically
+from smile_motion.files import parse_json, write_atomically
 
 from smile_train.evaluate.pictures import COLOURS, save_figure, shorten
 from smile_train.evaluate.results import Results
@@ -51,7 +51,7 @@ class ClassScores:
                 f"{path}: no scores by class; give folders of fine-tunings or probes with classes"
             )
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = parse_json(path.read_text(encoding="utf-8"))
             score = next(name for name in SCORES if name in content)
             found = cls(
                 run=str(folder),

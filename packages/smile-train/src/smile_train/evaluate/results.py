@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from smile_motion.errors import InputError
-from smile_motion.files import write_atomically
+from smile_motion.files import parse_json, write_atomically
 
 RESULTS = "results.json"
 """File of a run's results, in its folder."""
@@ -74,7 +74,7 @@ class Results:
         if not file.is_file():
             raise InputError(f"{file}: no results; give folders of finished evaluations")
         try:
-            values = json.loads(file.read_text(encoding="utf-8"))
+            values = parse_json(file.read_text(encoding="utf-8"))
             found = cls(**values | {"ours": tuple(values["ours"])})
             found._check()
             return found

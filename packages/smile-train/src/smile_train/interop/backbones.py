@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from smile_motion.errors import InputError
-from smile_motion.files import hash_file
+from smile_motion.files import hash_file, parse_json
 from smile_motion.tokens import TokenGrid
 
 from smile_train.checkpoint import CONFIG, MANIFEST, WEIGHTS, load_checkpoint
@@ -134,7 +133,7 @@ def _open_ours(folder: Path) -> Backbone:
 def _open_folder(folder: Path) -> Backbone:
     """A folder of transformers, or one that `save_pretrained` of our models wrote."""
     try:
-        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        config = parse_json((folder / CONFIG).read_text(encoding="utf-8"))
     except ValueError as error:
         raise InputError(f"{folder / CONFIG}: damaged ({error}); get it again") from error
     if "student" not in config:
@@ -165,7 +164,7 @@ def _below(weights: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Ten
 def hash_weights(opened: Path) -> str:
     """SHA-256 of a checkpoint's file of weights."""
     if (opened / MANIFEST).is_file():
-        return json.loads((opened / MANIFEST).read_text())["sha256"][WEIGHTS]
+        return parse_json((opened / MANIFEST).read_text())["sha256"][WEIGHTS]
     return hash_file(opened)
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from smile_motion.errors import InputError
+from smile_motion.files import parse_json
 from smile_motion.tokens import TokenGrid
 
 from smile_train.interop.backbones import Backbone, build_encoder, hash_weights
@@ -156,7 +156,7 @@ def _sides(size: int | list[int] | tuple[int, ...]) -> tuple[int, int]:
 
 def _architecture(folder: Path) -> str | None:
     try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        config = parse_json((folder / "config.json").read_text(encoding="utf-8"))
         return (config.get("architectures") or [None])[0]
     except (OSError, ValueError):
         return None

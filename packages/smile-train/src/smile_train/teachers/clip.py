@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from smile_motion.bank.open_clip_models import HUB_PREFIX, open_clip_model
 from smile_motion.errors import InputError, in_one_line
+from smile_motion.files import parse_json
 from torch import nn
 
 from smile_train.teachers.teacher import Teacher
@@ -227,7 +227,7 @@ def _read_description(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         return {}
-    described = json.loads(path.read_text(encoding="utf-8"))
+    described = parse_json(path.read_text(encoding="utf-8"))
     if not isinstance(described, dict):
         raise ValueError(f"{path.name} holds no object")
     for name, value in described.items():

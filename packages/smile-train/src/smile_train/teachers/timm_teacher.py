@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import torch
 from smile_motion.errors import InputError, in_one_line
+from smile_motion.files import parse_json
 
 from smile_train.teachers.teacher import Teacher
 
@@ -97,7 +97,7 @@ class TimmTeacher(Teacher):
 def _architecture(folder: Path) -> str:
     path = folder / "config.json"
     try:
-        described = json.loads(path.read_text(encoding="utf-8"))
+        described = parse_json(path.read_text(encoding="utf-8"))
         return str(described["architecture"])
     except FileNotFoundError as error:
         raise InputError(

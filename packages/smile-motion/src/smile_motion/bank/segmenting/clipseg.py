@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from smile_motion.bank.devices import choose_device
 from smile_motion.bank.libraries import quiet_loading, require_libraries
 from smile_motion.bank.segmenting.masks import opaque, to_mask
 from smile_motion.errors import InputError, in_one_line
-from smile_motion.files import hash_file
+from smile_motion.files import hash_file, parse_json
 
 DEFAULT_MODEL = "CIDAS/clipseg-rd64-refined"
 """The refined CLIPSeg of reduced dimension 64; X-Paste used rd64."""
@@ -151,7 +150,7 @@ def _require_parts(folder: Path) -> None:
     """Raise InputError when a folder is not that of a whole CLIPSeg."""
     config = folder / "config.json"
     try:
-        kind = json.loads(config.read_text(encoding="utf-8")).get("model_type")
+        kind = parse_json(config.read_text(encoding="utf-8")).get("model_type")
     except FileNotFoundError:
         raise InputError(
             f"{folder}: no config.json; give the folder that save_pretrained wrote"
