@@ -136,6 +136,9 @@ def test_a_manifest_cut_short_is_refused(tmp_path: Path, second: Path) -> None:
     write_lines(tmp_path / "m.jsonl", lines[:-1])
     with pytest.raises(InputError, match="5 samples of 6"):
         read_manifest(tmp_path / "m.jsonl")
+    write_lines(tmp_path / "m.jsonl", [line.replace('"span"', '"span_s"') for line in lines])
+    with pytest.raises(InputError, match="unknown field 'span_s'"):
+        read_manifest(tmp_path / "m.jsonl")
 
 
 def test_few_samples_are_the_same_each_time(tmp_path: Path, second: Path) -> None:

@@ -57,17 +57,7 @@ def read_manifest(path: Path) -> LabelledVideos:
         head, *rest = [parse_json(line) for line in lines if line.strip()]
         samples = head.pop("samples")
         head["classes"] = tuple(head["classes"])
-        videos = tuple(
-            LabelledVideo(
-                key=line["key"],
-                path=path.parent / line["path"],
-                target=tuple(line["target"])
-                if isinstance(line["target"], list)
-                else line["target"],
-                span=Span(*line["span"]) if "span" in line else None,
-            )
-            for line in rest
-        )
+        videos = tuple(_read_line(line, path.parent) for line in rest)
         if len(videos) != samples:
             raise InputError(f"{path}: {len(videos)} samples of {samples}; copy it again")
         return LabelledVideos(**head, videos=videos)
@@ -76,6 +66,19 @@ def read_manifest(path: Path) -> LabelledVideos:
             f"{path}: not a manifest ({type(error).__name__}: {error}); write one with "
             f"smile_train data list"
         ) from error
+
+
+def _read_line(line: dict[str, Any], folder: Path) -> LabelledVideo:
+    unknown = set(line) - {"key", "path", "target", "span"}
+    if unknown:
+        raise ValueError(f"unknown field {min(unknown)!r}; of another version?")
+    target = line["target"]
+    return LabelledVideo(
+        key=line["key"],
+        path=folder / line["path"],
+        target=tuple(target) if isinstance(target, list) else target,
+        span=Span(*line["span"]) if "span" in line else None,
+    )
 
 
 def choose_samples(
