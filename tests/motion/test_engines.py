@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 INTERRUPTED = """
 import os, signal, threading
@@ -30,3 +31,37 @@ def test_no_interrupt_is_lost_and_workers_say_nothing(tmp_path) -> None:
         capture_output=True, text=True, start_new_session=True, timeout=120,
     )  # fmt: skip
     assert (process.stdout, process.stderr) == ("12\n", "")
+
+
+LONG = """
+import contextlib, itertools, signal
+from pathlib import Path
+from smile_motion.engines import run_in_processes
+from smile_motion.files import replacing
+
+def work(number):
+    if number == 0:
+        while not list(Path().glob(".long.*")):
+            pass
+        return number
+    with replacing(Path("long")) as temporary:
+        temporary.write_text("half")
+        for _ in itertools.count():
+            pass
+
+if __name__ == "__main__":
+    with contextlib.closing(run_in_processes(work, range(8), workers=2)) as results:
+        next(results)
+        signal.raise_signal(signal.SIGINT)
+"""
+
+
+def test_an_interrupt_ends_work_that_is_far_from_done(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(LONG)
+    process = subprocess.run(
+        [sys.executable, "script.py"],
+        cwd=tmp_path, capture_output=True, text=True, start_new_session=True, timeout=120,
+    )  # fmt: skip
+    assert process.stderr.count("Traceback") == 1  # of the script itself
+    assert process.stderr.endswith("KeyboardInterrupt\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["script.py"]

@@ -6,6 +6,7 @@ that dies was doing is done again; a result does not depend on the engine.
 
 from __future__ import annotations
 
+import _thread
 import importlib
 import logging
 import multiprocessing
@@ -18,6 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
@@ -192,9 +194,9 @@ def _brief(error: Exception) -> str:
 def _run_in_pool(
     work: Work[Result], numbers: Sequence[int], workers: int, chunk: int
 ) -> Iterator[tuple[int, Result]]:
-    pool = ProcessPoolExecutor(
-        workers, multiprocessing.get_context("spawn"), initializer=_begin, initargs=(work,)
-    )
+    context = multiprocessing.get_context("spawn")
+    watched, held = context.Pipe(duplex=False)
+    pool = ProcessPoolExecutor(workers, context, initializer=_begin, initargs=(work, watched))
     chunks = _chunks(numbers, chunk)
     pending: set[Future[list[tuple[int, Any]]]] = set()
     try:
@@ -208,21 +210,48 @@ def _run_in_pool(
             for future in finished:
                 yield from future.result()
     finally:
+        held.close()
         pool.shutdown(cancel_futures=True)
+        watched.close()
 
 
-_work: list[Work[Any]] = []
-"""What this process was started for, if it is a worker."""
+@dataclass
+class _Worker:
+    """What a worker process knows."""
+
+    work: Work[Any] | None = None
+    """What it was started for."""
+    busy: bool = False
+    """Whether it is at work, and not between the pool's messages."""
+    ended: bool = False
+    """Whether nobody wants further results."""
 
 
-def _begin(work: Work[Any]) -> None:
-    """Keep the work, and end when the process that started this one is killed; else this one
-    would wait for ever."""
-    _work[:] = [work]
+_worker = _Worker()
+
+
+def _begin(work: Work[Any], watched: Any) -> None:
+    """Keep the work, and watch for the end of it.
+
+    watched  a connection, closed at its other end when no more results are wanted: what runs is
+             interrupted, and clears up what it has begun. When the process that started this one
+             is killed, this one ends as well; else it would wait for ever.
+    """
+    _worker.work = work
     parent = multiprocessing.parent_process()
     assert parent is not None
 
+    def interrupt(*_: object) -> None:
+        _worker.ended = True
+        if _worker.busy:
+            raise KeyboardInterrupt
+
+    # The real signal is held from this process; the thread calls the handler.
+    signal.signal(signal.SIGINT, interrupt)
+
     def watch() -> None:
+        watched.poll(None)
+        _thread.interrupt_main(signal.SIGINT)
         parent.join()
         os._exit(1)
 
@@ -230,7 +259,14 @@ def _begin(work: Work[Any]) -> None:
 
 
 def _do(numbers: list[int]) -> list[tuple[int, Any]]:
-    return [(number, _work[0](number)) for number in numbers]
+    assert _worker.work is not None
+    try:
+        _worker.busy = True
+        if _worker.ended:
+            raise KeyboardInterrupt
+        return [(number, _worker.work(number)) for number in numbers]
+    finally:
+        _worker.busy = False
 
 
 def _chunks(numbers: Sequence[int], size: int) -> Iterator[list[int]]:
