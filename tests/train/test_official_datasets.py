@@ -267,6 +267,17 @@ def test_ucf_repetitions(tmp_path: Path, put: Put) -> None:
         open_split(place("ucf-rc", tmp_path), "train")
 
 
+def test_spoilt_annotations_of_ucf_rc_are_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "spoilt.mat"
+    bounds = {"temporal_bound": [[1.0, 9.0]], "start_frame": float("inf"), "end_frame": 9}
+    savemat(path, {"label": bounds})
+    endless = path.read_bytes()
+    for content in (endless, endless[: len(endless) // 2], b"MATLAB 7.3 MAT-file", b""):
+        path.write_bytes(content)
+        with pytest.raises(InputError, match="not an annotation of UCFRep"):
+            ucf_rc_adapter._read_annotation(path)
+
+
 def test_diving48(tmp_path: Path, put: Put) -> None:
     vocabulary = [["Back", f"{n}som", "NoTwis", "PIKE"] for n in range(48)]
     (tmp_path / "Diving48_vocab.json").write_text(json.dumps(vocabulary))

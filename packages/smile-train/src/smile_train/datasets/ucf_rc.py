@@ -64,11 +64,12 @@ def _read_annotation(path: Path) -> tuple[int, Span]:
     from scipy.io import loadmat
     from scipy.io.matlab import MatReadError
 
+    refused = (MatReadError, LookupError, ValueError, TypeError, NotImplementedError)
     try:
         label: Any = loadmat(path)["label"][0, 0]
         bounds = label["temporal_bound"].ravel()
         begin, end = (int(label[name].ravel()[0]) for name in ("start_frame", "end_frame"))
-    except (MatReadError, LookupError, ValueError, TypeError, NotImplementedError) as error:
+    except (*refused, OverflowError, OSError) as error:
         raise InputError(f"{path}: not an annotation of UCFRep ({error}); get it again") from error
     # Frames are counted from 1, the last one included.
     return len(bounds) - 1, Span(begin - 1, end, "frames")
