@@ -19,7 +19,11 @@ from smile_train.run_options import RunOptions
 class FinetuneConfig(RunOptions):
     """Options of `smile_train finetune`. A recipe sets them all; what is given besides wins."""
 
-    checkpoint: Annotated[Path, tyro.conf.Positional] = Path()
+    checkpoint: Annotated[
+        Path,
+        tyro.conf.Positional,
+        tyro.conf.arg(metavar="CHECKPOINT", help_behavior_hint="(required)"),
+    ] = Path()
     """A run, a checkpoint, or a published file to start from."""
     recipe: str | None = None
     """Named set of defaults: see --list-recipes. Default: the data set's."""
@@ -28,7 +32,7 @@ class FinetuneConfig(RunOptions):
 
     dataset: DatasetName = "folder"
     """What is learned; `list`, `folder` and `manifest` are data of your own."""
-    data: Path = Path()
+    data: Annotated[Path, tyro.conf.arg(help_behavior_hint="(default: this folder)")] = Path()
     """Folder of the data set."""
     annotations: Path | None = None
     """Folder of its annotation files, where they are not in --data."""

@@ -16,11 +16,15 @@ from smile_train.datasets.adapter import DatasetName, DatasetPlace
 class FeatureProbeConfig:
     """What `probe strict` and `probe knn` share."""
 
-    checkpoint: Annotated[str, tyro.conf.Positional] = ""
+    checkpoint: Annotated[
+        str,
+        tyro.conf.Positional,
+        tyro.conf.arg(metavar="CHECKPOINT", help_behavior_hint="(required)"),
+    ] = ""
     """A run, a checkpoint, a published file, a folder of transformers, or a hub id."""
     dataset: DatasetName = "folder"
     """What is asked; `list`, `folder` and `manifest` are data of your own."""
-    data: Path = Path()
+    data: Annotated[Path, tyro.conf.arg(help_behavior_hint="(default: this folder)")] = Path()
     """Folder of the data set."""
     annotations: Path | None = None
     """Folder of its annotation files, where they are not in --data."""
