@@ -1,5 +1,6 @@
 """Objects over clips that others load."""
 
+import pickle
 import re
 from pathlib import Path
 
@@ -94,6 +95,22 @@ def test_torchvision_draws_the_keys(overlay: MotionOverlay, clip: np.ndarray) ->
     assert torch.equal(made[0], made[1])
     assert not torch.equal(made[0], made[2])
     assert out.dtype == torch.float32
+
+
+def test_transforms_pickle_as_spawned_workers_need(
+    overlay: MotionOverlay, clip: np.ndarray
+) -> None:
+    video = tv_tensors.Video(torch.from_numpy(clip).permute(0, 3, 1, 2).contiguous())
+    made = []
+    transform = overlay.torchvision()
+    for one in (transform, pickle.loads(pickle.dumps(transform))):
+        torch.manual_seed(1)
+        made.append(one(video))
+    assert torch.equal(*made)
+    pipeline = A.Compose([overlay.albumentations()], seed=4)
+    again = pickle.loads(pickle.dumps(pipeline))
+    assert (pipeline(images=clip)["images"] == again(images=clip)["images"]).all()
+    pickle.dumps(overlay)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -95,55 +94,21 @@ class MotionOverlay:
             frames=count, height=height, width=width, tubelet=self.tubelet, patch=self.patch
         )
 
-    @cached_property
-    def _albumentations(self) -> type[ImageOnlyTransform]:
-        from albumentations import ImageOnlyTransform
-
-        overlay = self
-
-        class Overlay(ImageOnlyTransform):
-            """Moving objects over the frames of `images`."""
-
-            def get_params(self) -> dict[str, Any]:
-                return {"key": self.py_random.getrandbits(63)}
-
-            def apply_to_images(self, images: np.ndarray, key: int, **params: Any) -> np.ndarray:
-                return overlay(np.ascontiguousarray(images), key).frames
-
-            def apply(self, img: np.ndarray, key: int, **params: Any) -> np.ndarray:
-                raise InputError("one `image`: give a clip as `images`, (T, H, W, 3)")
-
-        return Overlay
-
     def albumentations(self, *, p: float = 1.0) -> ImageOnlyTransform:
         """Return a transform for albumentations, whose pipeline draws the keys.
 
         p  probability of applying it. The pipeline is called with `images=`, (T, H, W, 3) uint8.
         """
-        return self._albumentations(p=p)
+        from smile_motion.overlay_albumentations import Overlay
+
+        return Overlay(self, p=p)
 
     def torchvision(self) -> Transform:
         """Return a transform for torchvision's v2 pipelines: over `tv_tensors.Video`, (T, C, H, W)
         uint8; torch's generator draws the keys."""
-        import torch
-        from torchvision import tv_tensors
-        from torchvision.transforms import v2
+        from smile_motion.overlay_torchvision import Overlay
 
-        overlay = self
-
-        class Overlay(v2.Transform):
-            """Moving objects over videos."""
-
-            _transformed_types = (tv_tensors.Video,)
-
-            def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
-                return {"key": int(torch.randint(2**62, ()))}
-
-            def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
-                clip = torch.as_tensor(inpt).as_subclass(torch.Tensor)
-                return tv_tensors.Video(overlay(clip, params["key"]).frames)
-
-        return Overlay()
+        return Overlay(self)
 
 
 def _number(key: int | str) -> int:
