@@ -62,6 +62,18 @@ def test_bytes_do_not_depend_on_what_memory_held_before(few: list, tmp_path: Pat
     assert tree(tmp_path / "85") == tree(tmp_path / "255")
 
 
+def test_the_last_job_leaves_alone_what_another_last_one_writes(few: list, tmp_path: Path) -> None:
+    words = [*few, "--format", "coco", "--n", "2", "--num-shards", "2", "--workers", "0"]
+    assert render(*words, "--shard-index", "0", "--out", tmp_path) == 0
+    theirs = [tmp_path / f".{name}.0a.tmp" for name in ("index.jsonl", "instances.json")]
+    killed = tmp_path / ".clip_000001.0a.tmp"
+    for path in (*theirs, killed):
+        path.write_text("half")
+    assert render(*words, "--shard-index", "1", "--out", tmp_path) == 0
+    assert all(path.exists() for path in theirs)
+    assert not killed.exists()
+
+
 def test_a_job_done_again_changes_nothing(few: list, tmp_path: Path, capsys) -> None:
     words = [*few, *PACKED, "--n", "6", "--num-shards", "2", "--workers", "0", "--out", tmp_path]
     assert render(*words, "--shard-index", "0") == 0

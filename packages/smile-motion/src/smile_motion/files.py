@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
+import secrets
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -31,9 +31,9 @@ def replacing(path: Path) -> Iterator[Path]:
     process leaves that is killed, `remove_leftovers` clears up.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    former = path.with_name(f".{path.name}.{os.getpid()}.former.tmp")
-    _remove(temporary)
+    own = secrets.token_hex(6)  # Processes of other machines may have the same number.
+    temporary = path.with_name(f".{path.name}.{own}.tmp")
+    former = path.with_name(f".{path.name}.{own}.former.tmp")
     try:
         yield temporary
         if path.is_dir():
@@ -47,10 +47,14 @@ def replacing(path: Path) -> Iterator[Path]:
     _remove(former)
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Remove what killed processes were writing in a folder; none may be writing there now."""
+def remove_leftovers(folder: Path, *, besides: Collection[str] = ()) -> None:
+    """Remove what killed processes were writing in a folder.
+
+    besides  names that others may be writing there now; nothing else may be.
+    """
     for path in folder.glob(".*.tmp"):
-        _remove(path)
+        if not path.name.startswith(tuple(f".{name}." for name in besides)):
+            _remove(path)
 
 
 def _remove(path: Path) -> None:

@@ -50,7 +50,7 @@ class Options(ClipOptions):
     """Keep every bit of the pixels of videos (RGB H.264; not every player shows it)."""
     rate_hz: float = 8.0
     """Frames a second of the written videos."""
-    clips_per_shard: int = 1000
+    clips_per_shard: int = 256
     """The most clips in a file of --format webdataset and datasets; they are balanced."""
     points: int = 256
     """Points a clip for --format tapvid."""
@@ -80,20 +80,22 @@ def run(options: Options) -> Outcome:
     options.out.mkdir(parents=True, exist_ok=True)
     _start_or_continue(options, collection, job)
     numbers = collection.numbers(job)
+    clips = {number: len(collection.shard(number).clips) for number in numbers}
     lines: dict[int, dict[str, Any]] = {}
     todo = []
     with progress_bar() as on_progress, stopped_by_signals():
         known = read_index(collection)
+        done, total = 0, sum(clips.values())
         for number, line in sound_shards(collection, numbers, known):
             if line is None:
                 todo.append(number)
             else:
                 lines[number] = line
-                on_progress("checking", len(lines), len(numbers))
+                on_progress("checking", done := done + clips[number], total)
         kept = len(lines)
         for number, line in _rendered(options, collection, todo):
             lines[number] = line
-            on_progress("rendering", len(lines), len(numbers))
+            on_progress("rendering", done := done + clips[number], total)
         written = write_index(collection, lines, job)
     return _report(options, collection, job, kept, written)
 

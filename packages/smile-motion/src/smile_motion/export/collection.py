@@ -129,7 +129,8 @@ def write_index(collection: Collection, lines: dict[int, Line], job: Shard | Non
     extra = collection.format.finish(folder, collection.maker, in_order)
     write_atomically(folder / INDEX, _sorted_lines(lines))
     shutil.rmtree(folder / PARTS, ignore_errors=True)
-    remove_leftovers(folder)
+    # Another job may have found everything made as well, and be writing the same.
+    remove_leftovers(folder, besides=[*extra, INDEX])
     return [*extra, INDEX]
 
 

@@ -194,7 +194,7 @@ class ClipFolders(_OneByOne):
 class Packed(Format):
     """Formats that put many clips into one file, with a video of each."""
 
-    clips_per_shard: int = 1000
+    clips_per_shard: int = 256
     """The most clips in a file; all have as many, or one less."""
     lossless: bool = False
     """Keep every bit of the pixels."""
@@ -220,7 +220,7 @@ class Packed(Format):
 
     @abstractmethod
     def write_file(self, path: Path, clips: Iterator[NumberedClip]) -> None:
-        """Write a shard's file, one clip in memory at a time."""
+        """Write a shard's file, without holding all of its clips in memory."""
 
     @abstractmethod
     def count_clips(self, path: Path) -> int:
