@@ -53,6 +53,11 @@ def hidden_width(width: int, mlp_ratio: float) -> int:
     return int(width * mlp_ratio + 1e-6)
 
 
+def ratio_of(hidden: int, width: int) -> float:
+    """The `mlp_ratio` of an MLP; whole numbers as such."""
+    return hidden / width if hidden % width else hidden // width
+
+
 STUDENTS: dict[StudentName, StudentConfig] = {
     "tiny": StudentConfig(
         width=192, depth=4, heads=3, decoder_width=96, decoder_depth=2, decoder_heads=3

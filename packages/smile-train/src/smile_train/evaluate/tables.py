@@ -47,7 +47,7 @@ class Run:
         results, config = self.results, self.results.config
         found = []
         chosen = config.get("subset") or config.get("few")
-        if results.partial and (not chosen or config.get("allow_missing")):
+        if results.missing or (results.partial and not chosen):
             found.append(f"partial data set: {results.samples:,} samples tested")
         if config.get("few") and not config.get("subset"):
             found.append(f"training samples drawn by seed {config.get('seed', 0)}")

@@ -15,6 +15,7 @@ from smile_train.interop.official import load_weights
 from smile_train.interop.transformers_names import from_their_names
 from smile_train.model import Classifier, PretrainModel, StudentConfig
 from smile_train.model.pretrain_model import Encoder
+from smile_train.students import ratio_of
 
 if TYPE_CHECKING:
     from transformers import (
@@ -125,15 +126,13 @@ def _our_config(theirs: VideoMAEConfig, name: str) -> tuple[StudentConfig, Token
         faults.append(f"hidden_act {theirs.hidden_act!r}")
     if theirs.num_channels != 3:
         faults.append(f"{theirs.num_channels} colour channels")
-    if theirs.intermediate_size % theirs.hidden_size:
-        faults.append(f"an MLP {theirs.intermediate_size} wide")
     if faults:
         raise InputError(f"{name}: {', '.join(faults)}; give a VideoMAE as published")
     student = StudentConfig(
         width=theirs.hidden_size,
         depth=theirs.num_hidden_layers,
         heads=theirs.num_attention_heads,
-        mlp_ratio=theirs.intermediate_size // theirs.hidden_size,
+        mlp_ratio=ratio_of(theirs.intermediate_size, theirs.hidden_size),
         decoder_width=theirs.decoder_hidden_size,
         decoder_depth=theirs.decoder_num_hidden_layers,
         decoder_heads=theirs.decoder_num_attention_heads,

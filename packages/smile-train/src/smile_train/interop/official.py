@@ -13,6 +13,7 @@ from smile_motion.files import replacing
 from smile_motion.tokens import TokenGrid
 
 from smile_train.model import STUDENTS, Classifier, PretrainModel, StudentConfig
+from smile_train.students import ratio_of
 from smile_train.weight_files import is_named_tensors, read_weights, unpickle_safely
 
 HEAD_WIDTH = 64
@@ -98,7 +99,7 @@ def infer_student(
             width=width,
             depth=depth,
             heads=heads,
-            mlp_ratio=hidden / width if hidden % width else hidden // width,
+            mlp_ratio=ratio_of(hidden, width),
             decoder_width=decoder_width,
             decoder_depth=decoder_depth,
             decoder_heads=decoder_heads
