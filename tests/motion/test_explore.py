@@ -46,6 +46,12 @@ def shown(controls: Controls, sources: Sources, bank: ObjectBank) -> Shown:
     return make_shown(controls, sources, bank, LIMITS)
 
 
+def test_given_videos_are_what_a_page_begins_with(real_videos: dict[str, Path]) -> None:
+    assert Sources().backgrounds == ("noise", "black")
+    assert Sources(videos=real_videos["bikes"]).backgrounds[0] == "natural"
+    assert Sources(images=real_videos["bikes"].parent).backgrounds[0] == "places"
+
+
 def test_controls_start_as_the_presets() -> None:
     assert Controls().make_recipe() == MotionRecipe.paper()
     assert Controls(recipe="official").make_recipe() == MotionRecipe.official()

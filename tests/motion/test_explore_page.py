@@ -158,7 +158,8 @@ def test_an_uploaded_video_is_the_background(
     after(desktop, "clip", lambda: upload.set_input_files(real_videos["bikes"]))
     plain = pictures(desktop, "clip").astype(int)
     assert np.abs(np.diff(plain, axis=2)).mean() < 15  # a video is smoother than noise
-    assert not desktop.locator("#control-noise").is_visible()
+    for other in ("noise", "background"):
+        assert not desktop.locator(f"#control-{other}").is_visible()
     torn = tmp_path / "torn.mp4"
     torn.write_bytes(real_videos["bikes"].read_bytes()[:90_000])
     desktop.locator("#control-upload button[aria-label=Clear]").first.click()

@@ -49,8 +49,8 @@ class ControlPanel:
 
         def choose(name: str, label: str, choices: Sequence[Any], **more: Any) -> None:
             made[name] = gr.Dropdown(
-                list(choices), value=getattr(plain, name), label=label,
-                elem_id=f"control-{name}", **more,
+                list(choices), label=label, elem_id=f"control-{name}",
+                **{"value": getattr(plain, name)} | more,
             )  # fmt: skip
 
         with gr.Row():
@@ -79,8 +79,9 @@ class ControlPanel:
                 slide("growth", "Growth up to, a frame", 0, 0.2, 0.005)
         with gr.Accordion("Background", open=True):
             kinds = [(_SCENERY[kind], kind) for kind in sources.backgrounds]
-            choose("background", "Background", kinds)
-            choose("noise", "Kind of noise", get_args(NoiseKind))
+            first = sources.backgrounds[0]
+            choose("background", "Background", kinds, value=first)
+            choose("noise", "Kind of noise", get_args(NoiseKind), visible=first == "noise")
             made["upload"] = gr.File(
                 file_types=list(SUFFIXES), type="filepath", elem_id="control-upload", height=140,
                 label=f"Your own video ({limits.bytes / 1e6:.0f} MB, {limits.seconds:g} s at most)",
@@ -115,11 +116,12 @@ class ControlPanel:
                 gr.update(visible=path == "gaussian"),
                 gr.update(visible=recipe == "paper"),
                 gr.update(visible=recipe == "official"),
+                gr.update(visible=not upload),
                 gr.update(visible=background == "noise" and not upload),
                 gr.update(visible=bool(upload) or background in ("natural", "frame")),
             ),
             [made[name] for name in ("recipe", "path", "background", "upload")],
-            [gaussian, keyframes, rates, made["noise"], film],
+            [gaussian, keyframes, rates, made["background"], made["noise"], film],
             show_progress="hidden", api_visibility="private",
         )  # fmt: skip
 

@@ -37,9 +37,9 @@ class Sources:
 
     @property
     def backgrounds(self) -> tuple[BackgroundKind, ...]:
-        """Backgrounds that can be chosen, besides an uploaded video."""
+        """Backgrounds that can be chosen, besides an uploaded video; the first one at first."""
         films = ("natural", "frame") if self.videos else ()
-        return ("noise", "black", *films, *(("places",) if self.images else ()))
+        return (*films, *(("places",) if self.images else ()), "noise", "black")
 
 
 @dataclass(frozen=True, kw_only=True)
