@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -144,6 +145,22 @@ def test_errors_are_a_line_and_debug_shows_where(tmp_path: Path) -> None:
     traced = run("smile-motion", "bank", "info", tmp_path / "none", "--debug")
     assert "Traceback" in traced.stderr
     assert traced.stderr.endswith(plain.stderr)
+
+
+def test_an_interrupt_that_a_destructor_swallows_comes_again() -> None:
+    code = (
+        "import signal, time\n"
+        "from smile_motion.signals import repeat_lost_interrupts\n"
+        "repeat_lost_interrupts()\n"
+        "class Interrupting:\n"
+        "    def __del__(self):\n"
+        "        signal.raise_signal(signal.SIGINT)\n"
+        "Interrupting()\n"
+        "time.sleep(60)"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30)
+    assert ended.returncode == -signal.SIGINT
+    assert "ignored" not in ended.stderr
 
 
 def test_the_page_of_commands_tells_the_exit_codes() -> None:

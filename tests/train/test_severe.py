@@ -126,12 +126,13 @@ def test_an_experiment_killed_before_its_first_checkpoint_starts_again(
     leftover = out / "ucf-rc/checkpoints/.step_00000001.1.tmp"
     leftover.mkdir(parents=True)
     (out / "charades/checkpoints/step_00000001").mkdir(parents=True)
-    (out / "ucf-rc/config.json").mkdir()  # It cannot be written: the experiment ends there.
+    annotations = tmp_path / "rc/annotations"
+    annotations.rename(tmp_path / "elsewhere")  # The second experiment ends there.
     assert run_app("smile_train", "", COMMANDS, first) != 0
     table = json.loads((out / "severe.json").read_text())
     assert list(table["experiments"]) == ["charades"], "what is done is in the table already"
     assert table["mean"] is None
-    (out / "ucf-rc/config.json").rmdir()
+    (tmp_path / "elsewhere").rename(annotations)
     assert run_app("smile_train", "", COMMANDS, first) == 0
     assert set(json.loads((out / "severe.json").read_text())["experiments"]) == {
         "charades",

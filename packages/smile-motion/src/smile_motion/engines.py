@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from smile_motion.errors import InputError
-from smile_motion.signals import hold_signals
+from smile_motion.signals import hold_signals, repeat_lost_interrupts
 
 Result = TypeVar("Result")
 Work = Callable[[int], Result]
@@ -248,6 +248,7 @@ def _begin(work: Work[Any], watched: Any) -> None:
 
     # The real signal is held from this process; the thread calls the handler.
     signal.signal(signal.SIGINT, interrupt)
+    repeat_lost_interrupts()
 
     def watch() -> None:
         watched.poll(None)

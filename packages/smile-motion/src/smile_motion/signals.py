@@ -1,12 +1,13 @@
-"""Signals while processes are started."""
+"""Signals: kept from processes that are started; not lost where Python drops them."""
 
 from __future__ import annotations
 
+import _thread
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from multiprocessing import resource_tracker
 
 
 @contextmanager
@@ -16,6 +17,8 @@ def hold_signals(*numbers: signal.Signals) -> Iterator[None]:
     A terminal or a scheduler signals a whole group of processes. Started ones inherit that the
     signals are blocked; this one gets afterwards what came meanwhile.
     """
+    from multiprocessing import resource_tracker  # takes 50 ms, which no --help needs
+
     resource_tracker.ensure_running()  # its start would let the signals through again
     came: list[int] = []
     handlers = {}
@@ -31,3 +34,33 @@ def hold_signals(*numbers: signal.Signals) -> Iterator[None]:
             signal.signal(number, handler or signal.SIG_DFL)
         for number in came:
             signal.raise_signal(number)
+
+
+REPEAT_S = 0.01
+
+
+def repeat_lost_interrupts() -> None:
+    """Interrupt again where a KeyboardInterrupt was raised in a destructor or a callback.
+
+    Python prints such errors and goes on as if nothing had been. numba, for one, destroys objects
+    by the hundred while it compiles.
+    """
+    before = sys.unraisablehook
+
+    def hook(unraisable: sys.UnraisableHookArgs) -> None:
+        if issubclass(unraisable.exc_type, KeyboardInterrupt):
+            # Not at once: that would be raised, and lost, in here.
+            threading.Timer(REPEAT_S, _interrupt_main).start()
+        else:
+            before(unraisable)
+
+    sys.unraisablehook = hook
+
+
+def _interrupt_main() -> None:
+    main = threading.main_thread().ident
+    held = signal.pthread_sigmask(signal.SIG_BLOCK, ())  # by `hold_signals` around the start
+    if main is None or signal.SIGINT in held:
+        _thread.interrupt_main(signal.SIGINT)
+    else:  # ends what it waits for as well
+        signal.pthread_kill(main, signal.SIGINT)
