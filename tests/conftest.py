@@ -14,6 +14,8 @@ from smile_motion.bank import FolderSource, ObjectBank, ProceduralSource, build
 sys.path.insert(0, str(Path(__file__).parent))
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+# As many processes as cores run tests, and start others; sums in the same order in all of them.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 # The same examples in every run; `--hypothesis-profile=search` looks for new ones.
 settings.register_profile("steady", derandomize=True, deadline=None)

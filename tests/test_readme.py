@@ -68,7 +68,7 @@ def _run(line: str, places: dict[str, Path], folder: Path) -> str:
     line = line.replace("accelerate launch", "accelerate-launch")
     words = [str(places.get(word, word)) for word in f"{line} {SMALLER[kind]}".split()]
     command = [str(Path(sys.executable).parent / words[0]), *words[1:]]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    environment = os.environ | {"HF_HUB_OFFLINE": "1"}
     if kind == "explore":
         process = subprocess.Popen(
             command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True

@@ -88,7 +88,7 @@ def test_a_killed_run_continues_as_if_nothing_had_happened(
     assert finetune(checkpoint, "--data", scenes, "--out", whole, *options) == 0
     command = [sys.executable, "-m", "smile_train", "finetune", str(checkpoint)]
     command += ["--data", str(scenes), "--out", str(killed), *options]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
     process = subprocess.Popen(command, env=environment, start_new_session=True)
     deadline = time.monotonic() + 120
     while not any(killed.glob("checkpoints/step_*/manifest.json")):
@@ -122,7 +122,7 @@ def test_two_processes_learn_and_count_as_one_does(
             *("-m", "smile_train", "finetune", str(checkpoint), "--data", str(short)),
             *("--out", str(out), *options),
         ]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+        environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
         launched = subprocess.run(
             command, env=environment, check=False, capture_output=True, text=True
         )
