@@ -1,15 +1,17 @@
 """Draw the pictures of docs/analyses.md: two encoders on real videos played in four manners.
 
 uv run python docs/drawing/draw_analyses.py --videos DIR --first RUN --second RUN \\
-    --out DIR --work DIR
+    --out DIR --work DIR                                # needs Debian's chromium
 """
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import tyro
 from PIL import Image
+from playwright.sync_api import sync_playwright
 from smile_motion.cli.app import run_app
 from smile_motion.video import find_videos, index_video, read_frames, write_video
 from smile_train.__main__ import COMMANDS
@@ -37,7 +39,7 @@ class Options:
     out: Path
     """Folder of the pictures."""
     work: Path
-    """Folder for all else: what the commands write, and the report of it."""
+    """Folder for all else: what the commands write, and the report of it, which names it."""
     names: tuple[str, str] = ("untrained", "trained")
     """What the runs are called."""
 
@@ -72,6 +74,21 @@ def shrink(source: Path, target: Path, width: int) -> None:
     print(f"{target}: {target.stat().st_size / 1e3:.0f} kB")
 
 
+def photograph(page: Path, picture: Path) -> None:
+    """Take the end of a report: Table 7, Figure 4, and what is in no table."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"]
+        )
+        shown = browser.new_page(viewport={"width": 900, "height": 800})
+        shown.goto(page.resolve().as_uri())
+        top = shown.locator("h2", has_text="Table 7").bounding_box()
+        height = shown.evaluate("document.documentElement.scrollHeight")
+        assert top is not None
+        area = {"x": 0, "y": top["y"] - 10, "width": 900, "height": height - top["y"] + 10}
+        shown.screenshot(path=picture, full_page=True, clip=area)
+
+
 def main(options: Options) -> None:
     """Evaluate, draw, shrink."""
     options.out.mkdir(parents=True, exist_ok=True)
@@ -92,6 +109,8 @@ def main(options: Options) -> None:
         shrink(work / name / f"{name}.png", options.out / f"{name}.webp", width)
     own = f"--row={work / 'similarity'}=own:tiny"
     call("evaluate", "report", *pair, work / "similarity", "--out", work / "report", own)
+    photograph(work / "report/report.html", work / "report.png")
+    shrink(work / "report.png", options.out / "report.webp", 760)
     shrink(pair[1] / "confusion.png", options.out / "confusion.webp", 640)
 
 
