@@ -37,6 +37,7 @@ def hold_signals(*numbers: signal.Signals) -> Iterator[None]:
 
 
 REPEAT_S = 0.01
+"""After how long a lost interrupt comes again."""
 
 
 def repeat_lost_interrupts() -> None:
@@ -50,7 +51,9 @@ def repeat_lost_interrupts() -> None:
     def hook(unraisable: sys.UnraisableHookArgs) -> None:
         if issubclass(unraisable.exc_type, KeyboardInterrupt):
             # Not at once: that would be raised, and lost, in here.
-            threading.Timer(REPEAT_S, _interrupt_main).start()
+            again = threading.Timer(REPEAT_S, _interrupt_main)
+            again.daemon = True  # a program that is ending need not be interrupted
+            again.start()
         else:
             before(unraisable)
 
