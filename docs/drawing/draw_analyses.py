@@ -4,14 +4,13 @@ uv run python docs/drawing/draw_analyses.py --videos DIR --first RUN --second RU
     --out DIR --work DIR                                # needs Debian's chromium
 """
 
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import tyro
+from browser import open_browser
 from PIL import Image
-from playwright.sync_api import sync_playwright
 from smile_motion.cli.app import run_app
 from smile_motion.video import find_videos, index_video, read_frames, write_video
 from smile_train.__main__ import COMMANDS
@@ -76,16 +75,13 @@ def shrink(source: Path, target: Path, width: int) -> None:
 
 def photograph(page: Path, picture: Path) -> None:
     """Take the end of a report: Table 7, Figure 4, and what is in no table."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"]
-        )
-        shown = browser.new_page(viewport={"width": 900, "height": 800})
+    with open_browser() as browser:
+        shown = browser.new_page(viewport={"width": 960, "height": 800})
         shown.goto(page.resolve().as_uri())
         top = shown.locator("h2", has_text="Table 7").bounding_box()
         height = shown.evaluate("document.documentElement.scrollHeight")
         assert top is not None
-        area = {"x": 0, "y": top["y"] - 10, "width": 900, "height": height - top["y"] + 10}
+        area = {"x": 0, "y": top["y"] - 10, "width": 960, "height": height - top["y"] + 10}
         shown.screenshot(path=picture, full_page=True, clip=area)
 
 

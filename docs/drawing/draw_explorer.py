@@ -4,13 +4,12 @@ python docs/drawing/draw_explorer.py video.mp4      # needs Debian's chromium
 """
 
 import io
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+from browser import open_browser
 from PIL import Image
-from playwright.sync_api import sync_playwright
 
 TARGET = Path(__file__).parents[1] / "pictures" / "explorer.webp"
 WIDTHS, HEIGHT, GAP = (1280, 390), 1000, 40
@@ -26,10 +25,7 @@ def main(video: str) -> None:
     try:
         assert explorer.stdout is not None
         address = explorer.stdout.readline().split()[0]
-        with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(
-                executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"]
-            )
+        with open_browser() as browser:
             shots = []
             for width in WIDTHS:
                 page = browser.new_page(viewport={"width": width, "height": HEIGHT})
