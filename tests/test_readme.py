@@ -59,8 +59,8 @@ def test_the_readme_runs(real_videos: dict[str, Path], tmp_path: Path) -> None:
 def _run(line: str, places: dict[str, Path], folder: Path) -> str:
     """Run a line, made smaller, in a folder; return what it was made smaller as."""
 
-    if line == "pytest":  # this is it
-        return line
+    if line.startswith("pytest"):  # this is it
+        return "pytest"
     kind = next(
         name for name in SMALLER if re.match(rf"(smile-motion |.*smile_train )?{name}\b", line)
     )
