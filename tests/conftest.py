@@ -2,7 +2,9 @@
 
 import importlib.util
 import os
+import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 import cv2
@@ -10,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import settings
 from smile_motion.bank import FolderSource, ObjectBank, ProceduralSource, build
+from smile_motion.user_cache import CACHE_VARIABLE
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -17,10 +20,22 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 # As many processes as cores run tests, and start others; sums in the same order in all of them.
 os.environ["OMP_NUM_THREADS"] = "1"
 
+# What is made on first use is made once for all processes of a session, and none of it in the
+# user's own cache. Processes that run tests inherit the name from the one that starts them.
+CACHE = None if "PYTEST_XDIST_WORKER" in os.environ else tempfile.mkdtemp(prefix="smile-tests-")
+if CACHE is not None:
+    os.environ[CACHE_VARIABLE] = CACHE
+
 # The same examples in every run; `--hypothesis-profile=search` looks for new ones.
 settings.register_profile("steady", derandomize=True, deadline=None)
 settings.register_profile("search", max_examples=500, deadline=None)
 settings.load_profile("steady")
+
+
+def pytest_unconfigure() -> None:
+    """Remove the session's cache."""
+    if CACHE is not None:
+        shutil.rmtree(CACHE, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

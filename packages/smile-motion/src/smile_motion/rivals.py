@@ -15,13 +15,12 @@ Example::
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from smile_motion.bank.sources.shapes import ShapeKind, ShapeSource
+from smile_motion.bank.sources.shapes import VERSION, ShapeKind, ShapeSource
 from smile_motion.dead_leaves import AcceleratingPath, DeadLeavesSize, SteadyRates
 from smile_motion.recipe import MotionRecipe, RecipeName
 
@@ -118,8 +117,7 @@ def recipe_bank(
     count   objects in a rival's; `BANK_OBJECTS` by default.
     Raises InputError when photographs are needed and not given.
     """
-    from smile_motion.bank import ObjectBank, banks_folder, build, embedded_bank
-    from smile_motion.bank.progress import progress_bar
+    from smile_motion.bank.embedded import bank_on_first_use, embedded_bank
 
     rival = RIVALS.get(name)
     kind = rival.objects if rival else None
@@ -127,9 +125,6 @@ def recipe_bank(
         return embedded_bank()
     source = ShapeSource.open(kind, count=count or BANK_OBJECTS, images=images)
     mark = source.card().get("files_sha256", "")[:8]
-    path = banks_folder() / "-".join(filter(None, (kind, str(source.count), mark)))
-    if not (path / "bank.json").is_file():
-        print(f"making a bank of {source.count} {kind} in {path}", file=sys.stderr)
-        with progress_bar() as on_progress:
-            build(source, path, on_progress=on_progress)
-    return ObjectBank.open(path)
+    bank = "-".join(filter(None, (kind, str(source.count), mark)))
+    version = "-".join(filter(None, (str(VERSION), source.mark())))
+    return bank_on_first_use(bank, source, version=version)

@@ -10,6 +10,8 @@ from smile_motion.bank.sources.silhouettes import SILHOUETTES, rasterise
 from smile_motion.bank.sources.textures import TEXTURES, paint
 from smile_motion.seeding import Stream, keyed_generator
 
+VERSION = 1
+"""Raised when the same number gives another object than before."""
 SIDE_PX = 256
 """Longer side of a procedural object."""
 CATEGORIES = tuple(f"{shape}-{texture}" for shape in SILHOUETTES for texture in TEXTURES)

@@ -22,6 +22,8 @@ from smile_motion.seeding import Stream, keyed_generator
 ShapeKind = Literal["circles", "shapes", "textures", "crops"]
 """Flat circles, flat shapes, the same shapes filled with noise, or with crops of photographs."""
 
+VERSION = 1
+"""Raised when the same number gives another object than before."""
 CORNERS: dict[str, int] = {
     "circle": 128,
     "square": 4,
@@ -101,6 +103,15 @@ class ShapeSource:
                 details |= {"original": file, "crop": list(crop)}
         name = f"{number // len(names):06d}"
         return SourceObject(name, category, np.dstack([surface, alpha]), details)
+
+    def mark(self) -> str:
+        """What tells these very photographs from others of the same names; "" without any."""
+        if not self.files:
+            return ""
+        photographs = [(name, (self.root / name).stat()) for name in self.files]
+        lines = ([name, there.st_size, there.st_mtime_ns] for name, there in photographs)
+        root = str(self.root.resolve())
+        return sha256(dump_lines([{"folder": root}, *({"file": line} for line in lines)]))[:8]
 
     def card(self) -> dict[str, Any]:
         """What the bank's card says of the source."""
