@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -28,8 +28,6 @@ _ONE_FILE = {"format_whitelist": _CONTAINERS, "protocol_whitelist": "file,subfil
 """What holds its own pictures. FFmpeg would also follow play lists to other files and hosts."""
 _BOUNDED = {"max_pixels": str(LARGEST_SIDE_PX**2)}
 """For decoders, which may meet larger frames than the header promised."""
-_MOST_STREAMS = 64
-"""Streams of a file, beyond which FFmpeg's first look at them is not bounded."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -211,7 +209,8 @@ def _opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
     if span.size == 0:
         raise InputError(f"{path}: empty (0 bytes); replace it or leave it out")
     try:
-        with _opened_container(span.url) as container:
+        # PyAV hands the options on to the decoders of FFmpeg's first look at the streams as well.
+        with av.open(span.url, options=_ONE_FILE | _BOUNDED) as container:
             stream = container.streams.best("video")
             if not isinstance(stream, av.VideoStream):
                 raise InputError(f"{path}: has no picture in it; replace it or leave it out")
@@ -229,13 +228,3 @@ def _opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
         raise InputError(
             f"{path}: not a readable video ({reason}); replace it or leave it out"
         ) from error
-
-
-def _opened_container(url: str) -> InputContainer:
-    import av
-
-    try:
-        bounds: Any = [_BOUNDED] * _MOST_STREAMS
-        return av.open(url, options=_ONE_FILE, stream_options=bounds)
-    except ValueError:  # FLV and MPEG program streams: no stream is known before the first look
-        return av.open(url, options=_ONE_FILE)
