@@ -1,11 +1,13 @@
 """How the commands behave: help at once, JSON for machines, completion, exit codes."""
 
+import importlib
 import json
 import os
 import re
 import signal
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -42,6 +44,16 @@ def test_help_needs_nothing_heavy(program: str) -> None:
         "    assert not heavy, (command.name, heavy)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_the_version_is_that_of_the_distribution(program: str) -> None:
+    said = run(program, "--version")
+    assert said.returncode == 0
+    package = importlib.import_module(PROGRAMS[program])
+    assert said.stdout == f"{program} {package.__version__}\n"
+    declared = tomllib.loads((ROOT / "packages" / program / "pyproject.toml").read_text())
+    assert package.__version__ == declared["project"]["version"]
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from smile_motion.tokens import TokenGrid
     from smile_motion.truth import Truth
 
+    __version__: str
+    """Version of the installed distribution."""
+
 __all__ = [
     "Clip",
     "ClipMaker",
@@ -74,4 +77,8 @@ def __getattr__(name: str) -> Any:
     """Import a public name when it is first used, so that the command line starts at once."""
     if name in _HOMES:
         return getattr(importlib.import_module(f"smile_motion.{_HOMES[name]}"), name)
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("smile-motion")
     raise AttributeError(f"module 'smile_motion' has no attribute {name!r}")

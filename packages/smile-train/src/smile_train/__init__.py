@@ -15,6 +15,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from smile_train.encoder import VideoEncoder, load
 
+    __version__: str
+    """Version of the installed distribution."""
+
 __all__ = ["VideoEncoder", "load"]
 
 
@@ -24,4 +27,8 @@ def __getattr__(name: str) -> Any:
         from smile_train import encoder
 
         return getattr(encoder, name)
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("smile-train")
     raise AttributeError(f"module 'smile_train' has no attribute {name!r}")

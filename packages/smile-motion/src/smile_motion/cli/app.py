@@ -89,6 +89,9 @@ def _run(
 ) -> int:
     words = [word for word in argv if word not in ("--debug", "--json")]
     debug = "--debug" in argv
+    if words[:1] == ["--version"]:
+        print(_version_line(program))
+        return 0
     command, rest = _find(commands, words)
     if command is None:
         wants_overview = bool(words) and words[0] in ("-h", "--help")
@@ -173,7 +176,16 @@ def _overview(
         note = " (the default)" if command.name == default else ""
         print(f"  {command.name:<{width}}  {command.summary}{note}", file=stream)
     print(f"\n{program} COMMAND --help lists a command's options.", file=stream)
+    print(f"{program} --version prints the version.", file=stream)
     return 0 if asked else EXIT_INPUT
+
+
+def _version_line(program: str) -> str:
+    """A program's distribution and its version, as installed."""
+    from importlib.metadata import version
+
+    distribution = program.replace("_", "-")
+    return f"{distribution} {version(distribution)}"
 
 
 def _reader_has_left() -> bool:
