@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -19,6 +20,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 # As many processes as cores run tests, and start others; sums in the same order in all of them.
 os.environ["OMP_NUM_THREADS"] = "1"
+# Shells start what is in the background with this signal ignored, and all that it starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # What is made on first use is made once for all processes of a session, and none of it in the
 # user's own cache. Processes that run tests inherit the name from the one that starts them.

@@ -1,15 +1,12 @@
 """Fine-tuning as a user runs it: on real videos, in real processes."""
 
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
 
+import forked
 import numpy as np
 import pytest
 import torch
@@ -86,19 +83,17 @@ def test_a_killed_run_continues_as_if_nothing_had_happened(
     options = [*QUICK, "--epochs=4", "--base-lr=1e-2", "--save-every=2", "--mixup=0.8"]
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     assert finetune(checkpoint, "--data", scenes, "--out", whole, *options) == 0
-    command = [sys.executable, "-m", "smile_train", "finetune", str(checkpoint)]
-    command += ["--data", str(scenes), "--out", str(killed), *options]
-    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
-    process = subprocess.Popen(command, env=environment, start_new_session=True)
+    command = ["finetune", checkpoint, "--data", scenes, "--out", killed, *options]
+    process = forked.start("smile_train", command)
     deadline = time.monotonic() + 120
     while not any(killed.glob("checkpoints/step_*/manifest.json")):
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
     process.wait()
     assert not (killed / "results.json").exists()
-    assert subprocess.run([*command, "--resume"], env=environment, check=False).returncode == 0
+    assert forked.start("smile_train", [*command, "--resume"]).wait() == 0
     for name in ("best", "last"):
         expected = load_file(whole / name / "model.safetensors")
         found = load_file(killed / name / "model.safetensors")
@@ -116,18 +111,11 @@ def test_two_processes_learn_and_count_as_one_does(
     # The second sample: of two processes, the one that writes no results reads it.
     (short / "validation/bigbuckbunny/13.mp4").write_bytes(b"no video")
     for processes, out in ((1, tmp_path / "one"), (2, tmp_path / "two")):
-        command = [
-            *(sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", str(processes)),
-            *("--master_port", str(29600 + os.getpid() % 300 + processes)),
-            *("-m", "smile_train", "finetune", str(checkpoint), "--data", str(short)),
-            *("--out", str(out), *options),
-        ]
-        environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
-        launched = subprocess.run(
-            command, env=environment, check=False, capture_output=True, text=True
-        )
-        assert launched.returncode == 0, launched.stderr
-        assert f"{processes} x CPU{' (DDP)' if processes == 2 else ''}" in launched.stderr
+        command = ["finetune", checkpoint, "--data", short, "--out", out, *options]
+        together = forked.start_together("smile_train", command, processes=processes)
+        said = [process.communicate()[1] for process in together]
+        assert {process.wait() for process in together} == {0}, said
+        assert f"{processes} x CPU{' (DDP)' if processes == 2 else ''}" in said[0]
         assert Results.read(out).partial
     one, two = (np.load(tmp_path / name / "predictions.npz") for name in ("one", "two"))
     assert len(one["keys"]) == 10

@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import forked
 import pytest
 from safetensors.numpy import load_file
 from smile_motion.bank import ObjectBank
@@ -26,23 +27,14 @@ QUICK = [
 ]
 
 
-def start(*arguments: str, cwd: Path) -> subprocess.Popen:
-    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
-    return subprocess.Popen(
-        [sys.executable, "-m", "smile_train", *arguments],
-        cwd=cwd,
-        env=environment,
-        start_new_session=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+def start(*arguments: str, cwd: Path) -> forked.ForkedProgram:
+    return forked.start("smile_train", arguments, cwd=cwd)
 
 
 def train(*arguments: str, cwd: Path) -> tuple[int, str, str]:
     process = start(*arguments, cwd=cwd)
-    out, err = process.communicate(timeout=240)
-    return process.returncode, out, err
+    out, err = process.communicate()
+    return process.wait(), out, err
 
 
 def losses(run: Path) -> list[tuple[int, float]]:
@@ -50,22 +42,28 @@ def losses(run: Path) -> list[tuple[int, float]]:
     return [(entry["step"], entry["loss"]) for entry in entries]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def noise(small_bank: ObjectBank) -> list[str]:
     return [*QUICK, f"--bank={small_bank.path}"]
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-def test_a_killed_run_continues_as_if_nothing_had_happened(
-    noise: list[str], tmp_path: Path, workers: int
-) -> None:
-    noise = [*noise, f"--workers={workers}"]
-    code, out, err = train("pretrain", *noise, "--steps=8", "--out=straight", cwd=tmp_path)
+@pytest.fixture(scope="module")
+def straight(noise: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of eight steps that nothing has interrupted."""
+    folder = tmp_path_factory.mktemp("straight")
+    code, out, err = train("pretrain", *noise, "--steps=8", "--out=run", cwd=folder)
     assert code == 0, err
     for line in ("checkpoint ", "loss curve ", "reconstruction "):
         path = next(text.split()[-1] for text in out.splitlines() if text.startswith(line))
-        assert (tmp_path / path).exists()
+        assert (folder / path).exists()
+    return folder / "run"
 
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_killed_run_continues_as_if_nothing_had_happened(
+    noise: list[str], straight: Path, tmp_path: Path, workers: int
+) -> None:
+    noise = [*noise, f"--workers={workers}"]
     process = start("pretrain", *noise, "--steps=8", "--out=broken", cwd=tmp_path)
     while not (tmp_path / "broken/checkpoints/step_00000004").exists():
         assert process.poll() is None
@@ -76,10 +74,10 @@ def test_a_killed_run_continues_as_if_nothing_had_happened(
     code, _, err = train("pretrain", *noise, "--steps=8", "--out=broken", "--resume", cwd=tmp_path)
     assert code == 0, err
     assert "resumed from" in err or reached
-    assert losses(tmp_path / "broken") == losses(tmp_path / "straight")
+    assert losses(tmp_path / "broken") == losses(straight)
     one, other = (
-        load_file(tmp_path / run / "checkpoints/step_00000008/model.safetensors")
-        for run in ("straight", "broken")
+        load_file(run / "checkpoints/step_00000008/model.safetensors")
+        for run in (straight, tmp_path / "broken")
     )
     for name, value in one.items():
         assert (value == other[name]).all(), name
@@ -136,30 +134,22 @@ def test_two_processes_and_accumulation_learn_the_same(
         "pretrain", *noise, "--steps=4", "--out=one", "--accumulate=2", cwd=tmp_path
     )
     assert code == 0, err
-    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
+    environment = {}
     if sharded:
-        environment |= {
+        environment = {
             "ACCELERATE_USE_FSDP": "true",
             "FSDP_VERSION": "2",
             "FSDP_AUTO_WRAP_POLICY": "TRANSFORMER_BASED_WRAP",
             "FSDP_TRANSFORMER_CLS_TO_WRAP": "Block",
         }
-    port = f"--master-port={29641 + sharded}"
     for more in ("--stop-at=2", "--resume"):
-        launched = subprocess.run(
-            [
-                *(sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", port),
-                *("-m", "smile_train", "pretrain", *noise, "--steps=4", "--out=two", more),
-            ],
-            cwd=tmp_path,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=240,
-            check=False,
-        )
-        assert launched.returncode == 0, launched.stderr
-        assert f"2 x CPU ({'FSDP' if sharded else 'DDP'})" in launched.stderr
+        together = forked.start_together(
+            "smile_train", ["pretrain", *noise, "--steps=4", "--out=two", more],
+            processes=2, cwd=tmp_path, environment=environment,
+        )  # fmt: skip
+        said = [process.communicate()[1] for process in together]
+        assert [process.wait() for process in together] == [0, 0], said
+        assert f"2 x CPU ({'FSDP' if sharded else 'DDP'})" in said[0]
     for (_, one), (_, two) in zip(losses(tmp_path / "one"), losses(tmp_path / "two"), strict=True):
         assert one == pytest.approx(two, rel=1e-5)
 
@@ -220,14 +210,12 @@ def test_training_stops_when_too_many_videos_are_broken(
     assert "video0.mp4" in err
 
 
-def test_another_configuration_does_not_resume(noise: list[str], tmp_path: Path) -> None:
-    assert train("pretrain", *noise, "--steps=4", "--out=run", cwd=tmp_path)[0] == 0
-    code, _, err = train(
-        "pretrain", *noise, "--steps=4", "--out=run", "--resume", "--mask-ratio=0.5", cwd=tmp_path
-    )
+def test_another_configuration_does_not_resume(noise: list[str], straight: Path) -> None:
+    common = ["pretrain", *noise, "--steps=8", f"--out={straight}"]
+    code, _, err = train(*common, "--resume", "--mask-ratio=0.5", cwd=straight)
     assert code == 2
     assert "mask_ratio 0.8 there, 0.5 asked for" in err
-    code, _, err = train("pretrain", *noise, "--steps=4", "--out=run", cwd=tmp_path)
+    code, _, err = train(*common, cwd=straight)
     assert code == 2
     assert "holds a run" in err
 
