@@ -125,7 +125,7 @@ def test_heads_that_nothing_tells_are_asked_for() -> None:
 @pytest.mark.parametrize(
     ("weights", "message"),
     [
-        ({}, "no `model` weights"),
+        ({}, "holds no tensors by name under model"),
         ({"encoder.patch_embed.proj.weight": torch.zeros(64)}, "no encoder.blocks.0.mlp"),
         (
             {

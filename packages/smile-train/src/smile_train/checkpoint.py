@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from smile_motion.errors import InputError
 from smile_motion.files import hash_file, parse_json, remove_leftovers, replacing
 
-from smile_train.weight_files import read_weights, unpickle_safely
+from smile_train.weight_files import read_own_state, read_weights
 
 MANIFEST = "manifest.json"
 WEIGHTS = "model.safetensors"
@@ -104,7 +104,7 @@ def load_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]
     if (fault := find_fault(path)) is not None:
         raise InputError(f"{path}: {fault}; use an older checkpoint")
     config = parse_json((path / CONFIG).read_text(encoding="utf-8"))
-    return read_weights(path / WEIGHTS), unpickle_safely(path / TRAINING), config
+    return read_weights(path / WEIGHTS), read_own_state(path / TRAINING), config
 
 
 def _numbered(folder: Path) -> list[Path]:

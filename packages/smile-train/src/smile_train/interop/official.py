@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from smile_motion.tokens import TokenGrid
 
 from smile_train.model import STUDENTS, Classifier, PretrainModel, StudentConfig
 from smile_train.students import ratio_of
-from smile_train.weight_files import is_named_tensors, read_weights, unpickle_safely
+from smile_train.weight_files import ENCODERS, Kind, open_weights, say_what_was_left_out
 
 HEAD_WIDTH = 64
 """Width of an attention head where nothing else tells."""
@@ -37,25 +36,18 @@ class OfficialCheckpoint:
     """Last epoch."""
 
 
-def load_official(path: Path) -> OfficialCheckpoint:
-    """Read a published checkpoint; nothing but tensors and an `argparse.Namespace` is unpickled.
+def load_official(path: Path, *, kind: Kind = ENCODERS) -> OfficialCheckpoint:
+    """Read a published checkpoint, or what another training loop left; nothing in it is called.
 
-    Raises InputError when the file is missing, unreadable, or holds anything else.
+    kind  of model that is looked for.
+    Raises InputError when the file is missing, unreadable, or holds no weights.
     """
     if not path.is_file():
         raise InputError(f"{path}: no such checkpoint file")
-    if path.suffix == ".safetensors":
-        return OfficialCheckpoint(path=path, weights=read_weights(path), args={}, epoch=None)
-    data = unpickle_safely(path, allowed=[argparse.Namespace])
-    weights = data.get("model", data.get("module", data)) if isinstance(data, dict) else None
-    if not weights or not is_named_tensors(weights):
-        raise InputError(f"{path}: holds no `model` weights; expected a published checkpoint")
-    args = data.get("args")
+    opened = open_weights(path, kind)
+    say_what_was_left_out(opened)
     return OfficialCheckpoint(
-        path=path,
-        weights=weights,
-        args=vars(args) if isinstance(args, argparse.Namespace) else {},
-        epoch=data.get("epoch"),
+        path=path, weights=opened.weights, args=opened.args, epoch=opened.epoch
     )
 
 
@@ -223,7 +215,7 @@ def save_official(
         "num_frames": grid.frames,
         "input_size": grid.width,
     }
-    data = {"model": model.state_dict(), "epoch": epoch, "args": argparse.Namespace(**own | args)}
+    data = {"model": model.state_dict(), "epoch": epoch, "args": own | args}
     with replacing(path) as temporary:
         torch.save(data, temporary)
 

@@ -13,7 +13,7 @@ from smile_motion.files import parse_json
 from torch import nn
 
 from smile_train.teachers.teacher import Teacher
-from smile_train.weight_files import is_torchscript, read_weights
+from smile_train.weight_files import CLIP, open_weights, say_what_was_left_out
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -154,19 +154,9 @@ class ClipTeacher(Teacher):
 
     @classmethod
     def _from_file(cls, path: Path, official_input: bool) -> ClipTeacher:
-        if is_torchscript(path):
-            import open_clip
-
-            try:
-                model = open_clip.load_openai_model(str(path), precision="fp32", device="cpu")
-            except Exception as error:  # other models' archives fail in many ways
-                reason = in_one_line(error)
-                raise InputError(
-                    f"{path}: not OpenAI's archive of a CLIP ({reason}); give --teacher that, a "
-                    f"file of CLIP's image tower, or a folder that open_clip wrote"
-                ) from error
-            return cls(model.visual, official_input=official_input)
-        weights = read_weights(path)
+        opened = open_weights(path, CLIP)
+        say_what_was_left_out(opened)
+        weights = opened.weights
         try:
             described = _read_description(path.with_suffix(".json"))
             return cls.from_visual_weights(weights, **described, official_input=official_input)

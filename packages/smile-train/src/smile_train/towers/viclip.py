@@ -16,6 +16,7 @@ from torch import nn
 
 from smile_train.interop.official import load_official, load_weights
 from smile_train.model.embedding import IMAGENET_MEAN, IMAGENET_STD, to_unit
+from smile_train.weight_files import VICLIP
 
 HEAD_WIDTH = 64
 """Of both published sizes."""
@@ -57,7 +58,7 @@ class ViClip(nn.Module):
 
         Raises InputError when it is not one, or weights are unknown or missing.
         """
-        weights = load_official(path).weights
+        weights = load_official(path, kind=VICLIP).weights
         own = {
             name.removeprefix(PREFIX): value
             for name, value in weights.items()
