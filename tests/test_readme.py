@@ -13,6 +13,8 @@ from tiny_clip import write_tiny_clip
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
+UV_RUN = re.compile(r"^uv run (--(extra|group) \w+ )*")
+"""How a line begins, optional dependencies included; tests have them all."""
 SMALLER = {
     "build-bank": "--n 12",
     "explore": "--port 0",
@@ -48,7 +50,7 @@ def test_the_readme_runs(real_videos: dict[str, Path], tmp_path: Path) -> None:
     for language, text in blocks():
         if language == "bash":
             lines = [line for line in text.splitlines() if line.startswith("uv run ")]
-            ran += [_run(line.removeprefix("uv run "), places, tmp_path) for line in lines]
+            ran += [_run(UV_RUN.sub("", line), places, tmp_path) for line in lines]
         elif language == "python":
             snippets.append(text)
     assert set(ran) == {*SMALLER, "pytest"}

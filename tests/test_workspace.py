@@ -1,10 +1,12 @@
 """The promises of the workspace itself."""
 
+import re
 import subprocess
 import sys
 import tomllib
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 from packaging.requirements import Requirement
 
@@ -27,7 +29,44 @@ def test_constraints_are_what_is_installed() -> None:
             found = "missing"
         if found not in requirement.specifier:
             differing[requirement.name] = (str(requirement.specifier), found)
-    assert not differing, "run `uv sync --all-packages`, or .ci/renew-pins after changing needs"
+    assert not differing, (
+        "run `uv sync --all-packages --all-groups`, or .ci/renew-pins after changing needs"
+    )
+
+
+def project(folder: str) -> dict[str, Any]:
+    return tomllib.loads((ROOT / folder / "pyproject.toml").read_text())["project"]
+
+
+def test_the_packages_are_published_together() -> None:
+    motion, train = project("packages/smile-motion"), project("packages/smile-train")
+    assert f"smile-motion=={motion['version']}" in train["dependencies"]
+    assert motion["version"] == train["version"] == project(".")["version"]
+    for folder in ("packages/smile-motion", "packages/smile-train"):
+        assert (ROOT / folder / "LICENSE").read_bytes() == (ROOT / "LICENSE").read_bytes()
+    bounds = [
+        {Requirement(line).name: Requirement(line).specifier for line in package["dependencies"]}
+        for package in (motion, train)
+    ]
+    for name in bounds[0].keys() & bounds[1].keys():
+        assert bounds[0][name] == bounds[1][name], f"{name}: different bounds in the two packages"
+
+
+def test_a_clone_has_the_extras_of_the_packages() -> None:
+    """What messages advise: `uv run --extra NAME`."""
+    expected = {
+        extra: [f"{name}[{extra}]"]
+        for name in ("smile-motion", "smile-train")
+        for extra in project(f"packages/{name}")["optional-dependencies"]
+        if extra != "torch"  # a clone has it, smile-train needs it
+    }
+    assert project(".")["optional-dependencies"] == expected
+    asked = {
+        extra
+        for path in (ROOT / "packages").rglob("*.py")
+        for extra in re.findall(r'\bextra="(\w+)"', path.read_text())
+    }
+    assert asked == set(expected)
 
 
 def test_the_two_packages_depend_in_one_direction() -> None:

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from smile_motion.errors import InputError
+from smile_motion.extras import require_extra
 from smile_motion.signals import hold_signals, repeat_lost_interrupts
 
 Result = TypeVar("Result")
@@ -147,12 +148,8 @@ def _connect(address: str | None) -> Any:
     # machine, not in one that `uv run` makes anew.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
-    try:
-        ray: Any = importlib.import_module("ray")
-    except ImportError as error:
-        raise InputError(
-            "--engine ray needs Ray, which is not installed: pip install 'smile-motion[ray]'"
-        ) from error
+    require_extra("--engine ray", "ray", extra="ray")
+    ray: Any = importlib.import_module("ray")
     where = address or os.environ.get("RAY_ADDRESS")
     try:
         _require_listening(where)

@@ -5,21 +5,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from importlib.util import find_spec
 
-from smile_motion.errors import InputError
+from smile_motion.extras import require_extra
 
 _WITH_BARS = ("transformers.utils.logging", "diffusers.utils.logging")
 
 
 def require_libraries(*names: str) -> None:
     """Raise InputError when one of these modules is not installed."""
-    for name in names:
-        if name not in sys.modules and find_spec(name) is None:
-            raise InputError(
-                f"{name} is not installed; models for banks need it: "
-                f"pip install 'smile-motion[diffusion]'"
-            )
+    require_extra("a bank's model", *names, extra="diffusion")
 
 
 @contextmanager

@@ -10,10 +10,10 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 
 from smile_motion.errors import InputError
+from smile_motion.extras import require_extra
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,10 +38,7 @@ class Options:
 
 def run(options: Options) -> None:
     """Serve the page until Ctrl-C."""
-    if find_spec("gradio") is None:
-        raise InputError(
-            "explore needs gradio, which is not installed: pip install 'smile-motion[explore]'"
-        )
+    require_extra("explore", "gradio", extra="explore")
     if not 0 <= options.port <= 65535:
         raise InputError(f"--port is {options.port}; give 0 to 65535")
     if not (options.max_upload_mb > 0 and options.max_upload_seconds > 0):

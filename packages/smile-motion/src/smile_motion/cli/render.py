@@ -11,13 +11,13 @@ import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from smile_motion.cli.outcome import Outcome
 from smile_motion.clip_options import ClipOptions
 from smile_motion.errors import InputError
+from smile_motion.extras import require_extra
 from smile_motion.files import parse_json
 
 if TYPE_CHECKING:
@@ -164,12 +164,7 @@ def _format(options: Options) -> Format:
             chosen = FlowFiles(encoding="flo" if options.format == "flo" else "kitti")
         case "tapvid":
             chosen = TapVid(points=options.points)
-    for module in chosen.needs:
-        if find_spec(module) is None:
-            raise InputError(
-                f"--format {options.format} needs {module}, which is not installed: "
-                f"pip install 'smile-motion[export]'"
-            )
+    require_extra(f"--format {options.format}", *chosen.needs, extra="export")
     return chosen
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 from smile_motion.errors import InputError
+from smile_motion.extras import require_extra
 from smile_motion.files import replacing
 from torch import nn
 
@@ -40,13 +41,11 @@ def export_onnx(model: Encoder | Classifier, out: Path) -> float:
     """
     if out.exists():
         raise InputError(f"{out}: exists; choose another --out")
-    try:
-        import onnxruntime
-        import onnxscript  # noqa: F401  # what torch writes ONNX with
-    except ImportError as error:
-        raise InputError(
-            f"{error.name} is not installed; pip install 'smile-train[onnx]'"
-        ) from error
+    # What torch writes ONNX with, and what runs it.
+    needs = ("onnx", "onnxscript", "onnxruntime")
+    require_extra("ONNX", *needs, extra="onnx", distribution="smile-train")
+    import onnxruntime
+
     onnxruntime.disable_telemetry_events()
     grid = model.grid
     traced = (model if isinstance(model, Classifier) else _Tokens(model)).eval().cpu()
