@@ -25,7 +25,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
-from smile_motion.errors import InputError
+from smile_motion.errors import InputError, in_one_line
 from smile_motion.extras import require_extra
 from smile_motion.signals import hold_signals, repeat_lost_interrupts
 
@@ -185,7 +185,7 @@ def _stderr_silenced() -> Iterator[None]:
 
 
 def _brief(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
+    return in_one_line(error) or type(error).__name__
 
 
 def _run_in_pool(

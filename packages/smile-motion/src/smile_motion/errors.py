@@ -10,6 +10,15 @@ class InputError(Exception):
 
 
 def in_one_line(error: BaseException, *, length: int = 200) -> str:
-    """What a library's error says, for use within a message: in one line of at most so many
-    characters."""
-    return " ".join(str(error).split())[:length]
+    """What a library's error says, for use within a message: in one line, and of what is longer
+    the words that fit into so many characters."""
+    return shortened(str(error), length)
+
+
+def shortened(text: str, length: int) -> str:
+    """Text in one line; what is longer ends after a word, with an ellipsis."""
+    line = " ".join(text.split())
+    if len(line) <= length:
+        return line
+    kept = line[: length - 1]
+    return (kept.rpartition(" ")[0] or kept).rstrip(" ,;:(") + " …"

@@ -29,6 +29,7 @@ from smile_motion.bank.model_folders import (
     snapshot_commit,
 )
 from smile_motion.errors import InputError, in_one_line
+from smile_motion.hub_access import hub_or_cache
 
 LIBRARIES = ("diffusers", "transformers", "torch")
 """Whose versions the card says."""
@@ -253,9 +254,12 @@ def _snapshot(model: str, revision: str | None) -> Path:
     from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 
     try:
-        return Path(DiffusionPipeline.download(model, revision=revision, use_safetensors=True))
-    except Exception as error:  # the hub's client raises many kinds
+        with hub_or_cache(model, instead="give --model a folder"):
+            return Path(DiffusionPipeline.download(model, revision=revision, use_safetensors=True))
+    except InputError:
+        raise
+    except Exception as error:  # diffusers lets many kinds of its libraries through
         raise InputError(
-            f"{model}: could not be fetched ({in_one_line(error)}); check the name, fetch it once "
-            f"on a machine with a network, or give --model a folder"
+            f"{model}: could not be fetched ({in_one_line(error)}); check the name, or give "
+            f"--model a folder"
         ) from error

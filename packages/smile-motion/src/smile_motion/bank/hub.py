@@ -19,7 +19,7 @@ from smile_motion.bank.object_bank import ObjectBank
 from smile_motion.bank.pack import pack
 from smile_motion.bank.verify import verify
 from smile_motion.errors import InputError
-from smile_motion.hub_errors import hub_errors_explained
+from smile_motion.hub_access import hub_errors_explained, require_online
 
 FILES = (CARD, METADATA, README, f"{CARD_SHEET.rpartition('/')[0]}/*", f"{IMAGES}/*")
 """What of a repository belongs to a bank."""
@@ -55,6 +55,7 @@ def push(
                 "no token for the hub; log in with: hf auth login, or set HF_TOKEN to a token "
                 "that may write"
             )
+        require_online()
         with _exported(folder, repo_id, on_progress) as exported:
             repo_id = _open_repository(repo_id, private, revision)
             commit = HfApi().upload_folder(
@@ -111,6 +112,7 @@ def pull(
 
     require_free(out)
     with hub_errors_explained(repo_id, revision=revision), _quiet_when_piped():
+        require_online()
         api = HfApi()
         commit = api.repo_info(repo_id, repo_type="dataset", revision=revision).sha
         names = api.list_repo_files(repo_id, repo_type="dataset", revision=commit)

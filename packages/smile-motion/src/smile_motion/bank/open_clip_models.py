@@ -8,6 +8,7 @@ from typing import Any
 
 from smile_motion.errors import InputError, in_one_line
 from smile_motion.files import hash_file
+from smile_motion.hub_access import hub_or_cache
 
 FOLDER_PREFIX = "local-dir:"
 HUB_PREFIX = "hf-hub:"
@@ -102,19 +103,22 @@ def _from_name(model: str, pretrained: str | None, device: str, precision: str) 
             "force_quick_gelu": described.get("quick_gelu", False),
         }
     try:
-        network = open_clip.create_model(
-            model, device=device, precision=precision, require_pretrained=True, **settings
-        )
-        tokenizer = open_clip.get_tokenizer(model)
-        if hub:
-            weights = download_pretrained_from_hf(model.removeprefix(HUB_PREFIX))
-        else:
-            described = open_clip.get_pretrained_cfg(model, settings["pretrained"])
-            weights = open_clip.download_pretrained(described)
-    except Exception as error:  # the hub's client raises many kinds when there is no network
+        with hub_or_cache(f"CLIP {model!r}", instead="give a folder that open_clip wrote"):
+            network = open_clip.create_model(
+                model, device=device, precision=precision, require_pretrained=True, **settings
+            )
+            tokenizer = open_clip.get_tokenizer(model)
+            if hub:
+                weights = download_pretrained_from_hf(model.removeprefix(HUB_PREFIX))
+            else:
+                described = open_clip.get_pretrained_cfg(model, settings["pretrained"])
+                weights = open_clip.download_pretrained(described)
+    except InputError:
+        raise
+    except Exception as error:  # open_clip lets many kinds of its libraries through
         raise InputError(
-            f"CLIP {model!r}: weights could not be fetched ({in_one_line(error)}); fetch them once "
-            f"on a machine with a network, or give a local folder"
+            f"CLIP {model!r}: weights could not be fetched ({in_one_line(error)}); check the name, "
+            f"or give a folder that open_clip wrote"
         ) from error
     return _opened(network, tokenizer, model, pretrained, Path(weights))
 

@@ -63,9 +63,10 @@ def run(options: Options) -> Outcome:
             print(f"{out}: {source} for {_their_class(model, whole)}.from_pretrained({str(out)!r})")
     if options.push:
         from huggingface_hub import HfApi
-        from smile_motion.hub_errors import hub_errors_explained
+        from smile_motion.hub_access import hub_errors_explained, require_online
 
         with hub_errors_explained(options.push, writing=True):
+            require_online()
             made = HfApi().create_repo(options.push, exist_ok=True)
             commit = HfApi().upload_folder(repo_id=made.repo_id, folder_path=out)
         print(f"{commit.commit_url}: smile_train.load({made.repo_id!r})")

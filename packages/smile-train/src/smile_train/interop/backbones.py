@@ -80,9 +80,9 @@ def _fetch(identifier: str) -> Path:
     if local or identifier.count("/") != 1:
         raise InputError(f"{identifier}: no such run, checkpoint, file or folder")
     from huggingface_hub import snapshot_download
-    from smile_motion.hub_errors import hub_errors_explained
+    from smile_motion.hub_access import hub_or_cache
 
-    with hub_errors_explained(identifier):
+    with hub_or_cache(identifier, instead="give its folder"):
         return Path(snapshot_download(identifier, allow_patterns=["*.json", "*.safetensors"]))
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
 from smile_motion.errors import InputError, in_one_line
 from smile_motion.files import parse_json
+from smile_motion.hub_access import hub_or_cache
 
 from smile_train.teachers.teacher import Teacher
 
@@ -71,15 +73,16 @@ class TimmTeacher(Teacher):
         side: dict[str, Any] = {}
         if size is not None:
             side["img_size"] = tuple(length // patch * patch for length in size)
+        local = folder.is_dir()
+        hub = hub_or_cache(f"teacher {name_or_path}", instead="give --teacher a folder")
         try:
-            model = timm.create_model(source, pretrained=True, num_classes=0, **side)
-        except Exception as error:  # the hub's client and torn files raise many kinds
+            with nullcontext() if local else hub:
+                model = timm.create_model(source, pretrained=True, num_classes=0, **side)
+        except InputError:
+            raise
+        except Exception as error:  # torn files raise many kinds
             reason = in_one_line(error)
-            remedy = (
-                "write or download the folder again"
-                if folder.is_dir()
-                else "fetch it once on a machine with a network, or give --teacher a folder"
-            )
+            remedy = "write or download the folder again" if local else "give --teacher a folder"
             raise InputError(
                 f"teacher {name_or_path}: not to be had ({reason}); {remedy}"
             ) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from smile_motion.bank.libraries import quiet_loading, require_libraries
 from smile_motion.bank.segmenting.masks import opaque, to_mask
 from smile_motion.errors import InputError, in_one_line
 from smile_motion.files import hash_file, parse_json
+from smile_motion.hub_access import hub_or_cache
 
 DEFAULT_MODEL = "CIDAS/clipseg-rd64-refined"
 """The refined CLIPSeg of reduced dimension 64; X-Paste used rd64."""
@@ -69,15 +71,18 @@ class ClipSegSegmenter:
             _require_parts(folder)
         elif not re.fullmatch(r"[\w.-]+/[\w.-]+", model) or folder.exists():
             raise InputError(f"{model}: no folder of a CLIPSeg; give clipseg=FOLDER or a hub name")
+        source = nullcontext() if local else hub_or_cache(model, instead="give clipseg=FOLDER")
         try:
-            with quiet_loading():
+            with source, quiet_loading():
                 processor = CLIPSegProcessor.from_pretrained(model, local_files_only=local)
                 loaded: Any = CLIPSegForImageSegmentation.from_pretrained(
                     model, local_files_only=local, output_loading_info=True
                 )
+        except InputError:
+            raise
         except Exception as error:  # many kinds, of transformers, the hub and the file formats
             reason = in_one_line(error)
-            remedy = "save it again" if local else "fetch it once with a network, or give a folder"
+            remedy = "save it again" if local else "check the name, or give clipseg=FOLDER"
             raise InputError(f"{model}: CLIPSeg cannot be opened ({reason}); {remedy}") from error
         network, loading = loaded
         if missing := sorted(loading["missing_keys"]):
