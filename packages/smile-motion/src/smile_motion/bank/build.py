@@ -8,6 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import cv2
+
 from smile_motion.bank.finishing import Records, finish, finish_shard, pack_if_needed
 from smile_motion.bank.journal import (
     JOURNAL,
@@ -150,7 +152,7 @@ def make_object(source: ObjectSource, out: Path, number: int) -> dict[str, Any]:
         "category": thing.category,
         "width": thing.image.shape[1],
         "height": thing.image.shape[0],
-        "area_share": round(float(thing.image[..., 3].mean() / 255), 4),
+        "area_share": round(cv2.mean(thing.image)[3] / 255, 4),
         "sha256": sha256(data),
         **thing.details,
     }

@@ -52,23 +52,25 @@ class PackedObject:
 def pack_object(rgba: np.ndarray) -> PackedObject:
     """Pack one image, (H, W, 4) uint8 straight-alpha RGBA."""
     levels = make_levels(rgba)
-    rings, holes = trace_silhouette(levels[0][..., 3])
-    return PackedObject(levels, rings, holes, cover_polygon(levels[0][..., 3]))
+    alpha = cv2.extractChannel(levels[0], 3)
+    rings, holes = trace_silhouette(alpha)
+    return PackedObject(levels, rings, holes, cover_polygon(alpha))
 
 
 def make_levels(rgba: np.ndarray) -> list[np.ndarray]:
     """Premultiply, bound and halve an image by area averages; see `PackedObject.levels`."""
-    alpha = rgba[..., 3:].astype(np.float32)
-    level = np.concatenate([rgba[..., :3] * (alpha / 255), alpha], axis=2)
+    from smile_motion.bank._premultiplying import premultiply
+
+    level = np.empty(rgba.shape, np.float32)
+    premultiply(rgba, level)
     factor = MAX_SIDE_PX / max(level.shape[:2])
     if factor < 1:
         height, width = (max(1, round(side * factor)) for side in level.shape[:2])
         level = cv2.resize(level, (width, height), interpolation=cv2.INTER_AREA)
     levels = []
     while True:
-        bordered = np.zeros((level.shape[0] + 2, level.shape[1] + 2, 4), np.uint8)
-        bordered[1:-1, 1:-1] = np.rint(level)
-        levels.append(bordered)
+        rounded = cv2.convertScaleAbs(level)
+        levels.append(cv2.copyMakeBorder(rounded, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0))
         if len(levels) == LEVELS or max(level.shape[:2]) <= MIN_SIDE_PX:
             return levels
         height, width = ((side + 1) // 2 for side in level.shape[:2])
@@ -82,8 +84,11 @@ def trace_silhouette(alpha: np.ndarray) -> tuple[list[np.ndarray], list[bool]]:
     returns rings in unit coordinates and which are holes; see `PackedObject`.
     """
     height, width = alpha.shape[0] - 2, alpha.shape[1] - 2
+    # Handed over as it is stored: contourpy makes such a grid of its own in twice the time.
+    grid = np.empty((2, *alpha.shape))
+    grid[0], grid[1] = np.arange(width + 2), np.arange(height + 2)[:, None]
     lines = contourpy.contour_generator(
-        z=alpha.astype(np.float64), fill_type=contourpy.FillType.OuterOffset
+        grid[0], grid[1], alpha.astype(np.float64), fill_type=contourpy.FillType.OuterOffset
     ).filled(SILHOUETTE, 256)
     rings, holes = [], []
     for points, offsets in zip(*lines, strict=True):
@@ -101,13 +106,19 @@ def cover_polygon(alpha: np.ndarray) -> np.ndarray:
     alpha   (h + 2, w + 2) uint8 with a transparent border.
     returns (COVER_SIDES, 2) float32 unit coordinates, the corners in order.
     """
-    y, x = np.nonzero(alpha)
+    solid = alpha > 0
+    rows = np.flatnonzero(solid.any(axis=1))
+    # The farthest pixel in any direction is the first or last of its row.
+    first = solid[rows].argmax(axis=1)
+    last = alpha.shape[1] - 1 - solid[rows, ::-1].argmax(axis=1)
+    x, y = np.concatenate([first, last]), np.concatenate([rows, rows])
     size = np.array([alpha.shape[1] - 2, alpha.shape[0] - 2])
     centres = (np.stack([x, y], axis=1) - 1 - (size - 1) / 2) / size
     angle = np.arange(COVER_SIDES) * 2 * np.pi / COVER_SIDES
     normal = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    along = centres[:, :1] * normal[:, 0] + centres[:, 1:] * normal[:, 1]
     # A pixel reaches half its width and height beyond its centre.
-    reach = (centres @ normal.T).max(axis=0) + (np.abs(normal) * 0.5 / size).sum(axis=1)
+    reach = along.max(axis=0) + (np.abs(normal) * 0.5 / size).sum(axis=1)
     following = np.roll(normal, -1, axis=0), np.roll(reach, -1)
     determinant = normal[:, 0] * following[0][:, 1] - normal[:, 1] * following[0][:, 0]
     corner_x = (reach * following[0][:, 1] - following[1] * normal[:, 1]) / determinant

@@ -10,7 +10,7 @@ from smile_motion.bank.sources.silhouettes import SILHOUETTES, rasterise
 from smile_motion.bank.sources.textures import TEXTURES, paint
 from smile_motion.seeding import Stream, keyed_generator
 
-VERSION = 1
+VERSION = 2
 """Raised when the same number gives another object than before."""
 SIDE_PX = 256
 """Longer side of a procedural object."""
@@ -48,6 +48,7 @@ class ProceduralSource:
         """What the bank's card says of the source."""
         return {
             "source": "procedural",
+            "version": VERSION,
             "seed": self.seed,
             "side_px": SIDE_PX,
             "licence": "CC0-1.0: generated from random numbers, no rights reserved",

@@ -22,7 +22,7 @@ from smile_motion.seeding import Stream, keyed_generator
 ShapeKind = Literal["circles", "shapes", "textures", "crops"]
 """Flat circles, flat shapes, the same shapes filled with noise, or with crops of photographs."""
 
-VERSION = 1
+VERSION = 2
 """Raised when the same number gives another object than before."""
 CORNERS: dict[str, int] = {
     "circle": 128,
@@ -36,7 +36,7 @@ CORNERS: dict[str, int] = {
 SIDE_PX = 256
 """Side of an object's image, which spans the circle on which the corners lie. Ours."""
 SUPERSAMPLING = 4
-"""Sub-pixels along each axis from which the soft edge is averaged. The code has hard edges."""
+"""Sub-pixels along each axis from which the soft edge is averaged. Ours."""
 SMALLEST_SHARE = 0.02
 """Smallest share of the image that a shape covers; thinner ones are drawn again. Ours."""
 CROP_SHARE = (0.25, 1.0)
@@ -102,7 +102,8 @@ class ShapeSource:
                 surface, crop = _crop(rng, read_photograph(self.root / file))
                 details |= {"original": file, "crop": list(crop)}
         name = f"{number // len(names):06d}"
-        return SourceObject(name, category, np.dstack([surface, alpha]), details)
+        image = np.dstack([surface, alpha])
+        return SourceObject(name, category, cv2.bitwise_and(image, image, mask=alpha), details)
 
     def mark(self) -> str:
         """What tells these very photographs from others of the same names; "" without any."""
@@ -115,7 +116,7 @@ class ShapeSource:
 
     def card(self) -> dict[str, Any]:
         """What the bank's card says of the source."""
-        card = {"source": self.kind, "seed": self.seed, "side_px": SIDE_PX}
+        card = {"source": self.kind, "version": VERSION, "seed": self.seed, "side_px": SIDE_PX}
         if self.kind != "crops":
             return card | {"licence": "CC0-1.0: generated from random numbers, no rights reserved"}
         return card | {
@@ -145,11 +146,18 @@ def corners(rng: np.random.Generator, shape: str) -> np.ndarray:
 
 
 def fill(points: np.ndarray) -> np.ndarray:
-    """Draw a polygon within the unit circle: (SIDE_PX, SIDE_PX) uint8 alpha with a soft edge."""
+    """Draw a polygon within the unit circle: (SIDE_PX, SIDE_PX) uint8 alpha with a soft edge.
+
+    The code's edges are hard.
+    """
+    from smile_motion.bank.sources._surfaces import average_4x4
+
     side = SIDE_PX * SUPERSAMPLING
     fine = np.zeros((side, side), np.uint8)
     cv2.fillPoly(fine, [np.rint((points + 1) / 2 * side - 0.5).astype(np.int32)], 255)
-    return cv2.resize(fine, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_AREA)
+    alpha = np.empty((SIDE_PX, SIDE_PX), np.uint8)
+    average_4x4(fine, alpha)
+    return alpha
 
 
 def texture(rng: np.random.Generator, side: int) -> np.ndarray:

@@ -94,6 +94,8 @@ def rasterise(shape: BaseGeometry, rng: np.random.Generator, side: int) -> np.nd
     side    longer side of the result, pixels.
     returns (H, W) uint8 alpha with a soft edge, cut tightly to the silhouette.
     """
+    from smile_motion.bank.sources._surfaces import average_4x4
+
     shape = scale(shape, 1.0, rng.uniform(0.6, 1.0))
     shape = rotate(shape, rng.uniform(0, 360))
     x0, y0, x1, y1 = shape.bounds
@@ -109,7 +111,9 @@ def rasterise(shape: BaseGeometry, rng: np.random.Generator, side: int) -> np.nd
         for ring in (piece.exterior, *piece.interiors)
     ]
     cv2.fillPoly(fine, rings, 255)
-    return cv2.resize(fine, (width, height), interpolation=cv2.INTER_AREA)
+    alpha = np.empty((height, width), np.uint8)
+    average_4x4(fine, alpha)
+    return alpha
 
 
 def _edge_point(shape: BaseGeometry, share: float) -> tuple[float, float]:

@@ -45,28 +45,24 @@ def checks(rng: np.random.Generator, x: np.ndarray, y: np.ndarray) -> np.ndarray
 
 def spots(rng: np.random.Generator, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Round spots of varied size."""
+    from smile_motion.bank.sources._surfaces import find_spots
+
     points = rng.uniform(-1, 1, size=(int(rng.integers(8, 26)), 2)).astype(np.float32)
     radius = rng.uniform(0.08, 0.24, len(points)).astype(np.float32)
-    nearest = np.full(x.shape, 9.0, np.float32)
-    for (cx, cy), size in zip(points, radius, strict=True):
-        np.minimum(nearest, np.hypot(x - cx, y - cy) / size, out=nearest)
+    nearest = np.empty((y.size, x.size), np.float32)
+    find_spots(x.ravel(), y.ravel(), points, radius, nearest)
     return 1 / (1 + np.exp(np.clip((nearest - 1) * 18, -30, 30)))
 
 
 def cells(rng: np.random.Generator, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Cell (Worley) noise: distance to the nearest of random points, or the cell's own tone."""
+    from smile_motion.bank.sources._surfaces import find_cells
+
     count = int(rng.integers(8, 28))
     points = rng.uniform(-1, 1, size=(count, 2)).astype(np.float32)
     tone = rng.random(count).astype(np.float32)
-    first = np.full(x.shape, 9.0, np.float32)
-    second = first.copy()
-    own = np.zeros(x.shape, np.float32)
-    for (cx, cy), value in zip(points, tone, strict=True):
-        distance = np.hypot(x - cx, y - cy)
-        closer = distance < first
-        second = np.where(closer, first, np.minimum(second, distance))
-        first = np.where(closer, distance, first)
-        own = np.where(closer, value, own)
+    first, second, own = np.empty((3, y.size, x.size), np.float32)
+    find_cells(x.ravel(), y.ravel(), points, tone, first, second, own)
     if rng.random() < 0.5:
         return _stretched(first)
     return own * np.clip((second - first) * 14, 0, 1)
@@ -74,7 +70,7 @@ def cells(rng: np.random.Generator, x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 def spectral(rng: np.random.Generator, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Noise whose spectrum falls with frequency, from cloudy to grainy."""
-    height, width = x.shape
+    height, width = y.size, x.size
     frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None])
     frequency[0, 0] = 1
     noise = np.fft.rfft2(rng.standard_normal((height, width)))
@@ -90,25 +86,30 @@ TEXTURES: dict[str, Callable[[np.random.Generator, np.ndarray, np.ndarray], np.n
     "cells": cells,
     "spectral": spectral,
 }
-"""The kinds of pattern; x, y (H, W) float32 in -1..1, result (H, W) in 0..1."""
+"""The kinds of pattern; x (1, W), y (H, 1) float32 in -1..1, result (H, W) in 0..1."""
 
 
 def paint(rng: np.random.Generator, kind: str, alpha: np.ndarray) -> np.ndarray:
     """Colour and light a silhouette.
 
     alpha   (H, W) uint8.
-    returns (H, W, 4) uint8 straight-alpha RGBA.
+    returns (H, W, 4) uint8 straight-alpha RGBA, clear pixels black.
     """
+    from smile_motion.bank.sources._surfaces import light_surface
+
     height, width = alpha.shape
     reach = max(height, width) / 2
-    y, x = np.mgrid[:height, :width].astype(np.float32)
-    x, y = (x - (width - 1) / 2) / reach, (y - (height - 1) / 2) / reach
+    y, x = np.ogrid[:height, :width]
+    x = (x.astype(np.float32) - (width - 1) / 2) / reach
+    y = (y.astype(np.float32) - (height - 1) / 2) / reach
     tone = TEXTURES[kind](rng, x, y).astype(np.float32)
     colours = _palette(rng)
-    stops = np.linspace(0, 1, len(colours))
-    rgb = np.stack([np.interp(tone, stops, colours[:, c]) for c in range(3)], axis=-1)
-    lit = rgb * _shade(rng, alpha)[..., None]
-    return np.dstack([np.clip(lit * 255, 0, 255).astype(np.uint8), alpha])
+    relief = _relief(rng, alpha)
+    turn = rng.uniform(0, 2 * np.pi)
+    direction = np.array([np.cos(turn), np.sin(turn)])
+    rgba = np.empty((height, width, 4), np.uint8)
+    light_surface(tone, colours, relief, direction, rng.uniform(0.3, 0.7), alpha, rgba)
+    return rgba
 
 
 def _palette(rng: np.random.Generator) -> np.ndarray:
@@ -123,17 +124,16 @@ def _palette(rng: np.random.Generator) -> np.ndarray:
     )
 
 
-def _shade(rng: np.random.Generator, alpha: np.ndarray) -> np.ndarray:
-    """Light from one side over a cushion-shaped relief: (H, W) factors around 1."""
+def _relief(rng: np.random.Generator, alpha: np.ndarray) -> np.ndarray:
+    """Cushion-shaped relief for light to fall on: (H, W) float32 height, pixels."""
+    from smile_motion.bank.sources._surfaces import raise_cushion
+
     solid = np.pad((alpha > 127).astype(np.uint8), 1)
     depth = cv2.distanceTransform(solid, cv2.DIST_L2, 3)[1:-1, 1:-1]
     rim = max(alpha.shape) * rng.uniform(0.06, 0.25)
-    height = np.sqrt(np.clip(1 - (1 - np.minimum(depth / rim, 1)) ** 2, 0, 1)) * rim
-    height = cv2.GaussianBlur(height, (0, 0), max(alpha.shape) / 80)
-    dy, dx = np.gradient(height)
-    turn = rng.uniform(0, 2 * np.pi)
-    slope = dx * np.cos(turn) + dy * np.sin(turn)
-    return np.clip(1 + rng.uniform(0.3, 0.7) * slope, 0.35, 1.7)
+    height = np.empty(alpha.shape, np.float32)
+    raise_cushion(depth, np.float32(rim), height)
+    return cv2.GaussianBlur(height, (0, 0), max(alpha.shape) / 80)
 
 
 def _stretched(field: np.ndarray) -> np.ndarray:

@@ -1,0 +1,20 @@
+"""The compiled loop that premultiplies an object's colours."""
+
+import numpy as np
+from numba import njit
+
+
+@njit(cache=True, nogil=True)
+def premultiply(rgba, level):
+    """Multiply colours by alpha / 255.
+
+    rgba   (H, W, 4) uint8 straight alpha.
+    level  (H, W, 4) float32 in 0..255, what is written.
+    """
+    for row in range(rgba.shape[0]):
+        for i in range(rgba.shape[1]):
+            alpha = np.float32(rgba[row, i, 3])
+            share = alpha / np.float32(255)
+            for c in range(3):
+                level[row, i, c] = np.float32(rgba[row, i, c]) * share
+            level[row, i, 3] = alpha
