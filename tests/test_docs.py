@@ -77,6 +77,7 @@ def _before_shell(words: list[str]) -> list[str]:
     return [word for word in words[: min(ends, default=None)] if word not in ("--json", "--debug")]
 
 
+@pytest.mark.slow
 def test_the_page_of_recipes_runs() -> None:
     blocks = re.findall(
         r"^```python\n(.*?)^```", (ROOT / "docs/recipes.md").read_text(), re.M | re.S
@@ -98,6 +99,7 @@ def test_the_page_of_recipes_has_every_choice(monkeypatch: pytest.MonkeyPatch) -
     assert shown == set(drawing.cells(options))
 
 
+@pytest.mark.slow
 def test_the_page_of_clips_from_files_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the cookbook says of a clip's file, after the command above it has written one."""
     from smile_motion.__main__ import COMMANDS

@@ -32,6 +32,7 @@ def blocks() -> list[tuple[str, str]]:
     return re.findall(r"^```(bash|python)\n(.*?)^```", README.read_text(), re.M | re.S)
 
 
+@pytest.mark.slow
 def test_the_readme_runs(real_videos: dict[str, Path], tmp_path: Path) -> None:
     clip = write_tiny_clip(tmp_path / "clip", side=224)
     (tmp_path / "videos").mkdir()

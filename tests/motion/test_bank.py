@@ -145,6 +145,7 @@ def test_a_build_does_not_depend_on_its_processes(tmp_path: Path) -> None:
     assert files(tmp_path / "one") == files(tmp_path / "two")
 
 
+@pytest.mark.slow
 def test_a_killed_build_continues_to_the_same_bytes(tmp_path: Path) -> None:
     command = [
         sys.executable, "-m", "smile_motion", "build-bank", "--source=procedural", "--n=120",

@@ -59,6 +59,7 @@ def write_full_size_weights(path: Path) -> None:
         file.truncate(8 + len(header) + size)
 
 
+@pytest.mark.slow
 def test_the_cpu_is_never_taken_silently(tmp_path: Path) -> None:
     small = write_tiny_stable_diffusion(tmp_path / "small")
     full = write_tiny_stable_diffusion(tmp_path / "full")

@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 INTERRUPTED = """
 import os, signal, threading
 from smile_motion.engines import run_in_processes
@@ -24,6 +26,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_no_interrupt_is_lost_and_workers_say_nothing(tmp_path) -> None:
     (tmp_path / "script.py").write_text(INTERRUPTED)
     process = subprocess.run(
@@ -36,6 +39,8 @@ def test_no_interrupt_is_lost_and_workers_say_nothing(tmp_path) -> None:
 LONG = """
 import contextlib, itertools, signal
 from pathlib import Path
+
+import pytest
 from smile_motion.engines import run_in_processes
 from smile_motion.files import replacing
 

@@ -103,6 +103,7 @@ def set_number(page: "Page", name: str, value: str) -> None:
     field.press("Tab")
 
 
+@pytest.mark.slow
 def test_the_page_fits_and_shows_all(page: "Page", tmp_path: Path) -> None:
     width = page.evaluate("document.documentElement.scrollWidth")
     assert width <= page.viewport_size["width"]  # pyright: ignore[reportOptionalSubscript]
@@ -119,6 +120,7 @@ def test_the_page_fits_and_shows_all(page: "Page", tmp_path: Path) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") == width
 
 
+@pytest.mark.slow
 def test_controls_change_what_plays_and_what_is_copied(
     desktop: "Page", running: Explorer, small_bank: ObjectBank, tmp_path: Path
 ) -> None:
@@ -170,6 +172,7 @@ def test_an_uploaded_video_is_the_background(
     assert "Traceback" not in desktop.content()
 
 
+@pytest.mark.slow
 def test_what_does_not_go_together_is_one_line(desktop: "Page") -> None:
     after(desktop, "clip", lambda: set_number(desktop, "smallest_px", "10"))
     after(desktop, "clip", lambda: set_number(desktop, "largest_px", "12"))

@@ -47,6 +47,7 @@ def upload(running: Explorer, name: str, content: bytes) -> tuple[int, bytes]:
     return ask(running, "/gradio_api/upload", method="POST", body=body, content_type=kind)
 
 
+@pytest.mark.slow
 def test_it_listens_on_this_machine_alone(running: Explorer) -> None:
     listening = [
         line.split()[1]
@@ -185,6 +186,7 @@ def test_a_taken_port_is_said_in_one_line(
     assert said.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_nothing_stays_when_it_ends(small_bank: ObjectBank, tmp_path: Path) -> None:
     with explorer(tmp_path, "--bank", small_bank.path) as started:
         assert started.folder.is_dir()

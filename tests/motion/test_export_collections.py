@@ -161,6 +161,7 @@ def test_fewer_clips_leave_the_index_of_a_larger_collection(few: list, tmp_path:
     assert tree(tmp_path) == whole
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("victim", ["worker", "all"])
 def test_killed_processes_lose_nothing(victim: str, few: list, tmp_path: Path) -> None:
     words = [*few, *PACKED, "--n", "100", "--out"]
@@ -190,6 +191,7 @@ def test_killed_processes_lose_nothing(victim: str, few: list, tmp_path: Path) -
     assert tree(tmp_path / "out") == tree(tmp_path / "alone")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_stopping_leaves_whole_shards_alone(number: int, few: list, tmp_path: Path) -> None:
     words = [*few, *PACKED, "--n", "300", "--workers", "2", "--out", tmp_path]

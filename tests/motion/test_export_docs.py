@@ -12,6 +12,7 @@ from smile_motion.bank import ObjectBank
 PAGE = Path(__file__).parents[2] / "docs/exports.md"
 
 
+@pytest.mark.slow
 def test_the_page_runs(
     small_bank: ObjectBank, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
 ) -> None:

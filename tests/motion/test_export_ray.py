@@ -108,6 +108,7 @@ def works(process: subprocess.Popen[str]) -> bool:
     return False
 
 
+@pytest.mark.slow
 def test_a_cluster_builds_a_bank_in_shards(cluster: Cluster, tmp_path: Path) -> None:
     words = ["build-bank", "--source", "procedural", "--n", "40", "--out"]
     there = [
@@ -121,6 +122,7 @@ def test_a_cluster_builds_a_bank_in_shards(cluster: Cluster, tmp_path: Path) -> 
     assert tree(tmp_path / "there") == tree(tmp_path / "here")
 
 
+@pytest.mark.slow
 def test_a_cluster_renders_the_same_bytes_though_a_machine_dies(
     cluster: Cluster, small_bank: ObjectBank, tmp_path: Path
 ) -> None:

@@ -21,6 +21,7 @@ MOMENTS = (
 """What a build is doing when it is killed."""
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_a_build_ends_in_the_same_bytes(
     tiny_models: TinyModels, tmp_path: Path
 ) -> None:
@@ -41,6 +42,7 @@ def test_killed_at_any_moment_a_build_ends_in_the_same_bytes(
     assert files(out) == files(tmp_path / "straight")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGTERM, 128 + signal.SIGTERM), (signal.SIGINT, 130)]
 )

@@ -99,6 +99,7 @@ def test_the_preview_command_at_the_end_works(
     assert "seed 3" in (out / "preview.html").read_text()
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_whole_clips_and_the_next_run_goes_on(few: list, tmp_path: Path) -> None:
     out = tmp_path / "clips"
     words = [str(word) for word in (*few, "--n", "2000", "--workers", "2", "--out", out)]

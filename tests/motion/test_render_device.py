@@ -113,6 +113,7 @@ def test_objects_far_outside_tiny_and_mirrored(small_bank: ObjectBank) -> None:
     assert (background == 77).all()
 
 
+@pytest.mark.slow
 def test_the_triton_kernel_in_the_interpreter_paints_the_same(
     small_bank: ObjectBank, tmp_path: Path
 ) -> None:

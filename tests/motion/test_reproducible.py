@@ -51,6 +51,7 @@ def digests(digesting: Digesting) -> dict[str, str]:
     return digesting.run(INDEXES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("workers", "method", "batch"),
     [(1, "fork", 3), (4, "fork", 1), (4, "spawn", 2)],
@@ -63,6 +64,7 @@ def test_neither_workers_nor_their_start_nor_the_order_matter(
     assert digesting.run(shuffled, *map(str, options)) == digests
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("processes", [2, 3])
 def test_processes_make_their_shards_of_the_same_clips(
     digesting: Digesting, digests: dict[str, str], processes: int

@@ -138,6 +138,7 @@ def test_launched_processes_know_each_other() -> None:
     assert Launched.from_environment(environment) == Launched(rank=5, world=8, local_rank=1)
 
 
+@pytest.mark.slow
 def test_processes_launched_together_build_the_same_bank(
     tiny_models: TinyModels, models: Models, tmp_path: Path
 ) -> None:
@@ -169,6 +170,7 @@ def test_processes_launched_together_build_the_same_bank(
     assert not (out / "shards").exists()
 
 
+@pytest.mark.slow
 def test_accelerate_launches_two_processes(tmp_path: Path) -> None:
     command = [
         sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes=2",

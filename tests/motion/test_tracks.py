@@ -14,6 +14,7 @@ def truth_of(bank: ObjectBank, index: int) -> Truth:
     return Truth(MotionRecipe.paper(objects=3).plan(rng, bank), bank)
 
 
+@pytest.mark.slow
 @given(st.integers(0, 1000), st.integers(0, 15))
 @settings(max_examples=10)
 def test_tracks_go_where_the_flow_goes(small_bank: ObjectBank, index: int, frame: int) -> None:

@@ -96,6 +96,7 @@ def test_the_bench_times_parts_and_whole_and_advises(
     assert "--random-teacher is a CLIP" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("later_s", [0.2, 3.0])
 def test_ctrl_c_while_workers_start_is_one_line(later_s: float, small_bank: ObjectBank) -> None:
     command = [sys.executable, "-m", "smile_train", "bench", "--preset", "tiny", "--workers", "2"]

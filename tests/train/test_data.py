@@ -120,6 +120,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("killed", [False, True], ids=["left", "killed"])
 def test_workers_end_with_the_program(small_bank: ObjectBank, tmp_path: Path, killed: bool) -> None:
     script = tmp_path / "halted.py"

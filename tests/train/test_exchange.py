@@ -202,6 +202,7 @@ def test_the_command_exports_a_classifier_everywhere(
     assert "writes a file; push one of the folders" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_model_goes_to_the_hub_and_comes_back(
     pretrained: PretrainModel, video: torch.Tensor, tmp_path: Path
 ) -> None:

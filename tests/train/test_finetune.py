@@ -32,6 +32,7 @@ def finetune(*arguments: str | Path) -> int:
     return run_app("smile_train", "", COMMANDS, ["finetune", *map(str, arguments)])
 
 
+@pytest.mark.slow
 def test_a_separable_task_is_learned(checkpoint: Path, scenes: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     assert finetune(
@@ -58,6 +59,7 @@ def test_a_separable_task_is_learned(checkpoint: Path, scenes: Path, tmp_path: P
         assert json.loads((out / name / "config.json").read_text())["model"] == "classifier"
 
 
+@pytest.mark.slow
 def test_shuffled_labels_give_chance(checkpoint: Path, scenes: Path, tmp_path: Path) -> None:
     """Labels that say nothing of the videos: what is reached on others is chance."""
     rng = np.random.default_rng(0)
@@ -77,6 +79,7 @@ def test_shuffled_labels_give_chance(checkpoint: Path, scenes: Path, tmp_path: P
     assert 2 <= Results.read(out).metrics["last_top1"] * 12 / 100 <= 10
 
 
+@pytest.mark.slow
 def test_a_killed_run_continues_as_if_nothing_had_happened(
     checkpoint: Path, scenes: Path, tmp_path: Path
 ) -> None:
@@ -101,6 +104,7 @@ def test_a_killed_run_continues_as_if_nothing_had_happened(
     assert Results.read(whole).metrics == Results.read(killed).metrics
 
 
+@pytest.mark.slow
 def test_two_processes_learn_and_count_as_one_does(
     checkpoint: Path, scenes: Path, tmp_path: Path
 ) -> None:
@@ -128,6 +132,7 @@ def test_two_processes_learn_and_count_as_one_does(
     assert first == pytest.approx(second, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_a_head_of_other_classes_is_refused_or_replaced(
     checkpoint: Path, scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -22,7 +22,7 @@ GRID = TokenGrid()
 BACKEND = "inductor" if shutil.which("g++") else "aot_eager"
 """Without a C++ compiler the models are traced and differentiated alike, and run by torch's own
 kernels; the names of the tests say which it was."""
-HOWS = [pytest.param("compile", id=BACKEND), "bf16"]
+HOWS = [pytest.param("compile", id=BACKEND, marks=pytest.mark.slow), "bf16"]
 
 
 @pytest.fixture(scope="module")

@@ -59,6 +59,7 @@ def straight(noise: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path
     return folder / "run"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_killed_run_continues_as_if_nothing_had_happened(
     noise: list[str], straight: Path, tmp_path: Path, workers: int
@@ -99,6 +100,7 @@ def test_a_run_asked_to_stop_writes_a_checkpoint_and_says_how_to_go_on(
     assert any((tmp_path / "run/checkpoints").iterdir())
 
 
+@pytest.mark.slow
 def test_real_videos_a_clip_teacher_resume_and_export(
     small_bank: ObjectBank, real_videos: dict[str, Path], tiny_clip: Path, tmp_path: Path
 ) -> None:
@@ -125,6 +127,7 @@ def test_real_videos_a_clip_teacher_resume_and_export(
     assert model.config.num_frames == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sharded", [False, True])
 def test_two_processes_and_accumulation_learn_the_same(
     noise: list[str], tmp_path: Path, sharded: bool
@@ -190,6 +193,7 @@ def test_bad_input_is_one_line_and_leaves_nothing(
     assert sorted(tmp_path.rglob("*")) == before
 
 
+@pytest.mark.slow
 def test_training_stops_when_too_many_videos_are_broken(
     small_bank: ObjectBank, real_videos: dict[str, Path], tmp_path: Path
 ) -> None:

@@ -131,6 +131,7 @@ def test_features_of_videos_that_changed_are_read_again(
     assert np.array_equal(again["features"], whole["features"])
 
 
+@pytest.mark.slow
 def test_sigma_and_attentive_probes_leave_the_encoder_alone(
     checkpoint: Path, scenes: Path, tmp_path: Path
 ) -> None:

@@ -75,6 +75,7 @@ def write_eight(root: Path, put: Put) -> list[str]:
     return [*given, f"--charades={root / 'charades'}"]
 
 
+@pytest.mark.slow
 def test_the_eight_experiments_and_their_mean(
     checkpoint: Path, tmp_path: Path, put: Put, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -116,6 +117,7 @@ def test_the_eight_experiments_and_their_mean(
     assert "done otherwise (seed 0 there, 1 asked for)" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_an_experiment_killed_before_its_first_checkpoint_starts_again(
     checkpoint: Path, tmp_path: Path, put: Put
 ) -> None:
@@ -173,6 +175,7 @@ def write_cycles(path: Path, images: np.ndarray, period: int, frames: int) -> No
     write_video(path, images[np.rint(place * (len(images) - 1)).astype(int)], rate_hz=25)
 
 
+@pytest.mark.slow
 def test_counting_is_learned(
     checkpoint: Path, tmp_path: Path, real_videos: dict[str, Path]
 ) -> None:

@@ -43,6 +43,7 @@ def weights(checkpoint: Path) -> dict[str, torch.Tensor]:
     return load_file(checkpoint / "model.safetensors")
 
 
+@pytest.mark.slow
 def test_the_second_stage_starts_from_the_firsts_weights_with_a_new_schedule(
     small_bank: ObjectBank, tmp_path: Path
 ) -> None:
@@ -62,6 +63,7 @@ def test_the_second_stage_starts_from_the_firsts_weights_with_a_new_schedule(
         assert (value == by_hand[name]).all(), name
 
 
+@pytest.mark.slow
 def test_a_progressive_run_that_ends_early_goes_on_in_the_stage_it_was_in(
     small_bank: ObjectBank, tmp_path: Path
 ) -> None:
@@ -130,6 +132,7 @@ def test_saving_memory_changes_nothing(small_bank: ObjectBank, tmp_path: Path) -
         torch.testing.assert_close(saving[name], value, rtol=0, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_positions_follow_longer_and_larger_clips(small_bank: ObjectBank, tmp_path: Path) -> None:
     run = tmp_path / "run"
     pretrain(config(small_bank, steps=2), run)
@@ -144,6 +147,7 @@ def test_positions_follow_longer_and_larger_clips(small_bank: ObjectBank, tmp_pa
         pretrain(config(small_bank, init=run, student="vit-s", steps=2), tmp_path / "x")
 
 
+@pytest.mark.slow
 def test_a_published_checkpoint_starts_a_run_and_another_model_does_not(
     small_bank: ObjectBank, tmp_path: Path
 ) -> None:
@@ -178,6 +182,7 @@ def test_a_checkpoint_of_pixels_starts_a_run_on_features(
     assert "the decoder's head is new" in capfd.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_no_number_names_its_samples(
     small_bank: ObjectBank, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

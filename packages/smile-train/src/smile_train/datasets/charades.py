@@ -49,10 +49,10 @@ def read(
     require_count(len(table), (sizes or SIZES)[split], f"{split} videos", path)
     rows = [(row["id"], _marks(row["actions"], row["id"], path), None) for row in table]
 
-    def candidates(name: str) -> Iterator[Path]:
+    def candidates(name: str) -> Iterator[str]:
         for folder in FOLDERS:
             for suffix in (".mp4", ".avi"):
-                yield place.root / folder / f"{name}{suffix}"
+                yield f"{folder}/{name}{suffix}"
 
     return build_split(place, split, rows, candidates, classes=classes, task="multi-label")
 

@@ -13,7 +13,6 @@ name has no left and right: flips keep labels.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 from smile_train.datasets.adapter import DatasetPlace
 from smile_train.datasets.labelled import LabelledVideos, Split
@@ -48,9 +47,9 @@ def read(
     with reading(place, path):
         rows = [(entry["vid_name"], int(entry["label"]), None) for entry in entries]
 
-    def candidates(name: str) -> Iterator[Path]:
+    def candidates(name: str) -> Iterator[str]:
         for folder in FOLDERS:
             for suffix in (".mp4", ".avi"):
-                yield place.root / folder / f"{name}{suffix}"
+                yield f"{folder}/{name}{suffix}"
 
     return build_split(place, split, rows, candidates, classes=names)

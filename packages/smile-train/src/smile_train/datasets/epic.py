@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 from smile_train.datasets.adapter import DatasetPlace
 from smile_train.datasets.labelled import LabelledVideos, Span, Split
@@ -70,10 +69,10 @@ def read(
             rows.append((row["video_id"], number_of[pair], span))
             owners[row["video_id"]] = row["participant_id"]
 
-    def candidates(name: str) -> Iterator[Path]:
+    def candidates(name: str) -> Iterator[str]:
         for folder in (f"{owners[name]}/videos", owners[name], "videos", ""):
             for suffix in (".MP4", ".mp4", ".avi"):
-                yield place.root / folder / f"{name}{suffix}"
+                yield f"{folder}/{name}{suffix}"
 
     keys = {number: row["narration_id"] for number, row in enumerate(tables[split])}
     return build_split(place, split, rows, candidates, classes=classes, keys=keys)

@@ -76,10 +76,10 @@ def read(
         classes = classes[kept.start : kept.stop]
         require_count(len(rows), allowed[place.name][split], f"{split} elements", path)
 
-    def candidates(name: str) -> Iterator[Path]:
+    def candidates(name: str) -> Iterator[str]:
         for folder in FOLDERS:
             for suffix in (".mp4", ".avi", ".mkv"):
-                yield place.root / folder / f"{name}{suffix}"
+                yield f"{folder}/{name}{suffix}"
 
     found = build_split(place, split, rows, candidates, classes=classes, flip_safe=False)
     return replace(found, name=place.name)

@@ -13,7 +13,6 @@ videos is checked; the 400 classes are. Flips keep labels.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 from smile_train.datasets.adapter import DatasetPlace
 from smile_train.datasets.labelled import LabelledVideos, Split
@@ -53,12 +52,12 @@ def read(place: DatasetPlace, split: Split) -> LabelledVideos:
         rows = [(_name(row), numbers.get(row["label"], -1), None) for row in table]
     named = {name: row["label"] for (name, *_), row in zip(rows, table, strict=True)}
 
-    def candidates(name: str) -> Iterator[Path]:
+    def candidates(name: str) -> Iterator[str]:
         label = named[name]
         for folder in FOLDERS[split]:
             for inner in (label, label.replace(" ", "_"), "", "replacement"):
                 for suffix in SUFFIXES:
-                    yield place.root / folder / inner / f"{name}{suffix}"
+                    yield f"{folder}/{inner}/{name}{suffix}"
 
     return build_split(
         place,

@@ -63,11 +63,15 @@ def _find(root: Path, split: Split, suffixes: Sequence[str]) -> Path:
 def _read_manifest(place: DatasetPlace, split: Split) -> LabelledVideos:
     """The samples whose files are there."""
     found = read_manifest(_find(place.root, split, (SUFFIX,)))
-    there = Listings()
-    kept = tuple(video for video in found.videos if there.has(video.path))
-    missing = [video.path for video in found.videos if not there.has(video.path)]
+    there = Listings(Path("/"))
+    kept, missing = [], []
+    for video in found.videos:
+        if there.has(str(video.path.absolute())):
+            kept.append(video)
+        else:
+            missing.append(video.path)
     judge_missing(place, split, missing, len(found))
-    return replace(found, videos=kept, partial=found.partial or bool(missing))
+    return replace(found, videos=tuple(kept), partial=found.partial or bool(missing))
 
 
 def _read_list(place: DatasetPlace, split: Split) -> LabelledVideos:

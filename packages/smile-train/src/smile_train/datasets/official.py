@@ -92,7 +92,7 @@ def build_split(
     place: DatasetPlace,
     split: Split,
     rows: Sequence[tuple[str, Any, Span | None]],
-    candidates: Callable[[str], Iterable[Path]],
+    candidates: Callable[[str], Iterable[str]],
     *,
     classes: Sequence[str],
     task: Task = "single-label",
@@ -102,19 +102,21 @@ def build_split(
     """Find the files of a split's samples.
 
     rows        of each sample its name, its target, and its span, if it is a part of a file.
-    candidates  where the file of a name may be; the first one that is there is taken.
+    candidates  where the file of a name may be, from the data set's folder on; the first one that
+                is there is taken.
     keys        of samples by number, where names are not unique.
     Raises InputError when videos are missing and `place.allow_missing` is not given, or when all
     are.
     """
-    videos, missing, there = [], [], Listings()
+    videos, missing, there = [], [], Listings(place.root)
     for number, (name, target, span) in enumerate(rows):
         path = next((path for path in candidates(name) if there.has(path)), None)
         if path is None:
-            missing.append(next(iter(candidates(name))))
+            missing.append(_below(place.root, next(iter(candidates(name)))))
             continue
         key = keys[number] if keys else name
-        videos.append(LabelledVideo(key=key, path=path, target=target, span=span))
+        found = _below(place.root, path)
+        videos.append(LabelledVideo(key=key, path=found, target=target, span=span))
     judge_missing(place, split, missing, len(rows))
     return LabelledVideos(
         name=place.name,
@@ -141,20 +143,26 @@ class Listings:
     """Which files there are, a listing for each folder: to ask for every one of a hundred thousand
     takes minutes on a network's disk."""
 
-    def __init__(self) -> None:
-        self._names: dict[Path, frozenset[str] | None] = {}
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._names: dict[str, frozenset[str] | None] = {}
 
-    def has(self, path: Path) -> bool:
-        """Whether a file, or a member of a tar, is there."""
-        folder = path.parent
+    def has(self, path: str) -> bool:
+        """Whether a file below the root, or a member of a tar, is there."""
+        folder, _, name = path.rpartition("/")
         if folder not in self._names:
+            place = _below(self.root, folder)
             try:
-                self._names[folder] = frozenset(entry.name for entry in folder.iterdir())
+                self._names[folder] = frozenset(entry.name for entry in place.iterdir())
             except OSError:
-                inside = any(parent.suffix == ARCHIVE for parent in path.parents)
+                inside = any(parent.suffix == ARCHIVE for parent in (place, *place.parents))
                 self._names[folder] = None if inside else frozenset()
         names = self._names[folder]
-        return locate(path) is not None if names is None else path.name in names
+        return locate(_below(self.root, path)) is not None if names is None else name in names
+
+
+def _below(root: Path, path: str) -> Path:
+    return root / path.lstrip("/")  # where the folder's own name is empty
 
 
 def only_splits(place: DatasetPlace, split: Split, *splits: Split) -> None:

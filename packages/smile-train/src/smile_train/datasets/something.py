@@ -12,7 +12,6 @@ flipped. The test split has no public labels.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 from smile_motion.errors import InputError
 
@@ -62,9 +61,9 @@ def read(
             )
         rows.append((name, numbers[template], None))
 
-    def candidates(name: str) -> Iterator[Path]:
+    def candidates(name: str) -> Iterator[str]:
         for folder in FOLDERS:
             for suffix in (".webm", ".mp4"):
-                yield place.root / folder / f"{name}{suffix}"
+                yield f"{folder}/{name}{suffix}"
 
     return build_split(place, split, rows, candidates, classes=classes, flip_safe=False)

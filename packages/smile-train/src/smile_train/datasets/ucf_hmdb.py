@@ -14,7 +14,6 @@ training and 30 test videos of each. Their test split is called validation here.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 from smile_motion.errors import InputError
 
@@ -67,10 +66,10 @@ def _read_ucf(place: DatasetPlace, split: Split, size: int) -> LabelledVideos:
         rows.append((video, numbers[label], None))
     require_count(len(rows), size, f"{split} videos of fold {place.fold}", path)
 
-    def candidates(name: str) -> Iterator[Path]:
+    def candidates(name: str) -> Iterator[str]:
         for folder in UCF_FOLDERS:
             for suffix in (".avi", ".mp4"):
-                yield (place.root / folder / name).with_suffix(suffix)
+                yield f"{folder}/{name.removesuffix('.avi')}{suffix}"
 
     return build_split(place, split, rows, candidates, classes=classes)
 
@@ -91,10 +90,10 @@ def _read_hmdb(place: DatasetPlace, split: Split, size: int) -> LabelledVideos:
                 where[words[0]] = classes[number]
     require_count(len(rows), size, f"{split} videos of fold {place.fold}", folder)
 
-    def candidates(name: str) -> Iterator[Path]:
+    def candidates(name: str) -> Iterator[str]:
         for outer in HMDB_FOLDERS:
             for suffix in (".avi", ".mp4"):
                 stem = name.removesuffix(".avi")
-                yield place.root / outer / where[name] / f"{stem}{suffix}"
+                yield f"{outer}/{where[name]}/{stem}{suffix}"
 
     return build_split(place, split, rows, candidates, classes=classes)

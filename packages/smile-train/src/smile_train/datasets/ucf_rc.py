@@ -50,11 +50,11 @@ def read(
     require_count(len(found), (sizes or SIZES)[split], f"{split} videos", folder)
     rows = [(name, float(count), span) for name, count, span in found if count >= 2]
 
-    def candidates(name: str) -> Iterator[Path]:
+    def candidates(name: str) -> Iterator[str]:
         label = name.removeprefix("v_").rsplit("_", 2)[0]
         for outer in FOLDERS:
             for suffix in (".avi", ".mp4"):
-                yield place.root / outer / label / f"{name}{suffix}"
+                yield f"{outer}/{label}/{name}{suffix}"
 
     return build_split(place, split, rows, candidates, classes=(), task="count")
 
