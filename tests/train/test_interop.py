@@ -244,13 +244,13 @@ def test_folders_that_transformers_cannot_read_whole_are_refused(tmp_path: Path)
     weights = tmp_path / "out/model.safetensors"
     content = weights.read_bytes()
     weights.write_bytes(content[: len(content) // 2])
-    with pytest.raises(InputError, match="not a VideoMAE that transformers reads"):
+    with pytest.raises(InputError, match=r"damaged .*; download it again"):
         from_transformers(tmp_path / "out")
     from safetensors.torch import load, save_file
 
     rest = {name: value for name, value in load(content).items() if "layernorm_after" not in name}
     save_file(rest, weights, metadata={"format": "pt"})
-    with pytest.raises(InputError, match="4 weights are missing"):
+    with pytest.raises(InputError, match=r"missing blocks\.0\.norm2\.weight"):
         from_transformers(tmp_path / "out")
 
 

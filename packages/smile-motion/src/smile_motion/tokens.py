@@ -4,6 +4,9 @@ from dataclasses import dataclass
 
 from smile_motion.errors import InputError
 
+MOST_TOKENS = 1 << 20
+"""Tokens of a clip; hundreds of times as many as any model takes. Ours."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class TokenGrid:
@@ -36,6 +39,11 @@ class TokenGrid:
                     f"{name} {value} is not a positive multiple of {unit}, the token size; "
                     f"use {near} for example"
                 )
+        if self.tokens > MOST_TOKENS:
+            raise InputError(
+                f"{self.frames} frames of {self.height} x {self.width} px are {self.tokens} tokens "
+                f"of {self.tubelet} x {self.patch} x {self.patch}; at most {MOST_TOKENS} are made"
+            )
 
     @property
     def slices(self) -> int:

@@ -5,6 +5,13 @@ from typing import Literal
 
 from smile_motion.errors import InputError
 
+WIDEST = 16384
+"""Channels; the widest vision transformer that is known has 6144. Ours."""
+DEEPEST = 256
+"""Blocks; the deepest that are known have 64. Ours."""
+LARGEST_RATIO = 64
+"""Hidden width over width. Ours."""
+
 StudentName = Literal["tiny", "vit-s", "vit-b", "vit-l", "vit-h"]
 
 
@@ -36,6 +43,15 @@ class StudentConfig:
     port has 1e-5."""
 
     def __post_init__(self) -> None:
+        for name, value, most in (
+            ("width", self.width, WIDEST),
+            ("depth", self.depth, DEEPEST),
+            ("decoder_width", self.decoder_width, WIDEST),
+            ("decoder_depth", self.decoder_depth, DEEPEST),
+            ("mlp_ratio", self.mlp_ratio, LARGEST_RATIO),
+        ):
+            if not 0 <= value <= most:
+                raise InputError(f"{name} {value}: expected at most {most}")
         for name, width, heads in (
             ("encoder", self.width, self.heads),
             ("decoder", self.decoder_width, self.decoder_heads),

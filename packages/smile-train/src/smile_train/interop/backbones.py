@@ -13,6 +13,7 @@ from smile_motion.tokens import TokenGrid
 
 from smile_train.checkpoint import CONFIG, MANIFEST, WEIGHTS, load_checkpoint
 from smile_train.interop.checkpoints import find_checkpoint
+from smile_train.interop.configs import OwnSizes, read_config, require_sizes
 from smile_train.interop.families import find_encoder, usual_frames
 from smile_train.interop.official import infer_encoder, load_official, load_weights
 from smile_train.model import StudentConfig
@@ -48,13 +49,17 @@ class Backbone:
     pretraining: dict[str, Any] = field(default_factory=dict)
     """Configuration that it was trained with, where it is known."""
 
+    def __post_init__(self) -> None:
+        """Raise InputError where the sizes are not those of the weights."""
+        require_sizes(self.config, self.weights, self.source)
+
 
 def open_backbone(path: Path, *, heads: int | None = None) -> Backbone:
     """Open the encoder of a checkpoint.
 
     path   a run or a checkpoint of ours; a folder that `save_pretrained` of our models wrote, or
-           transformers' of VideoMAE; the hub id of such a folder; or a published file of a known
-           family (`families`).
+           transformers' of VideoMAE, or VideoMAE V2's of the hub; the hub id of such a folder; or
+           a published file of a known family (`families`).
     heads  attention heads, where neither the file nor its width tells.
     Raises InputError when there is none, it is torn, or it is of another architecture.
     """
@@ -83,7 +88,9 @@ def _fetch(identifier: str) -> Path:
     from smile_motion.hub_access import hub_or_cache
 
     with hub_or_cache(identifier, instead="give its folder"):
-        return Path(snapshot_download(identifier, allow_patterns=["*.json", "*.safetensors"]))
+        return Path(
+            snapshot_download(identifier, allow_patterns=["*.json", "*.safetensors", "*.bin"])
+        )
 
 
 def _open_published(path: Path, heads: int | None) -> Backbone:
@@ -112,6 +119,7 @@ def _open_published(path: Path, heads: int | None) -> Backbone:
 
 def _open_ours(folder: Path) -> Backbone:
     weights, training, config = load_checkpoint(folder)
+    sizes = OwnSizes.read(config, folder / CONFIG)
     own = config | {"step": training.get("step")}
     pretraining = config.get("pretraining", {}) if "classes" in config else own
     if "encoder.norm.weight" in weights:  # of a pre-training model, or of attentive probes
@@ -121,35 +129,34 @@ def _open_ours(folder: Path) -> Backbone:
     return Backbone(
         source=folder,
         sha256=hash_weights(folder),
-        config=StudentConfig(**config["student_config"]),
-        grid=TokenGrid(**config["grid"]),
-        trained=TokenGrid(**config.get("trained_grid", config["grid"])),
+        config=sizes.student,
+        grid=sizes.grid,
+        trained=sizes.trained or sizes.grid,
         weights=weights,
-        classes=tuple(config.get("classes", ())),
+        classes=sizes.classes,
         pretraining=pretraining,
     )
 
 
 def _open_folder(folder: Path) -> Backbone:
-    """A folder of transformers, or one that `save_pretrained` of our models wrote."""
-    try:
-        config = parse_json((folder / CONFIG).read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{folder / CONFIG}: damaged ({error}); get it again") from error
+    """A folder of transformers, of VideoMAE V2, or that `save_pretrained` of our models wrote."""
+    config = read_config(folder / CONFIG)
     if "student" not in config:
-        from smile_train.interop.from_transformers import backbone_from_transformers
+        from smile_train.interop import from_transformers
 
-        return backbone_from_transformers(folder)
+        if from_transformers.V2_SIZES in config:
+            return from_transformers.backbone_from_videomae_v2(folder)
+        return from_transformers.backbone_from_transformers(folder)
     weights = read_weights(folder / WEIGHTS)
-    grid = TokenGrid(**config["grid"])
+    sizes = OwnSizes.read(config, folder / CONFIG)
     return Backbone(
         source=folder,
         sha256=hash_weights(folder / WEIGHTS),
-        config=StudentConfig(**config["student"]),
-        grid=grid,
-        trained=TokenGrid(**config["trained"]) if config.get("trained") else grid,
+        config=sizes.student,
+        grid=sizes.grid,
+        trained=sizes.trained or sizes.grid,
         weights=_below(weights, "encoder.") if "mask_token" in weights else weights,
-        classes=tuple(config.get("class_names", ())),
+        classes=sizes.classes,
     )
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from smile_motion.errors import InputError
-from smile_motion.tokens import TokenGrid
 
-from smile_train.checkpoint import MANIFEST, load_checkpoint, newest_checkpoint
+from smile_train.checkpoint import CONFIG, MANIFEST, load_checkpoint, newest_checkpoint
+from smile_train.interop.configs import OwnSizes, require_sizes
 from smile_train.interop.official import load_weights, open_pretrained
-from smile_train.model import PretrainModel, StudentConfig
+from smile_train.model import PretrainModel
 from smile_train.stages import last_folder
 
 
@@ -29,13 +29,10 @@ def open_checkpoint(path: Path, *, heads: int | None = None) -> tuple[PretrainMo
         raise InputError(
             f"{path}: a {config.get('model', 'model')}, without the decoder of a pre-training model"
         )
-    trained = config.get("trained_grid", config["grid"])
-    model = PretrainModel(
-        StudentConfig(**config["student_config"]),
-        TokenGrid(**config["grid"]),
-        config["target_dim"],
-        trained=TokenGrid(**trained),
-    )
+    sizes = OwnSizes.read(config, path / CONFIG)
+    require_sizes(sizes.student, weights, path, prefix="encoder.")
+    target_dim = sizes.target_dim or 0
+    model = PretrainModel(sizes.student, sizes.grid, target_dim, trained=sizes.trained)
     load_weights(model, weights, path)
     return model.eval(), path
 

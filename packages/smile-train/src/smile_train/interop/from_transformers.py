@@ -1,4 +1,8 @@
-"""From `transformers`: its VideoMAE encoder, pre-training model and classifier."""
+"""From `transformers`: its VideoMAE encoder, pre-training model and classifier.
+
+Folders are read here from their weights and the few fields of their configuration that tell sizes;
+transformers itself, which a configuration can lead to other code, does not open them.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +10,31 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from smile_motion.errors import InputError
-from smile_motion.files import parse_json
 from smile_motion.tokens import TokenGrid
 
+from smile_train.checkpoint import CONFIG
 from smile_train.interop.backbones import Backbone, build_encoder, hash_weights
+from smile_train.interop.configs import (
+    VideoMAESizes,
+    VideoMAEv2Sizes,
+    read_config,
+    require_sizes,
+    take_fields,
+)
+from smile_train.interop.families import find_encoder
 from smile_train.interop.official import load_weights
 from smile_train.interop.transformers_names import from_their_names
 from smile_train.model import Classifier, PretrainModel, StudentConfig
 from smile_train.model.pretrain_model import Encoder
 from smile_train.students import ratio_of
+from smile_train.weight_files import (
+    ENCODERS,
+    TRANSFORMERS,
+    open_folder,
+    say_what_was_left_out,
+)
 
 if TYPE_CHECKING:
     from transformers import (
@@ -27,6 +46,8 @@ if TYPE_CHECKING:
 
 THEIR_HEAD_EPSILON = 1e-5
 """Of the LayerNorms before their heads, which their configuration cannot change."""
+V2_SIZES = "model_config"
+"""Where VideoMAE V2's folders keep sizes, which shows that they are such."""
 
 
 def from_transformers(source: VideoMAEModel | Path) -> tuple[Encoder, StudentConfig]:
@@ -45,20 +66,19 @@ def pretraining_from_transformers(source: VideoMAEForPreTraining | Path) -> Pret
 
     Raises InputError when the folder is not read, or is not of one.
     """
-    from transformers import VideoMAEForPreTraining
-
-    theirs: Any = (
-        _read_folder(source, VideoMAEForPreTraining) if isinstance(source, Path) else source
-    )
-    config, grid = _our_config(theirs.config, str(source))
+    name = Path(str(source)) if isinstance(source, Path) else Path(type(source).__name__)
+    theirs, weights, _ = _parts(source)
+    config, grid = _our_config(theirs, str(name))
     config = replace(config, head_epsilon=THEIR_HEAD_EPSILON)
-    model = PretrainModel(config, grid, 3 * grid.token_pixels)
-    weights = from_their_names(theirs.state_dict(), str(source))
     named = {
-        name if name.startswith(("decoder.", "encoder_to", "mask_")) else f"encoder.{name}": value
-        for name, value in weights.items()
+        part if part.startswith(("decoder.", "encoder_to", "mask_")) else f"encoder.{part}": value
+        for part, value in weights.items()
     }
-    load_weights(model, named, Path(str(source)))
+    if "decoder.head.weight" not in named:
+        raise InputError(f"{name}: no decoder in it; give a pre-training model")
+    require_sizes(config, named, name, prefix="encoder.")
+    model = PretrainModel(config, grid, 3 * grid.token_pixels)
+    load_weights(model, named, name)
     return model.eval()
 
 
@@ -80,43 +100,111 @@ def backbone_from_transformers(source: Any) -> Backbone:
 
     Raises InputError when the folder is not read, or the model is of another architecture.
     """
-    from transformers import VideoMAEForVideoClassification, VideoMAEModel
-
-    folder = source if isinstance(source, Path) else None
-    theirs: Any = source
-    name = type(source).__name__ if folder is None else str(folder)
-    sha256 = ""
-    if folder is not None:
-        kind = (
-            VideoMAEForVideoClassification
-            if _architecture(folder) == "VideoMAEForVideoClassification"
-            else VideoMAEModel
-        )
-        theirs = _read_folder(folder, kind)
-        sha256 = hash_weights(folder / "model.safetensors")
-    config, grid = _our_config(theirs.config, name)
-    weights = from_their_names(theirs.state_dict(), name)
-    if "fc_norm.weight" in weights or "decoder.norm.weight" in weights:
+    theirs, weights, path = _parts(source)
+    name = type(source).__name__ if path is None else str(source)
+    config, grid = _our_config(theirs, name)
+    if "fc_norm.weight" in weights:
         config = replace(config, head_epsilon=THEIR_HEAD_EPSILON)
     elif "norm.weight" not in weights:
         raise InputError(
             f"{name}: no final norm (`use_mean_pooling`), and no classifier with one; give a "
             f"pre-trained VideoMAE, or the whole classifier"
         )
-    labels = getattr(theirs.config, "id2label", None) or {}
+    weights = {n: w for n, w in weights.items() if not n.startswith(_OF_PRETRAINING)}
     return Backbone(
         source=Path(name),
-        sha256=sha256,
+        sha256="" if path is None else hash_weights(path),
         config=config,
         grid=grid,
         trained=grid,
-        weights={n: w for n, w in weights.items() if not n.startswith(("decoder.", "encoder_to"))},
-        classes=tuple(str(labels[n]) for n in sorted(labels)) if "head.weight" in weights else (),
+        weights=weights,
+        classes=_classes(theirs.id2label, weights.get("head.weight")),
         pretraining={"published": "transformers VideoMAE"},
     )
 
 
-def _our_config(theirs: VideoMAEConfig, name: str) -> tuple[StudentConfig, TokenGrid]:
+_OF_PRETRAINING = ("decoder.", "encoder_to_decoder.", "mask_token")
+
+
+def _parts(
+    source: Any,
+) -> tuple[VideoMAESizes | VideoMAEConfig, dict[str, torch.Tensor], Path | None]:
+    """Sizes, weights under our names, and the file of weights where it is known."""
+    if not isinstance(source, Path):
+        return source.config, from_their_names(source.state_dict(), type(source).__name__), None
+    sizes = take_fields(VideoMAESizes, read_config(source / CONFIG), source / CONFIG)
+    opened = open_folder(source, TRANSFORMERS)
+    say_what_was_left_out(opened)
+    return sizes, from_their_names(opened.weights, str(source)), opened.path
+
+
+def _classes(labels: Any, head: torch.Tensor | None) -> tuple[str, ...]:
+    """Names of classes by number, where each output of a head has one."""
+    named = {str(number): str(label) for number, label in (labels or {}).items()}
+    count = 0 if head is None else len(head)
+    return (
+        tuple(named[str(n)] for n in range(count))
+        if set(named) >= set(map(str, range(count)))
+        else ()
+    )
+
+
+def backbone_from_videomae_v2(folder: Path) -> Backbone:
+    """Open the encoder of a folder as VideoMAE V2 has them on the hub.
+
+    Raises InputError when it is not read, or of another architecture.
+    """
+    path = folder / CONFIG
+    given = read_config(path).get(V2_SIZES)
+    theirs = take_fields(VideoMAEv2Sizes, given if isinstance(given, dict) else {}, path)
+    faults = [
+        fault
+        for fault, there in (
+            ("learned positions", theirs.use_learnable_pos_emb),
+            ("cosine attention", theirs.cos_attn),
+            ("scaled layers (init_values)", bool(theirs.init_values)),
+            (f"{theirs.in_chans} colour channels", theirs.in_chans != 3),
+        )
+        if there
+    ]
+    if faults:
+        raise InputError(f"{folder}: {', '.join(faults)}; give a VideoMAE V2 as published")
+    opened = open_folder(folder, ENCODERS)
+    say_what_was_left_out(opened)
+    _, weights = find_encoder(opened.weights, opened.path)
+    sides = {"height": theirs.img_size, "width": theirs.img_size, "patch": theirs.patch_size}
+    try:
+        config = StudentConfig(
+            width=theirs.embed_dim,
+            depth=theirs.depth,
+            heads=theirs.num_heads,
+            mlp_ratio=_whole(theirs.mlp_ratio),
+            decoder_width=theirs.embed_dim,
+            decoder_heads=theirs.num_heads,
+            epsilon=theirs.layer_norm_eps,
+            head_epsilon=theirs.layer_norm_eps,
+        )
+        grid = TokenGrid(frames=theirs.num_frames, tubelet=theirs.tubelet_size, **sides)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    return Backbone(
+        source=folder,
+        sha256=hash_weights(opened.path),
+        config=config,
+        grid=grid,
+        trained=grid,
+        weights=weights,
+        pretraining={"published": "VideoMAE V2"},
+    )
+
+
+def _whole(ratio: float) -> float:
+    return int(ratio) if ratio == int(ratio) else ratio
+
+
+def _our_config(
+    theirs: VideoMAESizes | VideoMAEConfig, name: str
+) -> tuple[StudentConfig, TokenGrid]:
     height, width = _sides(theirs.image_size)
     patch, patch_width = _sides(theirs.patch_size)
     faults = []
@@ -128,54 +216,29 @@ def _our_config(theirs: VideoMAEConfig, name: str) -> tuple[StudentConfig, Token
         faults.append(f"{theirs.num_channels} colour channels")
     if faults:
         raise InputError(f"{name}: {', '.join(faults)}; give a VideoMAE as published")
-    student = StudentConfig(
-        width=theirs.hidden_size,
-        depth=theirs.num_hidden_layers,
-        heads=theirs.num_attention_heads,
-        mlp_ratio=ratio_of(theirs.intermediate_size, theirs.hidden_size),
-        decoder_width=theirs.decoder_hidden_size,
-        decoder_depth=theirs.decoder_num_hidden_layers,
-        decoder_heads=theirs.decoder_num_attention_heads,
-        epsilon=theirs.layer_norm_eps,
-    )
-    grid = TokenGrid(
-        frames=theirs.num_frames,
-        height=height,
-        width=width,
-        tubelet=theirs.tubelet_size,
-        patch=patch,
-    )
+    try:
+        student = StudentConfig(
+            width=theirs.hidden_size,
+            depth=theirs.num_hidden_layers,
+            heads=theirs.num_attention_heads,
+            mlp_ratio=ratio_of(theirs.intermediate_size, theirs.hidden_size),
+            decoder_width=theirs.decoder_hidden_size,
+            decoder_depth=theirs.decoder_num_hidden_layers,
+            decoder_heads=theirs.decoder_num_attention_heads,
+            epsilon=theirs.layer_norm_eps,
+        )
+        grid = TokenGrid(
+            frames=theirs.num_frames,
+            height=height,
+            width=width,
+            tubelet=theirs.tubelet_size,
+            patch=patch,
+        )
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from error
     return student, grid
 
 
 def _sides(size: int | list[int] | tuple[int, ...]) -> tuple[int, int]:
     """Height and width, of which transformers writes one where they are equal."""
     return (size, size) if isinstance(size, int) else (size[0], size[1])
-
-
-def _architecture(folder: Path) -> str | None:
-    try:
-        config = parse_json((folder / "config.json").read_text(encoding="utf-8"))
-        return (config.get("architectures") or [None])[0]
-    except (OSError, ValueError):
-        return None
-
-
-def _read_folder(folder: Path, kind: Any) -> Any:
-    from safetensors import SafetensorError
-
-    if not (folder / "config.json").is_file():
-        raise InputError(f"{folder}: no config.json; give a folder that transformers wrote")
-    try:
-        model, report = kind.from_pretrained(
-            folder, local_files_only=True, use_safetensors=True, output_loading_info=True
-        )
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise InputError(f"{folder}: not a VideoMAE that transformers reads ({reason})") from error
-    if missing := sorted(report["missing_keys"]):
-        raise InputError(
-            f"{folder}: {len(missing)} weights are missing, {missing[0]} for one; "
-            f"not the folder of a {kind.__name__}"
-        )
-    return model

@@ -11,6 +11,7 @@ from smile_motion.errors import InputError
 from smile_motion.files import replacing
 from smile_motion.tokens import TokenGrid
 
+from smile_train.interop.configs import count_blocks
 from smile_train.model import STUDENTS, Classifier, PretrainModel, StudentConfig
 from smile_train.students import ratio_of
 from smile_train.weight_files import ENCODERS, Kind, open_weights, say_what_was_left_out
@@ -67,8 +68,8 @@ def infer_student(
         width = weights[f"{prefix}patch_embed.proj.weight"].shape[0]
         hidden = weights[f"{prefix}blocks.0.mlp.fc1.weight"].shape[0]
         decoder_width = weights["mask_token"].shape[-1] if "mask_token" in weights else width
-        depth = _blocks(weights, f"{prefix}blocks.")
-        decoder_depth = _blocks(weights, "decoder.blocks.")
+        depth = count_blocks(weights, f"{prefix}blocks.")
+        decoder_depth = count_blocks(weights, "decoder.blocks.")
     except KeyError as error:
         raise InputError(
             f"{checkpoint.path}: no {error.args[0]} in it; not a VideoMAE-family checkpoint"
@@ -230,10 +231,3 @@ def _usual_heads(width: int, published: dict[int, int]) -> int | None:
     if width in published:
         return published[width]
     return None if width % HEAD_WIDTH else width // HEAD_WIDTH
-
-
-def _blocks(weights: dict[str, torch.Tensor], prefix: str) -> int:
-    return 1 + max(
-        (int(name[len(prefix) :].split(".")[0]) for name in weights if name.startswith(prefix)),
-        default=-1,
-    )
