@@ -1,10 +1,11 @@
 """The compiled loops that count pixels of an id map."""
 
 import numpy as np
-from numba import njit
+
+from smile_motion._compiled import compiled
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def count_ids(ids, slots):
     """Pixels of each slot in each frame: (K, T) int64 from an id map (T, H, W) uint8."""
     counts = np.zeros((slots + 1, ids.shape[0]), dtype=np.int64)
@@ -15,7 +16,7 @@ def count_ids(ids, slots):
     return counts[1:]
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def count_tokens(ids, boxes, tubelet, patch, counts):
     """Add to counts (K, slices, rows, columns) int32 the pixels of each slot in each token.
 

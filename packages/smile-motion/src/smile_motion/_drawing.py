@@ -7,10 +7,11 @@ next, and a plan is to be the same everywhere.
 import math
 
 import numpy as np
-from numba import njit
+
+from smile_motion._compiled import compiled
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def draw_smooth_paths(uniform, smoothing, samples, extent, span, shared, whole):
     """Draw Gaussian-smoothed paths; see `GaussianPath`.
 
@@ -46,7 +47,7 @@ def draw_smooth_paths(uniform, smoothing, samples, extent, span, shared, whole):
     return centre
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def draw_keyframed(uniform, inner, frames, rotation_deg, scale):
     """Draw angles and scales at random keyframes, linear in between; see `KeyframeValues`.
 
@@ -80,7 +81,7 @@ def draw_keyframed(uniform, inner, frames, rotation_deg, scale):
     return angle, factor
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def order_by_area(base_size, scale, order):
     """Order slots by mean area, the largest at the bottom: order (T, K) int64, filled."""
     area = np.empty(base_size.shape[0])
@@ -95,7 +96,7 @@ def order_by_area(base_size, scale, order):
         order[t] = bottom_up
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def place_objects(base_size, scale, angle_deg, centre):
     """Affine maps of objects, (K, T, 2, 3) float64; see `MotionPlan.placement`."""
     count, frames = angle_deg.shape

@@ -1,8 +1,8 @@
 """The compiled loops that paint layers with effects: exposures averaged, tinted, then blended."""
 
 import numpy as np
-from numba import njit
 
+from smile_motion._compiled import compiled
 from smile_motion._raster import blend
 from smile_motion._sampling import (
     MARGIN_PX,
@@ -20,7 +20,7 @@ _SIXTEEN = np.uint32(16)
 _TOP = np.uint32(24)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@compiled(inline="always")
 def _tinted(red, green, blue, alpha, tint):
     """Multiply by a tint with 8 fractional bits, rounded, and limit colours to alpha."""
     alpha = min((alpha * np.uint32(tint[3]) + _HALF) >> _EIGHT, _BYTE)
@@ -30,7 +30,7 @@ def _tinted(red, green, blue, alpha, tint):
     return red | (green << _EIGHT) | (blue << _SIXTEEN) | (alpha << _TOP)
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _tint_row(mixed, count, tint):
     """Tint premultiplied pixels in place."""
     for i in range(count):
@@ -44,7 +44,7 @@ def _tint_row(mixed, count, tint):
         )
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _collect(total, start, mixed, count):
     """Add one exposure to a row of totals (4, W) uint16."""
     for i in range(count):
@@ -55,7 +55,7 @@ def _collect(total, start, mixed, count):
         total[3, start + i] += pixel >> _TOP
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _develop(total, start, end, tint, shift, mixed):
     """Average a row of totals, tint it into mixed, and clear it."""
     half = np.uint32((1 << shift) >> 1)
@@ -71,7 +71,7 @@ def _develop(total, start, end, tint, shift, mixed):
     total[:, start:end] = 0
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def composite_exposures(
     frames, order, exposures, tint, coarser, objects, words, offset, size, cover
 ):

@@ -5,10 +5,11 @@ Keys of a clip: one for each token, then one for each position, then one for eac
 """
 
 import numpy as np
-from numba import njit
+
+from smile_motion._compiled import compiled
 
 
-@njit(cache=True, nogil=True, inline="always")
+@compiled(inline="always")
 def _bar(keys, wanted):
     """The key that `wanted` of the keys do not exceed."""
     if wanted <= 0:
@@ -16,7 +17,7 @@ def _bar(keys, wanted):
     return np.partition(keys, wanted - 1)[wanted - 1]
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def hide_random(keys, total, hidden):
     """Hide the `total` tokens with the smallest keys: hidden (B, slices, positions) bool."""
     tokens = hidden.shape[1] * hidden.shape[2]
@@ -26,7 +27,7 @@ def hide_random(keys, total, hidden):
         )
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def hide_tubes(keys, each, hidden):
     """Hide the `each` positions with the smallest keys in every slice."""
     slices, positions = hidden.shape[1:]
@@ -35,7 +36,7 @@ def hide_tubes(keys, each, hidden):
         hidden[clip] = of_position <= _bar(of_position, each)
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def hide_trajectories(coverage, keys, threshold, total, share, hidden):
     """Hide trajectories first, then tubes, `total` tokens exactly; see `mask_trajectory`.
 
@@ -82,7 +83,7 @@ def hide_trajectories(coverage, keys, threshold, total, share, hidden):
             left -= min(free, left)
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def hide_official(marked, keys, each, visible_share, hidden):
     """Hide tubes, redraw what is marked, and flip tokens elsewhere until the total is met.
 
@@ -128,7 +129,7 @@ def hide_official(marked, keys, each, visible_share, hidden):
                     hidden[clip, t, place] = excess < 0
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def mark_boxes(centre, side, tubelet, patch, marked):
     """Mark the tokens under upright boxes, and one more to the right and below (official).
 
@@ -148,7 +149,7 @@ def mark_boxes(centre, side, tubelet, patch, marked):
                     marked[t // tubelet, row, column] = True
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def part_tokens(hidden, visible, masked):
     """Number the tokens, ascending: visible (B, Nv) and masked (B, Nm) int64, filled."""
     for clip in range(hidden.shape[0]):

@@ -1,10 +1,11 @@
 """The compiled loop that bounds outlines, whole and cut to the frame."""
 
 import numpy as np
-from numba import njit
+
+from smile_motion._compiled import compiled
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def bound_outline(points, ring_start, maps, width, height, full, cut):
     """Bound one object's outline in every frame.
 
@@ -30,7 +31,7 @@ def bound_outline(points, ring_start, maps, width, height, full, cut):
 
 
 # Without NaN and signed zeros, minima can be taken several at a time; no sum is reordered.
-@njit(cache=True, nogil=True, fastmath={"nnan", "nsz"})
+@compiled(fastmath={"nnan", "nsz"})
 def _place_axis(points, a, b, c, placed):
     """Place points (2, n) along one axis into placed (n,); returns the smallest and largest."""
     low, high = np.inf, -np.inf
@@ -41,7 +42,7 @@ def _place_axis(points, a, b, c, placed):
     return low, high
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _bound_inside(placed, ring_start, left, top, right, bottom):
     """Bound the part of an outline inside a rectangle: its cut edges, and corners it holds."""
     x0, y0, x1, y1 = np.inf, np.inf, -np.inf, -np.inf

@@ -1,8 +1,8 @@
 """The compiled loops that put objects into frames."""
 
 import numpy as np
-from numba import njit
 
+from smile_motion._compiled import compiled
 from smile_motion._sampling import (
     MARGIN_PX,
     bound_rows,
@@ -17,7 +17,7 @@ _EIGHT = np.uint32(8)
 _BYTE = np.uint32(255)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@compiled(inline="always")
 def blend(row, start, mixed, count):
     """Put premultiplied pixels over row (3 * W,) uint8 from pixel `start` on."""
     at = np.uint64(3 * start)
@@ -38,7 +38,7 @@ def blend(row, start, mixed, count):
         )
 
 
-@njit(cache=True, nogil=True, inline="always")
+@compiled(inline="always")
 def _mark(ids, start, mixed, count, label):
     """Write `label` into ids (W,) uint8 where alpha >= 0.5; return how many there are."""
     at = np.uint64(start)
@@ -50,7 +50,7 @@ def _mark(ids, start, mixed, count, label):
     return marked
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _paint(frame, ids, words, base, size, cover, map_, label, paint, buffers, spans):
     """Put one object into one frame and return its pixels inside the frame with alpha >= 0.5.
 
@@ -69,7 +69,7 @@ def _paint(frame, ids, words, base, size, cover, map_, label, paint, buffers, sp
     return covered
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _copy(source, target):
     """Copy (H, n) uint8: fifteen times as fast as assigning slices, which Numba does by element."""
     for y in range(target.shape[0]):
@@ -78,7 +78,7 @@ def _copy(source, target):
             to[x] = from_[x]
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def composite(frames, still, ids, order, maps, objects, label, words, offset, size, cover, paint):
     """Put objects into frames and their labels into the id map.
 

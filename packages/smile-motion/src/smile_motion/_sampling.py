@@ -12,8 +12,10 @@ cannot use vector instructions; together they take half the time of a single loo
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
+
+from smile_motion._compiled import compiled
 
 FRACTION = np.int32(16)
 """Fractional bits of source coordinates."""
@@ -30,7 +32,7 @@ _HALF_LANES = np.uint32(0x00800080)
 _EIGHT = np.uint32(8)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@compiled(inline="always")
 def choose_level(sizes, map_, coarser):
     """Deepest level still at least as large as the object on screen, then `coarser` levels on.
 
@@ -51,7 +53,7 @@ def choose_level(sizes, map_, coarser):
     return min(level + coarser, sizes.shape[0] - 1)
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def find_levels(size, maps, objects, coarser, slot, lowest, highest):
     """Find which levels of each slot's source are sampled: lowest, highest (K,) int64, filled.
 
@@ -66,7 +68,7 @@ def find_levels(size, maps, objects, coarser, slot, lowest, highest):
                 lowest[into], highest[into] = min(lowest[into], level), max(highest[into], level)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@compiled(inline="always")
 def _clip_span(first, last, start, step, limit):
     """Narrow the pixels first..last to those whose coordinate start + step * x lies in 0..limit."""
     if 0 <= start + step * first <= limit and 0 <= start + step * last <= limit:
@@ -97,7 +99,7 @@ def _pair(typing_context, words, at):
     return types.uint64(words, types.uint64), generate
 
 
-@njit(cache=True, nogil=True, inline="always")
+@compiled(inline="always")
 def _fetch(pairs, count, words, base, stride, u, v, step_u, step_v):
     """Copy the upper and the lower two neighbours of `count` samples into pairs (2, count)."""
     for i in range(count):
@@ -108,7 +110,7 @@ def _fetch(pairs, count, words, base, stride, u, v, step_u, step_v):
         v = np.int32(v + step_v)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@compiled(inline="always")
 def _mix(mixed, pairs, count, u, v, step_u, step_v):
     """Weigh the neighbours, two channels at a time.
 
@@ -143,7 +145,7 @@ def _mix(mixed, pairs, count, u, v, step_u, step_v):
         mixed[i] = ((red_blue >> _EIGHT) & _LANES) | (green_alpha & _HIGH_LANES)
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def bound_rows(cover, map_, margin, low, high):
     """Find the pixels of each row that an object may touch: low, high (H,) int64, inclusive.
 
@@ -181,7 +183,7 @@ def bound_rows(cover, map_, margin, low, high):
     return first, last
 
 
-@njit(cache=True, nogil=True, inline="always")
+@compiled(inline="always")
 def find_walk(size, map_):
     """How to walk a level from the frame: whole and real numbers that all rows share."""
     a, b, c, d = map_[0, 0], map_[0, 1], map_[1, 0], map_[1, 1]
@@ -199,7 +201,7 @@ def find_walk(size, map_):
     return anchor, steps[0], steps[1], limit_u, limit_v, start_u, uy, start_v, vy, map_[1, 2]
 
 
-@njit(cache=True, nogil=True, inline="always")
+@compiled(inline="always")
 def sample_row(words, base, stride, walk, y, row_low, row_high, width, buffers):
     """Sample one object along row y of the frame into mixed; returns first pixel and count.
 
@@ -228,7 +230,7 @@ def sample_row(words, base, stride, walk, y, row_low, row_high, width, buffers):
     return start, np.int32(min(full, width - start))
 
 
-@njit(cache=True, nogil=True, inline="always")
+@compiled(inline="always")
 def row_buffers(width):
     """Memory for `sample_row`: pairs and mixed."""
     return np.zeros((2, width + VECTOR), np.uint64), np.empty(width + VECTOR, np.uint32)

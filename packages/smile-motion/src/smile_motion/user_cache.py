@@ -42,6 +42,7 @@ def writable_cache() -> Path:
         f"unless {CACHE_VARIABLE} names another folder",
         file=sys.stderr,
     )
+    os.environ[CACHE_VARIABLE] = str(substitute)  # for the processes of this one, without a word
     return substitute
 
 

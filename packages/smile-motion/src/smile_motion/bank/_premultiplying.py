@@ -1,10 +1,11 @@
 """The compiled loop that premultiplies an object's colours."""
 
 import numpy as np
-from numba import njit
+
+from smile_motion._compiled import compiled
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def premultiply(rgba, level):
     """Multiply colours by alpha / 255.
 

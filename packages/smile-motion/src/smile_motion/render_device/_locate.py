@@ -1,12 +1,12 @@
 """The compiled loop that works out where layers are sampled from."""
 
 import numpy as np
-from numba import njit
 
+from smile_motion._compiled import compiled
 from smile_motion._sampling import MARGIN_PX, choose_level, find_walk
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def locate(
     order, maps, coarser, of_layer, tints, offset, size, cover, height, width,
     whole, base, real, tint, label,

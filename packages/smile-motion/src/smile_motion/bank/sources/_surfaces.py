@@ -6,13 +6,14 @@ Each takes the steps that OpenCV or NumPy would take, in the same order and the 
 import math
 
 import numpy as np
-from numba import njit
+
+from smile_motion._compiled import compiled
 
 FAR = np.float32(9)
 """Farther than any point of an object, whose coordinates lie in -1..1."""
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def average_4x4(fine, coarse):
     """Average sub-pixels, as OpenCV's area interpolation does in ten times the time.
 
@@ -34,7 +35,7 @@ def average_4x4(fine, coarse):
             coarse[row, i] = whole + (1 if rest > 8 or (rest == 8 and whole & 1) else 0)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def find_cells(x, y, points, tone, first, second, own):
     """Find the nearest two of some points to every pixel.
 
@@ -61,7 +62,7 @@ def find_cells(x, y, points, tone, first, second, own):
                 near[i] = distance if closer else near[i]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def find_spots(x, y, points, radius, nearest):
     """Find how many radii every pixel is away from the spot that is nearest in these terms.
 
@@ -80,7 +81,7 @@ def find_spots(x, y, points, radius, nearest):
                 near[i] = radii if radii < near[i] else near[i]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def raise_cushion(depth, rim, height):
     """Raise a relief that is round within a rim and flat farther in.
 
@@ -96,7 +97,7 @@ def raise_cushion(depth, rim, height):
             height[row, i] = np.sqrt(one - share * share) * rim
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def light_surface(tone, colours, relief, direction, strength, alpha, rgba):
     """Colour a surface by its tone, light it by its slope, and leave clear pixels black.
 
