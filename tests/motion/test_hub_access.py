@@ -1,5 +1,6 @@
 """Models by a hub name where the hub cannot be reached: told in seconds, or found in the cache."""
 
+import shutil
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +19,8 @@ from smile_motion.bank.segmenting import open_segmenter
 from smile_motion.errors import InputError, in_one_line, shortened
 from smile_motion.hub_access import hub_or_cache, why_offline
 from smile_train.teachers import ClipTeacher, TimmTeacher
+from tiny_clip import write_tiny_clip
+from tiny_segmenters import write_tiny_clipseg
 
 BY_NAME: dict[str, tuple[Callable[[], object], str]] = {
     "clipseg": (lambda: open_segmenter("clipseg"), "give clipseg=FOLDER"),
@@ -80,6 +83,27 @@ def test_a_bank_is_not_pulled_without_a_network(
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(InputError, match="switched offline"):
         pull("nobody/nothing", tmp_path / "bank")
+
+
+def put_into_cache(folder: Path, name: str, cache: Path) -> str:
+    """Lay a folder into the hub's cache, as a download does; returns its commit."""
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    cached = cache / f"models--{name.replace('/', '--')}"
+    shutil.copytree(folder, cached / "snapshots" / commit)
+    (cached / "refs").mkdir()
+    (cached / "refs/main").write_text(commit)
+    return commit
+
+
+def test_what_is_in_the_cache_is_read_without_a_network(tmp_path: Path, empty_cache: Path) -> None:
+    commit = put_into_cache(write_tiny_clipseg(tmp_path / "a"), "some/clipseg", empty_cache)
+    put_into_cache(write_tiny_clip(tmp_path / "b"), "some/clip", empty_cache)
+    with no_network() as tried:
+        card = open_segmenter("clipseg=some/clipseg").card()
+        assert (card["model"], card["revision"]) == ("some/clipseg", commit)
+        assert ClipTeacher.open("hf-hub:some/clip").width == 32
+        assert ClipScorer.open("hf-hub:some/clip").card()["model"] == "hf-hub:some/clip"
+    assert len(tried) == 3, "each asks once"
 
 
 @pytest.fixture

@@ -228,3 +228,14 @@ def test_names_alone_make_no_deep_model(model: PretrainModel, tmp_path: Path) ->
     torch.save({"model": model.state_dict(), "args": args}, tmp_path / "y.pth")
     with pytest.raises(InputError, match="at most"):
         smile_train.load(tmp_path / "y.pth")
+
+
+def test_wide_blocks_in_name_alone_are_not_built(model: PretrainModel, tmp_path: Path) -> None:
+    """One block of weights, and many names: the blocks they ask for are never made."""
+    weights = dict(model.state_dict())
+    for number in range(2, 200):
+        weights[f"encoder.blocks.{number}.norm1.bias"] = torch.zeros(1)
+    torch.save({"model": weights}, tmp_path / "x.pth")
+    for read in (smile_train.load, open_checkpoint):
+        with pytest.raises(InputError, match=r"blocks of width 48 and depth 200 have \d+ weights"):
+            read(tmp_path / "x.pth", heads=3)

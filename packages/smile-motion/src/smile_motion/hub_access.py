@@ -10,10 +10,13 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from smile_motion.errors import InputError
 
+_MODEL_FILES = ["*.json", "*.txt", "*.model", "*.safetensors"]
+"""What of a repository belongs to a model; `.bin` only where it has no other weights."""
 PATIENCE_S = 6.0
 """Longest wait for a first answer."""
 
@@ -41,6 +44,26 @@ def hub_or_cache(name: str, *, instead: str) -> Iterator[None]:
                 ) from error
             with hub_errors_explained(name):
                 raise
+
+
+def fetch_model(name: str, *, instead: str) -> Path:
+    """Folder of a model in the hub's cache, fetched where it is not there.
+
+    name     `owner/name`, or with `@` and a revision.
+    instead  as of `hub_or_cache`.
+    Raises InputError when it cannot be had.
+    """
+    from huggingface_hub import snapshot_download
+
+    repository, _, revision = name.partition("@")
+    with hub_or_cache(name, instead=instead):
+        for patterns in (_MODEL_FILES, [*_MODEL_FILES, "*.bin"]):
+            folder = Path(
+                snapshot_download(repository, revision=revision or None, allow_patterns=patterns)
+            )
+            if any(folder.glob("*.safetensors")):
+                break
+    return folder
 
 
 def why_offline() -> str | None:

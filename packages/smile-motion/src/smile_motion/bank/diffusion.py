@@ -20,6 +20,7 @@ from smile_motion.bank.diffusion_settings import (
     use_fast_scheduler,
 )
 from smile_motion.bank.libraries import quiet_loading, require_libraries
+from smile_motion.bank.model_configs import require_plain_configs
 from smile_motion.bank.model_folders import (
     FULL_SIZE,
     model_name,
@@ -136,6 +137,7 @@ class Diffusion:
         chosen = choose_device(device)
         folder = _snapshot(model, revision)
         index = require_parts(folder, safety_checker=safety_checker)
+        require_plain_configs(folder)
         precision = choose_dtype(
             dtype, chosen, half="bfloat16" if "transformer" in index else "float16"
         )

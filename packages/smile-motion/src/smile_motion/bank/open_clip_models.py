@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from smile_motion.bank.model_configs import require_plain_configs
 from smile_motion.errors import InputError, in_one_line
 from smile_motion.files import hash_file
-from smile_motion.hub_access import hub_or_cache
+from smile_motion.hub_access import fetch_model, hub_or_cache
 
 FOLDER_PREFIX = "local-dir:"
 HUB_PREFIX = "hf-hub:"
 DEFAULT_TAG = "openai"
 """Weights meant by a model's name alone."""
 CONFIG = "open_clip_config.json"
+_INSTEAD = "give a folder that open_clip wrote"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -65,6 +67,7 @@ def _from_folder(folder: Path, device: str, precision: str) -> OpenClipModel:
     weights = _find_checkpoint_in_dir(folder)
     if weights is None:
         raise InputError(f"{folder}: no weights beside {CONFIG}; download or write them again")
+    require_plain_configs(folder)
     name = f"{FOLDER_PREFIX}{folder}"
     try:
         model = open_clip.create_model(
@@ -81,44 +84,41 @@ def _from_folder(folder: Path, device: str, precision: str) -> OpenClipModel:
 
 def _from_name(model: str, pretrained: str | None, device: str, precision: str) -> OpenClipModel:
     import open_clip
-    from open_clip.pretrained import download_pretrained_from_hf
 
-    hub = model.startswith(HUB_PREFIX)
-    settings: dict[str, Any] = {}
-    if not hub:
-        if model not in open_clip.list_models():
-            raise InputError(
-                f"CLIP {model!r}: neither a folder nor an open_clip model, such as ViT-L-14"
-            )
-        pretrained = pretrained or DEFAULT_TAG
-        if pretrained not in open_clip.list_pretrained_tags_by_model(model):
-            tags = ", ".join(open_clip.list_pretrained_tags_by_model(model)) or "none"
-            raise InputError(
-                f"CLIP {model!r}: open_clip has no weights {pretrained!r} for it; it has {tags}"
-            )
-        # OpenAI's weights need QuickGELU, which the plain model names leave out with a warning.
-        described = open_clip.get_pretrained_cfg(model, pretrained)
-        settings = {
-            "pretrained": pretrained,
-            "force_quick_gelu": described.get("quick_gelu", False),
-        }
+    if model.startswith(HUB_PREFIX):
+        # A folder comes from the hub too: what it holds is checked before open_clip sees it.
+        folder = fetch_model(model.removeprefix(HUB_PREFIX), instead=_INSTEAD)
+        return replace(_from_folder(folder, device, precision), name=model)
+    if model not in open_clip.list_models():
+        raise InputError(
+            f"CLIP {model!r}: neither a folder nor an open_clip model, such as ViT-L-14"
+        )
+    pretrained = pretrained or DEFAULT_TAG
+    if pretrained not in open_clip.list_pretrained_tags_by_model(model):
+        tags = ", ".join(open_clip.list_pretrained_tags_by_model(model)) or "none"
+        raise InputError(
+            f"CLIP {model!r}: open_clip has no weights {pretrained!r} for it; it has {tags}"
+        )
+    described = open_clip.get_pretrained_cfg(model, pretrained)
     try:
-        with hub_or_cache(f"CLIP {model!r}", instead="give a folder that open_clip wrote"):
+        with hub_or_cache(f"CLIP {model!r}", instead=_INSTEAD):
             network = open_clip.create_model(
-                model, device=device, precision=precision, require_pretrained=True, **settings
+                model,
+                pretrained=pretrained,
+                device=device,
+                precision=precision,
+                require_pretrained=True,
+                # OpenAI's weights need QuickGELU, which plain names leave out with a warning.
+                force_quick_gelu=described.get("quick_gelu", False),
             )
             tokenizer = open_clip.get_tokenizer(model)
-            if hub:
-                weights = download_pretrained_from_hf(model.removeprefix(HUB_PREFIX))
-            else:
-                described = open_clip.get_pretrained_cfg(model, settings["pretrained"])
-                weights = open_clip.download_pretrained(described)
+            weights = open_clip.download_pretrained(described)
     except InputError:
         raise
     except Exception as error:  # open_clip lets many kinds of its libraries through
         raise InputError(
             f"CLIP {model!r}: weights could not be fetched ({in_one_line(error)}); check the name, "
-            f"or give a folder that open_clip wrote"
+            f"or {_INSTEAD}"
         ) from error
     return _opened(network, tokenizer, model, pretrained, Path(weights))
 

@@ -84,13 +84,9 @@ def _fetch(identifier: str) -> Path:
     local = identifier.startswith((".", "/")) or Path(identifier).parent.exists()
     if local or identifier.count("/") != 1:
         raise InputError(f"{identifier}: no such run, checkpoint, file or folder")
-    from huggingface_hub import snapshot_download
-    from smile_motion.hub_access import hub_or_cache
+    from smile_motion.hub_access import fetch_model
 
-    with hub_or_cache(identifier, instead="give its folder"):
-        return Path(
-            snapshot_download(identifier, allow_patterns=["*.json", "*.safetensors", "*.bin"])
-        )
+    return fetch_model(identifier, instead="give its folder")
 
 
 def _open_published(path: Path, heads: int | None) -> Backbone:

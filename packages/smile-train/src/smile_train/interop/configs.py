@@ -162,6 +162,13 @@ def require_sizes(
                 f"{source}: its configuration says an MLP of {' x '.join(map(str, expected))}, its "
                 f"weights have {' x '.join(map(str, first.shape))}; get both again from one place"
             )
+        held = sum(w.numel() for n, w in weights.items() if n.startswith(f"{start}blocks."))
+        asked = depth * width * (4 * width + 2 * hidden_width(width, student.mlp_ratio))
+        if held < asked:
+            raise InputError(
+                f"{source}: {name}blocks of width {width} and depth {depth} have {asked} weights, "
+                f"there are {held}; get its configuration and its weights again from one place"
+            )
 
 
 def count_blocks(names: Mapping[str, Any], prefix: str) -> int:

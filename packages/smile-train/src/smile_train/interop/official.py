@@ -11,7 +11,7 @@ from smile_motion.errors import InputError
 from smile_motion.files import replacing
 from smile_motion.tokens import TokenGrid
 
-from smile_train.interop.configs import count_blocks
+from smile_train.interop.configs import count_blocks, require_sizes
 from smile_train.model import STUDENTS, Classifier, PretrainModel, StudentConfig
 from smile_train.students import ratio_of
 from smile_train.weight_files import ENCODERS, Kind, open_weights, say_what_was_left_out
@@ -185,6 +185,7 @@ def open_pretrained(
     config = infer_student(checkpoint, heads=heads)
     if "decoder.head.weight" not in checkpoint.weights:
         raise InputError(f"{path}: no decoder in it; not a pre-training checkpoint")
+    require_sizes(config, checkpoint.weights, path, prefix="encoder.")
     target_dim = checkpoint.weights["decoder.head.weight"].shape[0]
     model = PretrainModel(config, grid or infer_grid(checkpoint), target_dim)
     load_weights(model, checkpoint.weights, path)

@@ -133,12 +133,19 @@ class ClipTeacher(Teacher):
                     f"teacher weights: width {width} cannot be split over {heads} attention heads; "
                     f'give their number as {{"heads": …}} in a .json file beside the weights'
                 )
+            layers = sum(name.endswith("ln_1.weight") for name in visual)
+            held = sum(value.numel() for value in visual.values())
+            if layers * 4 * width * width > held:
+                raise InputError(
+                    f"teacher weights: {layers} layers of width {width} in {held} weights; names "
+                    f"without their weights are not built"
+                )
             side = round((visual["positional_embedding"].shape[0] - 1) ** 0.5)
             tower = VisionTransformer(
                 image_size=side * patch,
                 patch_size=patch,
                 width=width,
-                layers=sum(name.endswith("ln_1.weight") for name in visual),
+                layers=layers,
                 heads=heads,
                 mlp_ratio=4.0,
                 output_dim=visual["proj"].shape[1],

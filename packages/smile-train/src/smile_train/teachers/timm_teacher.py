@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from smile_motion.bank.model_configs import require_plain_configs
 from smile_motion.errors import InputError, in_one_line
 from smile_motion.files import parse_json
 from smile_motion.hub_access import hub_or_cache
@@ -60,6 +61,7 @@ class TimmTeacher(Teacher):
 
         folder = Path(name_or_path.removeprefix("local-dir:"))
         if folder.is_dir():
+            require_plain_configs(folder)
             source = f"local-dir:{folder}"
             patch = _patch(_architecture(folder))
         else:

@@ -73,6 +73,11 @@ class ViClip(nn.Module):
             raise InputError(f"{path}: not a ViCLIP ({error}); give its published file") from error
         side = patch * round(tokens**0.5)
         depth = len({name.split(".")[2] for name in own if name.startswith("transformer.")})
+        held = sum(value.numel() for value in own.values())
+        if depth * 4 * width * width > held:
+            raise InputError(
+                f"{path}: {depth} layers of width {width} in {held} weights; not a ViCLIP"
+            )
         grid = TokenGrid(frames=frames, height=side, width=side, tubelet=1, patch=patch)
         model = cls(grid, width, depth, width // HEAD_WIDTH or 1, joint)
         load_weights(model, own, path)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,10 +13,12 @@ import numpy as np
 from smile_motion.bank.candidates import Category, Mask
 from smile_motion.bank.devices import choose_device
 from smile_motion.bank.libraries import quiet_loading, require_libraries
+from smile_motion.bank.model_configs import require_plain_configs
+from smile_motion.bank.model_folders import snapshot_commit
 from smile_motion.bank.segmenting.masks import opaque, to_mask
 from smile_motion.errors import InputError, in_one_line
 from smile_motion.files import hash_file, parse_json
-from smile_motion.hub_access import hub_or_cache
+from smile_motion.hub_access import fetch_model
 
 DEFAULT_MODEL = "CIDAS/clipseg-rd64-refined"
 """The refined CLIPSeg of reduced dimension 64; X-Paste used rd64."""
@@ -67,22 +68,23 @@ class ClipSegSegmenter:
         chosen = choose_device(device)
         folder = Path(model)
         local = folder.is_dir()
-        if local:
-            _require_parts(folder)
-        elif not re.fullmatch(r"[\w.-]+/[\w.-]+", model) or folder.exists():
+        if not local and (not re.fullmatch(r"[\w.-]+/[\w.-]+", model) or folder.exists()):
             raise InputError(f"{model}: no folder of a CLIPSeg; give clipseg=FOLDER or a hub name")
-        source = nullcontext() if local else hub_or_cache(model, instead="give clipseg=FOLDER")
+        # From the hub a folder comes too: what it holds is checked before transformers sees it.
+        opened = folder if local else fetch_model(model, instead="give clipseg=FOLDER")
+        _require_parts(opened)
+        require_plain_configs(opened)
         try:
-            with source, quiet_loading():
-                processor = CLIPSegProcessor.from_pretrained(model, local_files_only=local)
-                loaded: Any = CLIPSegForImageSegmentation.from_pretrained(
-                    model, local_files_only=local, output_loading_info=True
+            with quiet_loading():
+                processor = CLIPSegProcessor.from_pretrained(
+                    opened, local_files_only=True, trust_remote_code=False
                 )
-        except InputError:
-            raise
+                loaded: Any = CLIPSegForImageSegmentation.from_pretrained(
+                    opened, local_files_only=True, output_loading_info=True
+                )
         except Exception as error:  # many kinds, of transformers, the hub and the file formats
             reason = in_one_line(error)
-            remedy = "save it again" if local else "check the name, or give clipseg=FOLDER"
+            remedy = "save it again" if local else "give clipseg=FOLDER"
             raise InputError(f"{model}: CLIPSeg cannot be opened ({reason}); {remedy}") from error
         network, loading = loaded
         if missing := sorted(loading["missing_keys"]):
@@ -91,7 +93,7 @@ class ClipSegSegmenter:
             name=name,
             model_name=folder.resolve().name if local else model,
             weights=_weights(folder) if local else None,
-            revision=getattr(network.config, "_commit_hash", None),
+            revision=None if local else snapshot_commit(opened),
             model=network.eval().requires_grad_(False).to(chosen),
             processor=processor,
             batch=batch,

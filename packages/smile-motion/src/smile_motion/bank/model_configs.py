@@ -1,0 +1,182 @@
+"""Configurations in folders of models that diffusers, transformers, open_clip and timm open.
+
+These libraries take a folder's configurations as they are: attributes are set from them, classes
+looked up, modules imported, other repositories fetched. Folders come from strangers, so what leads
+to code or elsewhere is refused before a library sees it, and so are sizes that the weights beside
+them cannot have.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from smile_motion.errors import InputError
+from smile_motion.files import parse_json
+
+LARGEST_CONFIG = 16 << 20
+"""Bytes."""
+MOST_CONFIGS = 200
+"""Files; a pipeline has one or two for each of its parts."""
+DEEPEST = 512
+"""Layers of a stack."""
+LARGEST_NUMBER = 1 << 21
+"""Any other whole number: vocabularies have 300,000 words."""
+FREE_WEIGHTS = 64 << 20
+"""Weights that sizes may ask for whatever the files hold: half a second's work."""
+_NAMES = ("config.json", "model_index.json", "_config.json", ".index.json")
+"""How names of configurations end; `tokenizer.json` and `vocab.json` are data."""
+_TO_CODE = frozenset(
+    {"auto_map", "trust_remote_code", "custom_pipeline", "custom_pipelines", "custom_load"}
+    | {"quantization_config", "use_kernels", "kernel_config", "experts_implementation"}
+    | {"hf_model_name", "cache_dir", "checkpoint_path", "pretrained_checkpoint"}
+)
+"""Entries that lead a library to code, or to files outside of the folder."""
+_ATTENTION = frozenset({"attn_implementation", "_attn_implementation"})
+_ATTENTIONS = (None, "eager", "sdpa")
+_PRIVATE = frozenset(
+    {"_class_name", "_diffusers_version", "_name_or_path", "_commit_hash", "_from_model_config"}
+    | {"_attn_implementation_autoset", "_num_labels", "_valid_processor_keys", "_ignore_files"}
+)
+"""What these libraries write with a leading `_`; everything else sets their own attributes."""
+_LIBRARIES = ("diffusers", "transformers")
+"""Whose classes a pipeline's index may name; other modules would be imported."""
+_ELSEWHERE = ("hf-hub:", "local-dir:", "http:", "https:")
+LARGEST_SIDE = 8192
+"""Pixels of an image that a model takes."""
+_SIDES = ("image_size", "img_size", "input_size", "sample_size")
+_DEPTHS = ("layers", "depth", "num_blocks")
+_WIDTHS = ("hidden_size", "width", "d_model", "embed_dim", "n_embd", "channels", "hidden_dim")
+_WORDS = ("vocab_size", "position_embeddings", "context_length")
+
+
+def require_plain_configs(folder: Path) -> None:
+    """Raise InputError where a configuration in a folder leads to code, elsewhere, or to sizes that
+    its weights cannot have."""
+    if (folder / "adapter_config.json").exists():
+        raise InputError(
+            f"{folder}: an adapter to another model, which it would fetch; save both as one model"
+        )
+    paths = [path for path in sorted(folder.rglob("*.json")) if path.name.endswith(_NAMES)]
+    if len(paths) > MOST_CONFIGS:
+        raise InputError(f"{folder}: {len(paths)} configurations; no model has so many")
+    for path in paths:
+        config = _read(path)
+        if path.name.endswith(".index.json"):
+            _require_own_shards(path, config)
+            continue
+        _require_plain(path, config)
+        if path.name == "model_index.json":
+            _require_known_libraries(path, config)
+        elif path.name.endswith("config.json"):
+            _require_possible(path, config)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if path.stat().st_size > LARGEST_CONFIG:
+        raise InputError(f"{path}: of {path.stat().st_size} bytes; no configuration is so long")
+    try:
+        config = parse_json(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(
+            f"{path}: not readable as JSON ({error}); download or save the model again"
+        ) from error
+    if not isinstance(config, dict):
+        raise InputError(f"{path}: holds no JSON object; download or save the model again")
+    return config
+
+
+def _entries(part: Any) -> Iterator[tuple[str, Any]]:
+    """Every name and value, however deep; entries of a list have the list's name."""
+    left: list[tuple[str, Any]] = [("", part)]
+    while left:
+        name, value = left.pop()
+        if isinstance(value, dict):
+            left.extend(value.items())
+        elif isinstance(value, list):
+            left.extend((name, entry) for entry in value)
+        if name:
+            yield name, value
+
+
+def _require_plain(path: Path, config: dict[str, Any]) -> None:
+    for name, value in _entries(config):
+        if name in _ATTENTION:
+            refused = value not in _ATTENTIONS if not isinstance(value, dict | list) else True
+        elif name in _TO_CODE:
+            refused = bool(value)
+        elif name == "timm_model_name":
+            refused = not isinstance(value, str) or value.startswith(_ELSEWHERE)
+        else:
+            refused = name.startswith("_") and name not in _PRIVATE
+        if refused:
+            raise InputError(
+                f"{path}: {name!r:.60} is {value!r:.80}, which can lead to other code or another "
+                f"model; take the entry out if you trust the rest"
+            )
+
+
+def _require_known_libraries(path: Path, index: dict[str, Any]) -> None:
+    """A pipeline's parts are named as `[library, class]`, or by a package of its own."""
+    from importlib.util import find_spec
+
+    if not str(index.get("_class_name", "")).isidentifier():
+        raise InputError(f"{path}: names no pipeline; download or save the model again")
+    for name, value in index.items():
+        if not isinstance(value, list) or name.startswith("_") or value == [None, None]:
+            continue
+        if not (len(value) == 2 and all(isinstance(part, str) for part in value)):
+            continue
+        library, kind = value
+        own = library.isidentifier() and find_spec(f"diffusers.pipelines.{library}") is not None
+        if not kind.isidentifier() or not (library in _LIBRARIES or own):
+            raise InputError(
+                f"{path}: its {name} is {kind} of {library}; expected a class of "
+                f"{' or '.join(_LIBRARIES)}: give another model"
+            )
+
+
+def _require_own_shards(path: Path, index: dict[str, Any]) -> None:
+    placed = index.get("weight_map")
+    names = set(placed.values()) if isinstance(placed, dict) else {None}
+    if not all(isinstance(name, str) and Path(name).name == name for name in names):
+        raise InputError(f"{path}: names a file outside of its folder; do not use this model")
+
+
+def _require_possible(path: Path, config: dict[str, Any]) -> None:
+    """Compare the largest sizes with the bytes of the weights beside a configuration."""
+    if path.name.startswith("tokenizer"):
+        return
+    layers, width, words, side, patch = 1, 1, 1, 1, LARGEST_SIDE
+    for name, value in _entries(config):
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            continue
+        if not math.isfinite(value) or (isinstance(value, int) and abs(value) > LARGEST_NUMBER):
+            raise InputError(f"{path}: {name} is {value!r:.40}, at most {LARGEST_NUMBER} is read")
+        if name.endswith(_DEPTHS):
+            layers = max(layers, int(value))
+        elif name.endswith(_WIDTHS):
+            width = max(width, int(value))
+        elif name.endswith(_WORDS):
+            words = max(words, int(value))
+        elif name.endswith(_SIDES):
+            side = max(side, int(value))
+        elif name.endswith("patch_size"):
+            patch = max(1, min(patch, int(value)))
+    if layers > DEEPEST or side > LARGEST_SIDE:
+        raise InputError(
+            f"{path}: {layers} layers, images of {side} px; at most {DEEPEST} and {LARGEST_SIDE}"
+        )
+    held = sum(
+        file.stat().st_size
+        for file in path.parent.iterdir()
+        if file.suffix in (".safetensors", ".bin", ".pt")
+    )
+    asked = width * max(layers * width, words, (side // patch) ** 2)
+    if asked > 4 * held + FREE_WEIGHTS:
+        raise InputError(
+            f"{path}: sizes of at least {asked} weights, beside files of {held} bytes; download or "
+            f"save the model again"
+        )
