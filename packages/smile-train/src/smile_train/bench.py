@@ -16,6 +16,7 @@ from smile_train.config import PretrainConfig
 from smile_train.cost import measure_matrix_rate, student_flops, teacher_flops
 from smile_train.data import ClipLoader, MicroBatches, open_clips
 from smile_train.data.planned import PlanRenderer
+from smile_train.machine import DTYPES
 from smile_train.model import PretrainModel
 from smile_train.objective import masked_loss, teach
 from smile_train.optim import parameter_groups
@@ -70,6 +71,7 @@ def measure(
 ) -> Timings:
     """Time the parts of a run's steps on one device, then whole steps.
 
+    config   with its precision settled.
     teacher  instead of the configuration's.
     on_step  called after each step that was timed.
     """
@@ -86,8 +88,8 @@ def measure(
         model.compile(dynamic=False)
         if teacher is not None:
             teacher.compile(dynamic=False)
-    precision = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
-    dtype = precision[config.precision]
+    assert config.precision != "auto"
+    dtype = DTYPES[config.precision]
     timings = Timings(batch=config.batch, device=device)
     timings.matrix_rate = measure_matrix_rate(device, dtype)
     grid = config.grid

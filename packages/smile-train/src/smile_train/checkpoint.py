@@ -107,6 +107,22 @@ def load_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]
     return read_weights(path / WEIGHTS), read_own_state(path / TRAINING), config
 
 
+def stored_settings(*runs: Path) -> dict[str, Any]:
+    """Settings that a run began with; nothing where none has begun.
+
+    runs  its folder, or those of its stages; the first that has begun tells.
+    """
+    for run in runs:
+        for folder in (*reversed(_numbered(run / "checkpoints")), run):
+            try:
+                settings = parse_json((folder / CONFIG).read_text(encoding="utf-8"))
+            except (OSError, ValueError):
+                continue
+            if isinstance(settings, dict):
+                return settings
+    return {}
+
+
 def _numbered(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("step_*") if path.is_dir())
 

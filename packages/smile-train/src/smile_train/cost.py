@@ -10,6 +10,7 @@ from accelerate import Accelerator
 from smile_motion.tokens import TokenGrid, masked_tokens
 
 from smile_train.config import PretrainConfig
+from smile_train.machine import DTYPES
 from smile_train.model import PretrainModel
 from smile_train.students import StudentConfig
 from smile_train.teachers import Teacher
@@ -97,8 +98,8 @@ class Utilisation:
         )
         clip = 3 * config.masks_per_clip * view
         clip += 0 if teacher is None else teacher_flops(teacher, grid)
-        precision = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
-        rate = measure_matrix_rate(accelerator.device, precision[config.precision])
+        assert config.precision != "auto"
+        rate = measure_matrix_rate(accelerator.device, DTYPES[config.precision])
         return cls(flops=clip * config.batch, rate=rate * accelerator.num_processes)
 
     def since(self, step: int) -> dict[str, float]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from smile_train.checkpoint import stored_settings
 from smile_train.data.augmentation import require_rand_augment
 from smile_train.datasets import open_split
 from smile_train.datasets.labelled import require_fitting
@@ -22,7 +24,7 @@ from smile_train.report import Report
 from smile_train.run_state import RunState
 from smile_train.stopping import StopRequest
 from smile_train.tasks import open_task
-from smile_train.tracking import describe_processes, open_accelerator, start_tracking
+from smile_train.tracking import describe_processes, open_run, start_tracking
 from smile_train.updates import Updates
 
 
@@ -34,7 +36,8 @@ def finetune(config: FinetuneConfig, out: Path) -> Results:
     returns  scores of the best weights, those of the last beside them (`last_…`).
     Raises InputError when checkpoint, data and options do not fit each other.
     """
-    accelerator = open_accelerator(config)
+    begun = stored_settings(out) if config.resume else {}
+    config, accelerator, said = open_run(config, begun)
     if config.augment and config.rand_augment != "none":
         require_rand_augment(config.rand_augment)
     train = config.choose(open_split(config.place, "train"))
@@ -52,6 +55,7 @@ def finetune(config: FinetuneConfig, out: Path) -> Results:
         train=train,
         test=test,
     )
+    accelerator.print(said, file=sys.stderr)
     train_run(run)
     accelerator.wait_for_everyone()
     results = score_both(run)

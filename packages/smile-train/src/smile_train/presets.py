@@ -61,7 +61,6 @@ _ROWS: dict[str, tuple[PretrainConfig, str]] = {
             target="pixel",
             mask_ratio=0.9,
             epochs=800,
-            precision="fp16",
             **_WITHOUT,
         ),
         "VideoMAE: pixels, tubes at ratio 0.9, 800 epochs",

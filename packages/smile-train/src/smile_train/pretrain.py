@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from accelerate import Accelerator
 from smile_motion.errors import InputError
 
 from smile_train.build import build_models
-from smile_train.checkpoint import newest_checkpoint
+from smile_train.checkpoint import newest_checkpoint, stored_settings
 from smile_train.config import PretrainConfig
 from smile_train.cost import Utilisation
 from smile_train.data import TrainingClips, open_clips
@@ -24,7 +25,7 @@ from smile_train.report import Report
 from smile_train.run_state import RunState, describe, is_sharded
 from smile_train.stages import plan_stages
 from smile_train.stopping import StopRequest
-from smile_train.tracking import describe_processes, open_accelerator, start_tracking
+from smile_train.tracking import describe_processes, open_run, start_tracking
 from smile_train.updates import Updates, part_size
 from smile_train.watching import Watcher
 
@@ -44,7 +45,9 @@ def pretrain(config: PretrainConfig, out: Path) -> Path:
     is there; when too many files are broken; when the disk is full; and when the loss is no longer
     finite.
     """
-    accelerator = open_accelerator(config)
+    begun = stored_settings(out, out / "stage-1") if config.resume else {}
+    config, accelerator, said = open_run(config, begun)
+    accelerator.print(said, file=sys.stderr)
     checkpoint = out
     for stage in plan_stages(config, out):
         begun = newest_checkpoint(stage.out / "checkpoints")[0] is not None

@@ -9,6 +9,11 @@ from typing import Any, Literal
 
 from smile_motion.errors import InputError
 
+PrecisionName = Literal["bf16", "fp16", "fp32"]
+"""Of activations; weights stay float32."""
+Precision = Literal["auto", "bf16", "fp16", "fp32"]
+"""`auto` is settled by `smile_train.machine` when a run begins."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
@@ -20,8 +25,13 @@ class RunOptions:
     """Continue the run in --out from its newest sound checkpoint."""
     stop_at: int | None = None
     """End this step early, as if asked to stop: the schedule stays that of the whole run."""
-    precision: Literal["bf16", "fp16", "fp32"] = "bf16"
-    """Of activations; weights stay float32. Official: fp16; ours bf16."""
+    precision: Precision = "auto"
+    """Of activations; weights stay float32. auto: bf16 on CUDA devices that have it, fp16 on older
+    ones; on a CPU bf16 where a short measurement says that it pays, else fp32. A resumed run keeps
+    its own. Official: fp16; ours auto."""
+    cpu_threads: int | None = None
+    """Threads of a run on the CPU. Default: all cores that this process may use, shared by the
+    processes of this machine, or OMP_NUM_THREADS where you set it; a resumed run keeps its own."""
     compile: bool = False
     """Compile the models with torch.compile: slow to start, faster after that."""
     workers: int = 2
@@ -37,8 +47,9 @@ class RunOptions:
 
     def __post_init__(self) -> None:
         self.require_positive("save_every", "keep", "log_every")
-        if self.stop_at is not None:
-            self.require_positive("stop_at")
+        self.require_positive(
+            *(name for name in ("stop_at", "cpu_threads") if getattr(self, name) is not None)
+        )
 
     def require_positive(self, *names: str) -> None:
         """Raise InputError where one of these fields is below 1."""

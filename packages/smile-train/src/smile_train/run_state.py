@@ -70,6 +70,7 @@ class RunState:
                     "step": step,
                     "optimiser": optimiser,
                     "generator": torch.get_rng_state(),
+                    "scaler": self.accelerator.scaler and self.accelerator.scaler.state_dict(),
                     **(more or {}),
                 },
                 config=self.described,
@@ -104,6 +105,8 @@ class RunState:
             self.model, _inner(self.optimiser), training["optimiser"], options=whole
         )
         torch.set_rng_state(training["generator"])
+        if self.accelerator.scaler is not None and training.get("scaler"):
+            self.accelerator.scaler.load_state_dict(training["scaler"])
         report.restore(training["step"])
         report.say(f"resumed from {path}")
         return training

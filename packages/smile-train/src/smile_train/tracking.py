@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from accelerate import Accelerator, DistributedType
@@ -13,33 +15,52 @@ from accelerate.state import AcceleratorState
 from accelerate.utils import FullyShardedDataParallelPlugin, ProjectConfiguration
 from smile_motion.errors import InputError
 
-from smile_train.run_options import RunOptions
+from smile_train.machine import settle_machine
+from smile_train.run_options import PrecisionName, RunOptions
+
+Options = TypeVar("Options", bound=RunOptions)
 
 
-def open_accelerator(config: RunOptions) -> Accelerator:
-    """Join the processes that `accelerate launch` started, or be alone.
+def open_run(config: Options, begun: Mapping[str, Any]) -> tuple[Options, Accelerator, str]:
+    """Settle what a run takes from its machine, and join the processes that were launched.
 
-    Raises InputError when the tracker that is asked for is not installed.
+    begun   settings that the run began with, which it keeps where no option says otherwise; empty
+            for a new one.
+    returns the configuration with its precision and threads, and what to say of them, once.
+    Raises InputError when the tracker that is asked for is not installed, or the machine lacks what
+    is asked for.
     """
     if config.track != "none" and find_spec(config.track) is None:
         raise InputError(
             f"--track {config.track}: not installed; install it with pip install {config.track}, "
             f"or use --track tensorboard"
         )
-    # An earlier run in this process may have had another precision.
-    AcceleratorState._reset_state(reset_partial_state=False)
-    accelerator = Accelerator(
-        mixed_precision="no" if config.precision == "fp32" else config.precision,
-        cpu=not torch.cuda.is_available(),
-        log_with=None if config.track == "none" else config.track,
-        project_config=ProjectConfiguration(logging_dir="."),
+    machine = settle_machine(
+        config.precision,
+        config.cpu_threads,
+        begun_precision=begun.get("precision"),
+        begun_threads=begun.get("cpu_threads"),
     )
+    settled = replace(config, precision=machine.precision, cpu_threads=machine.cpu_threads)
+    accelerator = open_accelerator(machine.precision, track=config.track)
     if accelerator.distributed_type == DistributedType.MULTI_CPU and _wants_sharding():
         # Accelerate leaves FSDP out on CPUs, where torch shards as well as anywhere.
         plugin = FullyShardedDataParallelPlugin(fsdp_version=2)
         accelerator.state.distributed_type = DistributedType.FSDP
         accelerator.state.fsdp_plugin = plugin
-    return accelerator
+    return settled, accelerator, machine.said
+
+
+def open_accelerator(precision: PrecisionName, *, track: str = "none") -> Accelerator:
+    """Join the processes that `accelerate launch` started, or be alone."""
+    # An earlier run in this process may have had another precision.
+    AcceleratorState._reset_state(reset_partial_state=False)
+    return Accelerator(
+        mixed_precision="no" if precision == "fp32" else precision,
+        cpu=not torch.cuda.is_available(),
+        log_with=None if track == "none" else track,
+        project_config=ProjectConfiguration(logging_dir="."),
+    )
 
 
 def _wants_sharding() -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -28,6 +27,7 @@ from smile_motion.bank.sources import ObjectSource
 from smile_motion.engines import run_in_processes
 from smile_motion.errors import InputError
 from smile_motion.files import sha256, write_atomically
+from smile_motion.processors import available_cores
 
 CHUNK = 16
 """Objects handed to a process at a time."""
@@ -125,7 +125,7 @@ def _make(
     todo = [number for number in numbers if number not in records]
     on_progress("making objects", len(records), len(numbers))
     with Journal(out / JOURNAL) as journal:
-        workers = min(os.cpu_count() or 1, len(todo)) if workers is None else workers
+        workers = min(available_cores(), len(todo)) if workers is None else workers
         work = partial(make_object, source, out)
         for number, record in run_in_processes(work, todo, workers=workers, chunk=CHUNK):
             journal.append([record])

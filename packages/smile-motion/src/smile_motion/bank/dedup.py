@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +12,7 @@ from smile_motion.bank.build import OnProgress
 from smile_motion.bank.duplicates import fingerprint, mark_duplicates
 from smile_motion.bank.layout import read_metadata, read_rgba
 from smile_motion.bank.statistics import object_score
+from smile_motion.processors import available_cores
 
 _BATCH = 256
 
@@ -33,7 +33,7 @@ def find_copies(
     """
     records = read_metadata(folder)
     hashes: list[str] = []
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+    with ThreadPoolExecutor(available_cores()) as pool:
         for start in range(0, len(records), _BATCH):
             part = records[start : start + _BATCH]
             hashes += pool.map(lambda record: _hash(folder, record), part)

@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     import torch
 
 Precision = Literal["auto", "float32", "float16", "bfloat16"]
-"""`auto` is float32 on the CPU and half precision on CUDA."""
+"""`auto` is float32 on the CPU, where all parts of a build judge alike, whatever machine each is
+on, and half precision on CUDA."""
 
 
 def choose_device(device: str) -> torch.device:
@@ -36,18 +37,28 @@ def choose_device(device: str) -> torch.device:
     return chosen
 
 
+def has_bf16(device: torch.device) -> bool:
+    """Whether a CUDA device has arithmetic in bfloat16, rather than an emulation of it."""
+    import torch
+
+    with torch.cuda.device(device):
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+
+
 def choose_dtype(
     precision: Precision, device: torch.device, *, half: Literal["float16", "bfloat16"] = "float16"
 ) -> torch.dtype:
     """Turn a precision into a dtype.
 
-    half    what `auto` means on CUDA.
+    half    what `auto` means on CUDA; float16 where the device has no bfloat16.
     Raises InputError for another word, and for float16 on the CPU.
     """
     import torch
 
     if precision == "auto":
         precision = half if device.type == "cuda" else "float32"
+        if precision == "bfloat16" and not has_bf16(device):
+            precision = "float16"
     if precision not in ("float32", "float16", "bfloat16"):
         raise InputError(f"dtype {precision}: expected auto, float32, float16 or bfloat16")
     if precision == "float16" and device.type == "cpu":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -49,6 +48,7 @@ from smile_motion.bank.subset import CHOICE, ORIGIN
 from smile_motion.bank.units import Goal
 from smile_motion.errors import InputError
 from smile_motion.files import parse_json, write_atomically
+from smile_motion.processors import available_cores
 
 _RESULTS = (
     "categories", "metadata_sha256", "count", "counts", "fell_short", "candidates_sha256", TIMINGS,
@@ -151,7 +151,7 @@ def filter_bank(
         former = {record["id"]: record for record in read_metadata(stored.folder)}
     goals = stored.goals(count)
     objects, candidates, categories = [], [], []
-    with new_folder(out) as folder, ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+    with new_folder(out) as folder, ThreadPoolExecutor(available_cores()) as pool:
         for done, goal in enumerate(goals, start=1):
             records = stored.candidates.get(goal.category.folder, ())
             of_category = [candidate_from_json(record) for record in records]

@@ -6,7 +6,6 @@ Derived from the images and `metadata.jsonl`; rebuilt when the latter's hash dif
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ import shapely
 
 from smile_motion.bank.layout import METADATA, PACKED, read_bank, read_rgba, require_unchanged
 from smile_motion.files import dump_json, parse_json, replacing, sha256, write_atomically
+from smile_motion.processors import available_cores
 
 VERSION = 2
 """Version of the packed form."""
@@ -223,7 +223,7 @@ def _packed_objects(folder: Path, records: list[dict]) -> Iterator[PackedObject]
         require_unchanged(path, record["sha256"])
         return pack_object(image)
 
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+    with ThreadPoolExecutor(available_cores()) as pool:
         batch = 64
         for start in range(0, len(records), batch):
             yield from pool.map(one, records[start : start + batch])

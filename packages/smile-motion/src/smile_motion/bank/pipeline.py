@@ -7,7 +7,6 @@ a few threads      cut out, encode and write; a journal line ends each candidate
 
 from __future__ import annotations
 
-import os
 import queue
 import sys
 import threading
@@ -26,6 +25,7 @@ from smile_motion.bank.journal import Journal
 from smile_motion.bank.makers import MadeImage, Maker
 from smile_motion.bank.schedule import Count, Schedule
 from smile_motion.bank.units import Batch
+from smile_motion.processors import available_cores
 
 WAITING = 2
 """Batches of images that wait to be segmented, at most."""
@@ -115,7 +115,7 @@ class Pipeline:
     """What is to be made."""
     journal: Journal
     """Where finished candidates are noted."""
-    writers: int = field(default_factory=lambda: min(8, os.cpu_count() or 1))
+    writers: int = field(default_factory=lambda: min(8, available_cores()))
     """Threads that cut out and write."""
 
     def run(self, on_progress: Callable[[Progress], None] = lambda progress: None) -> Progress:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from smile_motion.errors import InputError
+from smile_motion.processors import available_cores
 
 if TYPE_CHECKING:
     from smile_motion.bank.candidates import Scorer, Segmenter, Thresholds
@@ -49,7 +49,7 @@ class JudgingOptions:
     """Images that a segmenter or the scorer takes at a time."""
     cpu_threads: int | None = None
     """Threads of every model that runs on the CPU; like the batch, they decide over the last bit of
-    what it says. Default: one per core, whatever OMP_NUM_THREADS says."""
+    what it says. Default: one per core that this process may use, whatever OMP_NUM_THREADS says."""
 
     def thresholds(self, start: Thresholds) -> Thresholds:
         """What candidates must reach, where no option says otherwise as in `start`.
@@ -80,7 +80,7 @@ class JudgingOptions:
             return {}
         import torch
 
-        threads = (os.cpu_count() or 1) if self.cpu_threads is None else self.cpu_threads
+        threads = available_cores() if self.cpu_threads is None else self.cpu_threads
         if threads < 1:
             raise InputError(f"--cpu-threads {threads}: expected at least 1")
         torch.set_num_threads(threads)
@@ -180,4 +180,4 @@ def local_device(device: str, local_rank: int | None) -> str:
 
 def writers(workers: int | None) -> int | None:
     """Threads that write, as `--workers` says it."""
-    return None if workers is None else max(1, min(workers, 2 * (os.cpu_count() or 1)))
+    return None if workers is None else max(1, min(workers, 2 * available_cores()))

@@ -6,7 +6,6 @@ The same command continues what was stopped, and makes again what is missing or 
 from __future__ import annotations
 
 import json
-import os
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -19,6 +18,7 @@ from smile_motion.clip_options import ClipOptions
 from smile_motion.errors import InputError
 from smile_motion.extras import require_extra
 from smile_motion.files import parse_json
+from smile_motion.processors import available_cores
 
 if TYPE_CHECKING:
     from smile_motion.bank.shards import Shard
@@ -115,7 +115,7 @@ def _rendered(
     workers = options.workers
     if workers is None:
         clips = sum(len(collection.shard(number).clips) for number in todo)
-        workers = min(os.cpu_count() or 1, clips // 8, len(todo))
+        workers = min(available_cores(), clips // 8, len(todo))
     return run_in_processes(work, todo, workers=workers, chunk=chunk)
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 from smile_motion.cli.outcome import Outcome
 from smile_motion.errors import InputError
@@ -38,8 +39,12 @@ def run(options: Options) -> Outcome:
     from smile_motion.bank.devices import choose_device
 
     from smile_train.bench import PARTS, advise, measure
+    from smile_train.machine import settle_machine
     from smile_train.teachers import ClipTeacher
 
+    machine = settle_machine(options.precision, options.cpu_threads)
+    options = replace(options, precision=machine.precision, cpu_threads=machine.cpu_threads)
+    print(machine.said, file=sys.stderr)
     device = choose_device("auto")
     teacher = None
     if options.random_teacher:
@@ -94,4 +99,12 @@ def run(options: Options) -> Outcome:
         }
         for name in names
     }
-    return Outcome({"clips_per_s": rate, "parts": found, "advice": advise(timings, options)})
+    return Outcome(
+        {
+            "precision": machine.precision,
+            "cpu_threads": machine.cpu_threads,
+            "clips_per_s": rate,
+            "parts": found,
+            "advice": advise(timings, options),
+        }
+    )

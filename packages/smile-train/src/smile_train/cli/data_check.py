@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Annotated
 
 import tyro
 from smile_motion.cli.outcome import EXIT_FAULTY, Outcome
+from smile_motion.processors import available_cores
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +38,7 @@ def run(options: Options) -> Outcome:
     from smile_train.data.checking import check_videos
 
     videos = find_videos(options.videos)
-    workers = (os.cpu_count() or 1) if options.workers is None else options.workers
+    workers = available_cores() if options.workers is None else options.workers
     console = Console(stderr=True)
     checked = check_videos(videos, every_frame=options.every_frame, workers=workers)
     found = list(

@@ -13,6 +13,7 @@ from smile_motion.files import parse_json
 from smile_train.cli.single import is_first_process
 from smile_train.datasets.adapter import DatasetName
 from smile_train.evaluate.severe import EXPERIMENTS, ExperimentName
+from smile_train.run_options import Precision
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,8 +45,10 @@ class Options:
     """Videos in a step. Default: the recipes'."""
     accumulate: int = 1
     """Parts that a process splits its share of a step into, to save memory."""
-    precision: Literal["bf16", "fp16", "fp32"] = "bf16"
-    """Of activations."""
+    precision: Precision = "auto"
+    """Of activations; auto as for `finetune`."""
+    cpu_threads: int | None = None
+    """Threads on the CPU; as for `finetune`."""
     workers: int = 2
     """Processes that make clips."""
     track: Literal["tensorboard", "trackio", "wandb", "none"] = "tensorboard"
@@ -58,7 +61,10 @@ class Options:
     """Seed of everything drawn, the few-sample subsets too."""
 
 
-_SHARED = ("accumulate", "precision", "workers", "track", "heads", "allow_missing", "seed")
+_SHARED = (
+    *("accumulate", "precision", "cpu_threads", "workers"),
+    *("track", "heads", "allow_missing", "seed"),
+)
 _GIVEN = ("epochs", "batch")
 
 

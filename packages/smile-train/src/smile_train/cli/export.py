@@ -40,10 +40,12 @@ def run(options: Options) -> Outcome:
     from smile_train.interop.onnx import export_onnx
     from smile_train.interop.opening import open_model
     from smile_train.interop.to_transformers import export_transformers
+    from smile_train.machine import use_cores
     from smile_train.model import Classifier
 
     if options.push and options.to in ("onnx", "official"):
         raise InputError(f"--push: --to {options.to} writes a file; push one of the folders")
+    use_cores()
     model, classes, source = open_model(options.checkpoint, heads=options.heads)
     out = options.out
     match options.to:

@@ -31,6 +31,9 @@ class FigureOptions:
     """Attention heads of a published file, where they are not the width over 64."""
     workers: int = 2
     """Threads that decode videos."""
+    cpu_threads: int | None = None
+    """Threads of an encoder on the CPU. Default: all cores that this process may use, or
+    OMP_NUM_THREADS where you set it."""
 
     @property
     def source(self) -> ClipSource:
@@ -49,7 +52,9 @@ class FigureOptions:
         from smile_motion.bank.devices import choose_device
 
         from smile_train.encoder import load
+        from smile_train.machine import use_cores
 
+        use_cores(self.cpu_threads)
         return load(checkpoint, heads=self.heads).to(choose_device("auto"))
 
     def read_clips(self, encoder: VideoEncoder, what: str) -> Iterator[ShownClip]:

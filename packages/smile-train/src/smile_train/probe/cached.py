@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
 from smile_motion.bank.progress import progress_bar
 from smile_motion.errors import InputError
 
@@ -23,11 +23,13 @@ from smile_train.evaluate.metrics import classification_metrics, multi_label_met
 from smile_train.evaluate.reporting import write_evaluation
 from smile_train.evaluate.results import Results
 from smile_train.evaluate.testing import Predictions, ViewShape
+from smile_train.machine import settle_machine
 from smile_train.probe.config import FeatureProbeConfig, NeighbourProbeConfig, StrictProbeConfig
 from smile_train.probe.features import Features, extract_features, hash_encoder
 from smile_train.probe.linear import held_out_loss, hold_out, score_views, train_linear
 from smile_train.probe.neighbours import neighbour_votes
 from smile_train.recipes import OWN_RECIPES, RECIPES
+from smile_train.tracking import open_accelerator
 
 
 def probe_strict(config: StrictProbeConfig, out: Path) -> Results:
@@ -116,11 +118,9 @@ def _probe(
     judge: Callable[[Features, Features, int, torch.device], tuple[np.ndarray, dict[str, Any]]],
 ) -> Results:
     """Extract both splits' features, judge the test ones, write what was found."""
-    AcceleratorState._reset_state(reset_partial_state=False)
-    accelerator = Accelerator(
-        mixed_precision="no" if config.precision == "fp32" else config.precision,
-        cpu=not torch.cuda.is_available(),
-    )
+    machine = settle_machine(config.precision, config.cpu_threads)
+    config = replace(config, precision=machine.precision, cpu_threads=machine.cpu_threads)
+    accelerator = open_accelerator(machine.precision)
     train = choose_samples(
         open_split(config.place, "train"), subset=config.subset, few=config.few, seed=config.seed
     )
@@ -130,6 +130,7 @@ def _probe(
         raise InputError(f"{train.name}: counts have no linear probe; fine-tune on it")
     encoder = load(config.checkpoint, heads=config.heads).to(accelerator.device)
     views = TestViews(segments=config.segments, crops=config.crops)
+    accelerator.print(machine.said, file=sys.stderr)
     train_features = _extract(config, encoder, train, TestViews(), accelerator)
     test_features = _extract(config, encoder, test, views, accelerator)
     scores, choice = judge(train_features, test_features, len(train.classes), accelerator.device)

@@ -10,6 +10,7 @@ import tyro
 from smile_motion.errors import InputError
 
 from smile_train.datasets.adapter import DatasetName, DatasetPlace
+from smile_train.run_options import Precision
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,8 +54,12 @@ class FeatureProbeConfig:
     """Test crops of each. SIGMA, on SSv2: 3."""
     batch: int = 8
     """Clips encoded at once."""
-    precision: Literal["bf16", "fp16", "fp32"] = "bf16"
-    """Of the encoder."""
+    precision: Precision = "auto"
+    """Of the encoder. auto: bf16 on CUDA devices that have it, fp16 on older ones; on a CPU bf16
+    where a short measurement says that it pays, else fp32."""
+    cpu_threads: int | None = None
+    """Threads on the CPU. Default: all cores that this process may use, shared by the processes of
+    this machine, or OMP_NUM_THREADS where you set it."""
     workers: int = 2
     """Processes that decode."""
     heads: int | None = None
@@ -63,10 +68,10 @@ class FeatureProbeConfig:
     """Seed of everything drawn."""
 
     def __post_init__(self) -> None:
-        for name in ("segments", "crops", "batch", "stride"):
+        for name in ("segments", "crops", "batch", "stride", "cpu_threads"):
             value = getattr(self, name)
             if value is not None and value < 1:
-                raise InputError(f"--{name} is {value}; give 1 or more")
+                raise InputError(f"--{name.replace('_', '-')} is {value}; give 1 or more")
 
     @property
     def place(self) -> DatasetPlace:

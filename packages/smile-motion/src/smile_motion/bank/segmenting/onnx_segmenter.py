@@ -19,6 +19,7 @@ from smile_motion.bank.segmenting.description import ModelDescription
 from smile_motion.bank.segmenting.masks import opaque, to_mask
 from smile_motion.errors import InputError, in_one_line
 from smile_motion.files import hash_file
+from smile_motion.processors import available_cores
 
 TOLERANCE = 1e-3
 """How far an output may leave 0..1 before its description must be wrong."""
@@ -172,7 +173,7 @@ def _session(path: Path, device: str, threads: int | None) -> Any:
     options.log_severity_level = 4
     options.use_deterministic_compute = True
     options.inter_op_num_threads = 1
-    options.intra_op_num_threads = threads or os.cpu_count() or 1
+    options.intra_op_num_threads = threads or available_cores()
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     providers: list[Any] = ["CPUExecutionProvider"]
     if device.startswith("cuda"):
