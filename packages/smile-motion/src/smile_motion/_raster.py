@@ -11,6 +11,7 @@ from smile_motion._sampling import (
     row_buffers,
     sample_row,
 )
+from smile_motion._vectors import LANES, blend_sixteen, mark_sixteen
 
 _ONE = np.uint64(1)
 _EIGHT = np.uint32(8)
@@ -21,7 +22,11 @@ _BYTE = np.uint32(255)
 def blend(row, start, mixed, count):
     """Put premultiplied pixels over row (3 * W,) uint8 from pixel `start` on."""
     at = np.uint64(3 * start)
-    for i in range(np.uint64(count)):
+    whole = count & -LANES
+    for i in range(0, whole, LANES):
+        first = np.uint64(i)
+        blend_sixteen(row, at + np.uint64(3) * first, mixed, first)  # pyright: ignore[reportCallIssue]
+    for i in range(np.uint64(whole), np.uint64(count)):
         pixel = mixed[i]
         keep = _BYTE - (pixel >> np.uint32(24))
         place = at + np.uint64(3) * i
@@ -43,7 +48,11 @@ def _mark(ids, start, mixed, count, label):
     """Write `label` into ids (W,) uint8 where alpha >= 0.5; return how many there are."""
     at = np.uint64(start)
     marked = 0
-    for i in range(np.uint64(count)):
+    whole = count & -LANES
+    for i in range(0, whole, LANES):
+        first = np.uint64(i)
+        marked += mark_sixteen(ids, at + first, mixed, first, label)  # pyright: ignore[reportCallIssue]
+    for i in range(np.uint64(whole), np.uint64(count)):
         solid = mixed[i] >= np.uint32(0x80000000)
         marked += solid
         ids[at + i] = label if solid else ids[at + i]

@@ -16,6 +16,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from smile_motion._compiled import compiled
+from smile_motion._vectors import LANES, mix_sixteen
 
 FRACTION = np.int32(16)
 """Fractional bits of source coordinates."""
@@ -24,12 +25,8 @@ MARGIN_PX = 2.0
 FAR_PX = 1 << 40
 SMALLEST_PX = 0.25
 """Objects with a side below this on screen are not drawn."""
-VECTOR = np.int32(16)
+VECTOR = LANES
 """Rows are filled up to a multiple of this many pixels, for vector instructions."""
-_LANES = np.uint32(0x00FF00FF)
-_HIGH_LANES = np.uint32(0xFF00FF00)
-_HALF_LANES = np.uint32(0x00800080)
-_EIGHT = np.uint32(8)
 
 
 @compiled(inline="always")
@@ -110,41 +107,6 @@ def _fetch(pairs, count, words, base, stride, u, v, step_u, step_v):
         v = np.int32(v + step_v)
 
 
-@compiled(inline="always")
-def _mix(mixed, pairs, count, u, v, step_u, step_v):
-    """Weigh the neighbours, two channels at a time.
-
-    mixed (count,) uint32 premultiplied RGBA.
-    """
-    neighbours = pairs.view(np.uint32)
-    upper, lower = neighbours[0], neighbours[1]
-    for i in range(count):
-        at_u = np.int32(u + np.int32(i) * step_u)
-        at_v = np.int32(v + np.int32(i) * step_v)
-        part_u = np.uint32((at_u >> np.int32(8)) & np.int32(255))
-        part_v = np.uint32((at_v >> np.int32(8)) & np.int32(255))
-        w11 = (part_u * part_v) >> _EIGHT
-        w01 = part_u - w11
-        w10 = part_v - w11
-        w00 = np.uint32(256) - part_u - w10
-        p00, p01, p10, p11 = upper[2 * i], upper[2 * i + 1], lower[2 * i], lower[2 * i + 1]
-        red_blue = (
-            (p00 & _LANES) * w00
-            + (p01 & _LANES) * w01
-            + (p10 & _LANES) * w10
-            + (p11 & _LANES) * w11
-            + _HALF_LANES
-        )
-        green_alpha = (
-            ((p00 >> _EIGHT) & _LANES) * w00
-            + ((p01 >> _EIGHT) & _LANES) * w01
-            + ((p10 >> _EIGHT) & _LANES) * w10
-            + ((p11 >> _EIGHT) & _LANES) * w11
-            + _HALF_LANES
-        )
-        mixed[i] = ((red_blue >> _EIGHT) & _LANES) | (green_alpha & _HIGH_LANES)
-
-
 @compiled()
 def bound_rows(cover, map_, margin, low, high):
     """Find the pixels of each row that an object may touch: low, high (H,) int64, inclusive.
@@ -223,14 +185,21 @@ def sample_row(words, base, stride, walk, y, row_low, row_high, width, buffers):
     from_u, from_v = np.int32(u + step_u * low), np.int32(v + step_v * low)
     by_u, by_v = np.int32(step_u), np.int32(step_v)
     _fetch(pairs, count, words, base, stride, from_u, from_v, by_u, by_v)
-    full = np.int32((count + VECTOR - 1) & -VECTOR)
-    _mix(mixed, pairs, full, from_u, from_v, by_u, by_v)
     start = anchor + low
-    mixed[count:full] = 0
-    return start, np.int32(min(full, width - start))
+    full = (count + VECTOR - 1) & -VECTOR
+    # At the frame's right edge they are filled up on the left.
+    before = max(0, start + full - width) if full <= width else 0
+    for i in range(0, full, VECTOR):
+        at = np.uint64(i)
+        mix_sixteen(mixed, at + np.uint64(before), pairs, at, from_u, from_v, by_u, by_v)  # pyright: ignore[reportCallIssue]
+    for i in range(before):
+        mixed[i] = 0
+    for i in range(before + count, full):
+        mixed[i] = 0
+    return start - before, min(full, width - start + before)
 
 
 @compiled(inline="always")
 def row_buffers(width):
     """Memory for `sample_row`: pairs and mixed."""
-    return np.zeros((2, width + VECTOR), np.uint64), np.empty(width + VECTOR, np.uint32)
+    return np.zeros((2, width + VECTOR), np.uint64), np.empty(width + 2 * VECTOR, np.uint32)
