@@ -25,7 +25,13 @@ from smile_motion.tokens import TokenGrid
 from smile_train.interop.backbones import open_backbone
 from smile_train.interop.official import load_official, save_official
 from smile_train.model import PretrainModel, StudentConfig
-from smile_train.weight_files import ENCODERS, open_folder, open_weights, read_weights
+from smile_train.weight_files import (
+    ENCODERS,
+    open_folder,
+    open_weights,
+    read_own_state,
+    read_weights,
+)
 
 GRID = TokenGrid(frames=4, height=64, width=64)
 SMALL = StudentConfig(
@@ -439,3 +445,39 @@ def test_weights_larger_than_their_file_are_refused(tmp_path: Path) -> None:
             made.writestr(entry.filename, sound.read(entry))
     with pytest.raises(InputError, match="its tensors are compressed"):
         read_weights(tmp_path / "z.pt")
+
+
+def test_a_runs_state_comes_back_as_it_was(
+    optimizer: torch.optim.Optimizer, tmp_path: Path
+) -> None:
+    optimizer.param_groups[0]["lr"] = 0.001
+    state = {
+        "optimizer": optimizer.state_dict(),
+        "generator": torch.get_rng_state(),
+        "best": None,
+        "step": 7,
+        "history": [(1, 0.5), (2, float("inf"))],
+        "done": True,
+        "name": "a",
+    }
+    torch.save(state, tmp_path / "x.pt")
+    found, expected = read_own_state(tmp_path / "x.pt"), torch.load(tmp_path / "x.pt")
+    assert found.keys() == expected.keys()
+    assert found["optimizer"]["param_groups"] == expected["optimizer"]["param_groups"]
+    for number, moments in expected["optimizer"]["state"].items():
+        assert equal(found["optimizer"]["state"][number], moments)
+    assert torch.equal(found.pop("generator"), expected.pop("generator"))
+    del found["optimizer"], expected["optimizer"]
+    assert found == expected
+    assert isinstance(found["history"][0], tuple)
+
+
+def test_other_things_are_no_runs_state(tmp_path: Path) -> None:
+    laughs: list[Any] = [torch.ones(1)]
+    for _ in range(40):
+        laughs = [laughs, laughs]
+    others = ({"a": Path("x")}, {"a": {(1, 2): 3}}, [1], {"a": laughs}, {"a": {1, 2}})
+    for state in others:
+        torch.save(state, tmp_path / "x.pt")
+        with pytest.raises(InputError, match="use an older checkpoint"):
+            read_own_state(tmp_path / "x.pt")

@@ -86,10 +86,10 @@ def find_fault(path: Path) -> str | None:
     """What is wrong with a checkpoint's files, if anything."""
     try:
         manifest = parse_json((path / MANIFEST).read_text(encoding="utf-8"))
-        for name, expected in manifest["sha256"].items():
-            if hash_file(path / name) != expected:
+        for name in (WEIGHTS, TRAINING, CONFIG):
+            if hash_file(path / name) != manifest["sha256"][name]:
                 return f"{name} is torn"
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         return f"incomplete ({type(error).__name__})"
     return None
 
@@ -103,7 +103,12 @@ def load_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]
         raise InputError(f"{path}: no checkpoint; expected runs/…/checkpoints/step_…")
     if (fault := find_fault(path)) is not None:
         raise InputError(f"{path}: {fault}; use an older checkpoint")
-    config = parse_json((path / CONFIG).read_text(encoding="utf-8"))
+    try:
+        config = parse_json((path / CONFIG).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path / CONFIG}: {error}; use an older checkpoint") from error
+    if not isinstance(config, dict):
+        raise InputError(f"{path / CONFIG}: holds no JSON object; use an older checkpoint")
     return read_weights(path / WEIGHTS), read_own_state(path / TRAINING), config
 
 

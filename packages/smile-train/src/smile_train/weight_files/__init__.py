@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
 
 import torch
-from smile_motion.errors import InputError, in_one_line
 
-from smile_train.weight_files.opening import WeightFile, open_folder, open_weights
+from smile_train.weight_files.opening import (
+    WeightFile,
+    open_folder,
+    open_weights,
+    read_own_state,
+)
 from smile_train.weight_files.state_dicts import CLIP, ENCODERS, TRANSFORMERS, VICLIP, Kind
 
 __all__ = [
@@ -43,19 +46,3 @@ def say_what_was_left_out(file: WeightFile) -> None:
     """Print what was chosen and left out in opening a file."""
     for line in file.said:
         print(f"{file.path}: {line}", file=sys.stderr)
-
-
-def read_own_state(path: Path) -> Any:
-    """Read what a run of ours continues from: tensors and plain values.
-
-    Raises InputError when the file is damaged, or holds anything else.
-    """
-    with path.open("rb") as file:
-        try:
-            return torch.load(file, map_location="cpu", weights_only=True)
-        except Exception as error:  # damaged bytes fail anywhere in the reader, in a dozen ways
-            # The first sentence; those after it advise to read the file unsafely.
-            reason = in_one_line(error).partition(". ")[0] or type(error).__name__
-            raise InputError(
-                f"{path}: not the state of a run ({reason}); use an older checkpoint"
-            ) from error

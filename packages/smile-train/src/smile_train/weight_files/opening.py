@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -35,6 +35,8 @@ _ARGUMENTS = ("args", "hyper_parameters", "config", "cfg", "opt")
 """Where training loops keep their options."""
 _MOST_SHARDS = 1000
 _LARGEST_INDEX = 64 << 20
+_DEEPEST_STATE, _LARGEST_STATE = 32, 1_000_000
+"""Dicts and lists in each other, and entries, of what a run continues from."""
 _LARGEST_HEADER = 100_000_000
 """Of safetensors, as its library has it."""
 
@@ -72,6 +74,56 @@ def open_weights(path: Path, kind: Kind | None) -> WeightFile:
             return _from_torch(open_archive(path), kind)
         case _:
             return _from_torch(open_legacy(path), kind)
+
+
+def read_own_state(path: Path) -> Any:
+    """Read what a run of ours continues from: tensors and plain values, in dicts, lists and tuples.
+
+    Raises InputError when the file is damaged, or holds anything else.
+    """
+    file = open_archive(path) if _format(path) == "archive" else open_legacy(path)
+    described = file.described
+    if described.foreign or not isinstance(described.content, dict):
+        held = listed(described.foreign) or "no dict"
+        raise InputError(f"{path}: not the state of a run ({held}); use an older checkpoint")
+    values = file.tensors({str(id(one)): one for one in _tensors(described.content, path)})
+    return _with_values(described.content, values)
+
+
+def _tensors(content: Any, path: Path) -> Iterator[StoredTensor]:
+    """All tensors, each as often as it is referred to: what is shared could be without end."""
+    left, looked_at = [(content, 0)], 0
+    while left:
+        part, depth = left.pop()
+        looked_at += 1
+        if depth > _DEEPEST_STATE or looked_at > _LARGEST_STATE:
+            raise InputError(f"{path}: larger than any run's state; use an older checkpoint")
+        match part:
+            case StoredTensor():
+                yield part
+            case Made():
+                raise InputError(
+                    f"{path}: not the state of a run ({printable(part.kind)}); use an older "
+                    f"checkpoint"
+                )
+            case dict():
+                left.extend((value, depth + 1) for value in part.values())
+            case list() | tuple():
+                left.extend((value, depth + 1) for value in part)
+
+
+def _with_values(part: Any, values: dict[str, torch.Tensor]) -> Any:
+    match part:
+        case StoredTensor():
+            return values[str(id(part))]
+        case dict():
+            return {key: _with_values(value, values) for key, value in part.items()}
+        case list():
+            return [_with_values(value, values) for value in part]
+        case tuple():
+            return tuple(_with_values(value, values) for value in part)
+        case _:
+            return part
 
 
 def open_folder(folder: Path, kind: Kind | None) -> WeightFile:

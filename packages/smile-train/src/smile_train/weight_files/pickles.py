@@ -253,6 +253,8 @@ class _Machine:
             for key, value in zip(parts[::2], parts[1::2], strict=True):
                 if key is None or isinstance(key, str | int | float | bytes):
                     entries[key] = value
+                else:
+                    self.foreign["an entry under a key that is not plain"] = None
 
     def _global(self, argument: str) -> None:
         self.stack.append(Global(argument.replace(" ", ".", 1)))
