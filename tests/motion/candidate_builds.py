@@ -96,7 +96,7 @@ def files(folder: Path) -> dict[str, Any]:
     found: dict[str, Any] = {
         path.relative_to(folder).as_posix(): path.read_bytes()
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != ".lock"
+        if path.is_file()
     }
     if "bank.json" in found:
         card = json.loads(found["bank.json"])

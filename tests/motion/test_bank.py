@@ -22,7 +22,7 @@ def files(folder: Path) -> dict[str, bytes]:
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != ".lock"
+        if path.is_file()
     }
 
 
@@ -173,7 +173,7 @@ def test_two_builds_of_one_bank_exclude_each_other(tmp_path: Path) -> None:
     (tmp_path / "bank").mkdir()
     with (tmp_path / "bank/.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(InputError, match="another process is building it"):
+        with pytest.raises(InputError, match="another process is writing it"):
             build(ProceduralSource(count=2), tmp_path / "bank", workers=0)
 
 

@@ -9,9 +9,9 @@ from candidate_builds import NAMES, TinyModels, files, launch, plan, wait
 from smile_motion.bank import ProceduralSource, build, verify
 from smile_motion.bank.build import build_shard
 from smile_motion.bank.candidate_bank import Models, build_from_candidates
-from smile_motion.bank.locking import alone
 from smile_motion.bank.shards import Launched, Shard, merge, wait_for_shards
 from smile_motion.errors import InputError
+from smile_motion.folder_lock import folder_lock
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def numbered(folder: Path) -> dict[str, bytes]:
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()
         for path in folder.rglob("*")
-        if path.is_file() and path.name != ".lock"
+        if path.is_file()
     }
 
 
@@ -127,7 +127,7 @@ def test_waiting_ends_when_a_process_ended_without_its_shard(
         if next(looks) == 4:
             raise RuntimeError("waited long enough")
 
-    with alone(gone), pytest.raises(RuntimeError, match="waited long enough"):
+    with folder_lock(gone), pytest.raises(RuntimeError, match="waited long enough"):
         wait_for_shards([gone], patience_s=0, poll_s=0, on_wait=look)
 
 

@@ -20,13 +20,13 @@ from smile_motion.bank.journal import (
     sweep,
 )
 from smile_motion.bank.layout import CARD, FORMAT, encode_png, read_card
-from smile_motion.bank.locking import alone
 from smile_motion.bank.object_bank import ObjectBank
 from smile_motion.bank.shards import Shard, is_finished, require_finished_alike
 from smile_motion.bank.sources import ObjectSource
 from smile_motion.engines import run_in_processes
 from smile_motion.errors import InputError
 from smile_motion.files import sha256, write_atomically
+from smile_motion.folder_lock import folder_lock
 from smile_motion.processors import available_cores
 
 CHUNK = 16
@@ -53,7 +53,7 @@ def build(
     """
     settings = _settings(source, card)
     make_folder(out)
-    with alone(out):
+    with folder_lock(out, required=True):
         if (out / CARD).is_file():
             require_same(read_card(out), settings, out)
             sweep(out)
@@ -82,7 +82,7 @@ def build_shard(
     """
     settings = _settings(source, card)
     make_folder(out)
-    with alone(out):
+    with folder_lock(out, required=True):
         if is_finished(out):
             require_finished_alike(out, settings, shard)
             conclude(out)

@@ -32,7 +32,6 @@ from smile_motion.bank.journal import (
 )
 from smile_motion.bank.judging import candidate_record, category_record, object_record
 from smile_motion.bank.layout import CARD, FORMAT, read_card
-from smile_motion.bank.locking import LOCK, alone
 from smile_motion.bank.makers import Maker
 from smile_motion.bank.new_folder import place_file
 from smile_motion.bank.pipeline import Pipeline, Progress, timings
@@ -43,6 +42,7 @@ from smile_motion.bank.stored_candidates import CANDIDATE_IMAGES
 from smile_motion.bank.units import Goal, plan_units
 from smile_motion.errors import InputError
 from smile_motion.files import dump_json, sha256
+from smile_motion.folder_lock import LOCK, folder_lock
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +98,7 @@ def build_from_candidates(
     if plan.batch < 1:
         raise InputError(f"--batch {plan.batch}: expected at least 1 image")
     make_folder(out)
-    with alone(out):
+    with folder_lock(out, required=True):
         try:
             models = open_models()
             settings = _settings(plan, models)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import shutil
 from collections.abc import Iterator
@@ -11,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from smile_motion.errors import InputError
+from smile_motion.folder_lock import LOCK, folder_lock
 
-_LOCK = ".writing"
 _CANNOT_LINK = (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.ENOSYS, errno.EACCES)
 
 
@@ -34,19 +33,13 @@ def new_folder(out: Path, *, resume: bool = False) -> Iterator[Path]:
     require_free(out)
     temporary = out.with_name(f".{out.name}.partial")
     temporary.mkdir(parents=True, exist_ok=True)
-    with (temporary / _LOCK).open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise InputError(
-                f"{out}: another process is writing it; wait, or choose another --out"
-            ) from error
+    with folder_lock(temporary, required=True, shown=out):
         if not resume:
             _clear(temporary)
         try:
             yield temporary
             require_free(out)
-            (temporary / _LOCK).unlink()
+            (temporary / LOCK).unlink()
             temporary.rename(out)
         except BaseException:
             if not resume:
@@ -73,7 +66,7 @@ def place_file(source: Path, target: Path) -> None:
 
 def _clear(folder: Path) -> None:
     for path in folder.iterdir():
-        if path.name == _LOCK:
+        if path.name == LOCK:
             continue
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)

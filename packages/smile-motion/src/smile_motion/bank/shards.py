@@ -19,12 +19,12 @@ from smile_motion.bank.finishing import (
 )
 from smile_motion.bank.journal import SHARDS, require_same, start
 from smile_motion.bank.layout import CARD, METADATA, is_image_name, read_card
-from smile_motion.bank.locking import alone, is_locked
 from smile_motion.bank.new_folder import place_file
 from smile_motion.bank.object_bank import ObjectBank
 from smile_motion.bank.stored_candidates import CANDIDATE_IMAGES, CANDIDATES
 from smile_motion.errors import InputError
 from smile_motion.files import parse_json, sha256
+from smile_motion.folder_lock import folder_lock, is_locked
 
 PATIENCE_S = 120.0
 """How long a process of the same launch may neither run nor have finished before it counts as
@@ -139,7 +139,7 @@ def merge(
     cards = _fitting_cards(shards)
     settings = cards[0]["settings"]
     out.mkdir(parents=True, exist_ok=True)
-    with alone(out):
+    with folder_lock(out, required=True):
         if (out / CARD).is_file():
             require_same(read_card(out), settings, out)
         else:
@@ -251,7 +251,7 @@ def _replace(source: Path, target: Path) -> None:
 def _remove(shards: Sequence[Path], out: Path) -> None:
     for folder in shards:
         if folder.is_dir():
-            with alone(folder):
+            with folder_lock(folder, required=True):
                 shutil.rmtree(folder)
     if (out / SHARDS).is_dir() and not any((out / SHARDS).iterdir()):
         (out / SHARDS).rmdir()

@@ -11,6 +11,9 @@ import sys
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 from smile_motion.cli.outcome import Outcome
 from smile_motion.errors import InputError
@@ -50,7 +53,8 @@ class Command:
     """One line for the overview."""
     module: str
     """Module that holds `Options` and `run`; imported only when the command is called. It may also
-    define `defaults(arguments) -> Options`, the options that the arguments then change."""
+    define `defaults(arguments) -> Options`, the options that the arguments then change; `MAKES`,
+    what `--out` then holds; and `WRITES_BESIDE`, true where it may be a folder that is read."""
 
 
 def run_app(
@@ -146,12 +150,23 @@ def _call(program: str, command: Command, arguments: list[str], *, as_json: bool
         description=f"{(module.__doc__ or '').rstrip()}\n\n{EVERYWHERE}",
         **given,
     )
+    _check_output(module, options)
     lines = contextlib.redirect_stdout(io.StringIO()) if as_json else contextlib.nullcontext()
     with lines:
         outcome = module.run(options) or Outcome()
     if as_json and outcome.facts:
         print(json.dumps(outcome.facts, indent=2, ensure_ascii=False, default=str))
     return outcome.exit_code
+
+
+def _check_output(module: ModuleType, options: Any) -> None:
+    """Refuse to write over what is read, or among files of something else."""
+    out = getattr(options, "out", None)
+    if isinstance(out, Path):
+        from smile_motion.output_paths import paths_among, require_output
+
+        inputs = () if getattr(module, "WRITES_BESIDE", False) else paths_among(options)
+        require_output(out, inputs=inputs, makes=getattr(module, "MAKES", None))
 
 
 def _overview(

@@ -26,13 +26,14 @@ def run(options: Options) -> Outcome:
     from smile_motion.bank.layout import PACKED, read_card, read_metadata
     from smile_motion.bank.pack import is_packed, pack
     from smile_motion.bank.progress import progress_bar
+    from smile_motion.folder_lock import folder_lock
 
     read_card(options.folder)
     count = len(read_metadata(options.folder))
     target = options.folder / PACKED
     current = is_packed(options.folder)
     if not current or options.force:
-        with progress_bar() as on_progress:
+        with folder_lock(options.folder), progress_bar() as on_progress:
             pack(options.folder, lambda done, total: on_progress("packing pixels", done, total))
     size = sum(path.stat().st_size for path in target.iterdir())
     what = "already current" if current and not options.force else "packed"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -29,6 +30,7 @@ from smile_motion.files import parse_json
 if TYPE_CHECKING:
     from smile_motion.bank.shards import Shard
 
+MAKES = "an object bank"
 SHOWN = 10
 """Categories that fell short which are named on the screen."""
 FROM_CANDIDATES = ("stable-diffusion", "images")
@@ -84,6 +86,7 @@ def run(options: Options) -> Outcome | None:
     from smile_motion.bank import banks_folder
     from smile_motion.bank.shards import Launched
     from smile_motion.cli.building import stopped_by_signals
+    from smile_motion.folder_lock import output_folder
 
     chosen, reason = _choose(options)
     launched = Launched.from_environment()
@@ -93,17 +96,18 @@ def run(options: Options) -> Outcome | None:
     card = {"source_requested": options.source, "source_reason": reason}
     make, count = _maker(options, chosen, card, launched.local_rank if launched else None)
     out = options.out or banks_folder() / f"{chosen}-{count or 'all'}"
-    with stopped_by_signals():
-        if options.shard.engine == "ray":
-            finished = (out / "bank.json").is_file()
-            _build_on_ray(options, out, make, chosen)
-            return _report(out, finished)
-        if options.shard.address is not None:
-            raise InputError("--address goes with --engine ray; add it")
-        if options.shard.shard_index is not None or options.shard.num_shards is not None:
-            return _build_shard(options.shard, out, make)
+    if options.shard.engine != "ray" and options.shard.address is not None:
+        raise InputError("--address goes with --engine ray; add it")
+    shard = _shard(options.shard)
+    # The first of processes launched together holds the folder for all.
+    held = output_folder(out, array=shard and f"{shard.of} shards") if main else nullcontext()
+    with stopped_by_signals(), held:
+        if shard is not None:
+            return _build_shard(shard, out, make)
         finished = (out / "bank.json").is_file()
-        if launched is None:
+        if options.shard.engine == "ray":
+            _build_on_ray(options, out, make, chosen)
+        elif launched is None:
             make(out, None)
         elif not _build_together(out, make, launched.rank, launched.world):
             return None
@@ -196,14 +200,21 @@ def _choose(options: Options) -> tuple[str, str | None]:
     return "procedural", f"Stable Diffusion cannot run here: {why_not}"
 
 
-def _build_shard(options: ShardOptions, out: Path, make: Make) -> Outcome:
-    """Build the part of a bank that a job was given."""
-    from smile_motion.bank.journal import SHARDS
+def _shard(options: ShardOptions) -> Shard | None:
+    """The part of a bank that a job was given, if it was."""
     from smile_motion.bank.shards import Shard
 
+    if options.engine == "ray" or (options.shard_index is None and options.num_shards is None):
+        return None
     if options.shard_index is None or options.num_shards is None:
         raise InputError("--shard-index and --num-shards go together; give both")
-    shard = Shard(options.shard_index, options.num_shards)
+    return Shard(options.shard_index, options.num_shards)
+
+
+def _build_shard(shard: Shard, out: Path, make: Make) -> Outcome:
+    """Build the part of a bank that a job was given."""
+    from smile_motion.bank.journal import SHARDS
+
     if (out / "bank.json").is_file():
         raise InputError(f"{out}: holds a finished bank; choose another --out")
     folder = out / SHARDS / shard.name

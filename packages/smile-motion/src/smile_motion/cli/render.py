@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from smile_motion.bank.shards import Shard
     from smile_motion.export import Collection, Format
 
+MAKES = "rendered clips"
 SETTINGS = "render.json"
 CLIPS_AT_A_TIME = 4
 """Clips handed to a worker at a time."""
@@ -68,17 +69,27 @@ class Options(ClipOptions):
 
 def run(options: Options) -> Outcome:
     """Render the shards that are not there yet, then write the index."""
-    from smile_motion.bank.progress import progress_bar
-    from smile_motion.cli.building import stopped_by_signals
-    from smile_motion.export.collection import read_index, sound_shards, write_index
+    from smile_motion.files import dump_json, sha256
+    from smile_motion.folder_lock import output_folder
 
     _check(options)
     job = _job(options)
     collection = _collection(options)
-    if options.out.exists() and not options.out.is_dir():
-        raise InputError(f"{options.out}: a file is in the way; choose another --out")
-    options.out.mkdir(parents=True, exist_ok=True)
-    _start_or_continue(options, collection, job)
+    settings = _settings(options, collection)
+    # Jobs of an array share the folder; those of another array do not.
+    array = None if job is None else f"{job.of} jobs, {sha256(dump_json(settings))}"
+    with output_folder(options.out, array=array):
+        return _render(options, collection, settings, job)
+
+
+def _render(
+    options: Options, collection: Collection, settings: dict[str, Any], job: Shard | None
+) -> Outcome:
+    from smile_motion.bank.progress import progress_bar
+    from smile_motion.cli.building import stopped_by_signals
+    from smile_motion.export.collection import read_index, sound_shards, write_index
+
+    _start_or_continue(options, settings, job)
     numbers = collection.numbers(job)
     clips = {number: len(collection.shard(number).clips) for number in numbers}
     lines: dict[int, dict[str, Any]] = {}
@@ -195,7 +206,7 @@ def _settings(options: Options, collection: Collection) -> dict[str, Any]:
     return json.loads(json.dumps(settings, default=str))
 
 
-def _start_or_continue(options: Options, collection: Collection, job: Shard | None) -> None:
+def _start_or_continue(options: Options, wanted: dict[str, Any], job: Shard | None) -> None:
     """Note the settings in a folder without clips, or see that they are those of its clips."""
     from smile_motion.export.collection import holds_clips
     from smile_motion.files import dump_json, write_atomically
@@ -203,7 +214,6 @@ def _start_or_continue(options: Options, collection: Collection, job: Shard | No
     path = options.out / SETTINGS
     # In this order, because another job of an array may be starting too.
     others = holds_clips(options.out)
-    wanted = _settings(options, collection)
     noted = path.is_file()
     if others and not noted:
         raise InputError(f"{options.out}: holds other clips; choose another --out")

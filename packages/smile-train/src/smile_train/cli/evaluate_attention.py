@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import tyro
 from smile_motion.cli.outcome import Outcome
 
-from smile_train.cli.single import is_first_process
+from smile_train.cli.single import is_first_process, results_folder
 from smile_train.evaluate.figure_options import FigureOptions
 
 
@@ -28,6 +28,11 @@ def run(options: Options) -> Outcome | None:
     """Encode, paint, and say where it is."""
     if not is_first_process():
         return None
+    with results_folder(options.out):
+        return _paint(options)
+
+
+def _paint(options: Options) -> Outcome:
     import json
 
     import torch

@@ -9,7 +9,7 @@ from typing import Annotated
 import tyro
 from smile_motion.cli.outcome import Outcome
 
-from smile_train.cli.single import is_first_process
+from smile_train.cli.single import is_first_process, results_folder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +32,11 @@ def run(options: Options) -> Outcome | None:
     """Compare, draw, and say what was found."""
     if not is_first_process():
         return None
+    with results_folder(options.out):
+        return _compare(options)
+
+
+def _compare(options: Options) -> Outcome:
     from smile_motion.errors import InputError
 
     from smile_train.evaluate.clips import short_names

@@ -10,7 +10,9 @@ from typing import Annotated
 import tyro
 from smile_motion.cli.outcome import Outcome
 
-from smile_train.cli.single import is_first_process
+from smile_train.cli.single import is_first_process, results_folder
+
+WRITES_BESIDE = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +34,11 @@ def run(options: Options) -> Outcome | None:
     """Collect, write, and say how many runs went where."""
     if not is_first_process():
         return None
+    with results_folder(options.out):
+        return _collect(options)
+
+
+def _collect(options: Options) -> Outcome:
     from smile_motion.errors import InputError
 
     from smile_train.evaluate.report_files import sum_up, write_report

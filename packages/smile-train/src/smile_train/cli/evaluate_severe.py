@@ -10,7 +10,7 @@ import tyro
 from smile_motion.cli.outcome import Outcome
 from smile_motion.files import parse_json
 
-from smile_train.cli.single import is_first_process
+from smile_train.cli.single import is_first_process, results_folder
 from smile_train.datasets.adapter import DatasetName
 from smile_train.evaluate.severe import EXPERIMENTS, ExperimentName
 from smile_train.run_options import Precision
@@ -91,7 +91,8 @@ def run(options: Options) -> Outcome | None:
         subsets=options.subsets,
         changes=changes,
     )
-    found = run_severe(plan)
+    with results_folder(plan.out):
+        found = run_severe(plan)
     if not is_first_process():
         return None
     print(as_markdown(found))

@@ -8,7 +8,7 @@ from typing import Annotated
 import tyro
 from smile_motion.cli.outcome import Outcome
 
-from smile_train.cli.single import is_first_process
+from smile_train.cli.single import is_first_process, results_folder
 from smile_train.evaluate.figure_options import FigureOptions
 
 
@@ -26,6 +26,11 @@ def run(options: Options) -> Outcome | None:
     """Measure, draw, and print what changed how much."""
     if not is_first_process():
         return None
+    with results_folder(options.out):
+        return _measure(options)
+
+
+def _measure(options: Options) -> Outcome:
     import hashlib
     import json
     from dataclasses import asdict

@@ -10,9 +10,11 @@ from smile_motion.cli.app import option
 from smile_motion.cli.outcome import Outcome
 from smile_motion.errors import InputError
 
+from smile_train.cli.single import results_folder
 from smile_train.finetune_config import FinetuneConfig
 from smile_train.recipes import NOTES, OWN_RECIPES, RECIPES, Protocol, recipe_for
 
+MAKES = "a training run"
 Options = FinetuneConfig
 PARTS_OF_RUNS = ("step_", "stage-", "best", "last")
 """How folders of checkpoints within a run begin."""
@@ -51,7 +53,8 @@ def run(config: FinetuneConfig) -> Outcome | None:
     from smile_train.cli.outcome import print_outcome
     from smile_train.finetune import finetune
 
-    results = finetune(replace(config, out=out), out)
+    with results_folder(out):
+        results = finetune(replace(config, out=out), out)
     return print_outcome(results, out)
 
 
@@ -64,8 +67,6 @@ def prepare_folder(config: FinetuneConfig) -> Path:
         raise InputError("no checkpoint; give a run, a checkpoint, or a published file")
     name = name_of(str(config.checkpoint))
     out = config.out or Path("runs") / f"{name}-{config.protocol}-{config.dataset}"
-    if out.exists() and not out.is_dir():
-        raise InputError(f"{out}: a file is in the way; choose another --out")
     if not config.resume and (out / "checkpoints").exists():
         raise InputError(f"{out}: holds a run; continue it with --resume, or choose another --out")
     return out

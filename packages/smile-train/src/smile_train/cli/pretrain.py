@@ -11,10 +11,11 @@ from smile_motion.cli.app import option
 from smile_motion.cli.outcome import Outcome
 from smile_motion.errors import InputError
 
-from smile_train.cli.single import is_first_process
+from smile_train.cli.single import is_first_process, results_folder
 from smile_train.config import PretrainConfig
 from smile_train.presets import NOTES, PRESETS
 
+MAKES = "a training run"
 Options = PretrainConfig
 
 
@@ -54,11 +55,10 @@ def run(config: PretrainConfig) -> Outcome | None:
 
     if not config.resume and holds_a_run(out):
         raise InputError(f"{out}: holds a run; continue it with --resume, or choose another --out")
-    if out.exists() and not out.is_dir():
-        raise InputError(f"{out}: a file is in the way; choose another --out")
     from smile_train.pretrain import pretrain
 
-    checkpoint = pretrain(replace(config, out=out), out)
+    with results_folder(out):
+        checkpoint = pretrain(replace(config, out=out), out)
     if not is_first_process():
         return None
     out = checkpoint.parent.parent

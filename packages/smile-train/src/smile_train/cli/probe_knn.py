@@ -5,6 +5,7 @@ from __future__ import annotations
 from smile_motion.cli.outcome import Outcome
 
 from smile_train.cli.probe_strict import prepare_folder
+from smile_train.cli.single import results_folder
 from smile_train.probe.config import NeighbourProbeConfig
 
 Options = NeighbourProbeConfig
@@ -16,4 +17,5 @@ def run(config: NeighbourProbeConfig) -> Outcome | None:
     from smile_train.probe.cached import probe_neighbours
 
     out = prepare_folder(config, "knn")
-    return print_outcome(probe_neighbours(config, out), out)
+    with results_folder(out):
+        return print_outcome(probe_neighbours(config, out), out)

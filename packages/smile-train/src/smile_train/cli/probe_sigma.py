@@ -9,6 +9,7 @@ from smile_train.finetune_config import FinetuneConfig
 
 __all__ = ["Options", "defaults", "run"]
 
+MAKES = "a training run"
 Options = FinetuneConfig
 
 

@@ -8,6 +8,7 @@ from smile_motion.cli.outcome import Outcome
 from smile_motion.errors import InputError
 
 from smile_train.cli.finetune import name_of
+from smile_train.cli.single import results_folder
 from smile_train.probe.config import FeatureProbeConfig, StrictProbeConfig
 
 Options = StrictProbeConfig
@@ -19,7 +20,8 @@ def run(config: StrictProbeConfig) -> Outcome | None:
     from smile_train.probe.cached import probe_strict
 
     out = prepare_folder(config, "strict")
-    return print_outcome(probe_strict(config, out), out)
+    with results_folder(out):
+        return print_outcome(probe_strict(config, out), out)
 
 
 def prepare_folder(config: FeatureProbeConfig, protocol: str) -> Path:
