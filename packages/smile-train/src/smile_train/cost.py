@@ -12,6 +12,7 @@ from smile_motion.tokens import TokenGrid, masked_tokens
 from smile_train.config import PretrainConfig
 from smile_train.machine import DTYPES
 from smile_train.model import PretrainModel
+from smile_train.model.linear import linear
 from smile_train.students import StudentConfig
 from smile_train.teachers import Teacher
 
@@ -55,7 +56,7 @@ def measure_matrix_rate(device: torch.device, dtype: torch.dtype, *, seconds: fl
     begun = time.perf_counter()
     while time.perf_counter() - begun < seconds or best == float("inf"):
         start = time.perf_counter()
-        torch.mm(a, b)
+        linear(a, b)
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         best = min(best, time.perf_counter() - start)
@@ -73,7 +74,8 @@ class Utilisation:
     flops: float
     """Operations of a step."""
     rate: float
-    """Operations a second that all devices could do at best."""
+    """Operations a second that all devices could do at best; 0 on CPUs, which others use too, so
+    that there is no such number."""
     step: int | None = None
     """Step of the last measurement; none before the first."""
     time: float = 0.0
@@ -99,14 +101,17 @@ class Utilisation:
         clip = 3 * config.masks_per_clip * view
         clip += 0 if teacher is None else teacher_flops(teacher, grid)
         assert config.precision != "auto"
-        rate = measure_matrix_rate(accelerator.device, DTYPES[config.precision])
+        rate = 0.0
+        if accelerator.device.type != "cpu":
+            rate = measure_matrix_rate(accelerator.device, DTYPES[config.precision])
         return cls(flops=clip * config.batch, rate=rate * accelerator.num_processes)
 
     def since(self, step: int) -> dict[str, float]:
-        """Utilisation since the last call, by its name in logs; nothing at the first."""
+        """Utilisation since the last call, by its name in logs; nothing at the first, or without
+        a rate."""
         now, before = time.perf_counter(), self.step
         elapsed, self.time, self.step = now - self.time, now, step
-        if before is None or step <= before:
+        if before is None or step <= before or not self.rate:
             return {}
         return {"utilisation": (step - before) * self.flops / elapsed / self.rate}
 

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 from smile_motion.bank.devices import has_bf16
 from smile_motion.errors import InputError
 from smile_motion.processors import available_cores
 
+from smile_train.model.linear import linear
 from smile_train.run_options import Precision, PrecisionName
 
 DTYPES: dict[PrecisionName, torch.dtype] = {
@@ -108,7 +108,7 @@ def choose_precision(device: torch.device) -> tuple[PrecisionName, str]:
 def measure_bf16() -> float:
     """Time of a linear layer in bfloat16, its casts with it, over that in float32, on this CPU.
 
-    A thread of its own: arithmetic is compared, not how busy the other cores are.
+    One thread, and its own time alone: arithmetic is compared, not how busy the cores are.
     """
     rows, inputs, outputs = TRIAL
     x, weight = torch.ones(rows, inputs), torch.ones(outputs, inputs)
@@ -116,13 +116,13 @@ def measure_bf16() -> float:
     torch.set_num_threads(1)
     best = {True: float("inf"), False: float("inf")}
     try:
-        begun, rounds = time.perf_counter(), 0
-        while rounds < 2 or time.perf_counter() - begun < TRIAL_S:
+        begun, rounds = time.thread_time(), 0
+        while rounds < 2 or time.thread_time() - begun < TRIAL_S:
             for half in best:
-                start = time.perf_counter()
+                start = time.thread_time()
                 with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=half):
-                    F.linear(x, weight)
-                best[half] = min(best[half], time.perf_counter() - start)
+                    linear(x, weight)
+                best[half] = min(best[half], time.thread_time() - start)
             rounds += 1
     finally:
         torch.set_num_threads(threads)

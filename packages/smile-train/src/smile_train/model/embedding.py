@@ -1,9 +1,10 @@
 """From pixels to tokens."""
 
 import torch
-import torch.nn.functional as F
 from smile_motion.tokens import TokenGrid
 from torch import nn
+
+from smile_train.model.linear import linear
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -61,4 +62,4 @@ class PatchEmbed(nn.Module):
         """(B, n, P * 3) uint8, or float in 0..1, as `cut_cubes`, to (B, n, width)."""
         standard = ((to_unit(cubes).unflatten(-1, (-1, 3)) - self.mean) / self.std).flatten(-2)
         weight = self.proj.weight.permute(0, 2, 3, 4, 1).flatten(1)
-        return F.linear(standard, weight, self.proj.bias)
+        return linear(standard, weight, self.proj.bias)

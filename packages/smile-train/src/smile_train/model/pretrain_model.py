@@ -6,6 +6,7 @@ from smile_motion.tokens import TokenGrid
 from torch import nn
 
 from smile_train.model.embedding import PatchEmbed, cut_cubes, take
+from smile_train.model.linear import Linear
 from smile_train.model.positions import grid_positions
 from smile_train.model.transformer import Block, initialise, run_blocks
 from smile_train.students import StudentConfig
@@ -87,7 +88,7 @@ class Decoder(nn.Module):
             for _ in range(config.decoder_depth)
         )
         self.norm = nn.LayerNorm(width, eps=config.head_epsilon)
-        self.head = nn.Linear(width, target_dim)
+        self.head = Linear(width, target_dim)
         self.apply(initialise)
 
     def forward(self, tokens: torch.Tensor, predicted: int) -> torch.Tensor:
@@ -120,7 +121,7 @@ class PretrainModel(nn.Module, PyTorchModelHubMixin, **MODEL_CARD):
         self.config, self.grid, self.target_dim = student, grid, target_dim
         self.trained = trained or grid
         self.encoder = Encoder(student, grid, trained)
-        self.encoder_to_decoder = nn.Linear(student.width, student.decoder_width, bias=False)
+        self.encoder_to_decoder = Linear(student.width, student.decoder_width, bias=False)
         self.mask_token = nn.Parameter(torch.zeros(1, 1, student.decoder_width))
         nn.init.trunc_normal_(self.mask_token, std=0.02)
         self.decoder = Decoder(student, grid, target_dim, trained)

@@ -12,6 +12,7 @@ from smile_motion.errors import InputError, in_one_line
 from smile_motion.files import parse_json
 from torch import nn
 
+from smile_train.model.linear import linear, quicken
 from smile_train.teachers.teacher import Teacher
 from smile_train.weight_files import CLIP, open_weights, say_what_was_left_out
 
@@ -61,7 +62,7 @@ class ClipTeacher(Teacher):
             official_input=official_input,
         )
         visual.output_tokens = True
-        self.visual = visual.eval().requires_grad_(False)
+        self.visual = quicken(visual.eval().requires_grad_(False))
         self._plain = _is_plain(visual)
 
     @classmethod
@@ -209,7 +210,7 @@ def _patch_tokens(visual: Any, images: torch.Tensor) -> torch.Tensor:
     count, tokens, width = x.shape
     for block in visual.transformer.resblocks:
         attention = block.attn
-        qkv = F.linear(block.ln_1(x), attention.in_proj_weight, attention.in_proj_bias)
+        qkv = linear(block.ln_1(x), attention.in_proj_weight, attention.in_proj_bias)
         q, k, v = qkv.view(count, tokens, 3, attention.num_heads, -1).permute(2, 0, 3, 1, 4)
         attended = F.scaled_dot_product_attention(q, k, v).transpose(1, 2)
         x = x + block.ls_1(attention.out_proj(attended.reshape(count, tokens, width)))

@@ -12,6 +12,7 @@ from smile_motion.errors import InputError, in_one_line
 from smile_motion.files import parse_json
 from smile_motion.hub_access import hub_or_cache
 
+from smile_train.model.linear import quicken
 from smile_train.teachers.teacher import Teacher
 
 
@@ -39,7 +40,7 @@ class TimmTeacher(Teacher):
             depth=len(model.blocks),
             official_input=official_input,
         )
-        self.model = model.eval().requires_grad_(False)
+        self.model = quicken(model.eval().requires_grad_(False))
 
     @classmethod
     def open(
