@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 import torch
 import tyro
+from processor import describe_processor
 from rich.console import Console
 from rich.table import Table
 from smile_motion import Truth, render
@@ -162,7 +163,9 @@ def stages(clips: TrainingClips, count: int) -> dict[str, list[float]]:
 
 def print_rates(clips: TrainingClips, options: Options, console: Console) -> dict[int, Measured]:
     """Measure and print clips a second; returns those of `ClipLoader` by number of workers."""
-    table = Table("workers", "rings: mean", "median", "items: mean", "median", "private MB each")
+    table = Table(
+        "workers", "rings: mean", "median", "items: mean", "median", "ratio", "private MB each"
+    )
     for column in table.columns:
         column.justify = "right"
     ours = {}
@@ -170,7 +173,9 @@ def print_rates(clips: TrainingClips, options: Options, console: Console) -> dic
         ours[workers] = measure(clips, options, in_rings, workers)
         plain = measure(clips, options, item_by_item, workers)
         private = ", ".join(f"{size:.0f}" for size in ours[workers].private_mb)
-        table.add_row(str(workers), *ours[workers].row(), *plain.row(), private)
+        ratio = np.median(ours[workers].rates) / np.median(plain.rates)
+        row = *ours[workers].row(), *plain.row(), f"{ratio:.1f}", private
+        table.add_row(str(workers), *row)
     table.title = f"clips a second, batches of {options.batch}"
     console.print(table)
     return ours
@@ -194,6 +199,7 @@ def print_stages(clips: TrainingClips, ours: dict[int, Measured], console: Conso
 def run(bank: Path, options: Options) -> None:
     """Measure and print everything for one bank."""
     console = Console()
+    console.print(describe_processor(), soft_wrap=True)
     clips = open_clips(PretrainConfig(background="noise", bank=bank, batch=options.batch))
     ours = print_rates(clips, options, console)
     print_stages(clips, ours, console)
