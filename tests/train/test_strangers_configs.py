@@ -239,3 +239,30 @@ def test_wide_blocks_in_name_alone_are_not_built(model: PretrainModel, tmp_path:
     for read in (smile_train.load, open_checkpoint):
         with pytest.raises(InputError, match=r"blocks of width 48 and depth 200 have \d+ weights"):
             read(tmp_path / "x.pth", heads=3)
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "said"),
+    [
+        ("student.depth", 200, "depth 200, its weights are of 2 blocks"),
+        ("student.depth", 10**6, "depth 1000000: expected at most"),
+        ("student.width", 4800, "MLP of 19200 x 4800"),
+        ("target_dim", 1 << 40, "target_dim 1099511627776, its decoder.head.weight has 1536 rows"),
+        ("grid.frames", 1 << 30, "at most"),
+    ],
+)
+def test_from_pretrained_builds_no_more_than_its_weights(
+    place: str, value: int, said: str, folders: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=said):
+        PretrainModel.from_pretrained(change(folders, "hub", place, value, tmp_path))
+
+
+def test_from_pretrained_leaves_no_weight_random(folders: Path, tmp_path: Path) -> None:
+    shutil.copytree(folders / "hub", tmp_path / "x")
+    weights = load_file(tmp_path / "x/model.safetensors")
+    weights["encoder.renamed.weight"] = weights.pop("encoder.norm.weight")
+    save_file(weights, tmp_path / "x/model.safetensors")
+    with pytest.raises(InputError, match=r"missing encoder\.norm\.weight"):
+        PretrainModel.from_pretrained(tmp_path / "x")
+    PretrainModel.from_pretrained(tmp_path / "x", strict=False)

@@ -6,13 +6,14 @@ from smile_motion.tokens import TokenGrid
 from torch import nn
 
 from smile_train.model.embedding import PatchEmbed, cut_cubes
+from smile_train.model.loading import StrictLoading
 from smile_train.model.positions import grid_positions
 from smile_train.model.pretrain_model import MODEL_CARD
 from smile_train.model.transformer import Block, initialise, run_blocks
 from smile_train.students import StudentConfig
 
 
-class Classifier(nn.Module, PyTorchModelHubMixin, **MODEL_CARD):
+class Classifier(nn.Module, StrictLoading, PyTorchModelHubMixin, **MODEL_CARD):
     """Encoder without its final norm, then mean pooling, `fc_norm` and `head` (VideoMAE).
 
     `save_pretrained`, `from_pretrained` and `push_to_hub` are huggingface_hub's.

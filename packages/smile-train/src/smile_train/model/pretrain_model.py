@@ -7,6 +7,7 @@ from torch import nn
 
 from smile_train.model.embedding import PatchEmbed, cut_cubes, take
 from smile_train.model.linear import Linear
+from smile_train.model.loading import StrictLoading
 from smile_train.model.positions import grid_positions
 from smile_train.model.transformer import Block, initialise, run_blocks
 from smile_train.students import StudentConfig
@@ -97,11 +98,13 @@ class Decoder(nn.Module):
         return self.head(self.norm(tokens[:, -predicted:]))
 
 
-class PretrainModel(nn.Module, PyTorchModelHubMixin, **MODEL_CARD):
+class PretrainModel(nn.Module, StrictLoading, PyTorchModelHubMixin, **MODEL_CARD):
     """Masked reconstruction (SMILE, section 3; VideoMAE's architecture).
 
     `save_pretrained`, `from_pretrained` and `push_to_hub` are huggingface_hub's.
     """
+
+    weights_prefix = "encoder."
 
     def __init__(
         self,
