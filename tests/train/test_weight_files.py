@@ -284,6 +284,10 @@ def test_damage_and_nothing_else_is_to_be_downloaded_again(
         with pytest.raises(InputError, match=r"damaged .*; download it again"):
             read_weights(path)
     torch.save(model.state_dict(), path)
+    path.write_bytes(path.read_bytes()[:100] + path.read_bytes()[150:])
+    with pytest.raises(InputError, match=r"damaged .*; download it again"):
+        read_weights(path)
+    torch.save(model.state_dict(), path)
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)

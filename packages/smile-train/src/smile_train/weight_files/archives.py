@@ -154,6 +154,8 @@ def _place(
             f"{path}: its tensors are compressed, which torch.save never does; unpack it, and save "
             f"the weights again"
         )
+    if entry.header_offset < 0:  # The list at the end is larger than what is before it.
+        raise _damaged(path, "it begins late")
     file.seek(entry.header_offset)
     header = file.read(_LOCAL_HEADER_SIZE)
     if len(header) < _LOCAL_HEADER_SIZE or not header.startswith(_LOCAL_HEADER):
