@@ -3,6 +3,7 @@
 import sys
 
 from smile_motion.cli.app import Command, run_app
+from smile_motion.launchers import end_with_launchers
 from smile_motion.signals import repeat_lost_interrupts
 
 COMMANDS = (
@@ -26,6 +27,7 @@ COMMANDS = (
 
 def main() -> None:
     """Run the command line and exit with its code."""
+    end_with_launchers()
     repeat_lost_interrupts()
     description = "Object banks and moving-object video clips with exact truth."
     sys.exit(run_app("smile-motion", description, COMMANDS, sys.argv[1:]))

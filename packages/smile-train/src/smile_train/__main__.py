@@ -3,6 +3,7 @@
 import sys
 
 from smile_motion.cli.app import Command, run_app
+from smile_motion.launchers import end_with_launchers
 from smile_motion.signals import repeat_lost_interrupts
 
 COMMANDS = (
@@ -28,6 +29,7 @@ COMMANDS = (
 
 def main() -> None:
     """Run the command line and exit with its code."""
+    end_with_launchers()
     repeat_lost_interrupts()
     description = "Self-supervised video pre-training on moving-object clips (SMILE, CVPR 2025)."
     sys.exit(run_app("smile_train", description, COMMANDS, sys.argv[1:], default="pretrain"))

@@ -40,7 +40,10 @@ def save_checkpoint(
     remove_leftovers(folder)
     target = folder / f"step_{step:08d}"
     write_checkpoint(target, step, weights=weights, training=training, config=config)
-    for old in _numbered(folder)[:-keep]:
+    numbered = _numbered(folder)
+    # What is called later is torn: the run has gone on from an earlier one.
+    at = numbered.index(target) + 1
+    for old in (*numbered[: max(0, at - keep)], *numbered[at:]):
         shutil.rmtree(old)
     return target
 

@@ -99,14 +99,13 @@ def train_run(run: LabelledRun) -> None:
         f"{describe_processes(accelerator, sharded=False)}"
     )
     step = 0
-    if config.resume:
-        stored = state.resume(report)
+    if config.resume and (stored := state.resume(report)):
         step, run.best = stored["step"], stored["best"]
         if run.ema is not None:
             run.ema.module.load_state_dict(stored["ema"])
     else:
-        state.begin()
-    start_tracking(accelerator, config, run.out, described)
+        state.begin(report)
+    start_tracking(accelerator, config, run.out, described, step)
     per_epoch = steps / config.epochs
     last = min(steps, config.stop_at or steps)
     stop, losses = StopRequest(), FiniteLosses(run.out, run.clips)

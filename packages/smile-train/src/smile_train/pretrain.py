@@ -109,24 +109,28 @@ def train_stage(config: PretrainConfig, out: Path, accelerator: Accelerator) -> 
         f"{out}: {steps} steps of {config.batch} clips x {config.masks_per_clip} masks, "
         f"{config.precision}, on {describe_processes(accelerator, sharded=is_sharded(student))}"
     )
-    step = state.resume(report)["step"] if config.resume else 0
+    step = state.resume(report).get("step", 0) if config.resume else 0
     if step == 0:
-        state.begin()
+        state.begin(report)
         for line in said:
             report.say(line)
-    start_tracking(accelerator, config, out, described)
+    start_tracking(accelerator, config, out, described, step)
 
     # The loop.
     alone = processes == 1
-    batches = iter(updates.open_loader(clips, step))
+    last = min(steps, config.stop_at or steps)
+    # Killed between its last checkpoint and its last pictures, a run still owes these.
+    owing = step >= last and step > 0 and step not in report.measured
+    batches = iter(updates.open_loader(clips, step - owing))
     if config.render == "device":
         batches = map(PlanRenderer.open(config, clips.maker.bank, device), batches)
-    last = min(steps, config.stop_at or steps)
     stop, losses = StopRequest(), FiniteLosses(out, clips)
     batch: dict[str, Any] | None = None
     kept = step
     student.train()
     with report, stop:
+        for _ in range(config.accumulate * owing):
+            watcher.batch = stop.next_or_none(batches)
         ending = step >= last
         while not ending:
             updates.begin(step)

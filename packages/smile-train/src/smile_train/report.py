@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from rich.console import Console
@@ -16,7 +17,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-from smile_motion.files import parse_json
+from smile_motion.files import dump_lines, parse_json, write_atomically
 
 PLAIN_EVERY_S = 15.0
 """Seconds between lines where the output is no terminal."""
@@ -50,6 +51,7 @@ class Report:
         self.views, self.batch, self.epoch, self.processes = views, batch, epoch, processes
         self._track = track
         self.history: list[dict[str, float]] = []
+        self.measured: set[int] = set()
         self.samples = self.broken = 0
         self.last_broken = ""
         self._reported: set[str] = set()
@@ -82,7 +84,8 @@ class Report:
     def say(self, line: str) -> None:
         """Print a line above the progress."""
         if not self.quiet:
-            self._console.print(line, highlight=False, soft_wrap=True)
+            with suppress(OSError):  # The run outlives its terminal, and who reads its lines.
+                self._console.print(line, highlight=False, soft_wrap=True)
 
     def count(self, samples: int, waited_s: float, broken: list[str]) -> None:
         """Add samples, the seconds they were waited for, and the files that could not be used."""
@@ -144,6 +147,7 @@ class Report:
             return
         with (self.out / "measures.jsonl").open("a", encoding="utf-8") as log:
             log.write(json.dumps({"step": step, **values}) + "\n")
+        self.measured.add(step)
         self._track(values, step)
 
     def restore(self, step: int) -> None:
@@ -163,5 +167,7 @@ class Report:
                 kept.append(entry)
             if name == "log.jsonl":
                 self.history = kept
+            else:
+                self.measured = {entry["step"] for entry in kept}
             if not self.quiet:
-                path.write_text("".join(json.dumps(e) + "\n" for e in kept), encoding="utf-8")
+                write_atomically(path, dump_lines(kept))

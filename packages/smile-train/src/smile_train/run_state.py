@@ -81,16 +81,16 @@ class RunState:
     def resume(self, report: Report) -> dict[str, Any]:
         """Put everything back as the newest sound checkpoint has it.
 
-        returns its `step`, and what else was kept with it.
-        Raises InputError when there is none, or it is of another configuration.
+        returns its `step`, and what else was kept with it; nothing, and says so, where there is no
+                sound checkpoint: the run starts anew then.
+        Raises InputError when it is of another configuration.
         """
         path, passed = newest_checkpoint(self.out / "checkpoints")
         for line in passed:
             report.say(line)
         if path is None:
-            raise InputError(
-                f"{self.out}: no sound checkpoint to resume from; start it without --resume"
-            )
+            report.say(f"{self.out}: no sound checkpoint to resume from; starting anew")
+            return {}
         weights: Any
         weights, training, stored = load_checkpoint(path)
         differing = self.config.differing(stored)
@@ -111,8 +111,10 @@ class RunState:
         report.say(f"resumed from {path}")
         return training
 
-    def begin(self) -> None:
-        """Write the configuration where the run is."""
+    def begin(self, report: Report) -> None:
+        """Write the configuration where the run is; drop what one killed before its first
+        checkpoint has logged."""
+        report.restore(0)
         if self.accelerator.is_main_process:
             write_atomically(self.out / "config.json", dump_json(self.described))
 

@@ -48,8 +48,10 @@ def plan_stages(config: PretrainConfig, out: Path) -> list[Stage]:
 
 
 def holds_a_run(out: Path) -> bool:
-    """Whether a folder has checkpoints, of whatever stage."""
-    return any((folder / "checkpoints").exists() for folder in (out, out / "stage-1"))
+    """Whether a folder has checkpoints, of whatever stage; not one whose first was not finished."""
+    return any(
+        next((folder / "checkpoints").glob("step_*"), None) for folder in (out, out / "stage-1")
+    )
 
 
 def last_folder(run: Path) -> Path:

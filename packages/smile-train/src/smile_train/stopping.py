@@ -5,13 +5,14 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 EXIT_REQUEUE = 75
 """Exit code of a run that was asked to stop and can be resumed (EX_TEMPFAIL)."""
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
 
 
 def ignore_stops(_: int = 0) -> None:
@@ -32,7 +33,9 @@ class StopRequest:
     def __enter__(self) -> StopRequest:
         """Catch the signals."""
         for number in SIGNALS:
-            self._before[number] = signal.signal(number, self._ask)
+            # `nohup` has a closed terminal ignored.
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+                self._before[number] = signal.signal(number, self._ask)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -52,9 +55,11 @@ class StopRequest:
     def leave_if_asked(self, out: Path) -> None:
         """End the program with `EXIT_REQUEUE` if a stop was asked for."""
         if self.asked:
-            print(
-                f"stopped after a checkpoint; continue with --resume --out {out}", file=sys.stderr
-            )
+            with suppress(OSError):  # Terminals close, and readers leave.
+                print(
+                    f"stopped after a checkpoint; continue with --resume --out {out}",
+                    file=sys.stderr,
+                )
             sys.exit(EXIT_REQUEUE)
 
     def _ask(self, number: int, _: FrameType | None) -> None:

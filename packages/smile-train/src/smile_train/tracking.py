@@ -78,14 +78,19 @@ def describe_processes(accelerator: Accelerator, *, sharded: bool) -> str:
 
 
 def start_tracking(
-    accelerator: Accelerator, config: RunOptions, out: Path, described: dict[str, Any]
+    accelerator: Accelerator, config: RunOptions, out: Path, described: dict[str, Any], step: int
 ) -> None:
-    """Open the tracker of a stage: TensorBoard's files in its folder, the others' by its name."""
+    """Open the tracker of a stage: TensorBoard's files in its folder, the others' by its name.
+
+    step  after which it goes on; what TensorBoard has of later ones, from before, it drops.
+    """
     if config.track == "none":
         return
     if config.track == "tensorboard":
         accelerator.project_configuration.logging_dir = str(out)
-        accelerator.init_trackers("tensorboard")
+        accelerator.init_trackers(
+            "tensorboard", init_kwargs={"tensorboard": {"purge_step": step + 1}}
+        )
         return
     values = {
         name: value if isinstance(value, int | float) else str(value)

@@ -67,7 +67,9 @@ def prepare_folder(config: FinetuneConfig) -> Path:
         raise InputError("no checkpoint; give a run, a checkpoint, or a published file")
     name = name_of(str(config.checkpoint))
     out = config.out or Path("runs") / f"{name}-{config.protocol}-{config.dataset}"
-    if not config.resume and (out / "checkpoints").exists():
+    from smile_train.stages import holds_a_run
+
+    if not config.resume and holds_a_run(out):
         raise InputError(f"{out}: holds a run; continue it with --resume, or choose another --out")
     return out
 

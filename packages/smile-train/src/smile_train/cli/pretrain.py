@@ -10,6 +10,7 @@ from pathlib import Path
 from smile_motion.cli.app import option
 from smile_motion.cli.outcome import Outcome
 from smile_motion.errors import InputError
+from smile_motion.files import parse_json
 
 from smile_train.cli.single import is_first_process, results_folder
 from smile_train.config import PretrainConfig
@@ -61,7 +62,11 @@ def run(config: PretrainConfig) -> Outcome | None:
         checkpoint = pretrain(replace(config, out=out), out)
     if not is_first_process():
         return None
-    out = checkpoint.parent.parent
+    run_folder, out = out, checkpoint.parent.parent
+    described = parse_json((checkpoint / "config.json").read_text(encoding="utf-8"))
+    more = ""
+    if int(checkpoint.name.removeprefix("step_")) < described["steps_total"]:
+        more = f"\n  the same command with --resume --out {run_folder}, and --stop-at later or not"
     board = f"\n  tensorboard --logdir {out}" if config.track == "tensorboard" else ""
     print(
         f"""
@@ -69,7 +74,7 @@ checkpoint      {checkpoint}
 loss curve      {out / "loss.png"}
 reconstruction  {out / "reconstruction.png"}
 
-next:{board}
+next:{more}{board}
   accelerate launch -m smile_train export {checkpoint} --out {out / "transformers"}
   accelerate launch -m smile_train pretrain --background natural --videos VIDEOS --target clip
   smile-motion preview --background noise --out preview.html"""
