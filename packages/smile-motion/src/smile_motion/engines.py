@@ -27,6 +27,7 @@ from typing import Any, TypeVar
 
 from smile_motion.errors import InputError, in_one_line
 from smile_motion.extras import require_extra
+from smile_motion.full_disks import shared_memory_explained
 from smile_motion.signals import hold_signals, repeat_lost_interrupts
 
 Result = TypeVar("Result")
@@ -193,7 +194,8 @@ def _run_in_pool(
 ) -> Iterator[tuple[int, Result]]:
     context = multiprocessing.get_context("spawn")
     watched, held = context.Pipe(duplex=False)
-    pool = ProcessPoolExecutor(workers, context, initializer=_begin, initargs=(work, watched))
+    with shared_memory_explained():
+        pool = ProcessPoolExecutor(workers, context, initializer=_begin, initargs=(work, watched))
     chunks = _chunks(numbers, chunk)
     pending: set[Future[list[tuple[int, Any]]]] = set()
     try:

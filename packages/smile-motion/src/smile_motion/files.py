@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from smile_motion.full_disks import full_disk_named
+
 
 def sha256(data: bytes) -> str:
     """Hash of bytes, in hexadecimal."""
@@ -35,7 +37,8 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{own}.tmp")
     former = path.with_name(f".{path.name}.{own}.former.tmp")
     try:
-        yield temporary
+        with full_disk_named(path):
+            yield temporary
         if path.is_dir():
             path.rename(former)
         temporary.replace(path)

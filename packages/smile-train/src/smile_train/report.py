@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import (
@@ -18,6 +19,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from smile_motion.files import dump_lines, parse_json, write_atomically
+from smile_motion.full_disks import full_disk_named
 
 PLAIN_EVERY_S = 15.0
 """Seconds between lines where the output is no terminal."""
@@ -130,8 +132,7 @@ class Report:
         self.history.append(entry)
         if self.quiet:
             return
-        with (self.out / "log.jsonl").open("a", encoding="utf-8") as log:
-            log.write(json.dumps(entry) + "\n")
+        self._append("log.jsonl", entry)
         self._track({name: value for name, value in entry.items() if name != "step"}, step)
         line = f"loss {values['loss']:.4f}  {rate:.1f} clips/s  data wait {entry['data_wait']:.0%}"
         if "utilisation" in values:
@@ -145,10 +146,14 @@ class Report:
         """Write what is measured now and then to measures.jsonl and the tracker."""
         if self.quiet:
             return
-        with (self.out / "measures.jsonl").open("a", encoding="utf-8") as log:
-            log.write(json.dumps({"step": step, **values}) + "\n")
+        self._append("measures.jsonl", {"step": step, **values})
         self.measured.add(step)
         self._track(values, step)
+
+    def _append(self, name: str, entry: dict[str, Any]) -> None:
+        path = self.out / name
+        with full_disk_named(path), path.open("a", encoding="utf-8") as log:
+            log.write(json.dumps(entry) + "\n")
 
     def restore(self, step: int) -> None:
         """Take up the log of an earlier run up to a step; what came after it is dropped."""

@@ -10,6 +10,10 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from smile_motion.errors import InputError
+
+from smile_train.worker_errors import worker_errors_in_one_line
+
 EXIT_REQUEUE = 75
 """Exit code of a run that was asked to stop and can be resumed (EX_TEMPFAIL)."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
@@ -46,8 +50,9 @@ class StopRequest:
     def next_or_none(self, batches: Iterator[Any]) -> Any:
         """The next batch; None where workers have gone because the whole group was stopped."""
         try:
-            return next(batches)
-        except (RuntimeError, OSError):
+            with worker_errors_in_one_line():
+                return next(batches)
+        except (RuntimeError, OSError, InputError):
             if self.asked:
                 return None
             raise

@@ -33,6 +33,8 @@ _REMEDIES = {
     errno.EPERM: "choose a place that you may read and write",
     errno.EROFS: "choose a place that can be written to",
     errno.ENOSPC: "free some space and run the same command again",
+    errno.EDQUOT: "free some of your quota and run the same command again",
+    errno.EFBIG: "raise the limit on the size of files and run the same command again",
     errno.ENOTDIR: "a file is in the way, choose another place",
     errno.EEXIST: "choose another place",
 }
@@ -214,4 +216,6 @@ def _one_line(error: Exception) -> str:
     if isinstance(error, OSError) and error.filename is not None:
         remedy = _REMEDIES.get(error.errno or 0, "check the path")
         return f"{error.filename}: {error.strerror}; {remedy}"
+    if isinstance(error, OSError) and error.errno in _REMEDIES:
+        return f"{error.strerror}; {_REMEDIES[error.errno]}"
     return " ".join(str(error).split()) or type(error).__name__

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -173,22 +173,28 @@ def why_no_diffusion(made: DiffusionOptions) -> str | None:
 
 @contextmanager
 def stopped_by_signals() -> Iterator[None]:
-    """End on SIGTERM as on Ctrl-C: cleanly, with what is finished kept."""
+    """End on SIGTERM and SIGHUP as on Ctrl-C: cleanly, with what is finished kept."""
     import signal
 
     def end(number: int, frame: object) -> None:
-        print("stopped; the same command continues", file=sys.stderr)
+        with suppress(OSError):  # The terminal may have gone.
+            print("stopped; the same command continues", file=sys.stderr)
         raise SystemExit(128 + number)
 
+    former = {}
     try:
-        former = signal.signal(signal.SIGTERM, end)
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            # `nohup` has a closed terminal ignored.
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+                former[number] = signal.signal(number, end)
     except ValueError:  # not the main thread
         yield
         return
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, former)
+        for number, handler in former.items():
+            signal.signal(number, handler)
 
 
 def _goals(

@@ -20,11 +20,11 @@ import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.context import BaseContext
-from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 import torch
 from smile_motion.errors import InputError
+from smile_motion.full_disks import SHARED_MEMORY, shared_memory_explained
 from smile_motion.signals import hold_signals
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
@@ -33,8 +33,6 @@ from smile_train.stopping import SIGNALS, ignore_stops
 
 AHEAD = 2
 """Batches that a worker makes before they are asked for."""
-SHARED_MEMORY = Path("/dev/shm")
-"""Where Linux keeps memory that processes share."""
 
 
 class Samples(Protocol):
@@ -94,7 +92,7 @@ class ClipLoader:
             pin_memory=self.pin,
             generator=torch.Generator(),  # The shared one is the model's.
         )
-        with hold_signals(*SIGNALS):
+        with hold_signals(*SIGNALS), shared_memory_explained():
             batches = iter(batches)
         if self.workers:
             atexit.register(_end_workers, weakref.ref(batches))
@@ -162,8 +160,17 @@ def _end_workers(batches: weakref.ref[Any]) -> None:
 
 
 def _shared(shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
-    """Return memory that workers can write to; its pages are taken when first written."""
-    storage = torch.UntypedStorage._new_shared(math.prod(shape) * dtype.itemsize)
+    """Return memory that workers can write to.
+
+    Its pages are taken at once: a page that cannot be had when it is written kills the process.
+    Raises InputError when there is too little, or none can be shared.
+    """
+    size = math.prod(shape) * dtype.itemsize
+    with shared_memory_explained():
+        storage = torch.UntypedStorage._new_shared(size)
+        if torch.multiprocessing.get_sharing_strategy() == "file_descriptor" and size:
+            handle, _ = storage._share_fd_cpu_()
+            os.posix_fallocate(handle, 0, size)
     return torch.empty(0, dtype=dtype).set_(storage).view(shape)
 
 

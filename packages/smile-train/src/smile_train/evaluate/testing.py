@@ -11,6 +11,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 from smile_motion.errors import InputError
+from smile_motion.full_disks import shared_memory_explained
 from smile_motion.signals import hold_signals
 from smile_motion.video import read_frames
 from smile_motion.video.remembering import open_index
@@ -19,6 +20,7 @@ from torch.utils.data import DataLoader, Dataset
 from smile_train.data.views import Sampling, TestViews, clip_frames, frame_range, square_crops
 from smile_train.datasets import LabelledVideo, LabelledVideos
 from smile_train.stopping import SIGNALS, ignore_stops
+from smile_train.worker_errors import worker_errors_in_one_line
 
 AHEAD = 2
 """Videos that a worker decodes before they are asked for."""
@@ -77,7 +79,7 @@ def iterate_views(
     reader: ViewReader, numbers: Sequence[int], *, workers: int
 ) -> Iterator[tuple[int, torch.Tensor | str]]:
     """Read samples, in order, with worker processes."""
-    with hold_signals(*SIGNALS):
+    with hold_signals(*SIGNALS), shared_memory_explained():
         batches = iter(
             DataLoader(
                 reader,
@@ -90,7 +92,8 @@ def iterate_views(
                 generator=torch.Generator(),  # The shared one is the model's.
             )
         )
-    yield from batches
+    with worker_errors_in_one_line():
+        yield from batches
 
 
 def map_views(
