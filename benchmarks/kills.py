@@ -195,6 +195,7 @@ def target_of(job: Job, process: int, mark: str, rng: random.Random) -> int:
 def campaign(jobs: Sequence[Job], kills: int, seed: int, work: Path) -> Iterator[str]:
     """Kill and continue; yields what went wrong."""
     rng = random.Random(seed)
+    complaints: Counter[str] = Counter()
     whole: dict[str, dict[str, str]] = {}
     took: dict[str, float] = {}
     for job in jobs:
@@ -235,6 +236,7 @@ def campaign(jobs: Sequence[Job], kills: int, seed: int, work: Path) -> Iterator
                 os.kill(target, number)
             else:
                 history.append(f"over before {moment:.1f} s, code {command.returncode}")
+                break
             done += 1
             counts[job.name] += 1
             if left := wait_for_end(mark):
@@ -254,10 +256,13 @@ def campaign(jobs: Sequence[Job], kills: int, seed: int, work: Path) -> Iterator
         if left := wait_for_end(mark):
             faults += 1
             yield f"{where}: the continuation left {left}"
+        complaints.update(line.strip() for line in _complaints(place))
         print(f"{done}/{kills} kills, {where}: {'ok' if not faults else 'FAULTS'}", flush=True)
         if not faults:
             shutil.rmtree(place)
     print(f"kills by command: {dict(counts)}")
+    for line, times in complaints.items():
+        print(f"said by killed commands, {times} times: {line}")
 
 
 def _complaints(place: Path) -> list[str]:
