@@ -226,6 +226,7 @@ def campaign(jobs: Sequence[Job], kills: int, seed: int, work: Path) -> Iterator
             command = start(job, place, mark, again=attempt > 0)
             number = rng.choice(SIGNALS)
             moment = took[job.name] * rng.uniform(0.05, 1.0)
+            begun = time.monotonic()
             try:
                 command.wait(moment)
             except subprocess.TimeoutExpired:
@@ -236,6 +237,7 @@ def campaign(jobs: Sequence[Job], kills: int, seed: int, work: Path) -> Iterator
                 os.kill(target, number)
             else:
                 history.append(f"over before {moment:.1f} s, code {command.returncode}")
+                took[job.name] = time.monotonic() - begun  # The machine may be quieter now.
                 break
             done += 1
             counts[job.name] += 1

@@ -70,3 +70,31 @@ def test_an_interrupt_ends_work_that_is_far_from_done(tmp_path: Path) -> None:
     assert process.stderr.count("Traceback") == 1  # of the script itself
     assert process.stderr.endswith("KeyboardInterrupt\n")
     assert [path.name for path in tmp_path.iterdir()] == ["script.py"]
+
+
+GROUP = """
+import multiprocessing, os, signal, sys
+from multiprocessing import resource_tracker
+from smile_motion.signals import hold_signals
+signal.signal(signal.SIGUSR1, lambda *_: None)
+signal.signal(signal.SIGHUP, lambda *_: None)
+with hold_signals(signal.SIGTERM):
+    lock = multiprocessing.get_context("spawn").Lock()
+before = resource_tracker._resource_tracker._pid
+for number in (signal.SIGUSR1, signal.SIGHUP, signal.SIGUSR1):
+    os.killpg(0, number)
+del lock
+assert resource_tracker._resource_tracker._pid == before
+assert os.waitpid(before, os.WNOHANG) == (0, 0)
+"""
+
+
+def test_signals_to_the_group_leave_who_clears_up_semaphores_alone() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", GROUP],
+        start_new_session=True,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")

@@ -28,7 +28,7 @@ from typing import Any, TypeVar
 from smile_motion.errors import InputError, in_one_line
 from smile_motion.extras import require_extra
 from smile_motion.full_disks import shared_memory_explained
-from smile_motion.signals import hold_signals, repeat_lost_interrupts
+from smile_motion.signals import hold_signals, repeat_lost_interrupts, start_resource_tracker
 
 Result = TypeVar("Result")
 Work = Callable[[int], Result]
@@ -194,6 +194,7 @@ def _run_in_pool(
 ) -> Iterator[tuple[int, Result]]:
     context = multiprocessing.get_context("spawn")
     watched, held = context.Pipe(duplex=False)
+    start_resource_tracker()  # else the pool's semaphores would
     with shared_memory_explained():
         pool = ProcessPoolExecutor(workers, context, initializer=_begin, initargs=(work, watched))
     chunks = _chunks(numbers, chunk)

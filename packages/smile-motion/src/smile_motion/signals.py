@@ -17,9 +17,7 @@ def hold_signals(*numbers: signal.Signals) -> Iterator[None]:
     A terminal or a scheduler signals a whole group of processes. Started ones inherit that the
     signals are blocked; this one gets afterwards what came meanwhile.
     """
-    from multiprocessing import resource_tracker  # takes 50 ms, which no --help needs
-
-    resource_tracker.ensure_running()  # its start would let the signals through again
+    start_resource_tracker()
     came: list[int] = []
     handlers = {}
     if threading.current_thread() is threading.main_thread():
@@ -36,6 +34,23 @@ def hold_signals(*numbers: signal.Signals) -> Iterator[None]:
             signal.raise_signal(number)
 
 
+def start_resource_tracker() -> None:
+    """Start the process that clears up semaphores, so that no signal to the whole group ends it.
+
+    It ignores SIGINT and SIGTERM by itself. Ended by another, it would be started again without
+    knowing of the semaphores that are there, and complain of each that is given back.
+    """
+    from multiprocessing import resource_tracker  # takes 50 ms, which no --help needs
+
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _TO_GROUPS)
+    try:
+        resource_tracker.ensure_running()  # lets SIGINT and SIGTERM through again
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+_TO_GROUPS = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+"""What terminals and schedulers send to all processes of a command."""
 REPEAT_S = 0.01
 """After how long a lost interrupt comes again."""
 
