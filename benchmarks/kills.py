@@ -26,14 +26,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from smile_motion.folder_lock import is_locked
+
 MARK = "SMILE_KILLS_MARK"
 """Environment variable by which all processes of a command are found, whoever their parent is."""
 PATIENCE_S = 60.0
 """How long processes may live on, seconds; one that was told to stop ends its step first."""
-MEASURED = ("clips_per_s", "views_per_s", "data_wait", "utilisation")
+MEASURED = ("clips_per_s", "views_per_s", "data_wait", "utilisation", "peak_memory_mb")
 """Entries of logs that are times."""
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGHUP)
 """What commands are killed by, chosen among with equal chance."""
+WORKING = 0.8
+"""Share of kills that come while a command works; the others may find it at its imports."""
 TOGETHER = 4
 """Kills of a command before it is continued to its end."""
 
@@ -182,6 +186,12 @@ def start(job: Job, place: Path, mark: str, *, again: bool) -> subprocess.Popen[
         )
 
 
+def wait_for_work(command: subprocess.Popen[bytes], out: Path) -> None:
+    """Wait until a command holds its folder, or has ended."""
+    while command.poll() is None and not is_locked(out):
+        time.sleep(0.02)
+
+
 def target_of(job: Job, process: int, mark: str, rng: random.Random) -> int:
     """Which process is killed: the command, or of a launched one the trainer at times."""
     trainers = [
@@ -201,8 +211,10 @@ def campaign(jobs: Sequence[Job], kills: int, seed: int, work: Path) -> Iterator
     for job in jobs:
         place = work / f"{job.name}-straight"
         place.mkdir()
+        command = start(job, place, f"{job.name}-straight", again=False)
+        wait_for_work(command, place / "out")
         begun = time.monotonic()
-        code = start(job, place, f"{job.name}-straight", again=False).wait()
+        code = command.wait()
         took[job.name] = time.monotonic() - begun
         if code:
             yield f"{job.name}, uninterrupted: exit code {code}\n{_tail(place)}"
@@ -225,7 +237,9 @@ def campaign(jobs: Sequence[Job], kills: int, seed: int, work: Path) -> Iterator
             mark = f"{case}-{attempt}"
             command = start(job, place, mark, again=attempt > 0)
             number = rng.choice(SIGNALS)
-            moment = took[job.name] * rng.uniform(0.05, 1.0)
+            moment = took[job.name] * rng.uniform(0.0, 1.0)
+            if rng.random() < WORKING:
+                wait_for_work(command, place / "out")
             begun = time.monotonic()
             try:
                 command.wait(moment)
@@ -237,7 +251,7 @@ def campaign(jobs: Sequence[Job], kills: int, seed: int, work: Path) -> Iterator
                 os.kill(target, number)
             else:
                 history.append(f"over before {moment:.1f} s, code {command.returncode}")
-                took[job.name] = time.monotonic() - begun  # The machine may be quieter now.
+                took[job.name] *= 0.7  # The machine may be quieter now.
                 break
             done += 1
             counts[job.name] += 1
