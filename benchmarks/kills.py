@@ -62,11 +62,10 @@ class Job:
         return [*words, *(("--resume",) if again and self.resume else ())]
 
 
-def make_jobs(work: Path) -> list[Job]:
-    """All jobs, and what they read."""
+def make_jobs(work: Path, wanted: Sequence[str]) -> list[Job]:
+    """The jobs that are wanted, all by default, and what they read."""
     bank = work / "bank"
-    motion, train = ("smile_motion",), ("smile_train",)
-    run(motion, "build-bank", "--source=procedural", "--n=12", f"--out={bank}")
+    run(("smile_motion",), "build-bank", "--source=procedural", "--n=12", f"--out={bank}")
     render = ("smile_motion", "render", f"--bank={bank}", "--frames=4", "--size=64", "--out=out")
     two = (*render, "--background=noise", "--workers=2")
     small = (
@@ -74,16 +73,9 @@ def make_jobs(work: Path) -> list[Job]:
         *("--log-every=1", "--save-every=2", "--workers=1", "--cpu-threads=1", "--out=out"),
         f"--bank={bank}",
     )
-    run(train, "pretrain", *small[:-2], f"--out={work / 'checkpoint'}", "--steps=1", small[-1])
     scenes = work / "scenes"
-    for number in range(8):
-        split, name = ("train", "validation")[number // 6], f"class_{number % 2}"
-        folder = scenes / split / name
-        run(motion, *render[1:-1], "--background=noise", "--n=1", f"--seed={number}",
-            "--workers=0", f"--out={work / 'clip'}")  # fmt: skip
-        folder.mkdir(parents=True, exist_ok=True)
-        (work / "clip/clip_000000.mp4").rename(folder / f"{number}.mp4")
-        shutil.rmtree(work / "clip")
+    if not wanted or "finetune" in wanted:
+        make_scenes(work, render, small)
     tune = (
         *("smile_train", "finetune", str(work / "checkpoint"), "--dataset=folder"),
         *(f"--data={scenes}", "--epochs=4", "--batch=2", "--workers=1", "--precision=fp32"),
@@ -91,7 +83,7 @@ def make_jobs(work: Path) -> list[Job]:
         *("--stride=1", "--out=out"),
     )
     pretrain = ("smile_train", "pretrain", *small, "--steps=8")
-    return [
+    jobs = [
         Job(name="build", words=("smile_motion", "build-bank", "--source=procedural", "--n=300",
                                  "--workers=2", "--out=out")),
         Job(name="render-mp4", words=(*two, "--n=120")),
@@ -104,6 +96,20 @@ def make_jobs(work: Path) -> list[Job]:
         Job(name="finetune", words=tune, resume=True),
         Job(name="launched", words=pretrain, resume=True, launched=True),
     ]  # fmt: skip
+    return [job for job in jobs if not wanted or job.name in wanted]
+
+
+def make_scenes(work: Path, render: Sequence[str], small: Sequence[str]) -> None:
+    """A checkpoint, and videos of two classes to fine-tune it on."""
+    train = (*small[:-2], small[-1], "--steps=1", f"--out={work / 'checkpoint'}")
+    run(("smile_train",), "pretrain", *train)
+    clips = work / "clips"
+    run(("smile_motion",), *render[1:-1], "--background=noise", "--n=8", "--workers=0",
+        f"--out={clips}")  # fmt: skip
+    for number in range(8):
+        folder = work / "scenes" / ("train", "validation")[number // 6] / f"class_{number % 2}"
+        folder.mkdir(parents=True, exist_ok=True)
+        (clips / f"clip_{number:06d}.mp4").rename(folder / f"{number}.mp4")
 
 
 def run(module: Sequence[str], *words: str) -> None:
@@ -302,7 +308,7 @@ def main() -> None:
     work = options.work or Path(tempfile.mkdtemp(prefix="smile-kills-"))
     work.mkdir(parents=True, exist_ok=True)
     begun = time.monotonic()
-    jobs = [job for job in make_jobs(work.resolve()) if job.name in (options.jobs or [job.name])]
+    jobs = make_jobs(work.resolve(), options.jobs or ())
     faults = 0
     for fault in campaign(jobs, options.kills, options.seed, work.resolve()):
         faults += 1

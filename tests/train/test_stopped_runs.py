@@ -12,8 +12,11 @@ from pathlib import Path
 import pytest
 from smile_motion.bank import ObjectBank
 from smile_motion.cli.app import run_app
+from smile_motion.errors import InputError
 from smile_train.__main__ import COMMANDS
 from smile_train.checkpoint import newest_checkpoint, save_checkpoint
+from smile_train.worker_errors import worker_errors_in_one_line
+from torch.utils.data import DataLoader, Dataset
 
 QUICK = (
     *("pretrain", "--preset=tiny", "--patch=16", "--frames=4", "--batch=4", "--workers=0"),
@@ -144,3 +147,34 @@ def is_alive(process: int) -> bool:
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+class Faulty(Dataset[int]):
+    """Samples that cannot be made, each for another reason."""
+
+    def __getitem__(self, number: int) -> int:
+        match number:
+            case 0:
+                raise InputError("videos/a.mp4: no frame in it; remove it from the list")
+            case 1:
+                raise OSError(5, "Input/output error", "videos/b.mp4")
+            case 2:
+                os.kill(os.getpid(), signal.SIGKILL)
+        raise AssertionError("a fault of the program")
+
+
+@pytest.mark.parametrize(
+    ("number", "kind", "said"),
+    [
+        (0, InputError, r"^videos/a\.mp4: no frame in it; remove it from the list$"),
+        (1, InputError, r"^\[Errno 5\] Input/output error: 'videos/b\.mp4'$"),
+        (2, InputError, "^a worker process died, perhaps for want of memory"),
+        (3, AssertionError, "Original Traceback"),
+    ],
+)
+def test_an_error_of_a_worker_is_its_own_line(
+    number: int, kind: type[Exception], said: str
+) -> None:
+    loader = DataLoader(Faulty(), sampler=[number], batch_size=None, num_workers=1)
+    with pytest.raises(kind, match=said), worker_errors_in_one_line():
+        list(loader)
