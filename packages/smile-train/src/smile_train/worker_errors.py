@@ -11,7 +11,7 @@ from smile_motion.full_disks import SHARED_MEMORY
 
 _CARRIED = "Original Traceback"
 """In what torch makes of a worker's error."""
-_KILLED = re.compile(r"DataLoader worker \(pid[^)]*\) (?:is killed by signal|exited unexpectedly)")
+_KILLED = re.compile(r"DataLoader worker \(pid.*(?:is killed by signal|exited unexpectedly)")
 
 
 @contextmanager
