@@ -100,7 +100,7 @@ def test_backgrounds_are_made_again_from_their_origin(
 
 
 def test_origins_of_no_known_kind_are_refused() -> None:
-    with pytest.raises(InputError, match="of no known kind"):
+    with pytest.raises(InputError, match="background: file is missing"):
         redraw({"kind": "natural"}, np.random.default_rng(0), frames=1, size=(16, 16))
 
 

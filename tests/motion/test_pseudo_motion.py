@@ -164,5 +164,5 @@ def test_impossible_pseudo_motions_are_refused(changes: dict, message: str) -> N
 
 
 def test_incomplete_origins_are_refused() -> None:
-    with pytest.raises(InputError, match="incomplete"):
+    with pytest.raises(InputError, match="background: file is missing"):
         redraw_pseudo_motion({"kind": "pseudo-motion"}, frames=8, size=SIZE)

@@ -1,11 +1,15 @@
 import json
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 from published import PublishedStatistics
 from smile_motion.bank import ObjectBank
+from smile_motion.effects import DropShadow
 from smile_motion.errors import InputError
-from smile_motion.paths import PATHS, PathName
+from smile_motion.keyframes import KeyframeValues
+from smile_motion.paths import PATHS, BrownianPath, HarmonicPath, PathName
 from smile_motion.recipe import MotionRecipe, OwnAspectSize
 from smile_motion.seeding import Stream, keyed_generator
 
@@ -99,16 +103,59 @@ def test_recipes_survive_json(small_bank: ObjectBank, name: str, path: str) -> N
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"kind": "Nothing"}, "names no component"),
-        ({"speed": 3}, "unexpected keyword argument 'speed'"),
+        ({"kind": "Nothing"}, "is of kind Nothing; expected one of MotionRecipe"),
+        ({"speed": 3}, "speed is an unknown field"),
         ({"size": {"kind": "OwnAspectSize", "range_px": [1, 900]}}, "cannot fit"),
         ({"size": {"kind": "StretchedSize", "sides_px": [64, 300]}}, "cannot fit"),
         ({"path": {"kind": "GaussianPath", "sigma": 0}}, "sigma is 0"),
-        ({"path": {"kind": "HarmonicPath", "cycles": [1, float("nan")]}}, "path.cycles is nan"),
-        ({"path": 7}, "path is 7, not a component"),
+        (
+            {"path": {"kind": "HarmonicPath", "cycles": [1, float("nan")]}},
+            r"path.cycles\[1\] is nan",
+        ),
+        ({"path": 7}, "path is 7; expected an object"),
+        ({"path": None}, "path is None; expected an object"),
+        ({"path": {}}, "path names no kind"),
+        ({"path": {"kind": "KeyframeValues"}}, "path is of kind KeyframeValues; expected one of"),
+        ({"path": {"kind": "BrownianPath", "step_px": 1e18}}, "path.step_px is 1e"),
+        ({"path": {"kind": "GaussianPath", "points": 10**9}}, "path.points is 1000000000"),
+        ({"path": {"kind": "GaussianPath", "whole_pixels": 1}}, "expected a valid boolean"),
+        ({"motion_blur": 7}, "motion_blur is 7; expected an object"),
+        ({"motion_blur": {"kind": "MotionBlur", "exposures": 3}}, "motion_blur: exposures is 3"),
+        ({"objects": 2.5}, "objects is 2.5; expected a valid integer"),
+        ({"objects": True}, "objects is True; expected a valid integer"),
+        ({"objects": "7"}, "objects is '7'; expected a valid integer"),
+        (
+            {"transform": {"kind": "KeyframeRates", "segments": {"kind": "Segments", "jitter": 9}}},
+            "transform.segments.jitter is 9; expected less than or equal to 0.5",
+        ),
+        ({"appearance": {"kind": "Appearance", "pipeline": 7}}, "appearance.pipeline is 7"),
+        ({"size": {"kind": "OwnAspectSize", "range_px": [1, 2, 3]}}, "at most 2 items, not 3"),
     ],
 )
 def test_spoilt_recipes_are_refused(change: dict, message: str) -> None:
     data = MotionRecipe.paper().to_json() | change
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(InputError, match=message) as caught:
         MotionRecipe.from_json(data, source="recipe.json")
+    assert str(caught.value).startswith("recipe.json")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("data", [7, [], None, "paper", {}, {"kind": 7}, [[]] * 5, {"kind": {}}])
+def test_what_is_no_recipe_is_refused(data: Any) -> None:
+    with pytest.raises(InputError, match=r"recipe\.json"):
+        MotionRecipe.from_json(data, source="recipe.json")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"path": BrownianPath(step_px=1e18)}, r"path.step_px is 1e\+18; give 10000"),
+        ({"path": HarmonicPath(cycles=(1, float("nan")))}, "path.cycles is nan; give a finite"),
+        ({"path": HarmonicPath(amplitude_px=(-1, 1))}, "path.amplitude_px is -1; give 0 or more"),
+        ({"transform": KeyframeValues(rotation_deg=(0, 1e9))}, "transform.rotation_deg is"),
+        ({"drop_shadow": DropShadow(softness_px=1e9)}, "drop_shadow.softness_px is"),
+    ],
+)
+def test_recipes_built_in_python_keep_the_same_bounds(change: dict, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        replace(MotionRecipe.paper(), **change)

@@ -8,6 +8,7 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
+from smile_motion.background_origins import check_origin
 from smile_motion.cropping import cut, draw_crop
 from smile_motion.errors import InputError
 from smile_motion.noise import NoiseKind, noise_images
@@ -256,25 +257,29 @@ def redraw(
     returns (T, H, W, 3) uint8 RGB.
     Raises InputError when the origin is of no known kind, or its file cannot be read.
     """
-    place = Path(origin.get("file", "")) if file is None else file
-    match origin:
+    described = check_origin(origin)
+    place = Path(described.get("file", "")) if file is None else file
+    match described:
         case {"kind": "black"}:
             return BlackBackground().draw(rng, index=0, frames=frames, size=size).frames
-        case {"kind": "noise", "noise": ("uniform" | "gaussian" | "spectral") as kind}:
-            noise = NoiseBackground(kind=kind, per_frame=bool(origin["per_frame"]))
+        case {"kind": "noise", "noise": kind, "per_frame": per_frame}:
+            noise = NoiseBackground(kind=kind, per_frame=per_frame)
             return noise.draw(rng, index=0, frames=frames, size=size).frames
         case {"kind": "places", "crop": [x, y, width, height]}:
             images = read_photograph(place)[None]
         case {"kind": "natural" | "frame", "frames": [*numbers], "crop": [x, y, width, height]}:
+            if len(numbers) not in (1, frames):
+                raise InputError(
+                    f"background: frames names {len(numbers)} of {place}, expected 1 or {frames}, "
+                    f"as the plan has; render its clip anew"
+                )
             images = read_frames(open_index(place), numbers)
         case {"kind": "pseudo-motion"}:
             from smile_motion.pseudo_motion import redraw_pseudo_motion
 
-            return redraw_pseudo_motion(origin, frames=frames, size=size, file=file)
+            return redraw_pseudo_motion(described, frames=frames, size=size, file=file)
         case _:
-            raise InputError(
-                f"background {origin}: of no known kind; was the file written by a newer version?"
-            )
+            raise AssertionError(described)
     if not (0 <= x < x + width <= images.shape[2] and 0 <= y < y + height <= images.shape[1]):
         raise InputError(
             f"{place}: {images.shape[2]} x {images.shape[1]} px, smaller than when its clip was "

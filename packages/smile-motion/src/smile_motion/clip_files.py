@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from annotated_types import Interval
 
 from smile_motion.backgrounds import redraw
 from smile_motion.bank import ObjectBank
 from smile_motion.clips import Clip, ClipMaker
 from smile_motion.compositing import render
-from smile_motion.errors import InputError
-from smile_motion.files import parse_json
 from smile_motion.plan_json import plan_to_json, read_plan
+from smile_motion.schema import read_record
 from smile_motion.seeding import Stream, keyed_generator
 from smile_motion.truth import Truth
 
@@ -21,6 +22,17 @@ FORMAT = 1
 """Version of a clip's JSON."""
 POLYGON_TOLERANCE_PX = 0.2
 """How far a written polygon may lie from the silhouette."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _ClipJson:
+    """What a clip's JSON says besides its plan; `redraw` reads its background."""
+
+    format: Literal[1]
+    seed: Annotated[int, Interval(ge=0, lt=1 << 64)]
+    epoch: Annotated[int, Interval(ge=0, lt=1 << 63)]
+    index: Annotated[int, Interval(ge=0, lt=1 << 63)]
+    background: dict[str, Any]
 
 
 def clip_json(maker: ClipMaker, index: int, clip: Clip) -> dict[str, Any]:
@@ -48,12 +60,9 @@ def read_clip(path: Path | str, bank: ObjectBank, *, background: Path | str | No
     path = Path(path)
     behind_it = None if background is None else Path(background)
     plan = read_plan(path, bank)
-    try:
-        described = parse_json(path.read_text(encoding="utf-8"))
-        seed, epoch, index = (int(described[name]) for name in ("seed", "epoch", "index"))
-        origin = dict(described["background"])
-    except (ValueError, KeyError, TypeError, OverflowError) as error:
-        raise InputError(f"{path}: no clip's JSON ({error!r}); render the clip anew") from error
+    described = read_record(path, _ClipJson, remedy="render the clip anew")
+    seed, epoch, index = (described[name] for name in ("seed", "epoch", "index"))
+    origin = described["background"]
     rng = keyed_generator(seed, Stream.BACKGROUND, epoch=epoch, index=index)
     size = (plan.height, plan.width)
     behind = redraw(origin, rng, frames=plan.frames, size=size, file=behind_it)

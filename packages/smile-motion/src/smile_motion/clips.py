@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from smile_motion.compositing import check_frames, render
-from smile_motion.plan import MotionPlan
+from smile_motion.plan import MotionPlan, require_clip_size
 from smile_motion.recipe import MotionRecipe
 from smile_motion.seeding import Stream, lent_generator
 from smile_motion.truth import Truth
@@ -57,6 +57,9 @@ class ClipMaker:
     """(height, width), pixels. Paper: 224 x 224."""
     seed: int = 0
     """Seed of the whole collection."""
+
+    def __post_init__(self) -> None:
+        require_clip_size(self.frames, *self.size)
 
     def make(self, index: int, epoch: int = 0, *, out: np.ndarray | None = None) -> Clip:
         """Render one clip.

@@ -8,11 +8,13 @@ lengths for a 256-px frame and rates for a frame of 25-Hz video; lengths are con
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import Annotated
 
 import numpy as np
+from annotated_types import Ge, Le
 
 from smile_motion.errors import InputError
-from smile_motion.paths import REFERENCE_PX
+from smile_motion.paths import FASTEST_PX, REFERENCE_PX, Distance
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,9 +24,9 @@ class DeadLeavesSize:
     The density of the radius r falls as r ** -power and meets zero at the largest radius.
     """
 
-    radius_share: tuple[float, float] = (0.1, 1.0)
+    radius_share: tuple[Annotated[float, Ge(1e-4)], float] = (0.1, 1.0)
     """Range of the radius, as a share of the frame's shorter side. The code."""
-    power: float = 3.0
+    power: Annotated[float, Le(50)] = 3.0
     """Power of the density. The code (`sigma`); the paper calls the law exponential."""
 
     def __post_init__(self) -> None:
@@ -50,9 +52,9 @@ class DeadLeavesSize:
 class VideoTime:
     """When in a long video a clip is taken, and how densely."""
 
-    stride: int = 4
+    stride: Annotated[int, Le(10_000)] = 4
     """Video frames from one clip frame to the next. The code (`sampling_rate`)."""
-    duration: tuple[int, int] = (100, 200)
+    duration: tuple[int, Annotated[int, Le(1_000_000)]] = (100, 200)
     """Range of the video's length, in frames; a clip begins anywhere in it. Paper, section 9.2."""
 
     def __post_init__(self) -> None:
@@ -79,12 +81,12 @@ class AcceleratingPath:
     as the video begins.
     """
 
-    speed_px: tuple[float, float] = (1.05, 2.625)
+    speed_px: tuple[Distance, Distance] = (1.05, 2.625)
     """Range of the speed at first, pixels a video frame at 224. Paper, table 8: 1.2 to 3 at 256."""
-    acceleration_px: float = 0.0525
+    acceleration_px: Annotated[float, Le(FASTEST_PX)] = 0.0525
     """Largest gain or loss of speed a video frame, pixels at 224; 0 for constant speed. Paper,
     table 8: 0.06 at 256 (the code's 0.03 is of t ** 2, without the half)."""
-    margin: float = 0.5
+    margin: Annotated[float, Le(100)] = 0.5
     """In the middle of a clip centres are uniform over the frame and this share of its sides beyond
     each edge. As large as the code's area, which lies to the right and below only."""
     time: VideoTime = field(default_factory=VideoTime)
@@ -127,7 +129,7 @@ class SteadyRates:
     say: left out. Its code leaves circles as they are; here they are transformed as all others.
     """
 
-    rotation_deg: float = 1.8
+    rotation_deg: Annotated[float, Le(1e4)] = 1.8
     """Largest turn, degrees a video frame, either way. Paper, table 8: pi / 100."""
     scale: float = 0.005
     """Largest growth of a side, as a share of it, a video frame, either way. Paper, table 8.
@@ -159,4 +161,5 @@ class SteadyRates:
         turn = rng.uniform(-self.rotation_deg, self.rotation_deg, size=(count, 1))
         growth = rng.uniform(-self.scale, self.scale, size=(count, 1, 2))
         time = self.time.draw(rng, count, frames)
-        return turn * time, (1 + growth) ** time[..., None]
+        with np.errstate(over="ignore"):  # A plan refuses what is not finite.
+            return turn * time, (1 + growth) ** time[..., None]

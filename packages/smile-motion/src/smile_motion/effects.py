@@ -9,14 +9,16 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from annotated_types import Interval, Le, Len
 
 from smile_motion.errors import InputError
 from smile_motion.keyframes import Segments, interpolate
 
 EffectName = Literal["motion-blur", "drop-shadow", "colour-drift", "depth-swaps", "appearance"]
+Shift = Annotated[float, Interval(ge=-1e7, le=1e7)]
 EXPOSURES = (2, 4, 8, 16)
 """Numbers of instants that motion blur can average: powers of two, so that it is exact."""
 
@@ -45,9 +47,9 @@ class MotionBlur:
 class DropShadow:
     """A soft dark copy of each object right below it, displaced in one direction for a clip."""
 
-    distance_px: tuple[float, float] = (4.0, 14.0)
+    distance_px: tuple[float, Annotated[float, Le(1e4)]] = (4.0, 14.0)
     """Range of the displacement, pixels at 224; its direction is uniform."""
-    softness_px: float = 4.0
+    softness_px: Annotated[float, Le(1e4)] = 4.0
     """Width of the soft edge, pixels at 224."""
     opacity: float = 0.5
     """Darkness under an opaque part, in 0..1."""
@@ -75,11 +77,11 @@ class DropShadow:
 class Shadow:
     """The shadow of a clip's objects."""
 
-    offset: tuple[float, float]
+    offset: tuple[Shift, Shift]
     """x, y from an object to its shadow, pixels."""
-    softness: float
+    softness: Annotated[float, Interval(ge=0, le=1e7)]
     """Width of the soft edge, pixels; met to the next power of two."""
-    opacity: float
+    opacity: Annotated[float, Interval(ge=0, le=1)]
     """Darkness under an opaque part, in 0..1."""
 
     def resized(self, factor: float) -> Shadow:
@@ -153,7 +155,7 @@ class Appearance:
         Appearance.of(A.Compose([A.HueSaturationValue(p=1), A.GaussNoise(p=0.5)]))
     """
 
-    pipeline: str = ""
+    pipeline: Annotated[str, Len(0, 100_000)] = ""
     """The pipeline as JSON (`albumentations.to_dict`); empty for a moderate colour jitter."""
 
     def __post_init__(self) -> None:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import Annotated
 
 import numpy as np
+from annotated_types import Interval, Le, Len
 
 from smile_motion.errors import InputError
+
+Angle = Annotated[float, Interval(ge=-1e6, le=1e6)]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Segments:
     """Random keyframes with an easing for each stretch between two of them (official code)."""
 
-    inner_share: tuple[float, ...] = (0.5, 0.3, 0.2)
+    inner_share: Annotated[tuple[float, ...], Len(1, 1000)] = (0.5, 0.3, 0.2)
     """Probabilities of 0, 1, 2 … keyframes between the first frame and the last. Official."""
-    jitter: float = 1 / 3
+    jitter: Annotated[float, Interval(ge=0, le=0.5)] = 1 / 3
     """Largest shift of an inner keyframe, as a share of the even spacing, in whole frames.
     Official."""
     easing_share: tuple[float, float, float] = (0.7, 0.15, 0.15)
@@ -26,7 +30,7 @@ class Segments:
             ("inner_share", self.inner_share),
             ("easing_share", self.easing_share),
         ):
-            if min(shares) < 0 or abs(sum(shares) - 1) > 1e-6:
+            if not shares or min(shares) < 0 or abs(sum(shares) - 1) > 1e-6:
                 raise InputError(f"{name} is {shares}; give probabilities that sum to 1")
 
     def draw(self, rng: np.random.Generator, frames: int) -> tuple[np.ndarray, np.ndarray]:
@@ -69,11 +73,11 @@ class KeyframeValues:
     Keyframes are the first frame, `inner` random ones strictly between, and the last.
     """
 
-    rotation_deg: tuple[float, float] = (-90.0, 90.0)
+    rotation_deg: tuple[Angle, Angle] = (-90.0, 90.0)
     """Range of the angle at a keyframe, degrees; (0, 0) turns rotation off. Paper, section 4.1."""
-    scale: tuple[float, float] = (0.5, 1.5)
+    scale: tuple[float, Annotated[float, Le(1000)]] = (0.5, 1.5)
     """Range of the scale factor at a keyframe; (1, 1) turns scaling off. Paper, section 4.1."""
-    inner: int = 1
+    inner: Annotated[int, Le(10_000)] = 1
     """Keyframes between the first and the last. Paper, section 3.3."""
 
     def __post_init__(self) -> None:
@@ -119,9 +123,9 @@ class KeyframeRates:
     The objects of a clip share the times of their keyframes.
     """
 
-    rotation_deg: float = 6.0
+    rotation_deg: Annotated[float, Interval(ge=0, le=1e4)] = 6.0
     """Largest change of the angle, degrees a frame, either way. Official."""
-    log_scale: float = 0.025
+    log_scale: Annotated[float, Interval(ge=0, le=2)] = 0.025
     """Largest change of the logarithm of each side's scale, a frame, either way. Official."""
     segments: Segments = field(default_factory=Segments)
     """Keyframes and easing, drawn for angle and scale separately. Official."""
@@ -145,7 +149,8 @@ class KeyframeRates:
         turned = _random_walk(rng, times, self.rotation_deg, (count, 1))
         angle = interpolate(times, turned, easing, frames)[..., 0].T
         times, easing = self.segments.draw(rng, frames)
-        grown = np.exp(_random_walk(rng, times, self.log_scale, (count, 2)))
+        with np.errstate(over="ignore"):  # A plan refuses what is not finite.
+            grown = np.exp(_random_walk(rng, times, self.log_scale, (count, 2)))
         return angle, interpolate(times, grown, easing, frames).transpose(1, 0, 2)
 
 

@@ -2,15 +2,20 @@
 
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Literal, Protocol
+from typing import Annotated, Literal, Protocol
 
 import numpy as np
+from annotated_types import Interval, Le
 
 from smile_motion.errors import InputError
 from smile_motion.keyframes import Segments, interpolate
 
 REFERENCE_PX = 224
 """Frame side for which sizes and distances in pixels are stated; they scale with the frame."""
+FASTEST_PX = 1e4
+"""Largest speed, step or distance, pixels at 224. Ours."""
+Distance = Annotated[float, Interval(ge=0, le=FASTEST_PX)]
+Cycles = Annotated[float, Interval(ge=0, le=1e4)]
 
 
 def smooth_path(points: np.ndarray, sigma: float, frames: int) -> np.ndarray:
@@ -51,9 +56,9 @@ class GaussianPath:
     each axis to a random extent and places it at random inside the frame, and so does this.
     """
 
-    points: int = 48
+    points: Annotated[int, Interval(ge=1, le=4096)] = 48
     """Way-points M. Official; the paper asks for more than there are frames."""
-    sigma: float = 8.0
+    sigma: Annotated[float, Le(4096)] = 8.0
     """Standard deviation of the filter, in way-points. Official."""
     extent_px: tuple[float, float] = (40.0, 180.0)
     """Range of the path along each axis, pixels at 224. Official."""
@@ -100,7 +105,7 @@ class LinearPath:
     The objects of a clip share the times of their keyframes.
     """
 
-    speed_px: float = 12.0
+    speed_px: Annotated[float, Le(FASTEST_PX)] = 12.0
     """Largest move along each axis, pixels a frame at 224. Official."""
     segments: Segments = field(default_factory=Segments)
     """Keyframes and easing. Official."""
@@ -154,7 +159,7 @@ class BezierPath:
 class BrownianPath:
     """Independent normal steps, reflected at the border. Ours."""
 
-    step_px: float = 12.0
+    step_px: Annotated[float, Interval(ge=0, le=FASTEST_PX)] = 12.0
     """Standard deviation of a step along each axis, pixels a frame at 224."""
 
     def draw(
@@ -176,9 +181,9 @@ class BrownianPath:
 class HarmonicPath:
     """A sine on each axis: ellipses, swings and figures of eight. Ours."""
 
-    cycles: tuple[float, float] = (0.5, 1.5)
+    cycles: tuple[Cycles, Cycles] = (0.5, 1.5)
     """Range of full swings in a clip."""
-    amplitude_px: tuple[float, float] = (20.0, 90.0)
+    amplitude_px: tuple[Distance, Distance] = (20.0, 90.0)
     """Range of the amplitude along each axis, pixels at 224."""
 
     def draw(
@@ -201,7 +206,7 @@ class HarmonicPath:
 class BouncePath:
     """Constant speed, straight on, bouncing where the object meets the border. Ours."""
 
-    speed_px: tuple[float, float] = (5.0, 20.0)
+    speed_px: tuple[Distance, Distance] = (5.0, 20.0)
     """Range of the speed, pixels a frame at 224."""
 
     def draw(

@@ -8,6 +8,35 @@ import numpy as np
 
 from smile_motion.effects import Appearance, MotionBlur, Shadow
 from smile_motion.errors import InputError
+from smile_motion.schema import require_bounds
+
+LARGEST_SIDE_PX = 8192
+"""Larger frames are refused."""
+LARGEST_CLIP_PX = 1 << 28
+"""Pixels of a clip's frames together, twice those of 64 frames of 1920 x 1080: 800 MB. Ours."""
+MOST_PLACES = 1 << 18
+"""Objects of a clip, counted in every frame. Ours."""
+LARGEST_WORK_PX = 1 << 34
+"""Pixels of a clip's frames, counted for every object. Ours."""
+FARTHEST_PX = 1e7
+"""Sizes of objects and distances from the frame; what is larger overflows pixel numbers. Ours."""
+_BOUNDS = {"base_size": FARTHEST_PX, "centre": FARTHEST_PX, "angle_deg": 1e9, "scale": 1e7}
+MOST_SLOTS = 255
+"""Objects of a clip: id maps are bytes."""
+_LARGEST_TINT = 1000.0
+
+
+def require_clip_size(frames: int, height: int, width: int) -> None:
+    """Raise InputError where a clip of this size would take the machine's memory."""
+    if not (0 < height <= LARGEST_SIDE_PX and 0 < width <= LARGEST_SIDE_PX):
+        raise InputError(
+            f"frames of {width} x {height} px; 1 to {LARGEST_SIDE_PX} a side are rendered"
+        )
+    if frames * height * width > LARGEST_CLIP_PX:
+        raise InputError(
+            f"{frames} frames of {width} x {height} px are {frames * height * width} pixels; at "
+            f"most {LARGEST_CLIP_PX} are rendered at once: fewer or smaller frames"
+        )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -63,6 +92,57 @@ class MotionPlan:
                     f"plan: {name} has shape {values.shape}, expected {shape} "
                     f"for {slots} objects in {frames} frames"
                 )
+        require_clip_size(frames, self.height, self.width)
+        self._require_sound_numbers()
+
+    def _require_sound_numbers(self) -> None:
+        """Raise InputError for numbers that the compiled loops, which check nothing, cannot take.
+
+        Comparisons are written so that NaN fails them.
+        """
+        slots, frames = self.angle_deg.shape
+        if slots > MOST_SLOTS:
+            raise InputError(f"plan: {slots} objects; a clip can have {MOST_SLOTS}")
+        if slots * frames > MOST_PLACES or (
+            slots * frames * self.height * self.width > LARGEST_WORK_PX
+        ):
+            raise InputError(
+                f"plan: {slots} objects in {frames} frames of {self.width} x {self.height} px are "
+                f"more than is rendered at once: fewer objects, or fewer or smaller frames"
+            )
+        if not slots * frames:
+            return
+        largest = {}
+        for name, limit in _BOUNDS.items():
+            values = getattr(self, name)
+            largest[name] = max(-values.min(), values.max())
+            if not largest[name] <= limit:
+                raise InputError(
+                    f"plan: {name} holds {largest[name]:.6g}; give finite numbers of at most "
+                    f"{limit:g}"
+                )
+        if not self.base_size.min() > 0:
+            raise InputError("plan: an object's base_size is not above 0")
+        if largest["base_size"] * largest["scale"] > FARTHEST_PX and (
+            (sides := np.abs(self.base_size[:, None] * self.scale)).max() > FARTHEST_PX
+        ):
+            raise InputError(
+                f"plan: an object of {sides.max():.6g} px; at most {FARTHEST_PX:g} are drawn"
+            )
+        if self.order.dtype.kind not in "iu" or not (
+            self.order.min() >= 0 and self.order.max() < slots
+        ):
+            raise InputError("plan: order does not name every object once a frame")
+        if self.tint is not None and not (
+            self.tint.min() >= 0 and self.tint.max() <= _LARGEST_TINT
+        ):
+            raise InputError(f"plan: tint is not within 0 to {_LARGEST_TINT:g}")
+        if self.appearance_seed is not None and not (
+            self.appearance_seed.min() >= 0 and self.appearance_seed.max() < 1 << 32
+        ):
+            raise InputError(f"plan: appearance_seed is not within 0 to {(1 << 32) - 1}")
+        if self.shadow is not None:
+            require_bounds(self.shadow, "plan: shadow")
 
     @property
     def slots(self) -> int:

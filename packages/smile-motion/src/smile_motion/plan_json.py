@@ -3,26 +3,59 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
+from annotated_types import Interval, Len
 
-from smile_motion.components import component_from_json, component_to_json
 from smile_motion.effects import Appearance, MotionBlur, Shadow
 from smile_motion.errors import InputError
 from smile_motion.files import parse_json
-from smile_motion.plan import MotionPlan
+from smile_motion.plan import LARGEST_SIDE_PX, MOST_SLOTS, MotionPlan
+from smile_motion.schema import Kinds, component_to_json, parse
 
 if TYPE_CHECKING:
     from smile_motion.bank import ObjectBank
 
 FORMAT = 1
 """Version of a plan's JSON form."""
-LARGEST_SIDE_PX = 8192
-"""Plans of larger frames are refused: their files decide how much memory is taken."""
-_EFFECTS = {"blur": MotionBlur, "shadow": Shadow, "appearance": Appearance}
+_EFFECTS = ("blur", "shadow", "appearance")
 _ALWAYS = {"base_size": (2,), "centre": (-1, 2), "angle_deg": (-1,), "scale": (-1, 2)}
+_Pair = tuple[float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _PlannedObject:
+    """An object in a plan's JSON: arrays of `MotionPlan` cut to one slot."""
+
+    id: str
+    category: str
+    sha256: str
+    base_size: _Pair
+    centre: list[_Pair]
+    angle_deg: list[float]
+    scale: list[_Pair]
+    tint: list[tuple[float, float, float]] | None = None
+    appearance_seed: Annotated[int, Interval(ge=0, lt=1 << 32)] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Plan:
+    """A plan's JSON."""
+
+    format: Literal[1]
+    height: Annotated[int, Interval(ge=1, le=LARGEST_SIDE_PX)]
+    width: Annotated[int, Interval(ge=1, le=LARGEST_SIDE_PX)]
+    objects: Annotated[list[_PlannedObject], Len(0, MOST_SLOTS)]
+    order: Annotated[
+        list[Annotated[list[Annotated[int, Interval(ge=0, lt=MOST_SLOTS)]], Len(0, MOST_SLOTS)]],
+        Len(1, 1 << 20),
+    ]
+    blur: Annotated[MotionBlur | None, Kinds(MotionBlur)] = None
+    shadow: Annotated[Shadow | None, Kinds(Shadow)] = None
+    appearance: Annotated[Appearance | None, Kinds(Appearance)] = None
 
 
 def plan_to_json(plan: MotionPlan, bank: ObjectBank) -> dict[str, Any]:
@@ -57,55 +90,55 @@ def plan_from_json(data: dict[str, Any], bank: ObjectBank, *, source: str = "pla
     source  named in errors, such as the file the values came from.
     Raises InputError when a part is missing or not finite, or when the bank lacks an object.
     """
-    if data.get("format") != FORMAT:
+    if isinstance(data, dict) and data.get("format") not in (None, FORMAT):
         raise InputError(
-            f"{source}: plan format {data.get('format')!r}, expected {FORMAT}; render it anew"
+            f"{source}: plan format {data['format']!r:.60}, expected {FORMAT}; render it anew"
         )
+    read = parse(data, _Plan, source=source, remedy="render it anew")
+    frames, slots = len(read.order), len(read.objects)
     try:
-        entries, frames = data["objects"], len(data["order"])
         arrays = {
-            name: np.array([entry[name] for entry in entries], np.float64).reshape(
-                len(entries), *(frames if side == -1 else side for side in shape)
+            name: np.array([getattr(entry, name) for entry in read.objects], np.float64).reshape(
+                slots, *(frames if side == -1 else side for side in shape)
             )
             for name, shape in _ALWAYS.items()
         }
-        if entries and "tint" in entries[0]:
-            arrays["tint"] = np.array([entry["tint"] for entry in entries], np.float64)
-        seeds = (
-            np.array([entry["appearance_seed"] for entry in entries], np.int64)
-            if entries and "appearance_seed" in entries[0]
-            else None
-        )
-        order = np.array(data["order"], np.int64).reshape(frames, len(entries))
-        height, width = int(data["height"]), int(data["width"])
-        objects = [_find(bank, entry["id"], entry["sha256"], source) for entry in entries]
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise InputError(f"{source}: not a motion plan ({error!r}); render it anew") from error
-    for name, values in arrays.items():
-        if not np.isfinite(values).all():
-            raise InputError(f"{source}: {name} holds NaN or infinity; render it anew")
-    if not (0 < height <= LARGEST_SIDE_PX and 0 < width <= LARGEST_SIDE_PX):
+        order = np.array(read.order, np.int64).reshape(frames, slots)
+        tint = _of_all(read.objects, "tint", np.float64)
+        seeds = _of_all(read.objects, "appearance_seed", np.int64)
+    except ValueError as error:
         raise InputError(
-            f"{source}: frames of {width} x {height} px; 1 to {LARGEST_SIDE_PX} a side are rendered"
-        )
-    if not (arrays["base_size"] > 0).all():
-        raise InputError(f"{source}: an object's base_size is not above 0; render it anew")
-    if not (np.sort(order, axis=1) == np.arange(len(entries))).all():
+            f"{source}: arrays of objects are not of {frames} frames, as order is, for each of "
+            f"{slots} objects; render it anew"
+        ) from error
+    if not (np.sort(order, axis=1) == np.arange(slots)).all():
         raise InputError(f"{source}: order does not name every object once a frame; render it anew")
-    effects = {
-        name: component_from_json(data[name], {kind.__name__: kind}, source)
-        for name, kind in _EFFECTS.items()
-        if name in data
-    }
-    return MotionPlan(
-        height=height,
-        width=width,
-        objects=np.array(objects, dtype=np.int64),
-        order=order,
-        appearance_seed=seeds,
-        **arrays,
-        **effects,
-    )
+    try:
+        return MotionPlan(
+            height=read.height,
+            width=read.width,
+            objects=np.array(
+                [_find(bank, entry.id, entry.sha256, source) for entry in read.objects], np.int64
+            ),
+            order=order,
+            tint=tint,
+            appearance_seed=seeds,
+            blur=read.blur,
+            shadow=read.shadow,
+            appearance=read.appearance,
+            **arrays,
+        )
+    except InputError as error:
+        said = str(error)
+        raise InputError(said if said.startswith(source) else f"{source}: {said}") from error
+
+
+def _of_all(entries: list[_PlannedObject], name: str, dtype: type) -> np.ndarray | None:
+    """An array that either all objects have, or none."""
+    values = [getattr(entry, name) for entry in entries]
+    if all(value is None for value in values):
+        return None
+    return np.array(values, dtype)
 
 
 def read_plan(path: Path | str, bank: ObjectBank) -> MotionPlan:

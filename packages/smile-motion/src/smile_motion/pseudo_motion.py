@@ -10,19 +10,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import cv2
 import numpy as np
 
+from smile_motion.background_origins import PseudoMotionChange as Change
+from smile_motion.background_origins import check_origin
 from smile_motion.backgrounds import BackgroundClip
 from smile_motion.cropping import draw_crop
 from smile_motion.errors import InputError
 from smile_motion.photographs import read_photograph
-
-Change = Literal["identity", "slide", "zoom", "fade", "affine", "perspective"]
-"""Nothing; a window that slides; one that grows or shrinks; to or from black; turn, shift, growth
-and shear together; a tilt."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,16 +146,13 @@ def redraw_pseudo_motion(
     """Make a clip's pixels again from its origin: (T, H, W, 3) uint8 RGB.
 
     file  where the first photograph lies now, the other one beside it; by default where they lay.
-    Raises InputError when a photograph cannot be read, or the origin is incomplete.
+    Raises InputError when a photograph cannot be read, or the origin is not sound.
     """
-    try:
-        parts = [dict(part) for part in origin["parts"]]
-        places = [Path(part["file"]) for part in parts]
-        if file is not None:
-            places = [file, *(file.parent / place.name for place in places[1:])]
-        return _mix([read_photograph(place) for place in places], parts, frames, size, None)
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"background {origin}: incomplete ({error!r}); render it anew") from error
+    parts = check_origin(origin)["parts"]
+    places = [Path(part["file"]) for part in parts]
+    if file is not None:
+        places = [file, *(file.parent / place.name for place in places[1:])]
+    return _mix([read_photograph(place) for place in places], parts, frames, size, None)
 
 
 def _mix(
@@ -178,6 +173,10 @@ def _mix(
         mixed = np.zeros((*size, 3), np.float32)
         for number, (image, window, part) in enumerate(scenes):
             map_ = window @ powers[number] @ units
+            if not np.isfinite(map_).all():
+                raise InputError(
+                    f"background: step grows beyond all numbers by frame {t}; render its clip anew"
+                )
             shown = cv2.warpPerspective(
                 image,
                 map_,

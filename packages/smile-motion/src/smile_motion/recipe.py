@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 
 import numpy as np
+from annotated_types import Interval, Le, Len
 
-from smile_motion.components import component_from_json, component_to_json, require_finite
-from smile_motion.dead_leaves import AcceleratingPath, DeadLeavesSize, SteadyRates, VideoTime
+from smile_motion.dead_leaves import AcceleratingPath, DeadLeavesSize, SteadyRates
 from smile_motion.effects import (
     EFFECTS,
     Appearance,
@@ -19,9 +19,10 @@ from smile_motion.effects import (
     MotionBlur,
 )
 from smile_motion.errors import InputError
-from smile_motion.keyframes import KeyframeRates, KeyframeValues, Segments
+from smile_motion.keyframes import KeyframeRates, KeyframeValues
 from smile_motion.paths import PATHS, REFERENCE_PX, CentrePath, GaussianPath, PathName
 from smile_motion.plan import MotionPlan
+from smile_motion.schema import Kinds, component_to_json, parse_component, require_bounds
 
 if TYPE_CHECKING:
     from smile_motion.bank import ObjectBank
@@ -37,6 +38,7 @@ RivalName = Literal[
     "pseudo-motion",
 ]
 RecipeName = Literal["paper", "official", RivalName]
+Aspect = Annotated[float, Interval(ge=1e-3, le=1e3)]
 TransformName = Literal["both", "rotation", "scaling", "none"]
 
 
@@ -77,11 +79,11 @@ class OwnAspectSize:
 class StretchedSize:
     """Sides and aspects from fixed sets, jittered; objects are stretched to them (official)."""
 
-    sides_px: tuple[float, ...] = (32, 48, 56, 64, 96, 128)
+    sides_px: Annotated[tuple[float, ...], Len(1, 1000)] = (32, 48, 56, 64, 96, 128)
     """Square root of the area, pixels at 224. Official."""
-    aspects: tuple[float, ...] = (0.5, 0.67, 0.75, 1.0, 1.33, 1.5, 2.0)
+    aspects: Annotated[tuple[Aspect, ...], Len(1, 1000)] = (0.5, 0.67, 0.75, 1.0, 1.33, 1.5, 2.0)
     """Width over height. Official."""
-    log_jitter: float = 0.18
+    log_jitter: Annotated[float, Le(10)] = 0.18
     """Largest change of the logarithm of each side, independently. Official."""
 
     def __post_init__(self) -> None:
@@ -116,7 +118,9 @@ class MotionRecipe:
     """Objects in a clip. Paper: 2 is best (Table 4f)."""
     size: OwnAspectSize | StretchedSize | DeadLeavesSize = field(default_factory=OwnAspectSize)
     """Size before scaling."""
-    path: CentrePath = field(default_factory=GaussianPath)
+    path: Annotated[
+        CentrePath, Kinds(*(type(path) for path in PATHS.values()), AcceleratingPath)
+    ] = field(default_factory=GaussianPath)
     """Path of the centre."""
     transform: KeyframeValues | KeyframeRates | SteadyRates = field(default_factory=KeyframeValues)
     """Rotation and scale over time."""
@@ -138,7 +142,7 @@ class MotionRecipe:
     def __post_init__(self) -> None:
         if not 0 <= self.objects <= 255:
             raise InputError(f"objects is {self.objects}; a clip can have 0 to 255")
-        require_finite(self)
+        require_bounds(self)
 
     @classmethod
     def paper(cls, objects: int = 2) -> MotionRecipe:
@@ -203,10 +207,7 @@ class MotionRecipe:
         source  named in errors, such as the file the values came from.
         Raises InputError when a kind or a knob is unknown, or a value is refused.
         """
-        recipe = component_from_json(data, _COMPONENTS, source)
-        if not isinstance(recipe, cls):
-            raise InputError(f"{source}: describes a {type(recipe).__name__}, not a MotionRecipe")
-        return recipe
+        return parse_component(data, cls, source)
 
     def plan(
         self,
@@ -263,22 +264,3 @@ class MotionRecipe:
             appearance=self.appearance,
             appearance_seed=seed,
         )
-
-
-_COMPONENTS = {
-    component.__name__: component
-    for component in (
-        MotionRecipe,
-        OwnAspectSize,
-        StretchedSize,
-        DeadLeavesSize,
-        AcceleratingPath,
-        VideoTime,
-        KeyframeValues,
-        KeyframeRates,
-        SteadyRates,
-        Segments,
-        *(type(path) for path in PATHS.values()),
-        *(type(effect) for effect in EFFECTS.values()),
-    )
-}

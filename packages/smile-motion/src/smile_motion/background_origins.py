@@ -1,0 +1,98 @@
+"""The stored origins of backgrounds: the schema of what `BackgroundClip.origin` holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from annotated_types import Interval, Len
+
+from smile_motion.noise import NoiseKind
+from smile_motion.schema import Kinds, parse_record
+
+PseudoMotionChange = Literal["identity", "slide", "zoom", "fade", "affine", "perspective"]
+"""Nothing; a window that slides; one that grows or shrinks; to or from black; turn, shift, growth
+and shear together; a tilt."""
+Share = Annotated[float, Interval(ge=0, le=1)]
+Place = Annotated[int, Interval(ge=0, le=1 << 31)]
+Side = Annotated[int, Interval(ge=1, le=1 << 16)]
+Length = Annotated[float, Interval(ge=-1e6, le=1e6)]
+PositiveLength = Annotated[float, Interval(gt=0, le=1e6)]
+Factor = Annotated[float, Interval(ge=-10, le=10)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlackOrigin:
+    """Nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoiseOrigin:
+    """Noise, drawn again from the clip's seed."""
+
+    noise: NoiseKind
+    per_frame: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhotographOrigin:
+    """A crop of a photograph: x, y, width, height in its pixels."""
+
+    file: str
+    crop: tuple[Place, Place, Side, Side]
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoOrigin:
+    """Frames of a video by number, and their crop."""
+
+    file: str
+    frames: Annotated[list[Place], Len(1, 1 << 20)]
+    crop: tuple[Place, Place, Side, Side]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MovedPhotograph:
+    """A photograph that moves; see `PseudoMotionBackground`."""
+
+    file: str
+    weight: Share
+    change: PseudoMotionChange
+    window: tuple[
+        tuple[PositiveLength, Length, Length],
+        tuple[Length, PositiveLength, Length],
+        tuple[Length, Length, Length],
+    ]
+    step: tuple[
+        tuple[Factor, Factor, Factor], tuple[Factor, Factor, Factor], tuple[Factor, Factor, Factor]
+    ]
+    light: tuple[Share, Share]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PseudoMotionOrigin:
+    """One photograph, or two mixed."""
+
+    file: str
+    parts: Annotated[list[MovedPhotograph], Len(1, 2)]
+
+
+_ORIGINS = Kinds(
+    **{"pseudo-motion": PseudoMotionOrigin},
+    black=BlackOrigin,
+    noise=NoiseOrigin,
+    places=PhotographOrigin,
+    natural=VideoOrigin,
+    frame=VideoOrigin,
+)
+
+
+def check_origin(origin: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an origin once its fields, and the ranges of its numbers, are known to be sound.
+
+    Raises InputError naming the first value that is not.
+    """
+    return parse_record(
+        origin, Annotated[object, _ORIGINS], source="background", remedy="render its clip anew"
+    )

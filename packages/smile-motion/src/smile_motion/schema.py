@@ -1,0 +1,381 @@
+"""JSON that others wrote, read by a declared schema; and the JSON of components, which has a kind.
+
+A schema is a frozen dataclass: its fields' types are what their values must be, strictly (a bool is
+no number, 2.5 is no count), lists stand for tuples, bounds are metadata of `Annotated`
+(`annotated_types`), and a field without a default must be there. pydantic does the checking; it is
+imported when something is first read.
+
+A component is a dataclass that a user chooses, such as a path. Its JSON names its class as `kind`,
+and so does that of every dataclass in it. A field whose type is a union takes these classes alone;
+where the type is a protocol, `Annotated[CentrePath, Kinds(...)]` names them.
+
+Example::
+
+    recipe = parse_component(data, MotionRecipe, source="recipe.json")
+    card = read_record(folder / "bank.json", BankCard, remedy="build the bank again")
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, Field, dataclass, fields, is_dataclass, replace
+from functools import cache
+from pathlib import Path
+from types import UnionType
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    Literal,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
+
+from annotated_types import Ge, Gt, Interval, Le, Len, Lt
+
+from smile_motion.errors import InputError, shortened
+from smile_motion.files import parse_json
+
+if TYPE_CHECKING:
+    from pydantic import GetCoreSchemaHandler, TypeAdapter
+    from pydantic_core import CoreSchema, ValidationError
+
+LARGEST_BYTES = 1 << 30
+"""Larger files of JSON are refused."""
+Unknown = Literal["refuse", "keep", "ignore"]
+"""What happens to fields that a schema does not name."""
+Schema = TypeVar("Schema")
+
+
+class Kinds:
+    """Metadata of a field: the classes that its JSON may name as `kind`."""
+
+    def __init__(self, *classes: type, **named: type) -> None:
+        """Take classes of which `kind` is the name, and others by other names."""
+        self.classes = {kind.__name__: kind for kind in classes} | named
+
+
+def component_to_json(component: Any) -> dict[str, Any]:
+    """Every field of a dataclass as JSON values, nested dataclasses too."""
+    values: dict[str, Any] = {"kind": type(component).__name__}
+    for field in fields(component):
+        value = getattr(component, field.name)
+        if is_dataclass(value):
+            values[field.name] = component_to_json(value)
+        else:
+            values[field.name] = list(value) if isinstance(value, tuple) else value
+    return values
+
+
+def parse_component(data: Any, schema: type[Schema], source: str) -> Schema:
+    """Read what `component_to_json` wrote.
+
+    source  named in errors, such as the file the values came from.
+    Raises InputError when a kind or a field is unknown, or a value is refused.
+    """
+    return _validated(data, _Form(schema, "component", "refuse"), source, "")
+
+
+def parse(
+    data: Any, schema: type[Schema], *, source: str, remedy: str = "", unknown: Unknown = "refuse"
+) -> Schema:
+    """Make a dataclass of JSON values.
+
+    source  named in errors, such as the file the values came from.
+    remedy  what to do about a value that is refused.
+    Raises InputError naming the first value that is refused, and its place.
+    """
+    return _validated(data, _Form(schema, "instance", unknown), source, remedy)
+
+
+def parse_record(
+    data: Any, schema: Any, *, source: str, remedy: str = "", unknown: Unknown = "keep"
+) -> dict[str, Any]:
+    """Check JSON values by a schema and return them as they are; arguments as of `parse`."""
+    return _validated(data, _Form(schema, "values", unknown), source, remedy)
+
+
+def read_record(
+    path: Path, schema: type, *, remedy: str, unknown: Unknown = "keep", largest: int = 1 << 26
+) -> dict[str, Any]:
+    """Check a file of JSON by a schema and return its values as they are.
+
+    largest  bytes of the largest file that is read.
+    Raises InputError naming the first value that is refused; FileNotFoundError without a file.
+    """
+    data = read_bounded(path, remedy=remedy, largest=largest)
+    form = _Form(schema, "values", unknown)
+    return _validated_text(data, form, str(path), remedy)
+
+
+def read_records(
+    path: Path, schema: type, *, remedy: str, largest: int = LARGEST_BYTES
+) -> list[dict[str, Any]]:
+    """Check a file of JSON lines by the schema of a line and return the lines' values.
+
+    Raises InputError naming the first line that is refused; FileNotFoundError without a file.
+    """
+    form = _Form(schema, "values", "keep")
+    data = read_bounded(path, remedy=remedy, largest=largest)
+    return [
+        _validated_text(line, form, f"{path}:{number}", remedy)
+        for number, line in enumerate(data.splitlines(), start=1)
+    ]
+
+
+def parse_line(data: bytes, schema: type, *, source: str, remedy: str) -> dict[str, Any]:
+    """Check one line of JSON by its schema and return its values."""
+    return _validated_text(data, _Form(schema, "values", "keep"), source, remedy)
+
+
+def read_bounded(path: Path, *, remedy: str, largest: int) -> bytes:
+    """Read a file that is not larger than it can be.
+
+    Raises InputError when it is; OSError where it cannot be read.
+    """
+    with path.open("rb") as file:
+        data = file.read(largest + 1)
+    if len(data) > largest:
+        raise InputError(f"{path}: of more than {largest} bytes, which none has; {remedy}")
+    return data.removeprefix(b"\xef\xbb\xbf")
+
+
+def require_bounds(component: Any, place: str = "") -> None:
+    """Raise InputError naming the field when a number within a dataclass is not finite, or beyond
+    the bounds that its field declares."""
+    for field in fields(component):
+        value, where = getattr(component, field.name), f"{place}.{field.name}".lstrip(".")
+        for number, bounds in _numbers(value, _hints(type(component)).get(field.name), ()):
+            if is_dataclass(number):
+                require_bounds(number, where)
+            elif isinstance(number, float) and not math.isfinite(number):
+                raise InputError(f"{where} is {number}; give a finite number")
+            else:
+                _require_within(number, bounds, where)
+
+
+def _numbers(value: Any, hint: Any, bounds: tuple[Any, ...]) -> Iterator[tuple[Any, Any]]:
+    """Numbers and dataclasses in a field, each with the metadata of its type."""
+    if get_origin(hint) is Annotated:
+        hint, *metadata = get_args(hint)
+        bounds = tuple(metadata)
+    if isinstance(value, tuple):
+        inner = [part for part in get_args(hint) if part is not ...]
+        for place, part in enumerate(value):
+            yield from _numbers(part, inner[min(place, len(inner) - 1)] if inner else Any, ())
+    elif (isinstance(value, int | float) and not isinstance(value, bool)) or is_dataclass(value):
+        yield value, bounds
+
+
+def _require_within(number: float, bounds: tuple[Any, ...], place: str) -> None:
+    for bound in (part for group in bounds for part in _simple(group)):
+        match bound:
+            case Ge(limit) if number < limit:  # type: ignore[operator]
+                raise InputError(f"{place} is {number}; give {limit} or more")
+            case Gt(limit) if number <= limit:  # type: ignore[operator]
+                raise InputError(f"{place} is {number}; give more than {limit}")
+            case Le(limit) if number > limit:  # type: ignore[operator]
+                raise InputError(f"{place} is {number}; give {limit} or less")
+            case Lt(limit) if number >= limit:  # type: ignore[operator]
+                raise InputError(f"{place} is {number}; give less than {limit}")
+            case _:
+                pass
+
+
+def _simple(bound: Any) -> list[Any]:
+    return list(bound) if isinstance(bound, Interval) else [bound]
+
+
+@cache
+def _hints(schema: type) -> dict[str, Any]:
+    return get_type_hints(schema, include_extras=True)
+
+
+@dataclass(frozen=True)
+class _Form:
+    """How pydantic is to read a schema: metadata that builds the validator of one."""
+
+    schema: Any
+    makes: Literal["component", "instance", "values"]
+    """A dataclass of JSON that names its kind; one without; or the values as they are."""
+    unknown: Unknown
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        return self._of(self.schema, handler)
+
+    def _of(self, hint: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """The validator of a type, dataclasses in it read as this form says."""
+        from pydantic_core import core_schema
+
+        kinds, optional, declared = _dataclasses(hint)
+        if not kinds:
+            return self._list(hint, handler) or handler.generate_schema(hint)
+        form = replace(self, makes="component") if declared and self.makes == "instance" else self
+        if declared or self.makes == "component":
+            made = core_schema.tagged_union_schema(
+                {name: form._entries(kind, handler, name) for name, kind in kinds.items()}, "kind"
+            )
+        else:
+            made = self._entries(next(iter(kinds.values())), handler)
+        return core_schema.nullable_schema(made) if optional else made
+
+    def _list(self, hint: Any, handler: GetCoreSchemaHandler) -> CoreSchema | None:
+        """The validator of a list of dataclasses."""
+        from pydantic_core import core_schema
+
+        length = Len()
+        if get_origin(hint) is Annotated:
+            hint, *metadata = get_args(hint)
+            for bound in metadata:
+                if isinstance(bound, Len):
+                    length = bound
+        if get_origin(hint) is not list or not _dataclasses(get_args(hint)[0])[0]:
+            return None
+        return core_schema.list_schema(
+            self._of(get_args(hint)[0], handler),
+            min_length=length.min_length,
+            max_length=length.max_length,
+            fail_fast=True,
+        )
+
+    def _entries(self, kind: type, handler: GetCoreSchemaHandler, name: str = "") -> CoreSchema:
+        """The validator of a dataclass; where it has a name, its JSON has a `kind`."""
+        from pydantic_core import PydanticCustomError, core_schema
+
+        entries = {
+            field.name: core_schema.typed_dict_field(
+                self._of(_hints(kind)[field.name], handler), required=_is_required(field)
+            )
+            for field in fields(kind)
+        }
+        if name:
+            entries["kind"] = core_schema.typed_dict_field(core_schema.literal_schema([name]))
+        behaviour: Any = {"refuse": "forbid", "keep": "allow", "ignore": "ignore"}[self.unknown]
+        values = core_schema.typed_dict_schema(
+            entries,
+            extra_behavior=behaviour,
+            config=core_schema.CoreConfig(strict=True, allow_inf_nan=False),
+        )
+        if self.makes == "values":
+            return values
+
+        def make(found: dict[str, Any]) -> Any:
+            found.pop("kind", None)
+            try:
+                return kind(**found)
+            except InputError as error:
+                raise PydanticCustomError("refused", "{says}", {"says": str(error)}) from error
+
+        return core_schema.no_info_after_validator_function(make, values)
+
+    def adapter(self) -> TypeAdapter[Any]:
+        """The validator."""
+        return _adapter(self)
+
+
+@cache
+def _adapter(form: _Form) -> TypeAdapter[Any]:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(Annotated[Any, form])
+
+
+def _dataclasses(hint: Any) -> tuple[dict[str, type], bool, bool]:
+    """The dataclasses that a type is one of, by name, none where it is something else; whether it
+    may be None, too; and whether `Kinds` names them."""
+    kinds: dict[str, type] = {}
+    if get_origin(hint) is Annotated:
+        hint, *metadata = get_args(hint)
+        for declared in metadata:
+            if isinstance(declared, Kinds):
+                kinds = declared.classes
+    parts = list(get_args(hint)) if get_origin(hint) in (Union, UnionType) else [hint]
+    optional = type(None) in parts
+    if kinds:
+        return kinds, optional, True
+    found = [part for part in parts if isinstance(part, type) and is_dataclass(part)]
+    if len(found) + optional != len(parts):
+        return {}, optional, False
+    return {kind.__name__: kind for kind in found}, optional, False
+
+
+def _is_required(field: Field[Any]) -> bool:
+    return field.default is MISSING and field.default_factory is MISSING
+
+
+def _validated(data: Any, form: _Form, source: str, remedy: str) -> Any:
+    try:
+        text = json.dumps(data)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InputError(f"{source}: not JSON values ({shortened(str(error), 100)})") from error
+    return _validated_text(text, form, source, remedy)
+
+
+def _validated_text(text: str | bytes, form: _Form, source: str, remedy: str) -> Any:
+    from pydantic_core import ValidationError
+
+    try:
+        return form.adapter().validate_json(text)
+    except ValidationError as error:
+        raise InputError(_explained(error, text, form, source, remedy)) from None
+
+
+def _explained(
+    error: ValidationError, text: str | bytes, form: _Form, source: str, remedy: str
+) -> str:
+    """One line on the first value that was refused: where, what was found, what was expected."""
+    first = error.errors(include_url=False)[0]
+    kind, says = first["type"], str(first["msg"])
+    rest = f"; {remedy}" if remedy else ""
+    if kind == "json_invalid":
+        return f"{source}: not JSON ({says.removeprefix('Invalid JSON: ')}){rest}"
+    place = _place(first["loc"], parse_json(text), missing=kind == "missing")
+    where = f"{source}: {place}" if place else source
+    found = _shown(first["input"])
+    match kind:
+        case "refused":
+            return f"{where}: {says}{rest}"
+        case "missing":
+            return f"{where} is missing{rest}"
+        case "extra_forbidden":
+            return f"{where} is an unknown field{rest}"
+        case "union_tag_not_found":
+            return f"{where} names no kind: {found}{rest}"
+        case "union_tag_invalid":
+            context = first.get("ctx", {})
+            expected = str(context.get("expected_tags", "")).replace("'", "")
+            tag = shortened(str(context.get("tag")), 60)
+            return f"{where} is of kind {tag}; expected one of {expected}{rest}"
+        case _:
+            expected = re.sub(r"^\w+ should (be|have) ", "expected ", says, count=1)
+            expected = expected.replace(" after validation", "")
+            return f"{where} is {found}; {expected}{rest}"
+
+
+def _place(location: tuple[int | str, ...], data: Any, *, missing: bool) -> str:
+    """Where a value lies, such as `objects[3].scale`; what pydantic adds of its own left out."""
+    place, value = "", data
+    for number, part in enumerate(location):
+        if isinstance(part, int) and isinstance(value, list) and part < len(value):
+            place, value = f"{place}[{part}]", value[part]
+        elif isinstance(value, Mapping) and part in value:
+            place, value = f"{place}.{part}", value[part]
+        elif missing and number == len(location) - 1:
+            place = f"{place}.{part}"
+    return shortened(place.lstrip("."), 120)
+
+
+def _shown(value: Any) -> str:
+    import reprlib
+
+    printer = reprlib.Repr()
+    printer.maxstring = printer.maxother = 60
+    return shortened(printer.repr(value), 80)
