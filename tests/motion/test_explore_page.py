@@ -67,6 +67,7 @@ def open_page(browser: "Browser", running: Explorer, width: int, height: int) ->
     wrong: list[str] = []
     page.on("pageerror", lambda error: wrong.append(str(error)))
     page.on("request", lambda request: _note_foreign(request.url, running.address, wrong))
+    page.on("console", lambda said: _note_refused(said.text, wrong))
     page.goto(running.address)
     page.wait_for_selector("#view-flow", timeout=60_000)
     yield page
@@ -77,6 +78,11 @@ def open_page(browser: "Browser", running: Explorer, width: int, height: int) ->
 def _note_foreign(url: str, own: str, wrong: list[str]) -> None:
     if not url.startswith((own, "data:", "blob:")):
         wrong.append(url)
+
+
+def _note_refused(said: str, wrong: list[str]) -> None:
+    if "Content Security Policy" in said:
+        wrong.append(said)
 
 
 def after(page: "Page", view: str, act: Any) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import html
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import cv2
 import numpy as np
 
 from smile_motion.clips import Clip
+from smile_motion.markup import Markup, element, page
 from smile_motion.masking import TokenMask, mask_trajectory
 from smile_motion.seeding import Stream, keyed_generator
 from smile_motion.tokens import TokenGrid
@@ -94,7 +94,19 @@ def write_page(
         rng = keyed_generator(0, Stream.MASK, index=number)
         mask = mask_trajectory(rng, grid, mask_ratio, clip.truth.token_coverage(grid))
         figures.append(_figure(clip, number, grid, mask, rate_hz))
-    return _PAGE.format(title=html.escape(title), figures="\n".join(figures))
+    header = element("header", element("h1", title), element("p", _ABOUT))
+    return page(title=title, style=_STYLE, body=(header, *figures))
+
+
+def animation(frames: np.ndarray, *, rate_hz: float, quality: int = 80) -> str:
+    """A moving picture as an address that holds it."""
+    data = encode_animation(frames, rate_hz=rate_hz, quality=quality)
+    return f"data:image/webp;base64,{base64.b64encode(data).decode()}"
+
+
+def colour_mark(slot: int) -> Markup:
+    """A square in an object's colour, which `COLOUR_STYLE` gives it."""
+    return element("td", "■", class_=f"object-{slot % len(COLOURS)}")
 
 
 def _spread(tokens: np.ndarray, grid: TokenGrid) -> np.ndarray:
@@ -104,7 +116,7 @@ def _spread(tokens: np.ndarray, grid: TokenGrid) -> np.ndarray:
     return tokens
 
 
-def _figure(clip: Clip, number: int, grid: TokenGrid, mask: TokenMask, rate_hz: float) -> str:
+def _figure(clip: Clip, number: int, grid: TokenGrid, mask: TokenMask, rate_hz: float) -> Markup:
     hidden = len(mask.masked) / grid.tokens
     views = (
         ("clip", clip.frames),
@@ -112,23 +124,31 @@ def _figure(clip: Clip, number: int, grid: TokenGrid, mask: TokenMask, rate_hz: 
         (f"token coverage, {' x '.join(map(str, grid.shape))}", draw_tokens(clip, grid)),
         (f"trajectory mask, {hidden:.0%} hidden", draw_mask(clip, grid, mask)),
     )
-    pictures = "".join(
-        f'<figure><img alt="{name}" src="data:image/webp;base64,'
-        f'{base64.b64encode(encode_animation(frames, rate_hz=rate_hz)).decode()}">'
-        f"<figcaption>{name}</figcaption></figure>"
+    pictures = (
+        element(
+            "figure",
+            element("img", alt=name, src=animation(frames, rate_hz=rate_hz)),
+            element("figcaption", name),
+        )
         for name, frames in views
     )
-    rows = "".join(_row(clip, slot) for slot in range(clip.plan.slots))
     on = (clip.truth.token_coverage(grid).sum(axis=0) > 0).reshape(-1)
     hidden_on = on[mask.masked].sum() / max(1, on.sum())
-    origin = _origin(clip.origin)
-    return f"""<section>
-<h2>clip {number} <small>{html.escape(origin)}</small></h2>
-<div class="views">{pictures}</div>
-<table><tr><th></th><th>object</th><th>side, px</th><th>speed, px a frame</th><th>turn, degrees</th>
-<th>scale</th><th>visible</th></tr>{rows}</table>
-<p>{on.mean():.0%} of the tokens lie on a trajectory, of these {hidden_on:.0%} are hidden.</p>
-</section>"""
+    return element(
+        "section",
+        element("h2", f"clip {number} ", element("small", _origin(clip.origin))),
+        element("div", pictures, class_="views"),
+        element(
+            "table",
+            element("tr", (element("th", head) for head in _HEADS)),
+            (_row(clip, slot) for slot in range(clip.plan.slots)),
+        ),
+        element(
+            "p",
+            f"{on.mean():.0%} of the tokens lie on a trajectory, of these {hidden_on:.0%} are "
+            f"hidden.",
+        ),
+    )
 
 
 def _origin(origin: dict[str, Any]) -> str:
@@ -141,20 +161,19 @@ def _origin(origin: dict[str, Any]) -> str:
     return ", ".join(words)
 
 
-def _row(clip: Clip, slot: int) -> str:
+def _row(clip: Clip, slot: int) -> Markup:
     plan = clip.plan
     record = clip.truth.bank.record(int(plan.objects[slot]))
     speed = np.linalg.norm(np.diff(plan.centre[slot], axis=0), axis=1) if plan.frames > 1 else [0]
-    colour = "rgb({}, {}, {})".format(*COLOURS[slot % len(COLOURS)])
     cells = (
-        html.escape(record["id"]),
+        record["id"],
         f"{plan.base_size[slot].max():.0f}",
         f"{np.mean(speed):.1f}",
         f"{plan.angle_deg[slot].min():.0f} to {plan.angle_deg[slot].max():.0f}",
         f"{plan.scale[slot].min():.2f} to {plan.scale[slot].max():.2f}",
         f"{clip.truth.visible_share[slot].mean():.0%}",
     )
-    return f'<tr><td style="color:{colour}">■</td>{"".join(f"<td>{c}</td>" for c in cells)}</tr>'
+    return element("tr", colour_mark(slot), (element("td", cell) for cell in cells))
 
 
 _SHIFT = 4
@@ -166,35 +185,41 @@ def _points(points: np.ndarray) -> np.ndarray:
     return np.rint(zoomed * (1 << _SHIFT)).astype(np.int32)
 
 
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>{title}</title>
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<style>
-:root {{ color-scheme: light dark; --line: #8884; --soft: #8882; }}
-body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 80rem;
-  margin: 0 auto; padding: 1.5rem 1rem; }}
-h1 {{ font-size: 1.5rem; margin: 0 0 .5rem; }}
-header p {{ max-width: 46rem; margin-bottom: 1rem; }}
-h2 {{ font-size: 1.1rem; margin: 0 0 .6rem; }}
-h2 small {{ font-weight: normal; opacity: .65; overflow-wrap: anywhere; }}
-section {{ border-top: 1px solid var(--line); padding: 1.2rem 0; }}
-.views {{ display: grid; grid-template-columns: repeat(auto-fit, minmax(min(14rem, 42%), 1fr));
-  gap: 1rem; }}
-figure {{ margin: 0; }}
-img {{ width: 100%; border-radius: .4rem; display: block; background: var(--soft); }}
-figcaption, p {{ font-size: .85rem; opacity: .75; margin: .3rem 0 0; }}
-table {{ border-collapse: collapse; font-size: .85rem; margin-top: .8rem;
-  display: block; overflow-x: auto; }}
-th, td {{ text-align: left; padding: .15rem .8rem .15rem 0; white-space: nowrap; }}
-th {{ font-weight: normal; opacity: .65; }}
-</style></head><body>
-<header><h1>{title}</h1>
-<p>Each object has a colour. Its centre follows the line, thick where it has been; the thin frame
-is the box of its part inside the clip, the outline its whole silhouette, parts that are hidden
-included. Tokens are the brighter the more of them the objects cover. A mask hides a share
-of the tokens along the paths, then the same positions in every slice; grey is hidden from the
-student.</p>
-</header>
-{figures}
-</body></html>
+_HEADS = ("", "object", "side, px", "speed, px a frame", "turn, degrees", "scale", "visible")
+_ABOUT = (
+    "Each object has a colour. Its centre follows the line, thick where it has been; the thin "
+    "frame is the box of its part inside the clip, the outline its whole silhouette, parts that "
+    "are hidden included. Tokens are the brighter the more of them the objects cover. A mask "
+    "hides a share of the tokens along the paths, then the same positions in every slice; grey is "
+    "hidden from the student."
+)
+COLOUR_STYLE = """
+.object-0 { color: rgb(255, 196, 0); }
+.object-1 { color: rgb(0, 214, 255); }
+.object-2 { color: rgb(255, 92, 138); }
+.object-3 { color: rgb(122, 230, 96); }
+.object-4 { color: rgb(190, 130, 255); }
 """
+"""Style of `colour_mark`: the same as `COLOURS`."""
+_STYLE = (
+    """
+:root { color-scheme: light dark; --line: #8884; --soft: #8882; }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 80rem;
+  margin: 0 auto; padding: 1.5rem 1rem; }
+h1 { font-size: 1.5rem; margin: 0 0 .5rem; }
+header p { max-width: 46rem; margin-bottom: 1rem; }
+h2 { font-size: 1.1rem; margin: 0 0 .6rem; }
+h2 small { font-weight: normal; opacity: .65; overflow-wrap: anywhere; }
+section { border-top: 1px solid var(--line); padding: 1.2rem 0; }
+.views { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(14rem, 42%), 1fr));
+  gap: 1rem; }
+figure { margin: 0; }
+img { width: 100%; border-radius: .4rem; display: block; background: var(--soft); }
+figcaption, p { font-size: .85rem; opacity: .75; margin: .3rem 0 0; }
+table { border-collapse: collapse; font-size: .85rem; margin-top: .8rem;
+  display: block; overflow-x: auto; }
+th, td { text-align: left; padding: .15rem .8rem .15rem 0; white-space: nowrap; }
+th { font-weight: normal; opacity: .65; }
+"""
+    + COLOUR_STYLE
+)

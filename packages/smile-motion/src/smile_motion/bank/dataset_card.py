@@ -12,6 +12,7 @@ from typing import Any
 from smile_motion.bank.layout import CARD, IMAGES, METADATA
 from smile_motion.bank.statistics import score_summary, segmenter_counts
 from smile_motion.files import write_atomically
+from smile_motion.markup import Markdown
 
 README = "README.md"
 CARD_SHEET = ".card/sheet.png"
@@ -36,11 +37,13 @@ def write_dataset_card(
 
     card, records  the bank's; name  its title.
     """
-    parts = [_header(card, len(records), name), f"# {_plain(name)}", _summary(card, records)]
+    parts = [_summary(card, records)]
     if (path.parent / CARD_SHEET).is_file():
-        parts.append(f"![objects by category]({CARD_SHEET})")
+        parts.append(Markdown(f"![objects by category]({CARD_SHEET})"))
     parts += [_use(), _facts(card), _contents(records), _licence(card)]
-    write_atomically(path, ("\n\n".join(parts) + "\n").encode())
+    title = Markdown("# {}").format(name)
+    text = Markdown("\n\n").join([title, *parts])
+    write_atomically(path, f"{_header(card, len(records), name)}\n\n{text}\n".encode())
 
 
 def hub_licence(licence: str | None) -> str:
@@ -80,17 +83,17 @@ def _header(card: Mapping[str, Any], count: int, name: str) -> str:
     return "\n".join(lines)
 
 
-def _summary(card: Mapping[str, Any], records: Sequence[Mapping[str, Any]]) -> str:
+def _summary(card: Mapping[str, Any], records: Sequence[Mapping[str, Any]]) -> Markdown:
     categories = len({record["category"] for record in records})
-    return (
-        f"{len(records)} cut-out objects in {categories} categories, straight-alpha RGBA, tightly "
-        f"cropped (source: {_plain(card.get('source', 'unknown'))}). Made with SMILE Motion, whose "
-        f"clips move such objects over other pictures to teach video models."
-    )
+    return Markdown(
+        "{} cut-out objects in {} categories, straight-alpha RGBA, tightly "
+        "cropped (source: {}). Made with SMILE Motion, whose "
+        "clips move such objects over other pictures to teach video models."
+    ).format(len(records), categories, card.get("source", "unknown"))
 
 
-def _use() -> str:
-    return f"""## Use
+def _use() -> Markdown:
+    return Markdown(f"""## Use
 
 ```python
 from datasets import load_dataset
@@ -103,55 +106,47 @@ bank = ObjectBank.open("FOLDER")                        # packs the pixels once,
 ```
 
 `smile-motion bank pull OWNER/NAME` downloads it and checks every hash. `{METADATA}` has a line per
-object, `{CARD}` says how all of them were made."""
+object, `{CARD}` says how all of them were made.""")
 
 
-def _facts(card: Mapping[str, Any]) -> str:
+def _facts(card: Mapping[str, Any]) -> Markdown:
     rows = [
-        f"| {_plain(key)} | {_plain(value)} |"
+        Markdown("| {} | {} |").format(key, value)
         for key, value in card.items()
         if key not in _NOT_FACTS and value is not None
     ]
-    return "\n".join(["## How it was made", "", "| | |", "|---|---|", *rows])
+    return Markdown("\n").join([Markdown("## How it was made\n\n| | |\n|---|---|"), *rows])
 
 
-def _contents(records: Sequence[Mapping[str, Any]]) -> str:
+def _contents(records: Sequence[Mapping[str, Any]]) -> Markdown:
     counts = Counter(record["category"] for record in records)
     sizes = sorted(counts.values())
     middle = sizes[len(sizes) // 2]
     spread = f"{sizes[0]} to {sizes[-1]}, median {middle}" if sizes[0] < sizes[-1] else sizes[0]
     text = f"Objects in a category: {spread}."
     if segmenters := segmenter_counts(records):
-        parts = (f"{_plain(name)} {count}" for name, count in segmenters.items())
-        text += f" Cut out by: {', '.join(parts)}."
+        text += f" Cut out by: {', '.join(f'{name} {n}' for name, n in segmenters.items())}."
     if scores := score_summary(records):
         quantiles = scores["quantiles"]
         text += (
             f" CLIP scores: {quantiles['0.05']:.1f} (5 %), {quantiles['0.5']:.1f} (median), "
             f"{quantiles['0.95']:.1f} (95 %)."
         )
-    return f"## Contents\n\n{text}"
+    return Markdown("## Contents\n\n{}").format(text)
 
 
-def _licence(card: Mapping[str, Any]) -> str:
+def _licence(card: Mapping[str, Any]) -> Markdown:
     licence = card.get("licence") or "not stated: ask whoever made the bank"
-    text = f"## Licence and safety\n\nLicence: {_plain(licence)}."
+    text = Markdown("## Licence and safety\n\nLicence: {}.").format(licence)
     if safety := card.get("safety"):
-        notes = safety.items() if isinstance(safety, Mapping) else enumerate([safety])
-        text += "\n\n" + "\n".join(
-            f"* {_plain(value)}" if isinstance(key, int) else f"* {_plain(key)}: {_plain(value)}"
-            for key, value in notes
-        )
-    elif card.get("source") == "folder":
-        text += (
+        if isinstance(safety, Mapping):
+            notes = [Markdown("* {}: {}").format(key, value) for key, value in safety.items()]
+        else:
+            notes = [Markdown("* {}").format(safety)]
+        return Markdown("\n").join([text + Markdown("\n"), *notes])
+    if card.get("source") == "folder":
+        text += Markdown(
             "\n\nThe images were there before the bank; nothing was checked for what they show or "
             "for whose they are."
         )
     return text
-
-
-def _plain(value: Any) -> str:
-    """A value as one line of Markdown text that cannot break out of a table."""
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    text = " ".join(text.split())
-    return re.sub(r"([\\|<>`\[\]*])", r"\\\1", text)

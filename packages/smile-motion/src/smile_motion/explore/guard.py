@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
 from smile_motion.files import parse_json
+from smile_motion.markup import source_hash
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -30,13 +32,68 @@ LARGEST_CALL = 65536
 """Bytes of a call's JSON: the values of all controls."""
 HOSTS = ("127.0.0.1", "localhost")
 """Names that a browser may have for this machine; another's page cannot use its own for it."""
-HEADERS = {
-    "content-security-policy": "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; "
-    "frame-ancestors 'none'",
-    "referrer-policy": "no-referrer",
-    "x-content-type-options": "nosniff",
-}
-"""Sent with everything: nothing is fetched from elsewhere, whatever the page's library would."""
+HEADERS = {"referrer-policy": "no-referrer", "x-content-type-options": "nosniff"}
+"""Sent with everything."""
+NOTHING = "default-src 'none'; sandbox; frame-ancestors 'none'"
+"""Policy of all that is no page: opened by itself, it can do nothing."""
+SCRIPTS = ("/assets/", "/static/", "/svelte/")
+"""Where the page's own scripts lie; not where uploads do."""
+
+
+def page_policy(origin: str, text: str) -> str:
+    """The content security policy of a page as served.
+
+    Scripts are those of the page's library and the ones that the library wrote into the page, by
+    their hashes; no other runs, wherever in the page it stands. The library evaluates texts of its
+    own as functions. Nothing is fetched from elsewhere, whatever the library would.
+    """
+    hashes = " ".join(dict.fromkeys(map(source_hash, _Scripts.of(text))))
+    places = " ".join(origin + place for place in SCRIPTS)
+    return "; ".join(
+        [
+            "default-src 'self'",
+            f"script-src {places} 'unsafe-eval' {hashes}".rstrip(),
+            "script-src-attr 'none'",
+            "style-src 'self' 'unsafe-inline'",
+            "img-src 'self' data: blob:",
+            "media-src 'self' data: blob:",
+            "font-src 'self' data:",
+            "worker-src 'self' blob:",
+            "object-src 'none'",
+            "frame-src 'none'",
+            "base-uri 'none'",
+            "form-action 'none'",
+            "frame-ancestors 'none'",
+        ]
+    )
+
+
+class _Scripts(HTMLParser):
+    """Collects the scripts that a page holds in itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+        self._inside = False
+
+    @classmethod
+    def of(cls, text: str) -> list[str]:
+        parser = cls()
+        parser.feed(text)
+        parser.close()
+        return parser.found
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self._inside = tag == "script" and not any(name == "src" for name, _ in attrs)
+        if self._inside:
+            self.found.append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        self._inside = False
+
+    def handle_data(self, data: str) -> None:
+        if self._inside:
+            self.found[-1] += data
 
 
 class Guard:
@@ -73,13 +130,7 @@ class Guard:
                 return
             receive = _again(body, receive)
 
-        async def send_with_headers(message: MutableMapping[str, Any]) -> None:
-            if message["type"] == "http.response.start":
-                more = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
-                message["headers"] = [*message.get("headers", []), *more]
-            await send(message)
-
-        await self.app(scope, receive, send_with_headers)
+        await self.app(scope, receive, _Protected(send, f"http://{headers['host']}").send)
 
     def _refusal(self, scope: Scope, headers: dict[str, str]) -> tuple[int, str] | None:
         path = scope["path"]
@@ -170,8 +221,39 @@ def make_room(folder: Path, most: int) -> None:
         held -= size
 
 
+class _Protected:
+    """Sends an answer with the headers that protect the page; of a page, when it is whole."""
+
+    def __init__(self, send: Send, origin: str) -> None:
+        self._send, self._origin = send, origin
+        self._start: MutableMapping[str, Any] | None = None
+        self._parts: list[bytes] = []
+
+    async def send(self, message: MutableMapping[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            headers = dict(message.get("headers", []))
+            if headers.get(b"content-type", b"").startswith(b"text/html"):
+                self._start = message
+            else:
+                await self._begin(message, NOTHING)
+        elif self._start is not None and message["type"] == "http.response.body":
+            self._parts.append(message.get("body", b""))
+            if not message.get("more_body", False):
+                page = b"".join(self._parts)
+                await self._begin(self._start, page_policy(self._origin, page.decode()))
+                await self._send({"type": "http.response.body", "body": page})
+        else:
+            await self._send(message)
+
+    async def _begin(self, message: MutableMapping[str, Any], policy: str) -> None:
+        more = HEADERS | {"content-security-policy": policy}
+        added = [(name.encode(), value.encode()) for name, value in more.items()]
+        message["headers"] = [*message.get("headers", []), *added]
+        await self._send(message)
+
+
 async def _answer(send: Send, status: int, text: str) -> None:
     headers = [(b"content-type", b"text/plain; charset=utf-8")]
-    headers += [(name.encode(), value.encode()) for name, value in HEADERS.items()]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": text.encode()})
+    protected = _Protected(send, "")
+    await protected.send({"type": "http.response.start", "status": status, "headers": headers})
+    await protected.send({"type": "http.response.body", "body": text.encode()})

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import html
 from dataclasses import dataclass
 
 import numpy as np
 
 from smile_motion.clips import Clip
 from smile_motion.explore.showing import Shown
-from smile_motion.preview import COLOURS
+from smile_motion.markup import Markup, element
+from smile_motion.preview import colour_mark
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -48,24 +48,19 @@ def measure_clip(clip: Clip) -> ClipNumbers:
     )
 
 
-def numbers_html(shown: Shown) -> str:
+def numbers_html(shown: Shown) -> Markup:
     """The numbers as a table and two sentences."""
     numbers = measure_clip(shown.clip)
     rows = []
     for slot, name in enumerate(numbers.names):
-        red, green, blue = COLOURS[slot % len(COLOURS)]
         cells = (
-            html.escape(name),
+            name,
             f"{numbers.speed_px[slot]:.1f}",
             f"{numbers.coverage[slot]:.1%}",
             f"{numbers.occlusion[slot]:.0%}",
             f"{numbers.visible[slot]:.0%}",
         )
-        rows.append(
-            f'<tr><td style="color: rgb({red}, {green}, {blue})">■</td>'
-            + "".join(f"<td>{cell}</td>" for cell in cells)
-            + "</tr>"
-        )
+        rows.append(element("tr", colour_mark(slot), (element("td", cell) for cell in cells)))
     on = shown.clip.truth.token_coverage(shown.grid).sum(axis=0).ravel() > 0
     hidden = len(shown.mask.masked) / shown.grid.tokens
     sentence = f"Objects cover {numbers.all_coverage:.1%} of the frame. "
@@ -75,9 +70,9 @@ def numbers_html(shown: Shown) -> str:
         sentence += (
             f"; {on.mean():.0%} of all lie on a trajectory, and of these {share:.0%} are hidden"
         )
-    head = (
-        "<tr><th></th><th>object</th><th>speed, px a frame</th><th>coverage</th>"
-        "<th>occlusion</th><th>visible</th></tr>"
-    )
-    table = f'<div class="scroll"><table>{head}{"".join(rows)}</table></div>' if rows else ""
-    return f'<div class="numbers">{table}<p>{sentence}.</p></div>'
+    head = element("tr", (element("th", said) for said in _HEADS))
+    table = element("div", element("table", head, rows), class_="scroll") if rows else None
+    return element("div", table, element("p", f"{sentence}."), class_="numbers")
+
+
+_HEADS = ("", "object", "speed, px a frame", "coverage", "occlusion", "visible")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import html
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from smile_motion.bank.layout import read_metadata
 from smile_motion.bank.statistics import object_score
+from smile_motion.markup import Markup, element, joined
 
 if TYPE_CHECKING:
     from smile_motion.bank import ObjectBank
@@ -68,10 +68,10 @@ class BankBrowser:
         # Objects without a score come last, by id.
         return sorted(found, key=lambda entry: (entry.score is None, sign * (entry.score or 0)))
 
-    def page_html(self, found: Sequence[ListedObject], page: int) -> str:
+    def page_html(self, found: Sequence[ListedObject], page: int) -> Markup:
         """Draw one page, counted from 1, of what `find` returned."""
         if not found:
-            return '<p class="calm">No object is called so; try fewer letters.</p>'
+            return element("p", "No object is called so; try fewer letters.", class_="calm")
         start = (page - 1) * ON_A_PAGE
         shown = found[start : start + ON_A_PAGE]
         tiles = []
@@ -79,14 +79,21 @@ class BankBrowser:
             score = "no score" if entry.score is None else f"score {entry.score:.1f}"
             record = self.bank.record(entry.index)
             size = f"{record.get('width', '?')}×{record.get('height', '?')}"
-            name = html.escape(entry.name)
             tiles.append(
-                f'<figure><img alt="{name}" src="{self._picture(entry.index)}">'
-                f'<figcaption title="{name}">{name}<br><small>{score} · {size}</small>'
-                f"</figcaption></figure>"
+                element(
+                    "figure",
+                    element("img", alt=entry.name, src=self._picture(entry.index)),
+                    element(
+                        "figcaption",
+                        entry.name,
+                        element("br"),
+                        element("small", f"{score} · {size}"),
+                        title=entry.name,
+                    ),
+                )
             )
         said = f"{start + 1} to {start + len(shown)} of {len(found)} objects"
-        return f'<p class="calm">{said}</p><div class="objects">{"".join(tiles)}</div>'
+        return joined([element("p", said, class_="calm"), element("div", tiles, class_="objects")])
 
     @cached_property
     def _listed(self) -> tuple[ListedObject, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import sys
 import traceback
 from collections.abc import Callable
@@ -20,11 +19,13 @@ from smile_motion.explore.numbers import numbers_html
 from smile_motion.explore.objects import ALL, BankBrowser, pages
 from smile_motion.explore.pictures import views_html
 from smile_motion.explore.showing import UploadLimits, make_shown
+from smile_motion.markup import Markup, element
+from smile_motion.preview import COLOUR_STYLE
 
 if TYPE_CHECKING:
     from smile_motion.bank import ObjectBank
 
-CSS = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
+CSS = (Path(__file__).parent / "page.css").read_text(encoding="utf-8") + COLOUR_STYLE
 _COPY = """(text) => {{
   navigator.clipboard.writeText(text);
   const button = document.querySelector("#{button}");
@@ -58,7 +59,7 @@ def build_page(bank: ObjectBank, sources: Sources, limits: UploadLimits) -> gr.B
     with gr.Blocks(
         title="SMILE Motion explorer", analytics_enabled=False, delete_cache=(3600, 86400)
     ) as page:
-        gr.HTML("<h1>Motion explorer</h1>", elem_id="title")
+        gr.HTML(element("h1", "Motion explorer"), elem_id="title")
         with gr.Tab("Motion"):
             _motion_tab(page, bank, sources, limits)
         with gr.Tab("Object bank"):
@@ -136,13 +137,13 @@ def _bank_tab(browser: BankBrowser) -> None:
         number = gr.Number(1, label="Page", precision=0, minimum=1, min_width=200)
     listed = gr.HTML(elem_id="objects")
 
-    def browse(chosen: str, said: str, sorting: Any, page_number: float | None) -> str:
+    def browse(chosen: str, said: str, sorting: Any, page_number: float | None) -> Markup:
         try:
             found = browser.find(chosen, said, sorting)
             place = min(max(int(page_number or 1), 1), pages(found))
             return browser.page_html(found, place)
         except Exception as error:
-            return f'<p class="problem">{html.escape(_line(error))}</p>'
+            return element("p", _line(error), class_="problem")
 
     inputs: list[Any] = [category, words, order, number]
     first: list[Callable[..., Any]] = [category.change, words.change, order.change]
@@ -159,7 +160,7 @@ def _bank_tab(browser: BankBrowser) -> None:
 
 
 def _problem(error: Exception) -> Any:
-    return gr.update(value=f"<p>{html.escape(_line(error))}</p>", visible=True)
+    return gr.update(value=element("p", _line(error)), visible=True)
 
 
 def _line(error: Exception) -> str:

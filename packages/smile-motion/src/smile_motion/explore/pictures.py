@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import base64
 from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
 
 from smile_motion.explore.showing import Shown
-from smile_motion.preview import draw_mask, draw_overlay
-from smile_motion.video import encode_animation
+from smile_motion.markup import Markup, element
+from smile_motion.preview import animation, draw_mask, draw_overlay
 
 RATE_HZ = 8.0
 """Frames a second."""
@@ -20,7 +19,7 @@ SLOWEST_PX = 4.0
 """Flow whose strongest colour stands for at least so many pixels a frame."""
 
 
-def views_html(shown: Shown) -> str:
+def views_html(shown: Shown) -> Markup:
     """Four animations: the clip, what is true of it, its mask, its flow."""
     clip = shown.clip
     views = [
@@ -38,13 +37,16 @@ def views_html(shown: Shown) -> str:
         views.append(("flow", f"Optical flow, {reach}", draw_flow(vectors)))
     # Pillow encodes without the interpreter's lock.
     with ThreadPoolExecutor(len(views)) as pool:
-        encoded = list(pool.map(lambda view: _animation(view[2]), views))
-    figures = (
-        f'<figure><img id="view-{name}" alt="{title}" src="{source}">'
-        f"<figcaption>{title}</figcaption></figure>"
-        for (name, title, _), source in zip(views, encoded, strict=True)
-    )
-    return f'<div class="views">{"".join(figures)}</div>'
+        encoded = pool.map(lambda view: animation(view[2], rate_hz=RATE_HZ, quality=QUALITY), views)
+        figures = [
+            element(
+                "figure",
+                element("img", id=f"view-{name}", alt=title, src=source),
+                element("figcaption", title),
+            )
+            for (name, title, _), source in zip(views, encoded, strict=True)
+        ]
+    return element("div", figures, class_="views")
 
 
 def flow_reach(vectors: np.ndarray) -> float:
@@ -68,8 +70,3 @@ def draw_flow(vectors: np.ndarray) -> np.ndarray:
     flat = cv2.cvtColor(hsv.reshape(-1, vectors.shape[2], 3), cv2.COLOR_HSV2RGB)
     pictures = flat.reshape(*vectors.shape[:3], 3)
     return np.concatenate([pictures, pictures[-1:]])
-
-
-def _animation(frames: np.ndarray) -> str:
-    data = encode_animation(frames, rate_hz=RATE_HZ, quality=QUALITY)
-    return f"data:image/webp;base64,{base64.b64encode(data).decode()}"

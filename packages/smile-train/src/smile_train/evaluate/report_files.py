@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import csv
-import html
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from smile_motion.files import write_atomically
+from smile_motion.markup import Markdown, Markup, element, joined, page
 
-from smile_train.evaluate.report_page import PAGE
+from smile_train.evaluate.report_page import STYLE
 from smile_train.evaluate.sheets import Cell, Sheet, letter, make_sheets
 from smile_train.evaluate.tables import Report, Run, Value
 
@@ -21,6 +21,7 @@ FIELDS = (
 """Columns of report.csv; a line for each published number, and for each of ours."""
 
 
+TITLE = "Runs beside the paper's tables"
 NOTHING = "No run of it, and no published number."
 """Instead of an empty table."""
 
@@ -39,103 +40,119 @@ def write_report(report: Report, out: Path) -> list[Path]:
     return [out / name for name in contents]
 
 
-def as_markdown(sheets: Sequence[Sheet], report: Report) -> str:
+def as_markdown(sheets: Sequence[Sheet], report: Report) -> Markdown:
     """Tables of GitHub's Markdown, one below the other."""
-    lines = ["# Runs beside the paper's tables", "", sum_up(report), ""]
+    lines = [Markdown("# {}").format(TITLE), "", sum_up(report), ""]
     for sheet in sheets:
-        lines += [f"## {sheet.name}. {sheet.title}", ""]
+        lines += [Markdown("## {}. {}").format(sheet.name, sheet.title), ""]
         if sheet.lines:
-            lines.append("| | " + " | ".join(sheet.heads) + " |")
-            lines.append("|---" + "|--:" * len(sheet.heads) + "|")
+            lines.append(Markdown("| | {} |").format(Markdown(" | ").join(sheet.heads)))
+            lines.append(Markdown("|---" + "|--:" * len(sheet.heads) + "|"))
         for line in sheet.lines:
-            label = f"↳ ours: {_plain(line.label)}" if line.ours else _plain(line.label)
+            label = Markdown("↳ ours: {}" if line.ours else "{}").format(line.label)
             cells = [_markdown_cell(cell, bold=line.ours) for cell in line.cells]
-            lines.append(f"| {label} | " + " | ".join(cells) + " |")
+            lines.append(_markdown_row(label, cells))
         lines += [""] if sheet.lines else [NOTHING, ""]
         if sheet.notes:
-            lines += [f"<sup>{letter(n)}</sup> {note}  " for n, note in enumerate(sheet.notes)]
+            lines += [
+                Markdown("<sup>{}</sup> {}  ").format(letter(n), note)
+                for n, note in enumerate(sheet.notes)
+            ]
             lines.append("")
         lines += [_said(sheet), ""]
-    return "\n".join(lines)
+    return Markdown("\n").join(lines)
 
 
-def _plain(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
+def _markdown_row(label: str, cells: Iterable[str]) -> Markdown:
+    return Markdown("| {} | {} |").format(label, Markdown(" | ").join(cells))
 
 
-def _markdown_cell(cell: Cell, *, bold: bool) -> str:
-    text = (
-        f"**{_plain(cell.text)}**" if bold and cell.text and not cell.plain else _plain(cell.text)
-    )
-    difference = f" ({cell.difference})" if cell.difference else ""
-    return text + difference + (f" <sup>{cell.marks}</sup>" if cell.marks else "")
+def _markdown_cell(cell: Cell, *, bold: bool) -> Markdown:
+    bold = bold and bool(cell.text) and not cell.plain
+    text = Markdown("**{}**" if bold else "{}").format(cell.text)
+    if cell.difference:
+        text += Markdown(" ({})").format(cell.difference)
+    return text + Markdown(" <sup>{}</sup>").format(cell.marks) if cell.marks else text
 
 
 def as_html(sheets: Sequence[Sheet], report: Report) -> str:
     """One page that needs nothing else, for light and dark, wide and narrow screens."""
     anchors = {sheet.name: f"s{number}" for number, sheet in enumerate(sheets)}
-    links = "".join(
-        f'<a href="#{anchors[sheet.name]}"{_has_ours(sheet)}>{html.escape(sheet.name)}</a>'
+    links = (
+        element("a", sheet.name, href=f"#{anchors[sheet.name]}", class_=_has_ours(sheet))
         for sheet in sheets
     )
-    sections = "\n".join(_section(sheet, anchors[sheet.name]) for sheet in sheets)
-    return PAGE.format(summary=html.escape(sum_up(report)), links=links, sections=sections)
+    body = (
+        element("header", element("h1", TITLE), element("p", sum_up(report))),
+        element("nav", links),
+        *(_section(sheet, anchors[sheet.name]) for sheet in sheets),
+    )
+    return page(title=TITLE, style=STYLE, body=body)
 
 
-def _has_ours(sheet: Sheet) -> str:
-    return ' class="has"' if any(line.ours for line in sheet.lines) else ""
+def _has_ours(sheet: Sheet) -> str | None:
+    return "has" if any(line.ours for line in sheet.lines) else None
 
 
-def _section(sheet: Sheet, anchor: str) -> str:
-    rooms = [_room([line.cells[n] for line in sheet.lines]) for n in range(len(sheet.heads))]
-    heads = "".join(
-        f"<th scope=col{_kind(sheet, n)}>{html.escape(head)}{rooms[n].format('')}</th>"
-        for n, head in enumerate(sheet.heads)
+def _section(sheet: Sheet, anchor: str) -> Markup:
+    notes = [
+        element("li", element("b", letter(n)), " ", note) for n, note in enumerate(sheet.notes)
+    ]
+    return element(
+        "section",
+        element("h2", sheet.name, " ", element("small", sheet.title)),
+        _table(sheet) if sheet.lines else element("p", NOTHING),
+        element("ul", notes) if notes else None,
+        element("p", _said(sheet)),
+        id=anchor,
+    )
+
+
+def _table(sheet: Sheet) -> Markup:
+    columns = [[line.cells[n] for line in sheet.lines] for n in range(len(sheet.heads))]
+    rooms = [_room(cells) for cells in columns]
+    # Words are set from the left, numbers from the right.
+    kinds = ["plain" if all(cell.plain for cell in cells) else None for cells in columns]
+    heads = (
+        element("th", head, _aside(room), scope="col", class_=kind)
+        for head, room, kind in zip(sheet.heads, rooms, kinds, strict=True)
     )
     rows = []
     for line in sheet.lines:
-        detail = f' title="{html.escape(line.detail)}"' if line.detail else ""
-        kind = ' class="ours"' if line.ours else ""
-        cells = "".join(
-            f"<td{' class=plain' if cell.plain else ''}>{_html_cell(cell, room)}</td>"
+        label = joined(line.label.split("_"), "_" + element("wbr"))
+        cells = (
+            element("td", cell.text, _beside(cell, room), class_="plain" if cell.plain else None)
             for cell, room in zip(line.cells, rooms, strict=True)
         )
-        label = html.escape(line.label).replace("_", "_<wbr>")
-        rows.append(f"<tr{kind}><th scope=row{detail}><span>{label}</span></th>{cells}</tr>")
-    notes = "".join(
-        f"<li><b>{letter(n)}</b> {html.escape(note)}</li>" for n, note in enumerate(sheet.notes)
+        head = element("th", element("span", label), scope="row", title=line.detail or None)
+        rows.append(element("tr", head, cells, class_="ours" if line.ours else None))
+    table = element(
+        "table",
+        element("thead", element("tr", element("td"), heads)),
+        element("tbody", rows),
     )
-    name = html.escape(sheet.name)
-    table = f"""<div class="scroll" tabindex="0" role="region" aria-label="{name}">
-<table><thead><tr><td></td>{heads}</tr></thead><tbody>
-{"".join(rows)}
-</tbody></table></div>"""
-    return f"""<section id="{anchor}">
-<h2>{name} <small>{html.escape(sheet.title)}</small></h2>
-{table if sheet.lines else f"<p>{NOTHING}</p>"}
-{f"<ul>{notes}</ul>" if notes else ""}<p>{html.escape(_said(sheet))}</p>
-</section>"""
+    return element(
+        "div", table, class_="scroll", tabindex="0", role="region", aria_label=sheet.name
+    )
 
 
-def _kind(sheet: Sheet, column: int) -> str:
-    """Words are set from the left, numbers from the right."""
-    words = sheet.lines and all(line.cells[column].plain for line in sheet.lines)
-    return " class=plain" if words else ""
-
-
-def _room(cells: Sequence[Cell]) -> str:
+def _room(cells: Sequence[Cell]) -> str | None:
     """Room beside the numbers of a column, the same in all lines, so that they stay aligned."""
     if any(cell.difference for cell in cells):
-        return '<span class="aside">{}</span>'
-    return '<span class="aside narrow">{}</span>' if any(cell.marks for cell in cells) else "{}"
+        return "aside"
+    return "aside narrow" if any(cell.marks for cell in cells) else None
 
 
-def _html_cell(cell: Cell, room: str) -> str:
-    beside = f"<sup>{cell.marks}</sup>" if cell.marks else ""
+def _aside(room: str | None, *content: Markup) -> Markup | None:
+    return element("span", content, class_=room) if room else None
+
+
+def _beside(cell: Cell, room: str | None) -> Markup | None:
+    marks = [element("sup", cell.marks)] if cell.marks else []
     if cell.difference:
-        kinds = {True: ' class="up"', False: ' class="down"', None: ""}
-        beside += f"<i{kinds[cell.better]}>{cell.difference}</i>"
-    return html.escape(cell.text) + room.format(beside)
+        kinds = {True: "up", False: "down", None: None}
+        marks.append(element("i", cell.difference, class_=kinds[cell.better]))
+    return _aside(room, *marks)
 
 
 def _said(sheet: Sheet) -> str:
