@@ -8,7 +8,10 @@ from pathlib import Path
 from smile_motion.errors import InputError
 from smile_motion.video.archives import ARCHIVE, locate, members
 
-SUFFIXES = (".mp4", ".avi", ".mkv", ".webm", ".mov", ".m4v", ".mpg", ".mpeg", ".ts")
+SUFFIXES = (
+    *(".mp4", ".avi", ".mkv", ".webm", ".mov", ".m4v", ".mpg", ".mpeg", ".ts"),
+    *(".flv", ".wmv", ".3gp", ".m2ts", ".mts", ".vob", ".ogv"),
+)
 """Files that count as videos when a folder is searched."""
 
 

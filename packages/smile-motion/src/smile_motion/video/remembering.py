@@ -6,7 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from smile_motion.video.archives import locate
-from smile_motion.video.reading import VideoIndex, index_video
+from smile_motion.video.indexing import VideoIndex, index_video
 
 OPEN_INDEXES = 256
 """How many: a minute of video takes about 15 KB."""

@@ -57,18 +57,25 @@ def run(options: Options) -> Outcome:
         labels = {video.path: video.label for video in videos}
         kept = (f"{v.path.absolute()} {labels[v.path] or ''}".rstrip() + "\n" for v in sound)
         write_atomically(options.sound, "".join(kept).encode())
+    partly = [video for video in sound if video.lost]
     seconds = sum(video.frames / video.rate_hz for video in sound)
     sizes = Counter(f"{video.width} x {video.height}" for video in sound).most_common(3)
     facts = {
         "videos": len(found),
         "sound": len(sound),
         "hours": seconds / 3600,
+        "lost_frames": {str(video.path): video.lost for video in partly},
         "broken": {str(video.path): video.fault for video in broken},
         "listed_twice": twice,
     }
     print(f"{len(sound)} of {len(found)} videos are sound: {seconds / 3600:.2f} hours")
     if sizes:
         print(f"most frequent sizes: {', '.join(f'{size} ({count})' for size, count in sizes)}")
+    if partly:
+        print(
+            f"{len(partly)} begin or are joined within a group of pictures, such as "
+            f"{partly[0].path}: frames that cannot be decoded are left out"
+        )
     if twice:
         print(f"{len(twice)} videos are listed more than once, such as {twice[0]}")
     if broken:

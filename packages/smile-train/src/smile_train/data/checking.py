@@ -32,6 +32,8 @@ class CheckedVideo:
     """Pixels; 0 of a broken video."""
     height: int
     """Pixels; 0 of a broken video."""
+    lost: int = 0
+    """Frames that the file has a part of and that cannot be decoded."""
     fault: str | None
     """What is wrong with it, if anything."""
 
@@ -52,6 +54,7 @@ def check_video(path: Path, *, every_frame: bool = False) -> CheckedVideo:
             rate_hz=index.rate_hz,
             width=width,
             height=height,
+            lost=index.lost,
             fault=None,
         )
     except InputError as error:

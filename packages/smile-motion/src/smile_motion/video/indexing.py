@@ -1,0 +1,216 @@
+"""Which frames a video has, and where decoding can start."""
+
+from __future__ import annotations
+
+import sys
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from smile_motion.errors import InputError
+from smile_motion.video.archives import locate
+from smile_motion.video.decoding import decoded_frames
+from smile_motion.video.opening import opened, refuse_cut_short
+
+_TIMED = frozenset({"mov", "mp4", "matroska", "webm", "flv"})
+"""Containers that state the time of every frame, B-frames too."""
+_BROADCAST = frozenset({"mpegts", "mpeg"})
+"""Containers that may be joined end to end, or begin anywhere."""
+_WAITING = frozenset({"h264", "hevc", "mpeg2video", "av1"})
+"""Codecs of broadcast whose decoders wait for a keyframe wherever they are set down."""
+_LONGEST_GAP_S = 1.0
+"""A longer pause between frames of a broadcast may be a joint."""
+_FIRST = 4
+"""Packets that are tried where containers say too little: whether each gives a picture."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class VideoIndex:
+    """Where every frame of a video is, so that frame i means the same in every reader and run."""
+
+    path: Path
+    """The file."""
+    pts: np.ndarray
+    """(N,) int64, ascending: presentation time of each shown frame, in the stream's time base."""
+    keyframes: np.ndarray
+    """(M,) int64, ascending: presentation times that decoding can start from, hidden ones too."""
+    rate_hz: float
+    """Average frame rate."""
+    tick_s: float
+    """Seconds that presentation times count by: the stream's time base."""
+    counted: bool = False
+    """Frames bear no usable times (B-frames in AVI, joined streams): they are counted from the
+    beginning, and `pts` are their numbers."""
+    lost: int = 0
+    """Frames that the file has a part of and that cannot be decoded, since what they build on is
+    not in it; they have no number."""
+
+    def __len__(self) -> int:
+        """Count the frames."""
+        return len(self.pts)
+
+    @property
+    def times_s(self) -> np.ndarray:
+        """When each frame is shown, seconds from the first, and when the last one's time is over.
+
+        returns (N + 1,) float64; the last frame has the time of an average one.
+        """
+        shown = (self.pts - self.pts[0]) * self.tick_s
+        return np.append(shown, shown[-1] + 1 / self.rate_hz)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Scan:
+    """What a container says of all its frames."""
+
+    shown: list[int | None]
+    """Times of the packets that are to be shown, in the order of decoding."""
+    decoding: list[int]
+    """When packets are decoded, as far as it is said."""
+    first: int | None
+    """Time of the first packet, hidden or not."""
+    keys: list[int]
+    """Times of keyframes, ascending."""
+    rate_hz: float
+    tick_s: float
+    has_times: bool
+    """Whether frames bear times by which they can be sought."""
+    is_broadcast: bool
+    is_corrupt: bool
+    """Whether a packet is known to be damaged."""
+    is_whole: bool
+    """Whether the first packet is a keyframe, and each of the first gives a picture where tried."""
+
+
+def index_video(path: str | Path) -> VideoIndex:
+    """Read where a video's frames are.
+
+    Of a sound file nothing is decoded. One that begins within a group of pictures, or was joined
+    of several streams, is decoded to see which frames come out; a line on standard error says how
+    many do not.
+
+    Raises InputError when the file is missing, empty, cut short, or has no video in it.
+    """
+    path = Path(path)
+    scan = _scan(path)
+    stated = shown = scan.shown
+    counted = not scan.has_times
+    if _begins_badly(scan) or _may_be_joined(scan):
+        begin = scan.keys if scan.has_times and not _may_be_joined(scan) else []
+        shown, at_end = _decode_times(path, begin)
+        if not at_end:
+            end = shown[-1] or 0
+            shown += sorted(time for time in stated if time is not None and time > end)
+        counted |= None in shown or any(one >= other for one, other in pairwise(shown))  # type: ignore[operator]
+    if not shown or (not scan.keys and shown is stated):
+        raise InputError(f"{path}: no frame can be found in it; replace it or leave it out")
+    lost = len(stated) - len(shown) if counted else (Counter(stated) - Counter(shown)).total()
+    if lost > 0:
+        _say_lost(path, lost, len(shown))
+    return VideoIndex(
+        path=path,
+        pts=np.arange(len(shown)) if counted else np.unique(np.array(shown, np.int64)),
+        keyframes=np.array([0] if counted else scan.keys or shown[:1], np.int64),
+        rate_hz=scan.rate_hz,
+        tick_s=1 / scan.rate_hz if counted else scan.tick_s,
+        counted=counted,
+        lost=max(lost, 0),
+    )
+
+
+def _scan(path: Path) -> _Scan:
+    """Read what a container says; of broadcasts, and AVI with B-frames, try the first packets."""
+    with opened(path) as (container, stream):
+        formats = set(container.format.name.split(","))
+        span = locate(path)
+        if "mp4" in formats and span is not None:
+            refuse_cut_short(path, span)
+        codec = stream.codec_context
+        reorders = codec.has_b_frames > 0
+        shown, decoding, keys, first = [], [], [], []
+        is_corrupt = False
+        for packet in container.demux(stream):
+            if packet.size == 0:
+                continue
+            time = packet.pts
+            if not packet.is_discard:
+                shown.append(time)
+            if packet.dts is not None:
+                decoding.append(packet.dts)
+            if packet.is_keyframe and time is not None:
+                keys.append(time)
+            is_corrupt |= packet.is_corrupt
+            if len(first) < _FIRST:
+                first.append(packet)
+        is_broadcast = bool(formats & _BROADCAST)
+        tried = first if is_broadcast or (reorders and "avi" in formats) else []
+        pictures = [frame for packet in (*tried, None) if tried for frame in codec.decode(packet)]
+        rate = float(stream.average_rate or stream.guessed_rate or 25)
+        return _Scan(
+            shown=shown,
+            decoding=decoding,
+            first=first[0].pts if first else None,
+            keys=sorted(set(keys)),
+            rate_hz=rate,
+            tick_s=float(stream.time_base or 1 / rate),
+            has_times=not reorders
+            or bool(formats & _TIMED)
+            or (is_broadcast and codec.name in _WAITING),
+            is_broadcast=is_broadcast,
+            is_corrupt=is_corrupt,
+            is_whole=bool(first) and first[0].is_keyframe and len(pictures) == len(tried),
+        )
+
+
+def _begins_badly(scan: _Scan) -> bool:
+    """Whether the first frames may lack what they build on."""
+    stated = (time for time in scan.shown if time is not None)
+    return not scan.is_whole or (scan.first is not None and min(stated, default=0) < scan.first)
+
+
+def _may_be_joined(scan: _Scan) -> bool:
+    """Whether times are missing, come twice, go back, or (of a broadcast) leave a gap."""
+    steps = np.diff(np.array(scan.decoding, np.int64))
+    return (
+        scan.is_corrupt
+        or None in scan.shown
+        or len(set(scan.shown)) < len(scan.shown)
+        or bool((steps < 0).any())
+        or (scan.is_broadcast and bool((steps * scan.tick_s > _LONGEST_GAP_S).any()))
+        or (scan.is_broadcast and not scan.has_times)
+    )
+
+
+def _decode_times(path: Path, keys: Sequence[int]) -> tuple[list[int | None], bool]:
+    """Decode from the beginning to see which frames come out, and when each is shown.
+
+    keys     where to stop: at the second of them after the first frame; to the end without.
+    returns  the times, and whether they are those of the whole video.
+    """
+    times: list[int | None] = []
+    stop = None
+    with opened(path) as (container, stream):
+        for frame in decoded_frames(container, stream):
+            times.append(frame.pts)
+            if len(times) == 1 and frame.pts is not None:
+                later = bisect_right(keys, frame.pts) + 1
+                stop = keys[later] if later < len(keys) else None
+            if stop is not None and frame.pts is not None and frame.pts >= stop:
+                return times, False
+    return times, True
+
+
+@cache
+def _say_lost(path: Path, lost: int, found: int) -> None:
+    """Say once in a process what of a video cannot be shown."""
+    print(
+        f"{path}: {lost} frames cannot be decoded, since what they build on is not in the file; "
+        f"the other {found} are read",
+        file=sys.stderr,
+    )

@@ -1,0 +1,87 @@
+"""Opening a video's file: what is read at all, within bounds, with errors that name the file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from smile_motion.errors import InputError
+from smile_motion.video.archives import Span, locate
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+    from av.video.stream import VideoStream
+
+LARGEST_SIDE_PX = 8192
+"""Videos with a longer side are refused before they are decoded."""
+_CONTAINERS = (
+    "asf,avi,flv,gif,h264,hevc,ivf,m4v,matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,mpeg,mpegts,"
+    "mpegvideo,mxf,nut,ogg,rm,yuv4mpegpipe"
+)
+_ONE_FILE = {"format_whitelist": _CONTAINERS, "protocol_whitelist": "file,subfile"}
+"""What holds its own pictures. FFmpeg would also follow play lists to other files and hosts."""
+_BOUNDED = {"max_pixels": str(LARGEST_SIDE_PX**2)}
+"""For decoders, which may meet larger frames than the header promised."""
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
+    """Open a video and name the file in whatever goes wrong inside.
+
+    Raises InputError when it is missing, empty, cut short, too large, or has no video in it.
+    """
+    import av
+    import av.error
+
+    span = locate(path)
+    if span is None:
+        raise InputError(f"{path}: no such video; check the path or the list that names it")
+    if span.size == 0:
+        raise InputError(f"{path}: empty (0 bytes); replace it or leave it out")
+    try:
+        # PyAV hands the options on to the decoders of FFmpeg's first look at the streams as well.
+        with av.open(span.url, options=_ONE_FILE | _BOUNDED) as container:
+            stream = container.streams.best("video")
+            if not isinstance(stream, av.VideoStream):
+                raise InputError(f"{path}: has no picture in it; replace it or leave it out")
+            if max(stream.width, stream.height) > LARGEST_SIDE_PX:
+                raise InputError(
+                    f"{path}: {stream.width} x {stream.height} px, at most {LARGEST_SIDE_PX} a "
+                    f"side are read; make it smaller or leave it out"
+                )
+            stream.codec_context.options = _BOUNDED
+            yield container, stream
+    except (av.error.FFmpegError, OSError) as error:
+        if isinstance(error, PermissionError):
+            raise
+        reason = getattr(error, "strerror", None) or str(error)
+        raise InputError(
+            f"{path}: not a readable video ({reason}); replace it or leave it out"
+        ) from error
+
+
+def refuse_cut_short(path: Path, span: Span) -> None:
+    """Compare the lengths that an mp4's outermost boxes state with the file's.
+
+    FFmpeg reads a file whose end is missing as a shorter video, and says nothing.
+    Raises InputError when they differ.
+    """
+    length = span.size
+    place = 0
+    with span.file.open("rb") as file:
+        while place + 8 <= length:
+            file.seek(span.start + place)
+            header = file.read(16)
+            size, kind = int.from_bytes(header[:4], "big"), header[4:8]
+            if size == 1:
+                size = int.from_bytes(header[8:16], "big")
+            if size < 8:
+                return
+            if place + size > length and kind in (b"mdat", b"moov", b"moof"):
+                raise InputError(
+                    f"{path}: cut short, {length} bytes of at least {place + size}; "
+                    f"copy it again or leave it out"
+                )
+            place += size
