@@ -13,6 +13,7 @@ from smile_motion.errors import InputError
 
 LISTED = 20
 """Copies that are listed unless all are asked for."""
+MAKES = "an object bank"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,6 +16,8 @@ from smile_motion.cli.bank_options import JudgingOptions, writers
 from smile_motion.cli.outcome import Outcome
 from smile_motion.errors import InputError
 
+MAKES = "an object bank"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Options:

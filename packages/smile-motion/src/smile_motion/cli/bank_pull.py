@@ -10,6 +10,8 @@ import tyro
 
 from smile_motion.cli.outcome import Outcome
 
+MAKES = "an object bank"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
