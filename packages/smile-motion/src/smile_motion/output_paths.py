@@ -21,6 +21,14 @@ _CHECKPOINT = ("manifest.json", "model.safetensors")
 """Both are in a checkpoint's folder."""
 
 
+def _home() -> Path | None:
+    """The user's home; None where there is none, as for numbers without a name in containers."""
+    try:
+        return Path.home().resolve()
+    except RuntimeError:
+        return None
+
+
 def require_output(
     out: Path, *, inputs: Iterable[str | Path] = (), makes: Kind | None = None
 ) -> None:
@@ -34,7 +42,7 @@ def require_output(
     place = out.resolve()
     general = {
         "the root of all files": place == Path(place.anchor),
-        "the home folder": place == Path.home().resolve(),
+        "the home folder": place == _home(),
         "the folder of a repository": (place / ".git").exists(),
     }
     for what, is_that in general.items():

@@ -48,7 +48,10 @@ def writable_cache() -> Path:
 
 def _chosen() -> Path | None:
     if named := os.environ.get(CACHE_VARIABLE):
-        return Path(named).expanduser().absolute()
+        try:
+            return Path(named).expanduser().absolute()
+        except RuntimeError:  # "~" of a user without a home
+            return None
     import platformdirs
 
     path = platformdirs.user_cache_path(NAME, appauthor=False)
