@@ -54,7 +54,7 @@ def test_a_text_has_a_name_or_a_name_and_a_definition_on_a_line(tmp_path: Path) 
         ("missing.txt", None, "no such file, and not imagenet1k"),
         ("mine.txt", b"hammer\n!?\n", r"mine.txt:2: category '!\?' has no letters"),
         ("empty.txt", b"# nothing\n", "no category in it"),
-        ("picture.txt", b"\xff\xd8\xff\xe0", "not a text"),
+        ("picture.txt", b"\xff\xd8\xff\xe0", "picture\\.txt:1: not UTF-8 text"),
         ("torn.json", b'{"categories": [', "not an LVIS or COCO annotation file"),
         ("other.json", b'{"names": []}', "not an LVIS or COCO annotation file"),
         ("list.json", b'{"categories": ["cat"]}', "not an LVIS or COCO annotation file"),

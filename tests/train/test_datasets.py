@@ -1,5 +1,6 @@
 """Data of one's own: lists, folders of classes, manifests."""
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -78,6 +79,71 @@ def test_wrong_lists_are_refused(tmp_path: Path, put: Put) -> None:
     (tmp_path / "train.jsonl").write_text('{"name": "x"}\n')
     with pytest.raises(InputError, match="not a manifest"):
         read_manifest(tmp_path / "train.jsonl")
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["path,label", "a.mp4,0", "b.mp4,2", "gone.mp4,1"],
+        ["a.mp4 0.0", "b.mp4 2.0", "gone.mp4 1.0"],
+        ["a.mp4 64 0", "b.mp4 80 2", "gone.mp4 16 1"],
+        ["label,frames,path", '0,64,"a.mp4"', "2,80,b.mp4", "1,16,gone.mp4"],
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_class_numbers_stay(lines: list[str], encoding: str, tmp_path: Path, put: Put) -> None:
+    put("a.mp4", "b.mp4")
+    (tmp_path / "train.csv").write_text("\n".join(lines), encoding=encoding)
+    with pytest.raises(InputError, match="1 of 3 videos are missing"):
+        open_split(place("list", tmp_path), "train")
+    listed = open_split(place("list", tmp_path, allow_missing=True), "train")
+    assert listed.classes == ("0", "1", "2")
+    assert [(video.key, video.target) for video in listed.videos] == [("a.mp4", 0), ("b.mp4", 2)]
+    if lines[0] != "path,label":
+        return
+    # An unknown header is not taken for a class, whatever may be missing.
+    (tmp_path / "train.csv").write_text("\n".join(["where,what", *lines[1:]]))
+    fault = r"missing|train\.csv:1: the label 'what' is no number"
+    for allow in (False, True):
+        with pytest.raises(InputError, match=fault):
+            open_split(place("list", tmp_path, allow_missing=allow), "train")
+
+
+@pytest.mark.parametrize(
+    ("lines", "fault"),
+    [
+        (["a.mp4 999999999"], r"train\.txt: 1,000,000,000 classes or more, at most 100,000 are"),
+        (["a.mp4 " + 5000 * "9"], r"train\.txt: 1,000,000,000,000 classes or more"),
+        (["a.mp4 3", "b.mp4 walking"], r"train\.txt:2: the label 'walking' is no number, others"),
+        (["a.mp4 3", "b.mp4 0.5"], r"train\.txt:2: the label '0\.5' is no number, others are"),
+    ],
+)
+def test_labels_that_cannot_be_are_refused(
+    lines: list[str], fault: str, tmp_path: Path, put: Put
+) -> None:
+    put("a.mp4", "b.mp4")
+    write_lines(tmp_path / "train.txt", lines)
+    with pytest.raises(InputError, match=fault):
+        open_split(place("list", tmp_path), "train")
+
+
+def test_names_that_are_not_utf_8_go_round_by_a_manifest(tmp_path: Path, put: Put) -> None:
+    name = os.fsdecode("Café.mp4".encode("latin-1"))
+    put("a.mp4")
+    (tmp_path / "a.mp4").rename(tmp_path / name)
+    (tmp_path / "train.txt").write_bytes(os.fsencode(f"{name} 0\n"))
+    listed = open_split(place("list", tmp_path), "train")
+    require_readable(listed)
+    write_manifest(tmp_path / "train.jsonl", listed)
+    assert open_split(place("manifest", tmp_path), "train").videos == listed.videos
+
+
+def test_hidden_folders_are_no_classes(tmp_path: Path, put: Put) -> None:
+    put("train/a/1.mp4", "train/b/2.mp4", "train/.ipynb_checkpoints/1.mp4", "train/__MACOSX/1.mp4")
+    put("train/a/._1.mp4")
+    found = open_split(place("folder", tmp_path), "train")
+    assert found.classes == ("a", "b")
+    assert [video.key for video in found.videos] == ["a/1.mp4", "b/2.mp4"]
 
 
 def test_missing_videos_are_counted_and_left_out_if_wished(tmp_path: Path, put: Put) -> None:

@@ -323,3 +323,42 @@ def test_fields_that_cannot_be_understood_are_named(tmp_path: Path) -> None:
             write_lines(folder / f"EPIC_100_{part}.csv", [",".join(epic_adapter.COLUMNS), row])
         with pytest.raises(InputError, match=f"EPIC_100_train.csv: not understood .*{what}"):
             epic_adapter.read(place("epic-verb", tmp_path / "epic-verb"), "train", sizes=sizes)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        test_kinetics,
+        test_something_something,
+        test_ucf101,
+        test_hmdb51,
+        test_finegym_and_the_sets_of_severe,
+        test_epic_kitchens,
+        test_charades,
+        test_diving48,
+    ],
+)
+def test_files_that_an_editor_saved_with_a_mark(
+    check: Callable[[Path, Put], None], tmp_path: Path, put: Put, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(path: Path, text: str, encoding: str | None = None) -> None:
+        path.write_bytes(text.replace("\n", "\r\n").encode("utf-8-sig"))
+
+    monkeypatch.setattr(Path, "write_text", write)
+    check(tmp_path, put)
+
+
+@pytest.mark.parametrize("written", ["HandstandPushups", "HandStandPushups"])
+def test_names_that_releases_write_in_other_cases(written: str, tmp_path: Path, put: Put) -> None:
+    name = "v_HandStandPushups_g01_c01"
+    put(f"UCF-101/HandstandPushups/{name}.avi")
+    write_ucf_rc(tmp_path, "train", {f"v_{written}_g01_c01": 3})
+    sizes = {"train": (1,)}
+    counted = ucf_rc_adapter.read(place("ucf-rc", tmp_path), "train", sizes=sizes)  # type: ignore[arg-type]
+    (video,) = counted.videos
+    assert video.path == tmp_path / f"UCF-101/HandstandPushups/{name}.avi"
+    # Two names that differ by case alone stay two.
+    put(f"UCF-101/HandstandPushups/{name.upper()}.avi")
+    if written == "HandstandPushups":
+        with pytest.raises(InputError, match="1 of 1 videos are missing"):
+            ucf_rc_adapter.read(place("ucf-rc", tmp_path), "train", sizes=sizes)  # type: ignore[arg-type]

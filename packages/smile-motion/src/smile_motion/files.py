@@ -75,7 +75,12 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 def dump_json(data: Any) -> bytes:
     """Encode JSON for people to read, ending in a newline."""
-    return (json.dumps(data, indent=2, ensure_ascii=False) + "\n").encode()
+    return encode_json(json.dumps(data, indent=2, ensure_ascii=False) + "\n")
+
+
+def encode_json(text: str) -> bytes:
+    """Encode JSON text as UTF-8; names of files that are none come back when it is read."""
+    return text.encode("utf-8", "backslashreplace")  # a lone surrogate, as JSON escapes it
 
 
 def parse_json(text: str | bytes) -> Any:
@@ -96,4 +101,4 @@ def parse_json(text: str | bytes) -> Any:
 
 def dump_lines(records: Iterable[dict[str, Any]]) -> bytes:
     """Encode records as JSON lines."""
-    return "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records).encode()
+    return encode_json("".join(json.dumps(each, ensure_ascii=False) + "\n" for each in records))

@@ -8,6 +8,7 @@ import numpy as np
 from PIL import ImageOps
 
 from smile_motion.errors import InputError
+from smile_motion.file_tree import find_files
 from smile_motion.image_files import open_image
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
@@ -22,7 +23,7 @@ def find_photographs(folder: Path) -> tuple[Path, ...]:
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; give a folder of photographs with --images")
-    files = tuple(sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES))
+    files = tuple(find_files(folder, IMAGE_SUFFIXES))
     if not files:
         raise InputError(f"{folder}: no photograph below it ({', '.join(IMAGE_SUFFIXES)})")
     return files

@@ -12,6 +12,7 @@ from typing import Any
 from smile_motion.bank.candidates import Category
 from smile_motion.errors import InputError
 from smile_motion.files import parse_json
+from smile_motion.text_files import read_lines, read_text, split_lines
 
 LISTS = ("imagenet1k", "imagenet21k")
 """Lists that are known by name."""
@@ -61,13 +62,9 @@ def deny(
     if deny_list is None:
         source, text = "denied.txt", files("smile_motion.bank").joinpath("denied.txt").read_text()
     else:
-        source = str(deny_list)
-        try:
-            text = deny_list.read_text(encoding="utf-8")
-        except FileNotFoundError as error:
-            raise InputError(f"{source}: no such file; check --deny") from error
+        source, text = str(deny_list), read_text(deny_list, remedy="check --deny")
     names, patterns = set(), []
-    lines = [line.partition("#")[0].strip() for line in text.splitlines()]
+    lines = [line.partition("#")[0].strip() for line in split_lines(text)]
     for number, entry in enumerate(lines, start=1):
         if entry in ("", PEOPLE):
             continue
@@ -145,10 +142,7 @@ def _annotated(path: Path) -> Iterable[Category]:
 
 
 def _listed(path: Path) -> Iterable[Category]:
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not a text; expected a line for each category") from error
+    lines = read_lines(path, remedy="give a line for each category")
     for number, line in enumerate(lines, start=1):
         if not line.strip() or line.startswith("#"):
             continue

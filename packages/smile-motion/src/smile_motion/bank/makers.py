@@ -17,6 +17,7 @@ from smile_motion.bank.candidates import Category
 from smile_motion.bank.diffusion import Diffusion
 from smile_motion.bank.units import Attempt, image_seed
 from smile_motion.errors import InputError
+from smile_motion.file_tree import find_files, find_folders
 from smile_motion.files import dump_lines, sha256
 from smile_motion.image_files import open_image
 from smile_motion.photographs import IMAGE_SUFFIXES, LARGEST_IMAGE_PX
@@ -140,12 +141,9 @@ class PhotographMaker:
         if not root.is_dir():
             raise InputError(f"{root}: no such folder; give the folder of photographs with --from")
         found: dict[str, tuple[Category, list[str]]] = {}
-        for folder in sorted(path for path in root.iterdir() if path.is_dir()):
-            names = sorted(
-                path.relative_to(root).as_posix()
-                for path in folder.rglob("*")
-                if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
-            )
+        for folder in find_folders(root):
+            found_here = find_files(folder, IMAGE_SUFFIXES)
+            names = sorted(path.relative_to(root).as_posix() for path in found_here)
             category = Category(folder.name.replace("_", " "))
             if names and category.folder in found:
                 raise InputError(

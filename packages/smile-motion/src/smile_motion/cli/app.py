@@ -73,6 +73,8 @@ def run_app(
              `--json` prints the outcome for machines.
     default  the command that is meant when the arguments start with an option or are empty.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files that are not UTF-8
     try:
         try:
             return _run(program, description, commands, argv, default)

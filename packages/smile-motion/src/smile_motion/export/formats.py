@@ -11,7 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from smile_motion.errors import InputError
-from smile_motion.files import hash_file, parse_json, replacing, sha256, write_atomically
+from smile_motion.files import (
+    encode_json,
+    hash_file,
+    parse_json,
+    replacing,
+    sha256,
+    write_atomically,
+)
 
 if TYPE_CHECKING:
     from smile_motion.clips import Clip, ClipMaker
@@ -48,7 +55,7 @@ class NumberedClip:
     @cached_property
     def json(self) -> bytes:
         """Its JSON as a file's bytes."""
-        return (json.dumps(self.described, ensure_ascii=False) + "\n").encode()
+        return encode_json(json.dumps(self.described, ensure_ascii=False) + "\n")
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tarfile
 from dataclasses import dataclass
 from functools import lru_cache
@@ -11,6 +12,11 @@ from smile_motion.errors import InputError
 
 ARCHIVE = ".tar"
 """Suffix of uncompressed archives, such as WebDataset's shards."""
+
+
+def is_archive(path: Path) -> bool:
+    """Whether a path is named as an archive."""
+    return path.suffix.lower() == ARCHIVE
 
 
 @dataclass(frozen=True)
@@ -27,7 +33,7 @@ class Span:
     @property
     def url(self) -> str:
         """What FFmpeg opens; `file:` before the path, for those with a colon in them."""
-        if self.file.suffix != ARCHIVE:
+        if not is_archive(self.file):
             return f"file:{self.file}"
         return f"subfile,,start,{self.start},end,{self.start + self.size},,:file:{self.file}"
 
@@ -37,13 +43,18 @@ def locate(path: Path) -> Span | None:
 
     Raises InputError when the archive cannot be read.
     """
-    if path.is_file():
+    if _is_file(path):
         return Span(path, 0, path.stat().st_size)
     for archive in path.parents:
-        if archive.suffix == ARCHIVE and archive.is_file():
+        if is_archive(archive) and _is_file(archive):
             found = members(archive).get(path.relative_to(archive).as_posix())
             return Span(archive, *found) if found else None
     return None
+
+
+def _is_file(path: Path) -> bool:
+    """Whether there is such a file; False, not an error, for a line too long to be a name."""
+    return os.path.isfile(path)  # noqa: PTH113
 
 
 def members(archive: Path) -> dict[str, tuple[int, int]]:

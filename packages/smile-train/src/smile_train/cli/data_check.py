@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,13 +51,13 @@ def run(options: Options) -> Outcome:
     out = options.out or options.videos.with_name(f"{options.videos.name}.broken.txt")
     if broken:
         lines = (f"{video.path}\t{video.fault}\n" for video in broken)
-        write_atomically(out, "".join(lines).encode())
+        write_atomically(out, os.fsencode("".join(lines)))
     else:
         out.unlink(missing_ok=True)
     if options.sound is not None:
         labels = {video.path: video.label for video in videos}
         kept = (f"{v.path.absolute()} {labels[v.path] or ''}".rstrip() + "\n" for v in sound)
-        write_atomically(options.sound, "".join(kept).encode())
+        write_atomically(options.sound, os.fsencode("".join(kept)))
     partly = [video for video in sound if video.lost]
     seconds = sum(video.frames / video.rate_hz for video in sound)
     sizes = Counter(f"{video.width} x {video.height}" for video in sound).most_common(3)

@@ -36,7 +36,7 @@ def _paint(options: Options) -> Outcome:
     import json
 
     import torch
-    from smile_motion.files import write_atomically
+    from smile_motion.files import encode_json, write_atomically
 
     from smile_train.evaluate.attention import (
         Query,
@@ -81,6 +81,6 @@ def _paint(options: Options) -> Outcome:
         "videos": maps,
     }
     text = json.dumps(content, ensure_ascii=False) + "\n"
-    write_atomically(options.out / "attention.json", text.encode())
+    write_atomically(options.out / "attention.json", encode_json(text))
     print(f"{count_videos(gallery.count)} in {options.out}, a strip of them: attention.png")
     return Outcome({"out": options.out, "videos": gallery.count})

@@ -42,7 +42,7 @@ def _paint(options: Options) -> Outcome:
     import json
 
     import torch
-    from smile_motion.files import write_atomically
+    from smile_motion.files import encode_json, write_atomically
 
     from smile_train.evaluate.clips import count_videos
     from smile_train.evaluate.feature_pca import Components, paint_components
@@ -89,6 +89,6 @@ def _paint(options: Options) -> Outcome:
         "videos": found,
     }
     text = json.dumps(content, ensure_ascii=False) + "\n"
-    write_atomically(options.out / "pca.json", text.encode())
+    write_atomically(options.out / "pca.json", encode_json(text))
     print(f"{count_videos(gallery.count)} in {options.out}, a strip of them: pca.png")
     return Outcome({"out": options.out, "videos": gallery.count})

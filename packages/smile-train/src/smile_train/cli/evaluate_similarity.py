@@ -33,6 +33,7 @@ def run(options: Options) -> Outcome | None:
 def _measure(options: Options) -> Outcome:
     import hashlib
     import json
+    import os
     from dataclasses import asdict
 
     from smile_motion.errors import InputError
@@ -55,7 +56,7 @@ def _measure(options: Options) -> Outcome:
             f"{len(set(names))} different names for {len(checkpoints)} checkpoints; give one each"
         )
     videos = [str(path) for path in options.source.paths()]
-    listing = hashlib.sha256("\n".join(videos).encode()).hexdigest()
+    listing = hashlib.sha256(os.fsencode("\n".join(videos))).hexdigest()
     found, origins = [], []
     for name, checkpoint in zip(names, checkpoints, strict=True):
         encoder = options.open_encoder(checkpoint)

@@ -15,10 +15,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from smile_motion.errors import InputError
+from smile_motion.text_files import read_lines
 
 from smile_train.datasets.adapter import DatasetPlace
 from smile_train.datasets.labelled import LabelledVideos, Split
 from smile_train.datasets.official import (
+    DOWNLOAD,
     build_split,
     find_annotation,
     read_csv,
@@ -39,7 +41,7 @@ def read(
     sizes  of the splits; the official ones by default.
     """
     index = find_annotation(place, "Charades_v1_classes.txt", "Charades/Charades_v1_classes.txt")
-    lines = [line.split(maxsplit=1) for line in index.read_text().splitlines() if line.strip()]
+    lines = [line.split(maxsplit=1) for line in read_lines(index, remedy=DOWNLOAD) if line.strip()]
     require_count(len(lines), CLASSES, "classes", index)
     with reading(place, index):
         classes = [name for _, name in sorted(lines)]

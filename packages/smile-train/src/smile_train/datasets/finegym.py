@@ -20,10 +20,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from smile_motion.errors import InputError
+from smile_motion.text_files import read_lines
 
 from smile_train.datasets.adapter import DatasetName, DatasetPlace
 from smile_train.datasets.labelled import LabelledVideos, Split
 from smile_train.datasets.official import (
+    DOWNLOAD,
     build_split,
     find_annotation,
     only_splits,
@@ -60,7 +62,7 @@ def read(
         f"{whole}_{part}.txt",
     )
     rows = []
-    for number, line in enumerate(path.read_text().splitlines(), start=1):
+    for number, line in enumerate(read_lines(path, remedy=DOWNLOAD), start=1):
         words = line.split()
         if not words:
             continue
@@ -88,7 +90,7 @@ def read(
 def _classes(path: Path, count: int) -> list[str]:
     """Names by number, from lines `Clabel: 0; set: 1; Glabel: 1; (VT) round-off, …`."""
     names = {}
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in read_lines(path, remedy=DOWNLOAD):
         found = re.match(r"\s*Clabel:\s*(\d+);.*;\s*(.+?)\s*$", line, re.IGNORECASE)
         if found:
             names[int(found[1])] = found[2]

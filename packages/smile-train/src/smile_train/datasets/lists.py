@@ -15,7 +15,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from smile_motion.errors import InputError
+from smile_motion.errors import InputError, shortened
+from smile_motion.file_tree import find_folders
+from smile_motion.text_files import read_lines
 from smile_motion.video import ListedVideo, find_videos
 
 from smile_train.datasets.adapter import DatasetPlace
@@ -32,8 +34,10 @@ NAMES: dict[Split, tuple[str, ...]] = {
 EMPTY_CLASS = "put a video of the class into it, or remove the class from every split"
 """What to do about a class folder without videos."""
 LIST_SUFFIXES = (".txt", ".csv", ".list")
-NUMBER = re.compile(r"-?[0-9]+")
-"""A label that is a class number; one below 0 is refused."""
+NUMBER = re.compile(r"(-?[0-9]+)(?:\.0*)?")
+"""A label that is a class number, `3` or `3.0`; one below 0 is refused."""
+MOST_CLASSES = 100_000
+"""Larger numbers are no classes: the largest known sets have a quarter as many."""
 
 
 def read(place: DatasetPlace, split: Split) -> LabelledVideos:
@@ -82,7 +86,7 @@ def _read_list(place: DatasetPlace, split: Split) -> LabelledVideos:
         raise InputError(f"{path}: {bare.path.name} has no label; write `path label` lines")
     missing = [video.path for video in listed if not video.there]
     judge_missing(place, split, missing, len(listed))
-    classes = _class_names(place, split, listed)
+    classes = _class_names(place, split, listed, path)
     numbers = {name: number for number, name in enumerate(classes)}
     return LabelledVideos(
         name=place.root.name,
@@ -102,26 +106,53 @@ def _read_list(place: DatasetPlace, split: Split) -> LabelledVideos:
 
 
 def _class_names(
-    place: DatasetPlace, split: Split, listed: Sequence[ListedVideo]
+    place: DatasetPlace, split: Split, listed: Sequence[ListedVideo], path: Path
 ) -> tuple[str, ...]:
-    """Names from classes.txt, a line each; else those of the training list's labels."""
+    """Names from classes.txt, a line each; else those of the training list's labels.
+
+    A label that does not fit is refused, lest it move the numbers of the classes.
+    """
     names = place.root / "classes.txt"
     if names.is_file():
-        lines = names.read_text(encoding="utf-8").splitlines()
-        return tuple(line.strip() for line in lines if line.strip())
+        lines = read_lines(names, remedy="write a class a line")
+        found = tuple(line.strip() for line in lines if line.strip())
+        _require_few(len(found), names)
+        return found
     if split != "train":
-        listed = find_videos(_find(place.root, "train", LIST_SUFFIXES), keep_missing=True)
+        train = _find(place.root, "train", LIST_SUFFIXES)
+        listed = find_videos(train, remedy="check --data", keep_missing=True)
+        path = train
     labels = {str(video.label) for video in listed}
-    if all(NUMBER.fullmatch(label) for label in labels):
-        return tuple(str(number) for number in range(max(map(int, labels)) + 1))
-    return tuple(sorted(labels))
+    numbers = {label: found[1] for label in labels if (found := NUMBER.fullmatch(label))}
+    if not numbers:
+        _require_few(len(labels), path)
+        return tuple(sorted(labels))
+    if len(numbers) < len(labels):
+        odd = next(video for video in listed if str(video.label) not in numbers)
+        raise InputError(
+            f"{path}:{odd.line}: the label {shortened(str(odd.label), 60)!r} is no number, others "
+            f"are; write numbers or names throughout, and take out lines that name no video"
+        )
+    # Numbers of so many digits that Python refuses to read them are too large as well.
+    largest = max(int(digits[:12]) for digits in numbers.values())
+    _require_few(largest + 1, path)
+    return tuple(str(number) for number in range(largest + 1))
+
+
+def _require_few(classes: int, path: Path) -> None:
+    if classes > MOST_CLASSES:
+        raise InputError(
+            f"{path}: {classes:,} classes or more, at most {MOST_CLASSES:,} are learned; correct "
+            f"the labels"
+        )
 
 
 def _number(label: str, numbers: dict[str, int], path: Path) -> int:
     if label in numbers:
         return numbers[label]
-    if NUMBER.fullmatch(label):
-        return int(label)  # By number, of classes that classes.txt names; judged with the others.
+    if found := NUMBER.fullmatch(label):
+        # By number, of classes that classes.txt names; judged with the others.
+        return int(found[1][:12])
     raise InputError(
         f"{path}: the label {label!r} is none of the {len(numbers)} classes; correct it, or add it "
         f"to classes.txt or the training list"
@@ -130,10 +161,9 @@ def _number(label: str, numbers: dict[str, int], path: Path) -> int:
 
 def _read_folders(place: DatasetPlace, split: Split) -> LabelledVideos:
     folder = _find(place.root, split, ("",))
-    classes = tuple(sorted(path.name for path in folder.iterdir() if path.is_dir()))
-    known = tuple(
-        sorted(path.name for path in _find(place.root, "train", ("",)).iterdir() if path.is_dir())
-    )
+    classes = tuple(sorted(path.name for path in find_folders(folder)))
+    train = _find(place.root, "train", ("",))
+    known = tuple(sorted(path.name for path in find_folders(train)))
     if classes != known:
         differing = sorted(set(classes) ^ set(known))
         raise InputError(

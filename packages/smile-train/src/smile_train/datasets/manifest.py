@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from smile_motion.errors import InputError
-from smile_motion.files import parse_json, write_atomically
+from smile_motion.files import encode_json, parse_json, write_atomically
+from smile_motion.text_files import read_lines
 
 from smile_train.datasets.labelled import LabelledVideo, LabelledVideos, Span
 
@@ -42,7 +43,7 @@ def write_manifest(path: Path, videos: LabelledVideos) -> None:
         line = {"key": video.key, "path": shown.as_posix(), "target": video.target}
         lines.append(line if video.span is None else line | {"span": astuple(video.span)})
     text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
-    write_atomically(path, text.encode())
+    write_atomically(path, encode_json(text))
 
 
 def read_manifest(path: Path) -> LabelledVideos:
@@ -53,7 +54,7 @@ def read_manifest(path: Path) -> LabelledVideos:
     if not path.is_file():
         raise InputError(f"{path}: no such manifest; write one with smile_train data list")
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = read_lines(path, remedy="write one with smile_train data list")
         head, *rest = [parse_json(line) for line in lines if line.strip()]
         samples = head.pop("samples")
         head["classes"] = tuple(head["classes"])

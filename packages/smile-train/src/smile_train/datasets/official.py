@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from smile_motion.errors import InputError
+from smile_motion.file_tree import is_data
 from smile_motion.files import parse_json
-from smile_motion.video.archives import ARCHIVE, locate
+from smile_motion.text_files import read_text
+from smile_motion.video.archives import is_archive, locate
 
 from smile_train.datasets.adapter import DatasetPlace
 from smile_train.datasets.labelled import LabelledVideo, LabelledVideos, Span, Split, Task
+
+DOWNLOAD = "download it again"
+"""What to do about a damaged annotation file."""
 
 
 def find_annotation(place: DatasetPlace, *names: str) -> Path:
@@ -58,8 +64,9 @@ def read_csv(path: Path, *columns: str, delimiter: str = ",") -> list[dict[str, 
 
     Raises InputError when a column that is needed is not there.
     """
-    with path.open(encoding="utf-8", newline="") as file:
-        reader = csv.DictReader(file, delimiter=delimiter)
+    text = io.StringIO(read_text(path, remedy=DOWNLOAD), newline="")
+    reader = csv.DictReader(text, delimiter=delimiter)
+    try:
         missing = [name for name in columns if name not in (reader.fieldnames or ())]
         if missing:
             raise InputError(
@@ -67,14 +74,16 @@ def read_csv(path: Path, *columns: str, delimiter: str = ",") -> list[dict[str, 
                 f"annotations of another version?"
             )
         return list(reader)
+    except csv.Error as error:
+        raise InputError(f"{path}: no table of commas ({error}); {DOWNLOAD}") from error
 
 
 def read_json(path: Path) -> Any:
     """Read JSON; raises InputError when it is none."""
     try:
-        return parse_json(path.read_text(encoding="utf-8"))
+        return parse_json(read_text(path, remedy=DOWNLOAD))
     except ValueError as error:
-        raise InputError(f"{path}: damaged ({error}); download it again") from error
+        raise InputError(f"{path}: damaged ({error}); {DOWNLOAD}") from error
 
 
 def require_count(found: int, expected: Iterable[int] | int, what: str, where: Path) -> None:
@@ -111,6 +120,8 @@ def build_split(
     videos, missing, there = [], [], Listings(place.root)
     for number, (name, target, span) in enumerate(rows):
         path = next((path for path in candidates(name) if there.has(path)), None)
+        if path is None:  # HandstandPushups, HandStandPushups; clip.MP4
+            path = next((alike for p in candidates(name) if (alike := there.alike(p))), None)
         if path is None:
             missing.append(_below(place.root, next(iter(candidates(name)))))
             continue
@@ -146,19 +157,41 @@ class Listings:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._names: dict[str, frozenset[str] | None] = {}
+        self._alike: dict[str, dict[str, str | None]] = {}
 
     def has(self, path: str) -> bool:
         """Whether a file below the root, or a member of a tar, is there."""
         folder, _, name = path.rpartition("/")
+        names = self._listed(folder)
+        return locate(_below(self.root, path)) is not None if names is None else name in names
+
+    def alike(self, path: str) -> str | None:
+        """The path that differs from one at most by case, if there is just one."""
+        folder, _, name = path.rpartition("/")
+        if folder and not self._listed(folder):
+            found = self.alike(folder)
+            if found is None or found == folder:
+                return None
+            folder = found
+        if folder not in self._alike:
+            alike: dict[str, str | None] = {}
+            for there in self._listed(folder) or ():
+                alike[there.lower()] = None if there.lower() in alike else there
+            self._alike[folder] = alike
+        found = self._alike[folder].get(name.lower())
+        return found and f"{folder}/{found}"
+
+    def _listed(self, folder: str) -> frozenset[str] | None:
+        """Names in a folder; None inside a tar."""
         if folder not in self._names:
             place = _below(self.root, folder)
             try:
-                self._names[folder] = frozenset(entry.name for entry in place.iterdir())
+                names = (entry.name for entry in place.iterdir())
+                self._names[folder] = frozenset(name for name in names if is_data(name))
             except OSError:
-                inside = any(parent.suffix == ARCHIVE for parent in (place, *place.parents))
+                inside = any(map(is_archive, (place, *place.parents)))
                 self._names[folder] = None if inside else frozenset()
-        names = self._names[folder]
-        return locate(_below(self.root, path)) is not None if names is None else name in names
+        return self._names[folder]
 
 
 def _below(root: Path, path: str) -> Path:

@@ -16,10 +16,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from smile_motion.errors import InputError
+from smile_motion.file_tree import find_files
+from smile_motion.text_files import read_lines
 
 from smile_train.datasets.adapter import DatasetPlace
 from smile_train.datasets.labelled import LabelledVideos, Split
-from smile_train.datasets.official import build_split, find_annotation, reading, require_count
+from smile_train.datasets.official import (
+    DOWNLOAD,
+    build_split,
+    find_annotation,
+    reading,
+    require_count,
+)
 
 UCF_CLASSES, HMDB_CLASSES = 101, 51
 UCF_SIZES = {1: (9_537, 3_783), 2: (9_586, 3_734), 3: (9_624, 3_696)}
@@ -47,23 +55,24 @@ def read(
 def _read_ucf(place: DatasetPlace, split: Split, size: int) -> LabelledVideos:
     inner = "ucfTrainTestlist"
     index = find_annotation(place, "classInd.txt", f"{inner}/classInd.txt")
-    lines = [line.split() for line in index.read_text().splitlines() if line.strip()]
+    lines = [line.split() for line in read_lines(index, remedy=DOWNLOAD) if line.strip()]
     with reading(place, index):
         classes = [name for _, name in sorted((int(number), name) for number, name in lines)]
     require_count(len(classes), UCF_CLASSES, "classes", index)
-    numbers = {name: number for number, name in enumerate(classes)}
+    # Some releases write HandstandPushups, others HandStandPushups.
+    numbers = {name.lower(): number for number, name in enumerate(classes)}
     part = "trainlist" if split == "train" else "testlist"
     name = f"{part}{place.fold:02d}.txt"
     path = find_annotation(place, name, f"{inner}/{name}")
     rows = []
-    for line in path.read_text().splitlines():
+    for line in read_lines(path, remedy=DOWNLOAD):
         if not line.strip():
             continue
         video = line.split()[0]
         label = video.partition("/")[0]
-        if label not in numbers:
+        if label.lower() not in numbers:
             raise InputError(f"{path}: {video}: no class {label} in {index}; files of one release?")
-        rows.append((video, numbers[label], None))
+        rows.append((video, numbers[label.lower()], None))
     require_count(len(rows), size, f"{split} videos of fold {place.fold}", path)
 
     def candidates(name: str) -> Iterator[str]:
@@ -77,13 +86,13 @@ def _read_ucf(place: DatasetPlace, split: Split, size: int) -> LabelledVideos:
 def _read_hmdb(place: DatasetPlace, split: Split, size: int) -> LabelledVideos:
     ending = f"_test_split{place.fold}.txt"
     folder = place.annotations or place.root / "testTrainMulti_7030_splits"
-    lists = sorted(folder.glob(f"*{ending}"))
+    lists = find_files(folder, (ending,), nested=False) if folder.is_dir() else []
     require_count(len(lists), HMDB_CLASSES, f"files *{ending}", folder)
     classes = [path.name.removesuffix(ending) for path in lists]
     mark = "1" if split == "train" else "2"
     rows, where = [], {}
     for number, path in enumerate(lists):
-        for line in path.read_text().splitlines():
+        for line in read_lines(path, remedy=DOWNLOAD):
             words = line.rsplit(maxsplit=1)
             if len(words) == 2 and words[1] == mark:
                 rows.append((words[0], number, None))

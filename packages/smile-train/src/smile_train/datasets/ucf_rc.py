@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from smile_motion.errors import InputError
+from smile_motion.file_tree import find_files
 
 from smile_train.datasets.adapter import DatasetPlace
 from smile_train.datasets.labelled import LabelledVideos, Span, Split
@@ -41,7 +42,7 @@ def read(
     folder = (place.annotations or place.root / "annotations") / (
         "train" if split == "train" else "val"
     )
-    files = sorted(folder.glob("*.mat"))
+    files = find_files(folder, (".mat",), nested=False) if folder.is_dir() else []
     if not files:
         raise InputError(
             f"{folder}: no .mat files in it; get UCFRep's annotations and give --annotations"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from smile_motion.files import write_atomically
+from smile_motion.files import encode_json, write_atomically
 
 from smile_train.evaluate.pictures import save_figure, shorten
 
@@ -74,7 +74,7 @@ def draw_confusion(counts: np.ndarray, classes: Sequence[str], path: Path) -> No
     )
     save_figure(figure, path)
     content = json.dumps(pairs, indent=2, ensure_ascii=False) + "\n"
-    write_atomically(path.with_suffix(".json"), content.encode())
+    write_atomically(path.with_suffix(".json"), encode_json(content))
 
 
 def _listing(pairs: Sequence[dict[str, Any]]) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from smile_motion.errors import InputError
-from smile_motion.files import parse_json, write_atomically
+from smile_motion.files import encode_json, parse_json, write_atomically
 
 from smile_train.evaluate.pictures import COLOURS, save_figure, shorten
 from smile_train.evaluate.results import Results
@@ -206,7 +206,7 @@ def write_gains(path: Path, gains: Sequence[Gain], first: ClassScores, second: C
         **sum_up(gains),
         "classes": [asdict(gain) for gain in gains],
     }
-    write_atomically(path, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
+    write_atomically(path, encode_json(json.dumps(content, indent=1, ensure_ascii=False) + "\n"))
 
 
 def _describe(scores: ClassScores) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from smile_motion.errors import InputError
-from smile_motion.files import write_atomically
+from smile_motion.files import encode_json, write_atomically
 
 from smile_train.encoder import VideoEncoder
 from smile_train.evaluate.clips import ShownClip
@@ -172,4 +172,4 @@ def write_similarity(
         "videos": videos,
         "published": {"SMILE, Figure 4": PUBLISHED},
     }
-    write_atomically(path, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
+    write_atomically(path, encode_json(json.dumps(content, indent=1, ensure_ascii=False) + "\n"))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from smile_motion.errors import InputError
+from smile_motion.text_files import read_text
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -58,9 +59,9 @@ class ModelDescription:
                 f"size_px = 1024 (known without: {', '.join(WELL_KNOWN)})"
             )
         try:
-            table = tomllib.loads(path.read_text(encoding="utf-8"))
+            table = tomllib.loads(read_text(path, remedy="write it anew"))
             return cls(**_read(table))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError, ValueError) as error:
+        except (tomllib.TOMLDecodeError, ValueError) as error:
             raise InputError(f"{path}: {error}") from error
 
 

@@ -12,8 +12,10 @@ import numpy as np
 from smile_motion.bank.layout import read_rgba
 from smile_motion.bank.sources import SourceObject
 from smile_motion.errors import InputError
+from smile_motion.file_tree import find_files
 from smile_motion.files import dump_lines, sha256
 from smile_motion.seeding import Stream, keyed_generator
+from smile_motion.text_files import read_lines
 
 SUFFIXES = (".png", ".webp")
 LARGEST_STORED_PX = 512
@@ -46,11 +48,8 @@ class FolderSource:
         if list_file is not None:
             files = _listed(root, list_file)
         else:
-            files = sorted(
-                path.relative_to(root).as_posix()
-                for path in root.rglob("*")
-                if path.suffix.lower() in SUFFIXES and path.is_file()
-            )
+            found = find_files(root, SUFFIXES)
+            files = sorted(path.relative_to(root).as_posix() for path in found)
         if not files:
             raise InputError(f"{root}: no {' or '.join(SUFFIXES)} file below it; check --from")
         if count is not None and count > len(files):
@@ -98,11 +97,8 @@ def _category(file: str) -> str:
 
 
 def _listed(root: Path, list_file: Path) -> list[str]:
-    try:
-        lines = list_file.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError as error:
-        raise InputError(f"{list_file}: no such file; check --list") from error
     files = []
+    lines = read_lines(list_file, remedy="check --list", names_files=True)
     for number, line in enumerate(lines, start=1):
         name = line.strip()
         if not name:

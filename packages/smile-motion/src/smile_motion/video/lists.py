@@ -1,0 +1,171 @@
+"""Lists of videos, as people and the VideoMAE family's data preparation write them.
+
+::
+
+    clips/a.mp4                       clips/a.mp4 3              "clips/a, b.mp4",walking
+    clips/a.mp4 120 3                 path,label                 label,frames,path
+                                      clips/a.mp4,3.0            3,120,clips/a.mp4
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from smile_motion.errors import InputError, shortened
+from smile_motion.text_files import read_lines
+from smile_motion.video.archives import locate
+
+SUFFIXES = (
+    *(".mp4", ".avi", ".mkv", ".webm", ".mov", ".m4v", ".mpg", ".mpeg", ".ts"),
+    *(".flv", ".wmv", ".3gp", ".m2ts", ".mts", ".vob", ".ogv"),
+)
+"""Files that count as videos when a folder is searched."""
+_PATHS = (
+    *("path", "video_path", "filepath", "file_path", "filename", "file_name", "file", "video"),
+    *("video_name", "clip", "name", "video_id", "id"),
+)
+_LABELS = (
+    *("label", "class", "target", "category", "label_id", "class_id", "labels", "class_name"),
+    *("class_index", "label_index", "category_id", "action", "y"),
+)
+_OTHERS = (
+    *("frames", "num_frames", "n_frames", "total_frames", "nframes", "frame_count", "length"),
+    *("start", "start_frame", "begin", "end", "end_frame", "start_time", "end_time", "start_idx"),
+    *("duration", "split", "index", "fps", "width", "height", "num_clips", "size"),
+)
+"""Names of columns, in the order of preference."""
+_BETWEEN = re.compile(r"[ \t,;]+")
+_AROUND = " \t,;"
+_NUMBER = re.compile(r"-?[0-9]+(\.0*)?")
+
+
+@dataclass(frozen=True)
+class ListedVideo:
+    """A video as a list or a folder names it."""
+
+    path: Path
+    """The file, or a member of a tar archive as if that were a folder."""
+    label: str | None
+    """What follows the path in a list, if anything."""
+    there: bool = True
+    """Whether the file is there."""
+    line: int = 0
+    """Where a list names it, from 1."""
+
+
+def read_list(source: Path, remedy: str, *, keep_missing: bool = False) -> list[ListedVideo]:
+    """Read a list: lines `path`, `path label`, `path,label`, or with a column between the two.
+
+    Relative paths start at the list's folder, and may lead into a tar. A first line that names
+    columns says what they are. Of three columns the middle one, a number of frames or a start, is
+    passed over. Paths may hold spaces and commas, in quotation marks or not.
+
+    keep_missing  let a list name files that are not there.
+    Raises InputError when it is empty, or a line names no file.
+    """
+    what = f"neither a video ({', '.join(SUFFIXES)}) nor a list of some; {remedy}"
+    lines = [
+        (number, line.strip())
+        for number, line in enumerate(read_lines(source, remedy=what, names_files=True), start=1)
+        if line.strip()
+    ]
+    columns = _header(lines[0][1], source.parent) if lines else None
+    videos = []
+    for number, line in lines[columns is not None :]:
+        if columns is not None and (separator := _separator(lines[0][1])):
+            path, label, there = _read_row(line, columns, separator, f"{source}:{number}", source)
+        else:
+            path, label, there = _read_line(line, source.parent)
+        if not there and not keep_missing:
+            known = shortened(line, 120)
+            places = (source.parent / line[:cut] for cut in _cuts(line))
+            if any(os.path.isdir(place) for place in places):  # noqa: PTH112 - long lines
+                raise InputError(
+                    f"{source}:{number}: {known}: names a folder; folders of frames are not read: "
+                    f"name the videos"
+                )
+            raise InputError(
+                f"{source}:{number}: {known}: names no file; "
+                f"correct the line, or give paths relative to {source.parent}"
+            )
+        videos.append(ListedVideo(path, label, there, number))
+    if not videos:
+        raise InputError(f"{source}: an empty list; write a line per video: path label")
+    return _without_middle(videos)
+
+
+def _header(line: str, folder: Path) -> list[str] | None:
+    """Names of columns, if a first line says them."""
+    words = [word.strip("\"' ").lower() for word in _BETWEEN.split(line.lstrip("#").strip(_AROUND))]
+    known = set(_PATHS) | set(_LABELS) | set(_OTHERS)
+    if not set(words) <= known or not set(words) & set(_PATHS) or locate(folder / line) is not None:
+        return None
+    return words
+
+
+def _separator(header: str) -> str | None:
+    return next((mark for mark in ",;\t" if mark in header), None)
+
+
+def _read_row(
+    line: str, columns: Sequence[str], separator: str, where: str, source: Path
+) -> tuple[Path, str | None, bool]:
+    """Read a row whose columns a header names."""
+    row = [field.strip() for field in next(csv.reader([line], delimiter=separator))]
+    if len(row) != len(columns):
+        raise InputError(
+            f"{where}: {shortened(line, 120)}: {len(row)} columns, the first line names "
+            f"{len(columns)}; put what holds a {separator!r} in quotation marks"
+        )
+    path_at = next(columns.index(name) for name in _PATHS if name in columns)
+    label_at = next((columns.index(name) for name in _LABELS if name in columns), None)
+    path = source.parent / row[path_at]
+    return path, (row[label_at] or None) if label_at is not None else None, locate(path) is not None
+
+
+def _read_line(line: str, folder: Path) -> tuple[Path, str | None, bool]:
+    """The longest leading part of a line that names a file is the path; the rest is the label.
+
+    Where none does: up to a video's ending, else up to the last word.
+    """
+    if line.startswith('"') and '"' in line[1:]:
+        name, _, rest = line[1:].partition('"')
+        path = folder / name
+        return path, rest.strip(_AROUND).strip('"') or None, locate(path) is not None
+    cuts = _cuts(line)
+    for cut in cuts:
+        path = folder / line[:cut].rstrip(_AROUND)
+        if locate(path) is not None:
+            return path, line[cut:].strip(_AROUND).strip('"') or None, True
+    named = [at for at in reversed(cuts) if line[:at].lower().endswith(SUFFIXES)]
+    cut = named[0] if named else cuts[1] if len(cuts) > 1 else len(line)
+    path = folder / line[:cut].rstrip(_AROUND)
+    return path, line[cut:].strip(_AROUND).strip('"') or None, False
+
+
+def _cuts(line: str) -> list[int]:
+    """Where a path may end, the farthest first."""
+    return [len(line), *(at for at in range(len(line) - 1, 0, -1) if line[at] in _AROUND)]
+
+
+def _without_middle(videos: list[ListedVideo]) -> list[ListedVideo]:
+    """Take the label from what follows every path, where that is a number and a label.
+
+    `120 3` is; so is `120 walking`, where walking comes with another number as well.
+    """
+    parts = [_BETWEEN.split(video.label or "") for video in videos]
+    if not all(len(words) == 2 and _NUMBER.fullmatch(words[0]) for words in parts):
+        return videos
+    are_numbers = all(_NUMBER.fullmatch(label) for _, label in parts)
+    pairs = {(number, label) for number, label in parts}
+    if not are_numbers and len(pairs) == len({label for _, label in parts}):
+        return videos
+    return [
+        ListedVideo(video.path, words[1], video.there, video.line)
+        for video, words in zip(videos, parts, strict=True)
+    ]
