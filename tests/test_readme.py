@@ -18,7 +18,7 @@ UV_RUN = re.compile(r"^uv run (--(extra|group) \w+ )*")
 SMALLER = {
     "build-bank": "--n 12",
     "explore": "--port 0",
-    "pretrain": "--student tiny --samples 4 --batch 2 --epochs 1 --warmup-epochs 0 --teacher CLIP "
+    "pretrain": "--student tiny --batch 2 --epochs 1 --warmup-epochs 0 --teacher CLIP "
     "--workers 1 --track none",
     "probe": "--rates 1e-2 --epochs 5 --workers 1",
     "accelerate launch -m smile_train": "--samples 16 --epochs 1",

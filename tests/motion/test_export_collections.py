@@ -218,10 +218,10 @@ def test_stopping_leaves_whole_shards_alone(number: int, few: list, tmp_path: Pa
     [
         (["--shard-index", "1"], "--num-shards go together"),
         (["--shard-index", "2", "--num-shards", "2"], "runs from 0 to --num-shards - 1"),
-        (["--address", "127.0.0.1:1"], "--address goes with --engine ray"),
-        (["--engine", "ray", "--workers", "2"], "--workers goes with --engine local"),
+        (["--address", "127.0.0.1:1"], "--address has an effect only with --engine ray"),
+        (["--engine", "ray", "--workers", "2"], "--workers has an effect only with --engine local"),
         (["--clips-per-shard", "0", "--format", "webdataset"], "--clips-per-shard is 0"),
-        (["--lossless", "--format", "frames"], "--lossless goes with formats that hold videos"),
+        (["--lossless", "--format", "frames"], "--lossless has an effect only with --format mp4"),
         (["--points", "0", "--format", "tapvid"], "--points is 0"),
         (["--frames", "1", "--format", "flo"], "flow needs two frames"),
         (["--engine", "ray", "--address", "127.0.0.1:9"], "Ray at 127.0.0.1:9: cannot connect"),

@@ -151,10 +151,11 @@ def test_every_background_and_recipe(
     photographs: Path,
     tmp_path: Path,
 ) -> None:
+    files = {"places": ["--images", photographs]}
+    files |= {name: ["--videos", real_videos["bikes"]] for name in ("frame", "natural")}
     code = run(
         *few, "--background", background, "--recipe", recipe, "--objects", "3", "--n", "1",
-        "--lossless", "--videos", real_videos["bikes"], "--images", photographs,
-        "--out", tmp_path / "out",
+        "--lossless", *files.get(background, []), "--out", tmp_path / "out",
     )  # fmt: skip
     assert code == 0
     described = json.loads((tmp_path / "out/clip_000000.json").read_text())

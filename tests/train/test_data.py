@@ -69,7 +69,11 @@ def test_loaded_batches_are_those_of_the_plain_way(
 ) -> None:
     videos = real_videos["bikes"].parent if background == "natural" else None
     config = replace(
-        SMALL, bank=small_bank.path, masks_per_clip=2, background=background, videos=videos
+        SMALL,
+        bank=small_bank.path,
+        masks_per_clip=2,
+        background=background,
+        videos=videos if background == "natural" else None,
     )
     plain = plain_batches(config, steps=4)
     for batch, expected in zip(loader(config, workers, steps=4), plain, strict=True):
@@ -220,8 +224,8 @@ def test_rendering_on_the_device_gives_the_same_batches(
         bank=small_bank.path,
         masks_per_clip=2,
         background=background,
-        videos=real_videos["bikes"].parent,
-        images=photographs,
+        videos=real_videos["bikes"].parent if background == "natural" else None,
+        images=photographs if background == "places" else None,
         masking=masking,  # type: ignore[arg-type]
         effects=("drop-shadow",) if background == "noise" else (),
         batch=4,

@@ -5,15 +5,28 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from smile_motion.errors import InputError
 from smile_motion.files import parse_json
+from smile_motion.options import OnlyWith, conditions_of
 
 if TYPE_CHECKING:
     from smile_motion.backgrounds import BackgroundKind
     from smile_motion.clips import ClipMaker
     from smile_motion.recipe import MotionRecipe
+
+_OF_VIDEOS = ("natural", "frame")
+_OF_IMAGES = ("places", "pseudo-motion")
+"""Backgrounds that come from --videos and --images."""
+_OVER_NOISE = OnlyWith(
+    lambda options: options.background_kind == "noise", "with --background noise"
+)
+_OVER_VIDEO = OnlyWith(
+    lambda options: options.background_kind == "natural", "with --background natural"
+)
+_BY_NAME = OnlyWith(lambda options: options.recipe_file is None, "without --recipe-file")
+_MOVING = OnlyWith(lambda options: options.objects != 0, "with --objects 1 or more")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,38 +41,48 @@ class ClipOptions:
     bank: Path | None = None
     """Object bank. Default: the embedded one, for a rival's motion its own, made on first use."""
     videos: Path | None = None
-    """Video, folder or list (`path label` lines) for --background natural or frame."""
+    """Video, folder or list (`path label` lines) for --background natural, which they imply, or
+    frame."""
     images: Path | None = None
     """Folder of photographs for --background places and pseudo-motion, and for crops of them."""
-    noise: Literal["uniform", "gaussian", "spectral"] = "uniform"
+    noise: Annotated[Literal["uniform", "gaussian", "spectral"], _OVER_NOISE] = "uniform"
     """Kind of noise for --background noise; `spectral` falls with frequency (1/f)."""
-    noise_per_frame: bool = False
+    noise_per_frame: Annotated[bool, _OVER_NOISE] = False
     """New noise in every frame. Paper: one image, repeated (Table 7)."""
-    recipe: Literal[
-        "paper",
-        "official",
-        "static-circles",
-        "moving-circles",
-        "moving-shapes",
-        "transforming-shapes",
-        "accelerating-shapes",
-        "accelerating-textures",
-        "accelerating-crops",
-        "pseudo-motion",
+    recipe: Annotated[
+        Literal[
+            "paper",
+            "official",
+            "static-circles",
+            "moving-circles",
+            "moving-shapes",
+            "transforming-shapes",
+            "accelerating-shapes",
+            "accelerating-textures",
+            "accelerating-crops",
+            "pseudo-motion",
+        ],
+        _BY_NAME,
     ] = "paper"
     """Motion as the paper describes it, as the published code draws it, or that of a rival:
     arXiv 2410.24213 (circles, shapes, textures, crops) or 2409.06665 (pseudo-motion)."""
-    path: (
+    path: Annotated[
         Literal["gaussian", "linear", "bezier", "brownian", "harmonic", "bounce", "excursion"]
-        | None
-    ) = None
+        | None,
+        _BY_NAME,
+        _MOVING,
+    ] = None
     """Kind of path, instead of the recipe's (both: gaussian)."""
-    transform: Literal["both", "rotation", "scaling", "none"] = "both"
+    transform: Annotated[Literal["both", "rotation", "scaling", "none"], _BY_NAME, _MOVING] = "both"
     """What changes besides the place (Table 4)."""
-    objects: int | None = None
+    objects: Annotated[int | None, _BY_NAME] = None
     """Objects in a clip. Default: the recipe's; 2 for paper and official (Table 4f)."""
-    effects: tuple[
-        Literal["motion-blur", "drop-shadow", "colour-drift", "depth-swaps", "appearance"], ...
+    effects: Annotated[
+        tuple[
+            Literal["motion-blur", "drop-shadow", "colour-drift", "depth-swaps", "appearance"], ...
+        ],
+        _BY_NAME,
+        _MOVING,
     ] = ()
     """What else happens to the objects, with default settings. All are ours."""
     recipe_file: Path | None = None
@@ -74,10 +97,25 @@ class ClipOptions:
     """Frames in a token. Paper: 2."""
     patch: int = 16
     """Side of a token, pixels; of which the frame is a multiple. Paper: 16."""
-    stride: int = 4
+    stride: Annotated[int, _OVER_VIDEO] = 4
     """Video frames from one clip frame to the next. Paper: 4 on K400, 2 on SSv2."""
     seed: int = 0
     """Seed of all clips; clip i depends on it and i alone."""
+
+    def __post_init__(self) -> None:
+        if self.videos is not None and self.background_kind not in _OF_VIDEOS:
+            raise InputError(
+                f"--videos goes with --background natural or frame, and is not used by "
+                f"--background {self.background_kind}; leave one of them out"
+            )
+        if self.images is not None and not (
+            self.background_kind in _OF_IMAGES or self._objects_from_images
+        ):
+            raise InputError(
+                f"--images goes with --background places or pseudo-motion, or --recipe "
+                f"accelerating-crops, and is not used by --background {self.background_kind}; "
+                f"leave one of them out"
+            )
 
     @property
     def frame_size(self) -> tuple[int, int]:
@@ -89,8 +127,24 @@ class ClipOptions:
         """The background that is asked for, or else the recipe's own."""
         from smile_motion.rivals import RIVALS
 
-        rival = RIVALS.get(self.recipe)
-        return self.background or (rival.background if rival else "noise")
+        if self.background is not None:
+            return self.background
+        if self.videos is not None:
+            return "natural"
+        if (rival := RIVALS.get(self.recipe)) is not None and (
+            self.images is None or self._objects_from_images or rival.background in _OF_IMAGES
+        ):
+            return rival.background
+        return "noise" if self.images is None else "places"
+
+    @property
+    def _objects_from_images(self) -> bool:
+        """Whether the recipe's own bank is cut out of --images."""
+        from smile_motion.rivals import RIVALS
+
+        return (
+            self.bank is None and self.recipe in RIVALS and RIVALS[self.recipe].objects == "crops"
+        )
 
     def make_recipe(self) -> MotionRecipe:
         """Read or name the recipe.
@@ -150,11 +204,13 @@ class ClipOptions:
     def arguments(self) -> list[str]:
         """The options that differ from their defaults, as words of a command line."""
         words = []
+        needs = dict(conditions_of(type(self)))
         for entry in fields(self):
             value = getattr(self, entry.name)
-            if value == entry.default:
-                continue
             option = entry.name.replace("_", "-")
+            idle = any(not condition.has_effect(self) for condition in needs[option])
+            if value == entry.default or idle:
+                continue
             if isinstance(value, bool):
                 words.append(f"--{option}" if value else f"--no-{option}")
             else:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from smile_motion.clip_options import ClipOptions
 from smile_motion.errors import InputError
+from smile_motion.options import OnlyWith
 from smile_motion.tokens import TokenGrid, masked_tokens
 
 from smile_train.run_options import RunOptions
@@ -22,6 +23,9 @@ TEACHERS: dict[TargetName, str] = {
 }
 """The teacher meant by a target, by its open_clip or timm name. All are ViT-B. Paper, Table 4b."""
 
+_OF_FEATURES = OnlyWith(lambda options: options.target != "pixel", "with a --target of features")
+_WITHOUT_STEPS = OnlyWith(lambda options: options.steps is None, "without --steps")
+
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainConfig(RunOptions, ClipOptions):
@@ -34,7 +38,13 @@ class PretrainConfig(RunOptions, ClipOptions):
     out: Path | None = None
     """Folder of the run. Default: runs/PRESET, or the next free runs/PRESET-2, …"""
 
-    samples: int = 10_000
+    samples: Annotated[
+        int,
+        OnlyWith(
+            lambda options: options.background_kind in ("black", "noise"),
+            "with --background black or noise, which are endless",
+        ),
+    ] = 10_000
     """Clips in an epoch where the background is endless; else the number of files counts. Ours."""
 
     student: StudentName = "vit-b"
@@ -48,29 +58,44 @@ class PretrainConfig(RunOptions, ClipOptions):
 
     target: TargetName = "clip"
     """What is reconstructed: normalised pixels, or features of CLIP, DINO, DINOv2 or MAE."""
-    teacher: str | None = None
+    teacher: Annotated[str | None, _OF_FEATURES] = None
     """Where the features come from: for CLIP open_clip's names, folders and OpenAI's files, for
     the others timm's names and folders. Default: the ViT-B of --target. Paper: OpenAI's CLIP."""
-    target_norm: Literal["clip-channel", "token", "none"] = "clip-channel"
+    target_norm: Annotated[Literal["clip-channel", "token", "none"], _OF_FEATURES] = "clip-channel"
     """Features normalised per channel over a clip's tokens (paper), per token, or not at all."""
-    official_teacher_input: bool = False
+    official_teacher_input: Annotated[bool, _OF_FEATURES] = False
     """Feed the teacher ImageNet-normalised pixels, as the published code does."""
     strategy: Literal["single", "mixed", "progressive"] = "single"
     """Objects in all clips; in a share of them; or first with, then without objects, from the first
     stage's weights, with a new optimiser and warm-up (Table 4d; paper: progressive)."""
-    mixed_share: float = 0.5
+    mixed_share: Annotated[
+        float, OnlyWith(lambda options: options.strategy == "mixed", "with --strategy mixed")
+    ] = 0.5
     """Share of clips with objects under --strategy mixed; the others are masked in tubes. Ours."""
-    second_epochs: int | None = None
+    second_epochs: Annotated[
+        int | None,
+        _WITHOUT_STEPS,
+        OnlyWith(lambda options: options.strategy == "progressive", "with --strategy progressive"),
+    ] = None
     """Epochs of the second stage under --strategy progressive. Default: those of the first."""
     masking: Literal["trajectory", "tube", "random", "official"] = "trajectory"
     """Masking along trajectories with tubes on the rest, tubes alone, tokens at random, or as the
     published code does it (boxes, tubes partly broken up)."""
     mask_ratio: float = 0.8
     """Share of tokens masked. Paper: 0.8 (Table 4e)."""
-    trajectory_visible: float | None = None
+    trajectory_visible: Annotated[
+        float | None,
+        OnlyWith(
+            lambda options: options.masking in ("trajectory", "official"),
+            "with --masking trajectory or official",
+        ),
+    ] = None
     """Share of trajectory tokens left visible. Default: 1 - --mask-ratio (paper), 0.1 for
     --masking official."""
-    coverage_threshold: float = 0.0
+    coverage_threshold: Annotated[
+        float,
+        OnlyWith(lambda options: options.masking == "trajectory", "with --masking trajectory"),
+    ] = 0.0
     """Share of a token that objects must cover, and more, for it to lie on a trajectory. Ours."""
     masks_per_clip: int = 1
     """Masks that each clip is learned under; the teacher runs once. Official: 2."""
@@ -78,7 +103,7 @@ class PretrainConfig(RunOptions, ClipOptions):
     """Share of masked tokens that the decoder neither gets nor predicts, to save time. Ours: none;
     VideoMAE V2: 0.5."""
 
-    epochs: int = 300
+    epochs: Annotated[int, _WITHOUT_STEPS] = 300
     """Passes over the clips. Paper: 300 a stage."""
     steps: int | None = None
     """Optimiser steps of a stage, instead of --epochs."""
@@ -110,6 +135,7 @@ class PretrainConfig(RunOptions, ClipOptions):
 
     def __post_init__(self) -> None:
         RunOptions.__post_init__(self)
+        ClipOptions.__post_init__(self)
         self.require_positive("batch", "accumulate", "masks_per_clip", "samples")
         self.require_shares("mixed_share", "decoder_mask_ratio")
         if self.steps is not None and self.steps < 1:

@@ -8,11 +8,17 @@ from typing import Annotated, Literal
 
 import tyro
 from smile_motion.errors import InputError
+from smile_motion.options import OnlyWith
 
 from smile_train.datasets.adapter import DatasetName, DatasetPlace
 from smile_train.datasets.labelled import LabelledVideos
 from smile_train.datasets.manifest import choose_samples
 from smile_train.run_options import RunOptions
+
+OF_FOLDS = OnlyWith(
+    lambda options: options.dataset in ("ucf101", "hmdb51"), "with --dataset ucf101 or hmdb51"
+)
+_AUGMENTED = OnlyWith(lambda options: options.augment, "without --no-augment")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +42,7 @@ class FinetuneConfig(RunOptions):
     """Folder of the data set."""
     annotations: Path | None = None
     """Folder of its annotation files, where they are not in --data."""
-    fold: Literal[1, 2, 3] = 1
+    fold: Annotated[Literal[1, 2, 3], OF_FOLDS] = 1
     """Official train/test split of UCF-101 and HMDB-51."""
     subset: Path | None = None
     """Manifest of the training samples to use, as `data list --few` writes it. Default: all."""
@@ -58,7 +64,9 @@ class FinetuneConfig(RunOptions):
     """Frames in a clip. Default: the checkpoint's; positions are interpolated for others."""
     size: int | None = None
     """Side of a frame, pixels. Default: the checkpoint's."""
-    stride: int = 4
+    stride: Annotated[
+        int, OnlyWith(lambda options: options.sampling == "dense", "with --sampling dense")
+    ] = 4
     """Video frames from one clip frame to the next, where sampling is dense."""
     sampling: Literal["dense", "uniform"] = "dense"
     """A stretch of the video, or one frame of each of its equal parts."""
@@ -97,13 +105,13 @@ class FinetuneConfig(RunOptions):
     """Parameter of mixup's Beta distribution; 0 for none. VideoMAE."""
     cutmix: float = 1.0
     """Parameter of CutMix's; 0 for none. VideoMAE."""
-    rand_augment: str = "rand-m7-n4-mstd0.5-inc1"
+    rand_augment: Annotated[str, _AUGMENTED] = "rand-m7-n4-mstd0.5-inc1"
     """timm's description of RandAugment; `none` for none. VideoMAE."""
-    erasing: float = 0.25
+    erasing: Annotated[float, _AUGMENTED] = 0.25
     """Probability of random erasing. VideoMAE."""
     augment: bool = True
     """Crop at random, mirror, RandAugment and erase; else the middle square alone."""
-    flip: bool | None = None
+    flip: Annotated[bool | None, _AUGMENTED] = None
     """Mirror half of the clips. Default: unless left or right is part of a label."""
     ema: float | None = None
     """Decay of a moving average of the weights, which is then what is tested. Default: none."""

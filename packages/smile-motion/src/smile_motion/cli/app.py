@@ -17,6 +17,7 @@ from typing import Any
 
 from smile_motion.cli.outcome import Outcome
 from smile_motion.errors import InputError
+from smile_motion.options import refuse_idle_options
 
 EXIT_INPUT = 2
 """Exit code of a command that refused its input."""
@@ -154,6 +155,7 @@ def _call(program: str, command: Command, arguments: list[str], *, as_json: bool
         description=f"{(module.__doc__ or '').rstrip()}\n\n{EVERYWHERE}",
         **given,
     )
+    refuse_idle_options(options, arguments)
     _check_output(module, options)
     lines = contextlib.redirect_stdout(io.StringIO()) if as_json else contextlib.nullcontext()
     with lines:

@@ -10,10 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from smile_motion.errors import InputError
+from smile_motion.options import OnlyWith
 from smile_motion.processors import available_cores
 
 if TYPE_CHECKING:
     from smile_motion.bank.candidates import Scorer, Segmenter, Thresholds
+
+_MADE = OnlyWith(
+    lambda options: options.source in ("stable-diffusion", "auto"),
+    "with --source stable-diffusion",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,29 +118,29 @@ class JudgingOptions:
 class DiffusionOptions:
     """How images are made by --source stable-diffusion."""
 
-    profile: Literal["xpaste", "modern"] = "xpaste"
+    profile: Annotated[Literal["xpaste", "modern"], _MADE] = "xpaste"
     """`xpaste`: Stable Diffusion 1.5 as X-Paste ran it; `modern`: any newer model, with its own
     settings, and a prompt with definition and white background."""
-    model: str | None = None
+    model: Annotated[str | None, _MADE] = None
     """Folder or hub name of a text-to-image model. Default: the profile's."""
-    revision: str | None = None
+    revision: Annotated[str | None, _MADE] = None
     """Commit, tag or branch of a hub name."""
-    prompt: str | None = None
+    prompt: Annotated[str | None, _MADE] = None
     """With {name} and perhaps {definition}. Default: the profile's."""
-    steps: int | None = None
+    steps: Annotated[int | None, _MADE] = None
     """Denoising steps. Default: the profile's, else the model's."""
-    guidance: float | None = None
+    guidance: Annotated[float | None, _MADE] = None
     """Guidance scale. Default: the profile's, else the model's."""
     size: int | None = None
     """Side of the images, pixels; with --source images their longest side. Default: the profile's,
     else the model's; 512 for photographs."""
-    batch: int = 8
+    batch: Annotated[int, _MADE] = 8
     """Images made at a time. It decides over the last bit of a GPU's images."""
     device: str = "auto"
     """auto, cpu, cuda, or a number as in cuda:1. A full-size model runs on a CPU only if asked."""
-    dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
+    dtype: Annotated[Literal["auto", "float32", "float16", "bfloat16"], _MADE] = "auto"
     """Of the model's weights."""
-    safety_checker: bool = True
+    safety_checker: Annotated[bool, _MADE] = True
     """Refuse images that the model's safety checker marks."""
 
 
@@ -142,7 +148,7 @@ class DiffusionOptions:
 class CategoryOptions:
     """What objects are of, for --source stable-diffusion; --deny for images too."""
 
-    categories: str = "imagenet1k"
+    categories: Annotated[str, _MADE] = "imagenet1k"
     """imagenet1k, imagenet21k, an LVIS or COCO annotation file (.json), or a text file with a line
     `name` or `name<TAB>definition` each."""
     deny: Path | None = None
@@ -164,7 +170,9 @@ class ShardOptions:
     """How many parts there are."""
     engine: Literal["local", "ray"] = "local"
     """`ray` builds the --num-shards parts on a Ray cluster, a GPU each, and unites them."""
-    address: str | None = None
+    address: Annotated[
+        str | None, OnlyWith(lambda options: options.shard.engine == "ray", "with --engine ray")
+    ] = None
     """Head of the Ray cluster, HOST:PORT. Default: RAY_ADDRESS, else this machine alone."""
 
 

@@ -26,6 +26,7 @@ from smile_motion.cli.bank_options import (
 from smile_motion.cli.outcome import Outcome
 from smile_motion.errors import InputError
 from smile_motion.files import parse_json
+from smile_motion.options import OnlyWith
 
 if TYPE_CHECKING:
     from smile_motion.bank.shards import Shard
@@ -35,6 +36,14 @@ SHOWN = 10
 """Categories that fell short which are named on the screen."""
 FROM_CANDIDATES = ("stable-diffusion", "images")
 """Sources whose objects are chosen among candidates."""
+
+_CHOSEN = OnlyWith(
+    lambda options: (
+        options.source in (*FROM_CANDIDATES, "auto")
+        and not (options.source == "auto" and options.from_)
+    ),
+    "with --source stable-diffusion or images",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,12 +60,30 @@ class Options:
     """Where objects come from: `auto` is Stable Diffusion where it can run, else procedural;
     `images` cuts objects out of photographs, `folder` takes RGBA images as they are;
     `circles` to `crops` are the objects of arXiv 2410.24213."""
-    from_: Annotated[Path | None, tyro.conf.arg(name="from")] = None
+    from_: Annotated[
+        Path | None,
+        tyro.conf.arg(name="from"),
+        OnlyWith(
+            lambda options: options.source in ("folder", "images", "auto"),
+            "with --source folder or images",
+        ),
+    ] = None
     """Folder of RGBA PNG or WebP images for --source folder, or of photographs for --source images;
     folders in it name the categories."""
-    list_: Annotated[Path | None, tyro.conf.arg(name="list")] = None
+    list_: Annotated[
+        Path | None,
+        tyro.conf.arg(name="list"),
+        OnlyWith(
+            lambda options: (
+                options.source == "folder" or (options.source == "auto" and options.from_)
+            ),
+            "with --source folder",
+        ),
+    ] = None
     """File that selects images below --from, a line each, such as `category/0.png`."""
-    images: Path | None = None
+    images: Annotated[
+        Path | None, OnlyWith(lambda options: options.source == "crops", "with --source crops")
+    ] = None
     """Folder of photographs for --source crops."""
     out: Path | None = None
     """The bank's folder. Default: object_banks/SOURCE-N."""
@@ -65,13 +92,13 @@ class Options:
     workers: int | None = None
     """Processes; threads that cut out and write, where there are candidates. Default: one per
     core."""
-    category: Annotated[CategoryOptions, tyro.conf.OmitArgPrefixes] = field(
+    category: Annotated[CategoryOptions, tyro.conf.OmitArgPrefixes, _CHOSEN] = field(
         default_factory=CategoryOptions
     )
-    diffusion: Annotated[DiffusionOptions, tyro.conf.OmitArgPrefixes] = field(
+    diffusion: Annotated[DiffusionOptions, tyro.conf.OmitArgPrefixes, _CHOSEN] = field(
         default_factory=DiffusionOptions
     )
-    judging: Annotated[JudgingOptions, tyro.conf.OmitArgPrefixes] = field(
+    judging: Annotated[JudgingOptions, tyro.conf.OmitArgPrefixes, _CHOSEN] = field(
         default_factory=JudgingOptions
     )
     shard: Annotated[ShardOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=ShardOptions)
@@ -81,8 +108,6 @@ def run(options: Options) -> Outcome | None:
     """Build the bank and say where it is."""
     if options.n is not None and options.n < 1:
         raise InputError(f"--n is {options.n}; a bank needs at least 1 object")
-    if options.from_ is not None and options.source not in ("folder", "images", "auto"):
-        raise InputError(f"--from goes with --source folder or images, not with {options.source}")
     from smile_motion.bank import banks_folder
     from smile_motion.bank.shards import Launched
     from smile_motion.cli.building import stopped_by_signals
@@ -96,8 +121,6 @@ def run(options: Options) -> Outcome | None:
     card = {"source_requested": options.source, "source_reason": reason}
     make, count = _maker(options, chosen, card, launched.local_rank if launched else None)
     out = options.out or banks_folder() / f"{chosen}-{count or 'all'}"
-    if options.shard.engine != "ray" and options.shard.address is not None:
-        raise InputError("--address goes with --engine ray; add it")
     shard = _shard(options.shard)
     # The first of processes launched together holds the folder for all.
     held = output_folder(out, array=shard and f"{shard.of} shards") if main else nullcontext()

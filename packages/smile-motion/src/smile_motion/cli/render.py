@@ -11,13 +11,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from smile_motion.cli.outcome import Outcome
 from smile_motion.clip_options import ClipOptions
 from smile_motion.errors import InputError
 from smile_motion.extras import require_extra
 from smile_motion.files import parse_json
+from smile_motion.options import OnlyWith
 from smile_motion.processors import available_cores
 
 if TYPE_CHECKING:
@@ -30,6 +31,11 @@ CLIPS_AT_A_TIME = 4
 """Clips handed to a worker at a time."""
 _SETTLED_OTHERWISE = ("bank", "background", "tubelet", "patch")
 """Options of clips that no bytes depend on, or that are kept as what they lead to."""
+
+_OF_VIDEOS = OnlyWith(
+    lambda options: options.format in ("mp4", "webdataset", "datasets"),
+    "with --format mp4, webdataset or datasets (pictures are lossless and have no rate)",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,19 +53,31 @@ class Options(ClipOptions):
     """`mp4`: a video and JSON a clip; `frames`: PNG of frames and id masks; `webdataset`: tar
     shards; `datasets`: Parquet for Hugging Face; `coco`, `youtube-vis`: frames and one JSON of
     masks; `flo`, `kitti-flow`: frames and optical flow; `tapvid`: points followed, NPZ."""
-    lossless: bool = False
+    lossless: Annotated[bool, _OF_VIDEOS] = False
     """Keep every bit of the pixels of videos (RGB H.264; not every player shows it)."""
-    rate_hz: float = 8.0
+    rate_hz: Annotated[float, _OF_VIDEOS] = 8.0
     """Frames a second of the written videos."""
-    clips_per_shard: int = 256
+    clips_per_shard: Annotated[
+        int,
+        OnlyWith(
+            lambda options: options.format in ("webdataset", "datasets"),
+            "with --format webdataset or datasets",
+        ),
+    ] = 256
     """The most clips in a file of --format webdataset and datasets; they are balanced."""
-    points: int = 256
+    points: Annotated[
+        int, OnlyWith(lambda options: options.format == "tapvid", "with --format tapvid")
+    ] = 256
     """Points a clip for --format tapvid."""
-    workers: int | None = None
+    workers: Annotated[
+        int | None, OnlyWith(lambda options: options.engine == "local", "with --engine local")
+    ] = None
     """Processes of --engine local. Default: one per core. The files do not depend on it."""
     engine: Literal["local", "ray"] = "local"
     """Processes of this machine, or a Ray cluster; the files are the same."""
-    address: str | None = None
+    address: Annotated[
+        str | None, OnlyWith(lambda options: options.engine == "ray", "with --engine ray")
+    ] = None
     """Head of the Ray cluster, HOST:PORT. Default: RAY_ADDRESS, else this machine alone."""
     shard_index: int | None = None
     """Which of --num-shards jobs this one is, from 0; together they make what one would."""
@@ -133,17 +151,8 @@ def _rendered(
 def _check(options: Options) -> None:
     if options.workers is not None and options.workers < 0:
         raise InputError(f"--workers is {options.workers}; give 0 for none, or a number of them")
-    if options.workers is not None and options.engine != "local":
-        raise InputError("--workers goes with --engine local; Ray takes the cluster's CPUs")
-    if options.address is not None and options.engine != "ray":
-        raise InputError("--address goes with --engine ray; add it")
     if not 0 < options.rate_hz <= 240:
         raise InputError(f"--rate-hz is {options.rate_hz}; give more than 0, at most 240")
-    if options.lossless and options.format not in ("mp4", "webdataset", "datasets"):
-        raise InputError(
-            f"--lossless goes with formats that hold videos; the pictures of --format "
-            f"{options.format} are lossless in any case"
-        )
 
 
 def _job(options: Options) -> Shard | None:

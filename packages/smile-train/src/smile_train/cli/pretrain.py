@@ -43,7 +43,23 @@ def defaults(arguments: Sequence[str]) -> PretrainConfig:
                 )
     if name not in PRESETS:
         raise InputError(f"--preset {name}: unknown; choose from {', '.join(PRESETS)}")
-    return PRESETS[name]
+    return _over_given_backgrounds(PRESETS[name], arguments)
+
+
+def _over_given_backgrounds(preset: PretrainConfig, arguments: Sequence[str]) -> PretrainConfig:
+    """The preset, over the videos or photographs that the arguments name, if they do."""
+    if option(arguments, "--background") is not None:
+        return preset
+    kind = preset.background_kind
+    if option(arguments, "--videos") is not None and kind not in ("natural", "frame"):
+        implied, named = "natural", "videos"
+    elif option(arguments, "--images") is not None and kind not in ("places", "pseudo-motion"):
+        implied, named = "places", "images"
+    else:
+        return preset
+    if is_first_process():
+        print(f"background: {implied}, because --{named} are given", file=sys.stderr)
+    return replace(preset, background=implied)
 
 
 def run(config: PretrainConfig) -> Outcome | None:

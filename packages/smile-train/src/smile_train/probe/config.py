@@ -8,8 +8,10 @@ from typing import Annotated, Literal
 
 import tyro
 from smile_motion.errors import InputError
+from smile_motion.options import OnlyWith
 
 from smile_train.datasets.adapter import DatasetName, DatasetPlace
+from smile_train.finetune_config import OF_FOLDS
 from smile_train.run_options import Precision
 
 
@@ -29,7 +31,7 @@ class FeatureProbeConfig:
     """Folder of the data set."""
     annotations: Path | None = None
     """Folder of its annotation files, where they are not in --data."""
-    fold: Literal[1, 2, 3] = 1
+    fold: Annotated[Literal[1, 2, 3], OF_FOLDS] = 1
     """Official train/test split of UCF-101 and HMDB-51."""
     subset: Path | None = None
     """Manifest of the training samples to use, as `data list --few` writes it. Default: all."""
@@ -46,7 +48,10 @@ class FeatureProbeConfig:
 
     sampling: Literal["dense", "uniform"] | None = None
     """A stretch of the video, or one frame of each of its parts. Default: as fine-tuning has it."""
-    stride: int | None = None
+    stride: Annotated[
+        int | None,
+        OnlyWith(lambda options: options.sampling != "uniform", "with --sampling dense"),
+    ] = None
     """Video frames from one clip frame to the next. Default: as fine-tuning has it."""
     segments: int = 2
     """Test clips along time. SIGMA, on SSv2: 2."""
