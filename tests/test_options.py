@@ -27,11 +27,10 @@ ALWAYS = {
     "background bank videos images recipe-file frames size width tubelet patch seed preset "
     "list-presets student init gradient-checkpointing target strategy masking mask-ratio "
     "masks-per-clip decoder-mask-ratio steps batch accumulate base-lr min-lr warmup-epochs "
-    "weight-decay betas clip-grad render knn picture-every",
+    "weight-decay betas clip-grad render knn picture-every precision cpu-threads",
 }
 """Options that others never make idle, of the commands where some are: a new option belongs here,
 or says what it needs."""
-LATER = {"precision", "cpu-threads", "allow-broken"}
 
 
 def commands() -> Iterator[tuple[str, Command]]:
@@ -44,7 +43,7 @@ def commands() -> Iterator[tuple[str, Command]]:
 def test_every_option_says_what_it_needs(name: str) -> None:
     options = import_module(dict(commands())[name].module).Options
     free = {option for option, needs in conditions_of(options) if not needs}
-    assert free - LATER == set(ALWAYS[name].split())
+    assert free == set(ALWAYS[name].split())
 
 
 @pytest.mark.parametrize(
