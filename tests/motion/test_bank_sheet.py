@@ -224,7 +224,7 @@ def test_sheets_are_replaced_only_when_asked_to(
     [
         (["--cell", 10], "48 to 512"),
         (["--columns", 0], "1 to 32"),
-        (["--per-category", 0], "show 1 or more"),
+        (["--per-category", 0], "give 1 or more"),
         (["--out", "sheet.jpg"], "sheets are PNG"),
         (["--out", "."], "sheets are PNG"),
         (["--category", "dog"], "nothing of category 'dog'"),

@@ -199,9 +199,9 @@ def test_a_run_stops_where_it_is_told_and_goes_on_without_broken_videos(
     [
         (["--batch=7"], "odd share"),
         (["--recipe=nothing"], "unknown; choose from smile-ssv2"),
-        (["--erasing=2"], "--erasing is 2.0; give a probability"),
+        (["--erasing=2"], "--erasing is 2.0; give 0 to 1"),
         (["--stride=0"], "--stride is 0; give 1 or more"),
-        (["--mixup=-1"], "--mixup is -1.0; give 0 for none, or more"),
+        (["--mixup=-1"], "--mixup is -1.0; give 0 or more"),
         (["--rand-augment=rand-m7-x9"], "--rand-augment rand-m7-x9: not understood"),
         (["--rand-augment=rand-seven"], "--rand-augment rand-seven: not understood"),
         (["--data=/nowhere"], "no train split in it"),

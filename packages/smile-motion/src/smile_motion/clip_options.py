@@ -9,13 +9,25 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from smile_motion.errors import InputError
 from smile_motion.files import parse_json
-from smile_motion.options import OnlyWith, conditions_of
+from smile_motion.options import (
+    FrameCount,
+    ObjectCount,
+    OnlyWith,
+    Seed,
+    Side,
+    Stride,
+    Tubelet,
+    conditions_of,
+    require_within,
+)
 
 if TYPE_CHECKING:
     from smile_motion.backgrounds import BackgroundKind
     from smile_motion.clips import ClipMaker
     from smile_motion.recipe import MotionRecipe
 
+MOST_PIXELS = 1 << 28
+"""Pixels of a clip, 0.8 GB of RGB; hundreds of times the paper's. Ours."""
 _OF_VIDEOS = ("natural", "frame")
 _OF_IMAGES = ("places", "pseudo-motion")
 """Backgrounds that come from --videos and --images."""
@@ -75,7 +87,7 @@ class ClipOptions:
     """Kind of path, instead of the recipe's (both: gaussian)."""
     transform: Annotated[Literal["both", "rotation", "scaling", "none"], _BY_NAME, _MOVING] = "both"
     """What changes besides the place (Table 4)."""
-    objects: Annotated[int | None, _BY_NAME] = None
+    objects: Annotated[ObjectCount | None, _BY_NAME] = None
     """Objects in a clip. Default: the recipe's; 2 for paper and official (Table 4f)."""
     effects: Annotated[
         tuple[
@@ -87,22 +99,33 @@ class ClipOptions:
     """What else happens to the objects, with default settings. All are ours."""
     recipe_file: Path | None = None
     """Motion recipe as JSON (`MotionRecipe.to_json`) instead of --recipe and what changes it."""
-    frames: int = 16
+    frames: FrameCount = 16
     """Frames in a clip. Paper: 16."""
-    size: int = 224
+    size: Side = 224
     """Frame height, pixels. Paper: 224."""
-    width: int | None = None
+    width: Side | None = None
     """Frame width, pixels. Default: --size."""
-    tubelet: int = 2
+    tubelet: Tubelet = 2
     """Frames in a token. Paper: 2."""
-    patch: int = 16
+    patch: Side = 16
     """Side of a token, pixels; of which the frame is a multiple. Paper: 16."""
-    stride: Annotated[int, _OVER_VIDEO] = 4
+    stride: Annotated[Stride, _OVER_VIDEO] = 4
     """Video frames from one clip frame to the next. Paper: 4 on K400, 2 on SSv2."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of all clips; clip i depends on it and i alone."""
 
     def __post_init__(self) -> None:
+        require_within(self)
+        if self.tubelet != ClipOptions.tubelet and self.frames % self.tubelet:
+            raise InputError(
+                f"--tubelet is {self.tubelet}, which does not divide --frames {self.frames}"
+            )
+        height, width = self.frame_size
+        if (pixels := self.frames * height * width) > MOST_PIXELS:
+            raise InputError(
+                f"--frames {self.frames} of {width} x {height} px are {pixels} pixels; clips of at "
+                f"most {MOST_PIXELS} are made"
+            )
         if self.videos is not None and self.background_kind not in _OF_VIDEOS:
             raise InputError(
                 f"--videos goes with --background natural or frame, and is not used by "

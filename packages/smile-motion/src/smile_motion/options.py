@@ -1,17 +1,122 @@
-"""Options that have an effect only beside others; where they have none they are refused.
+"""What is declared beside an option: the values that make sense, and which others it needs.
 
-Declared beside the field, and checked once for every command line::
+Both are checked once for every command line, the values also wherever options are made::
 
-    noise: Annotated[NoiseKind, OnlyWith(over_noise, "with --background noise")] = "uniform"
+    stride: Annotated[Stride, OnlyWith(over_video, "with --background natural")] = 4
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, is_dataclass
-from typing import Any, get_args, get_type_hints
+from functools import lru_cache
+from typing import Annotated, Any, get_args, get_type_hints
 
 from smile_motion.errors import InputError
+
+MOST = 10**9
+"""The largest number of anything."""
+
+
+_LARGE = 1000
+"""A limit above which nobody needs to be told who gives too little."""
+
+
+@dataclass(frozen=True)
+class Within:
+    """Metadata of a number: the values that make sense. No limit lets NaN through."""
+
+    low: float
+    """Least value."""
+    high: float = MOST
+    """Largest value."""
+    open_low: bool = False
+    """Only values above `low`."""
+    open_high: bool = False
+    """Only values below `high`."""
+
+    def problem(self, value: Any) -> str | None:
+        """What to give instead of a value outside; None for one inside."""
+        if not isinstance(value, int | float):
+            return "give a number"
+        low = self.low < value if self.open_low else self.low <= value
+        high = value < self.high if self.open_high else value <= self.high
+        if low and high:
+            return None
+        least = f"more than {self.low:g}" if self.open_low else f"{self.low:g}"
+        if self.high >= _LARGE and not low and value == value:
+            return f"give {least}" if self.open_low else f"give {least} or more"
+        most = f"less than {self.high}" if self.open_high else f"{self.high}"
+        return f"give {least} to {most}"
+
+
+Count = Annotated[int, Within(1)]
+Index = Annotated[int, Within(0)]
+Seed = Annotated[int, Within(0, 2**63 - 1)]
+ObjectCount = Annotated[int, Within(0, 10_000)]
+FrameCount = Annotated[int, Within(1, 10_000)]
+PageCount = Annotated[int, Within(1, 64)]
+Side = Annotated[int, Within(1, 8192)]
+Tubelet = Annotated[int, Within(1, 64)]
+Stride = Annotated[int, Within(1, 10_000)]
+Batch = Annotated[int, Within(1, 1_000_000)]
+Epochs = Annotated[int, Within(1, 1_000_000)]
+Steps = Annotated[int, Within(1, 10_000)]
+Views = Annotated[int, Within(1, 1000)]
+Heads = Annotated[int, Within(1, 1024)]
+Workers = Annotated[int, Within(0, 1024)]
+Threads = Annotated[int, Within(1, 1024)]
+Points = Annotated[int, Within(1, 100_000)]
+Port = Annotated[int, Within(0, 65_535)]
+Bits = Annotated[int, Within(0, 32)]
+BitsOrAll = Annotated[int, Within(-1, 32)]
+Cell = Annotated[int, Within(48, 512)]
+Columns = Annotated[int, Within(1, 32)]
+Share = Annotated[float, Within(0, 1)]
+OpenShare = Annotated[float, Within(0, 1, open_high=True)]
+MaskRatio = Annotated[float, Within(0, 1, open_low=True, open_high=True)]
+MovingDecay = Annotated[float, Within(0, 1, open_low=True, open_high=True)]
+Decay = Annotated[float, Within(0, 1, open_low=True)]
+Positive = Annotated[float, Within(0, 1_000_000, open_low=True)]
+NonNegative = Annotated[float, Within(0, 1_000_000)]
+Magnitude = Annotated[float, Within(-1_000_000, 1_000_000)]
+ClipScore = Annotated[float, Within(-100, 100)]
+FrameRate = Annotated[float, Within(0, 240, open_low=True)]
+
+
+def require_within(options: Any) -> None:
+    """Raise InputError for a number outside what its field declares, in groups of options too."""
+    for name, limits in limits_of(type(options)):
+        value = options
+        for part in name:
+            value = getattr(value, part)
+        for one in value if isinstance(value, tuple | list) else (value,):
+            if one is not None and (problem := limits.problem(one)) is not None:
+                option = name[-1].rstrip("_").replace("_", "-")
+                raise InputError(f"--{option} is {one}; {problem}")
+
+
+@lru_cache
+def limits_of(options: type) -> tuple[tuple[tuple[str, ...], Within], ...]:
+    """The fields of a dataclass that declare limits: as they are reached, and those."""
+    hints = get_type_hints(options, include_extras=True)
+    found: list[tuple[tuple[str, ...], Within]] = []
+    for field in fields(options):
+        kinds = tuple(_parts(hints[field.name]))
+        found += [
+            ((field.name,), kind) for kind in dict.fromkeys(kinds) if isinstance(kind, Within)
+        ]
+        for kind in kinds:
+            if isinstance(kind, type) and is_dataclass(kind):
+                found += [((field.name, *below), limits) for below, limits in limits_of(kind)]
+    return tuple(found)
+
+
+def _parts(hint: Any) -> Iterator[Any]:
+    """All that a type is made of, metadata included."""
+    yield hint
+    for part in get_args(hint):
+        yield from _parts(part)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,19 @@ from typing import Annotated, Literal
 
 from smile_motion.clip_options import ClipOptions
 from smile_motion.errors import InputError
-from smile_motion.options import OnlyWith
+from smile_motion.options import (
+    Batch,
+    Count,
+    Epochs,
+    Index,
+    MaskRatio,
+    NonNegative,
+    OnlyWith,
+    OpenShare,
+    Positive,
+    Share,
+    Views,
+)
 from smile_motion.tokens import TokenGrid, masked_tokens
 
 from smile_train.run_options import RunOptions
@@ -39,7 +51,7 @@ class PretrainConfig(RunOptions, ClipOptions):
     """Folder of the run. Default: runs/PRESET, or the next free runs/PRESET-2, …"""
 
     samples: Annotated[
-        int,
+        Count,
         OnlyWith(
             lambda options: options.background_kind in ("black", "noise"),
             "with --background black or noise, which are endless",
@@ -69,11 +81,11 @@ class PretrainConfig(RunOptions, ClipOptions):
     """Objects in all clips; in a share of them; or first with, then without objects, from the first
     stage's weights, with a new optimiser and warm-up (Table 4d; paper: progressive)."""
     mixed_share: Annotated[
-        float, OnlyWith(lambda options: options.strategy == "mixed", "with --strategy mixed")
+        OpenShare, OnlyWith(lambda options: options.strategy == "mixed", "with --strategy mixed")
     ] = 0.5
     """Share of clips with objects under --strategy mixed; the others are masked in tubes. Ours."""
     second_epochs: Annotated[
-        int | None,
+        Epochs | None,
         _WITHOUT_STEPS,
         OnlyWith(lambda options: options.strategy == "progressive", "with --strategy progressive"),
     ] = None
@@ -81,10 +93,10 @@ class PretrainConfig(RunOptions, ClipOptions):
     masking: Literal["trajectory", "tube", "random", "official"] = "trajectory"
     """Masking along trajectories with tubes on the rest, tubes alone, tokens at random, or as the
     published code does it (boxes, tubes partly broken up)."""
-    mask_ratio: float = 0.8
+    mask_ratio: MaskRatio = 0.8
     """Share of tokens masked. Paper: 0.8 (Table 4e)."""
     trajectory_visible: Annotated[
-        float | None,
+        Share | None,
         OnlyWith(
             lambda options: options.masking in ("trajectory", "official"),
             "with --masking trajectory or official",
@@ -93,35 +105,35 @@ class PretrainConfig(RunOptions, ClipOptions):
     """Share of trajectory tokens left visible. Default: 1 - --mask-ratio (paper), 0.1 for
     --masking official."""
     coverage_threshold: Annotated[
-        float,
+        OpenShare,
         OnlyWith(lambda options: options.masking == "trajectory", "with --masking trajectory"),
     ] = 0.0
     """Share of a token that objects must cover, and more, for it to lie on a trajectory. Ours."""
-    masks_per_clip: int = 1
+    masks_per_clip: Views = 1
     """Masks that each clip is learned under; the teacher runs once. Official: 2."""
-    decoder_mask_ratio: float = 0.0
+    decoder_mask_ratio: OpenShare = 0.0
     """Share of masked tokens that the decoder neither gets nor predicts, to save time. Ours: none;
     VideoMAE V2: 0.5."""
 
-    epochs: Annotated[int, _WITHOUT_STEPS] = 300
+    epochs: Annotated[Epochs, _WITHOUT_STEPS] = 300
     """Passes over the clips. Paper: 300 a stage."""
-    steps: int | None = None
+    steps: Count | None = None
     """Optimiser steps of a stage, instead of --epochs."""
-    batch: int = 256
+    batch: Batch = 256
     """Clips in a step, over all processes and accumulation. Official: 256."""
-    accumulate: int = 1
+    accumulate: Batch = 1
     """Parts that a process splits its share of a step into, to save memory."""
-    base_lr: float = 1.5e-4
+    base_lr: Positive = 1.5e-4
     """Peak learning rate for a batch of 256; scales with the batch. Official."""
-    min_lr: float = 1e-5
+    min_lr: NonNegative = 1e-5
     """Final learning rate for a batch of 256; scales with the batch. Official."""
-    warmup_epochs: float = 40
+    warmup_epochs: NonNegative = 40
     """Epochs of linear warm-up from 0. Official."""
-    weight_decay: float = 0.05
+    weight_decay: NonNegative = 0.05
     """AdamW's decay of matrices. Official."""
-    betas: tuple[float, float] = (0.9, 0.95)
+    betas: tuple[OpenShare, OpenShare] = (0.9, 0.95)
     """AdamW's. Official."""
-    clip_grad: float | None = None
+    clip_grad: Positive | None = None
     """Largest gradient norm. Official: none."""
 
     render: Literal["cpu", "device"] = "cpu"
@@ -130,18 +142,12 @@ class PretrainConfig(RunOptions, ClipOptions):
     knn: Path | None = None
     """List of labelled videos (`path label` lines) that a nearest-neighbour probe of the student's
     features is tried on at every picture."""
-    picture_every: int = 0
+    picture_every: Index = 0
     """Steps between pictures of input, mask and reconstruction; 0 draws one at the end."""
 
     def __post_init__(self) -> None:
         RunOptions.__post_init__(self)
         ClipOptions.__post_init__(self)
-        self.require_positive("batch", "accumulate", "masks_per_clip", "samples")
-        self.require_shares("mixed_share", "decoder_mask_ratio")
-        if self.steps is not None and self.steps < 1:
-            raise InputError(
-                f"--steps is {self.steps}; give 1 or more, or leave it out for --epochs"
-            )
         moving = self.objects is None or self.objects > 0
         if self.masking in ("trajectory", "official") and not moving:
             raise InputError(

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from smile_motion.errors import InputError
+from smile_motion.options import Count, Threads, Workers, require_within
 
 PrecisionName = Literal["bf16", "fp16", "fp32"]
 """Of activations; weights stay float32."""
@@ -23,49 +23,30 @@ class RunOptions:
     """Folder of the run. Default: a new one below runs/."""
     resume: bool = False
     """Continue the run in --out from its newest sound checkpoint."""
-    stop_at: int | None = None
+    stop_at: Count | None = None
     """End this step early, as if asked to stop: the schedule stays that of the whole run."""
     precision: Precision = "auto"
     """Of activations; weights stay float32. auto: bf16 on CUDA devices that have it, fp16 on older
     ones; on a CPU bf16 where a short measurement says that it pays, else fp32. A resumed run keeps
     its own. Official: fp16; ours auto."""
-    cpu_threads: int | None = None
+    cpu_threads: Threads | None = None
     """Threads of a run on the CPU. Default: all cores that this process may use, shared by the
     processes of this machine, or OMP_NUM_THREADS where you set it; a resumed run keeps its own."""
     compile: bool = False
     """Compile the models with torch.compile: slow to start, faster after that."""
-    workers: int = 2
+    workers: Workers = 2
     """Processes that make clips; 0 makes them in the training process."""
     track: Literal["tensorboard", "trackio", "wandb", "none"] = "tensorboard"
     """Where curves go, besides log.jsonl."""
-    save_every: int = 1000
+    save_every: Count = 1000
     """Steps between checkpoints."""
-    keep: int = 3
+    keep: Count = 3
     """Checkpoints kept."""
-    log_every: int = 10
+    log_every: Count = 10
     """Steps between records of the loss."""
 
     def __post_init__(self) -> None:
-        self.require_positive("save_every", "keep", "log_every")
-        self.require_positive(
-            *(name for name in ("stop_at", "cpu_threads") if getattr(self, name) is not None)
-        )
-
-    def require_positive(self, *names: str) -> None:
-        """Raise InputError where one of these fields is below 1."""
-        for name in names:
-            if getattr(self, name) < 1:
-                raise InputError(
-                    f"--{name.replace('_', '-')} is {getattr(self, name)}; give 1 or more"
-                )
-
-    def require_shares(self, *names: str) -> None:
-        """Raise InputError where one of these fields is not from 0 to below 1."""
-        for name in names:
-            if not 0 <= getattr(self, name) < 1:
-                raise InputError(
-                    f"--{name.replace('_', '-')} is {getattr(self, name)}; give a share from 0 to 1"
-                )
+        require_within(self)
 
     def to_json(self) -> dict[str, Any]:
         """All fields, as JSON values."""

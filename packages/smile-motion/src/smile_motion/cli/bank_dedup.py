@@ -10,6 +10,7 @@ import tyro
 
 from smile_motion.cli.outcome import Outcome
 from smile_motion.errors import InputError
+from smile_motion.options import Bits
 
 LISTED = 20
 """Copies that are listed unless all are asked for."""
@@ -24,7 +25,7 @@ class Options:
     """The bank's folder; it is not changed."""
     out: Path | None = None
     """Folder of the new bank. Its images are hard links where the file system allows it."""
-    max_distance: int = 4
+    max_distance: Bits = 4
     """Objects whose hashes differ in at most so many of 64 bits look alike, 0 to 32."""
     dry_run: bool = False
     """Only say which objects are copies of which."""
@@ -40,8 +41,6 @@ def run(options: Options) -> Outcome:
     from smile_motion.bank.progress import progress_bar
     from smile_motion.bank.subset import CHOICE, subset
 
-    if not 0 <= options.max_distance <= 32:
-        raise InputError(f"--max-distance is {options.max_distance}; 0 to 32 of 64 bits may differ")
     if not options.dry_run:
         if options.out is None:
             raise InputError("a new bank needs a folder: add --out NEW, or --dry-run to look first")

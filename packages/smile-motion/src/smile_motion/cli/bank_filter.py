@@ -15,6 +15,7 @@ import tyro
 from smile_motion.cli.bank_options import JudgingOptions, writers
 from smile_motion.cli.outcome import Outcome
 from smile_motion.errors import InputError
+from smile_motion.options import Count, Workers
 
 MAKES = "an object bank"
 
@@ -27,14 +28,14 @@ class Options:
     """The bank's folder; it is not changed."""
     out: Path
     """Folder of the new bank."""
-    n: int | None = None
+    n: Count | None = None
     """Objects wanted in all, balanced over categories. Default: as many as were wanted before."""
     judging: Annotated[JudgingOptions, tyro.conf.OmitArgPrefixes] = field(
         default_factory=JudgingOptions
     )
     device: str = "auto"
     """Where models run: auto, cpu, cuda or cuda:1."""
-    workers: int | None = None
+    workers: Workers | None = None
     """Threads that cut out and write. Default: one per core."""
 
 
@@ -45,8 +46,6 @@ def run(options: Options) -> Outcome:
     from smile_motion.bank.scoring import DEFAULT_MODEL, TEXT
     from smile_motion.cli.building import stopped_by_signals
 
-    if options.n is not None and options.n < 1:
-        raise InputError(f"--n is {options.n}; a bank needs at least 1 object")
     stored = StoredBank.open(options.folder)
     judging = options.judging
     thresholds = judging.thresholds(stored.thresholds)

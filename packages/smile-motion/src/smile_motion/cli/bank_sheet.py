@@ -10,6 +10,7 @@ import tyro
 
 from smile_motion.cli.outcome import Outcome
 from smile_motion.errors import InputError
+from smile_motion.options import Cell, Columns, Count
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +21,7 @@ class Options:
     """The bank's folder."""
     out: Path = Path("sheet.png")
     """The picture; several pages become sheet-01.png, sheet-02.png and so on."""
-    per_category: int = 8
+    per_category: Count = 8
     """Objects of each category, at most."""
     category: tuple[str, ...] = ()
     """Only these categories, such as --category cat fire_engine. Default: all."""
@@ -28,9 +29,9 @@ class Options:
     """Which objects of a category come first: those with the best score, or by id."""
     refused: bool = False
     """Show the candidates that did not become objects, and why, instead."""
-    cell: int = 96
+    cell: Cell = 96
     """Side of a picture, pixels, 48 to 512."""
-    columns: int | None = None
+    columns: Columns | None = None
     """Categories side by side. Default: what fits into 1800 pixels."""
     force: bool = False
     """Replace pages that are there."""
@@ -44,8 +45,6 @@ def run(options: Options) -> Outcome:
     from smile_motion.bank.sheet_files import require_no_pages, write_pages
     from smile_motion.bank.sheet_sections import object_sections, refused_sections
 
-    if options.per_category < 1:
-        raise InputError(f"--per-category is {options.per_category}; show 1 or more")
     if options.out.suffix.lower() != ".png":
         raise InputError(f"{options.out}: sheets are PNG; give --out a name such as sheet.png")
     if not options.force:

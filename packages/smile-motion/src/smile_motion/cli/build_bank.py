@@ -26,7 +26,7 @@ from smile_motion.cli.bank_options import (
 from smile_motion.cli.outcome import Outcome
 from smile_motion.errors import InputError
 from smile_motion.files import parse_json
-from smile_motion.options import OnlyWith
+from smile_motion.options import Count, OnlyWith, Seed, Workers
 
 if TYPE_CHECKING:
     from smile_motion.bank.shards import Shard
@@ -50,7 +50,7 @@ _CHOSEN = OnlyWith(
 class Options:
     """Options of `smile-motion build-bank`."""
 
-    n: int | None = None
+    n: Count | None = None
     """Accepted objects in the bank, balanced over categories. Default: 10000; with --source folder
     or images, as many as there are."""
     source: Literal[
@@ -87,9 +87,9 @@ class Options:
     """Folder of photographs for --source crops."""
     out: Path | None = None
     """The bank's folder. Default: object_banks/SOURCE-N."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of objects made from random numbers, or of the choice among images."""
-    workers: int | None = None
+    workers: Workers | None = None
     """Processes; threads that cut out and write, where there are candidates. Default: one per
     core."""
     category: Annotated[CategoryOptions, tyro.conf.OmitArgPrefixes, _CHOSEN] = field(
@@ -106,8 +106,6 @@ class Options:
 
 def run(options: Options) -> Outcome | None:
     """Build the bank and say where it is."""
-    if options.n is not None and options.n < 1:
-        raise InputError(f"--n is {options.n}; a bank needs at least 1 object")
     from smile_motion.bank import banks_folder
     from smile_motion.bank.shards import Launched
     from smile_motion.cli.building import stopped_by_signals

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from smile_motion.errors import InputError
 from smile_motion.extras import require_extra
+from smile_motion.options import Port, Positive
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,26 +26,19 @@ class Options:
     """Video, folder or list (`path label` lines) to move objects over."""
     images: Path | None = None
     """Folder of photographs to move objects over."""
-    port: int = 7860
+    port: Port = 7860
     """Where the page is: http://127.0.0.1:PORT/. 0 takes a free one."""
     open: bool = False
     """Open the page in a browser."""
-    max_upload_mb: float = 64.0
+    max_upload_mb: Positive = 64.0
     """Largest video that can be uploaded, MB."""
-    max_upload_seconds: float = 120.0
+    max_upload_seconds: Positive = 120.0
     """Longest video that can be uploaded, seconds."""
 
 
 def run(options: Options) -> None:
     """Serve the page until Ctrl-C."""
     require_extra("explore", "gradio", extra="explore")
-    if not 0 <= options.port <= 65535:
-        raise InputError(f"--port is {options.port}; give 0 to 65535")
-    if not (options.max_upload_mb > 0 and options.max_upload_seconds > 0):
-        raise InputError(
-            f"--max-upload-mb {options.max_upload_mb:g} and --max-upload-seconds "
-            f"{options.max_upload_seconds:g}: give more than 0"
-        )
     from smile_motion.backgrounds import make_background
     from smile_motion.bank import ObjectBank, embedded_bank
     from smile_motion.explore.controls import Sources

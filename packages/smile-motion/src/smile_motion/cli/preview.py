@@ -8,6 +8,7 @@ from pathlib import Path
 from smile_motion.cli.outcome import Outcome
 from smile_motion.clip_options import ClipOptions
 from smile_motion.errors import InputError
+from smile_motion.options import PageCount
 
 _SCENERY = {
     "natural": "natural video",
@@ -25,7 +26,7 @@ class Options(ClipOptions):
 
     out: Path = Path("preview.html")
     """The page."""
-    n: int = 4
+    n: PageCount = 4
     """Clips on it, at most 64."""
 
 
@@ -36,8 +37,6 @@ def run(options: Options) -> Outcome:
     from smile_motion.preview import write_page
     from smile_motion.tokens import TokenGrid
 
-    if not 1 <= options.n <= 64:
-        raise InputError(f"--n is {options.n}; a page shows 1 to 64 clips")
     if options.out.is_dir():
         raise InputError(f"{options.out}: is a folder; give --out a file name such as preview.html")
     maker = options.make_maker()

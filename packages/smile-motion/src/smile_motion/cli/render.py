@@ -18,7 +18,7 @@ from smile_motion.clip_options import ClipOptions
 from smile_motion.errors import InputError
 from smile_motion.extras import require_extra
 from smile_motion.files import parse_json
-from smile_motion.options import OnlyWith
+from smile_motion.options import Count, FrameRate, Index, OnlyWith, Points, Workers
 from smile_motion.processors import available_cores
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Options(ClipOptions):
 
     out: Path
     """Folder for the clips."""
-    n: int = 8
+    n: Count = 8
     """Clips."""
     format: Literal[
         "mp4", "frames", "webdataset", "datasets", "coco", "youtube-vis",
@@ -55,10 +55,10 @@ class Options(ClipOptions):
     masks; `flo`, `kitti-flow`: frames and optical flow; `tapvid`: points followed, NPZ."""
     lossless: Annotated[bool, _OF_VIDEOS] = False
     """Keep every bit of the pixels of videos (RGB H.264; not every player shows it)."""
-    rate_hz: Annotated[float, _OF_VIDEOS] = 8.0
+    rate_hz: Annotated[FrameRate, _OF_VIDEOS] = 8.0
     """Frames a second of the written videos."""
     clips_per_shard: Annotated[
-        int,
+        Count,
         OnlyWith(
             lambda options: options.format in ("webdataset", "datasets"),
             "with --format webdataset or datasets",
@@ -66,11 +66,11 @@ class Options(ClipOptions):
     ] = 256
     """The most clips in a file of --format webdataset and datasets; they are balanced."""
     points: Annotated[
-        int, OnlyWith(lambda options: options.format == "tapvid", "with --format tapvid")
+        Points, OnlyWith(lambda options: options.format == "tapvid", "with --format tapvid")
     ] = 256
     """Points a clip for --format tapvid."""
     workers: Annotated[
-        int | None, OnlyWith(lambda options: options.engine == "local", "with --engine local")
+        Workers | None, OnlyWith(lambda options: options.engine == "local", "with --engine local")
     ] = None
     """Processes of --engine local. Default: one per core. The files do not depend on it."""
     engine: Literal["local", "ray"] = "local"
@@ -79,9 +79,9 @@ class Options(ClipOptions):
         str | None, OnlyWith(lambda options: options.engine == "ray", "with --engine ray")
     ] = None
     """Head of the Ray cluster, HOST:PORT. Default: RAY_ADDRESS, else this machine alone."""
-    shard_index: int | None = None
+    shard_index: Index | None = None
     """Which of --num-shards jobs this one is, from 0; together they make what one would."""
-    num_shards: int | None = None
+    num_shards: Count | None = None
     """Jobs, as of a job array, that share the work; the last to finish writes the index."""
 
 
@@ -90,7 +90,6 @@ def run(options: Options) -> Outcome:
     from smile_motion.files import dump_json, sha256
     from smile_motion.folder_lock import output_folder
 
-    _check(options)
     job = _job(options)
     collection = _collection(options)
     settings = _settings(options, collection)
@@ -146,13 +145,6 @@ def _rendered(
         clips = sum(len(collection.shard(number).clips) for number in todo)
         workers = min(available_cores(), clips // 8, len(todo))
     return run_in_processes(work, todo, workers=workers, chunk=chunk)
-
-
-def _check(options: Options) -> None:
-    if options.workers is not None and options.workers < 0:
-        raise InputError(f"--workers is {options.workers}; give 0 for none, or a number of them")
-    if not 0 < options.rate_hz <= 240:
-        raise InputError(f"--rate-hz is {options.rate_hz}; give more than 0, at most 240")
 
 
 def _job(options: Options) -> Shard | None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields, replace
 
 from smile_motion.cli.outcome import Outcome
 from smile_motion.errors import InputError
+from smile_motion.options import Count
 
 from smile_train.cli import pretrain as pretrain_command
 from smile_train.config import PretrainConfig
@@ -17,7 +18,7 @@ from smile_train.config import PretrainConfig
 class Options(PretrainConfig):
     """Options of `smile_train bench`: those of `pretrain`, and how to measure."""
 
-    repeats: int = 10
+    repeats: Count = 10
     """Steps to take the median of, with parts apart and again together."""
     random_teacher: bool = False
     """CLIP with random weights instead of --teacher: as fast as the real one, nothing to fetch."""

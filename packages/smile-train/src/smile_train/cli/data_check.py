@@ -10,6 +10,7 @@ from typing import Annotated
 
 import tyro
 from smile_motion.cli.outcome import EXIT_FAULTY, Outcome
+from smile_motion.options import Workers
 from smile_motion.processors import available_cores
 
 
@@ -25,7 +26,7 @@ class Options:
     """File for a list of the others, with their labels, to train from."""
     every_frame: bool = False
     """Decode every frame; by default the first, the middle and the last."""
-    workers: int | None = None
+    workers: Workers | None = None
     """Processes. Default: one per core."""
 
 

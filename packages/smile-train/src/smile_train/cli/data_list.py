@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 import tyro
 from smile_motion.cli.outcome import Outcome
+from smile_motion.options import Count, Seed
 
 from smile_train.datasets.adapter import DatasetName, DatasetPlace
 
@@ -27,9 +28,9 @@ class Options:
     """Part of it."""
     fold: Literal[1, 2, 3] = 1
     """Official train/test split of UCF-101 and HMDB-51."""
-    few: int | None = None
+    few: Count | None = None
     """Samples of each class, drawn by --seed. Default: all."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the drawing."""
     allow_missing: bool = False
     """Leave out videos that are not there, and say how many."""

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import tyro
 from smile_motion.cli.outcome import Outcome
+from smile_motion.options import Index
 
 from smile_train.cli.single import is_first_process, results_folder
 from smile_train.evaluate.figure_options import FigureOptions
@@ -18,7 +19,7 @@ class Options(FigureOptions):
 
     checkpoint: Annotated[str, tyro.conf.Positional]
     """A run, a checkpoint, a published file or a hub id."""
-    token: tuple[int, int, int] | None = None
+    token: tuple[Index, Index, Index] | None = None
     """Slice, row and column of the token whose attention is shown. Default: the mean query."""
     form: Literal["mp4", "webp"] = "mp4"
     """Videos, or animations for pages."""

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import tyro
 from smile_motion.cli.outcome import Outcome
+from smile_motion.options import Count
 
 from smile_train.cli.single import is_first_process, results_folder
 
@@ -22,7 +23,7 @@ class Options:
     """Folder of another, tested on the same samples; its gains over the first are shown."""
     out: Path
     """Folder for gains.png and gains.json."""
-    count: int = 15
+    count: Count = 15
     """Largest gains, and as many of the largest losses, that are drawn. The file lists all."""
     names: tuple[str, str] | None = None
     """What the runs are called in the figure. Default: the ends of their paths."""
@@ -37,8 +38,6 @@ def run(options: Options) -> Outcome | None:
 
 
 def _compare(options: Options) -> Outcome:
-    from smile_motion.errors import InputError
-
     from smile_train.evaluate.clips import short_names
     from smile_train.evaluate.gains import (
         ClassScores,
@@ -48,8 +47,6 @@ def _compare(options: Options) -> Outcome:
         write_gains,
     )
 
-    if options.count < 1:
-        raise InputError(f"--count is {options.count}; give 1 or more")
     first, second = ClassScores.read(options.first), ClassScores.read(options.second)
     gains = class_gains(first, second)
     names = options.names or tuple(short_names([first.run, second.run]))

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import tyro
 from smile_motion.cli.outcome import Outcome
 from smile_motion.files import parse_json
+from smile_motion.options import Batch, Epochs, Heads, Seed, Threads, Workers
 
 from smile_train.cli.single import is_first_process, results_folder
 from smile_train.datasets.adapter import DatasetName
@@ -39,25 +40,25 @@ class Options:
     subsets: Path | None = None
     """Folder of manifests ucf-1000.jsonl and gym-1000.jsonl, instead of drawing the samples."""
 
-    epochs: int | None = None
+    epochs: Epochs | None = None
     """Epochs of every experiment. Default: as `finetune --list-recipes` says."""
-    batch: int | None = None
+    batch: Batch | None = None
     """Videos in a step. Default: the recipes'."""
-    accumulate: int = 1
+    accumulate: Batch = 1
     """Parts that a process splits its share of a step into, to save memory."""
     precision: Precision = "auto"
     """Of activations; auto as for `finetune`."""
-    cpu_threads: int | None = None
+    cpu_threads: Threads | None = None
     """Threads on the CPU; as for `finetune`."""
-    workers: int = 2
+    workers: Workers = 2
     """Processes that make clips."""
     track: Literal["tensorboard", "trackio", "wandb", "none"] = "tensorboard"
     """Where curves go."""
-    heads: int | None = None
+    heads: Heads | None = None
     """Attention heads of a published file, where they are not the width over 64."""
     allow_missing: bool = False
     """Leave out videos that are not there or cannot be read, and say so in the results."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of everything drawn, the few-sample subsets too."""
 
 

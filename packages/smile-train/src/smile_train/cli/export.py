@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 from smile_motion.cli.outcome import Outcome
 from smile_motion.errors import InputError
+from smile_motion.options import Heads
 
 if TYPE_CHECKING:
     from smile_train.model import Classifier, PretrainModel
@@ -30,7 +31,7 @@ class Options:
     published checkpoint format; or a folder that `from_pretrained` of our models reads."""
     push: str | None = None
     """Hub repository that the folder is then pushed to, `name/model`."""
-    heads: int | None = None
+    heads: Heads | None = None
     """Attention heads of a published checkpoint, where they are not the width over 64."""
 
 

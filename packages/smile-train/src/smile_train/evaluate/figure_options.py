@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from smile_motion.options import Count, Heads, Stride, Threads
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -21,17 +23,17 @@ class FigureOptions:
     """A video, a folder, a tar or a list (`path label` lines). One clip of each is shown."""
     out: Path
     """Folder for what is made."""
-    limit: int | None = None
+    limit: Count | None = None
     """Most videos, the first ones. Default: all."""
-    stride: int = 4
+    stride: Stride = 4
     """Video frames from one clip frame to the next, where sampling is dense. Paper: 4 on K400."""
     sampling: Literal["dense", "uniform"] = "dense"
     """The middle of the video, or one frame of each of its equal parts."""
-    heads: int | None = None
+    heads: Heads | None = None
     """Attention heads of a published file, where they are not the width over 64."""
-    workers: int = 2
+    workers: Threads = 2
     """Threads that decode videos."""
-    cpu_threads: int | None = None
+    cpu_threads: Threads | None = None
     """Threads of an encoder on the CPU. Default: all cores that this process may use, or
     OMP_NUM_THREADS where you set it."""
 

@@ -8,7 +8,21 @@ from typing import Annotated, Literal
 
 import tyro
 from smile_motion.errors import InputError
-from smile_motion.options import OnlyWith
+from smile_motion.options import (
+    Batch,
+    Count,
+    Epochs,
+    Heads,
+    NonNegative,
+    OnlyWith,
+    Positive,
+    Seed,
+    Stride,
+    Threads,
+    Views,
+    Workers,
+    require_within,
+)
 
 from smile_train.datasets.adapter import DatasetName, DatasetPlace
 from smile_train.finetune_config import OF_FOLDS
@@ -35,7 +49,7 @@ class FeatureProbeConfig:
     """Official train/test split of UCF-101 and HMDB-51."""
     subset: Path | None = None
     """Manifest of the training samples to use, as `data list --few` writes it. Default: all."""
-    few: int | None = None
+    few: Count | None = None
     """Training samples of each class, drawn by --seed. Default: all."""
     test_split: Literal["validation", "test"] = "validation"
     """What is tested on. Nothing is chosen by it."""
@@ -49,34 +63,31 @@ class FeatureProbeConfig:
     sampling: Literal["dense", "uniform"] | None = None
     """A stretch of the video, or one frame of each of its parts. Default: as fine-tuning has it."""
     stride: Annotated[
-        int | None,
+        Stride | None,
         OnlyWith(lambda options: options.sampling != "uniform", "with --sampling dense"),
     ] = None
     """Video frames from one clip frame to the next. Default: as fine-tuning has it."""
-    segments: int = 2
+    segments: Views = 2
     """Test clips along time. SIGMA, on SSv2: 2."""
-    crops: int = 3
+    crops: Views = 3
     """Test crops of each. SIGMA, on SSv2: 3."""
-    batch: int = 8
+    batch: Batch = 8
     """Clips encoded at once."""
     precision: Precision = "auto"
     """Of the encoder. auto: bf16 on CUDA devices that have it, fp16 on older ones; on a CPU bf16
     where a short measurement says that it pays, else fp32."""
-    cpu_threads: int | None = None
+    cpu_threads: Threads | None = None
     """Threads on the CPU. Default: all cores that this process may use, shared by the processes of
     this machine, or OMP_NUM_THREADS where you set it."""
-    workers: int = 2
+    workers: Workers = 2
     """Processes that decode."""
-    heads: int | None = None
+    heads: Heads | None = None
     """Attention heads of a published file, where they are not the width over 64."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of everything drawn."""
 
     def __post_init__(self) -> None:
-        for name in ("segments", "crops", "batch", "stride", "cpu_threads"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise InputError(f"--{name.replace('_', '-')} is {value}; give 1 or more")
+        require_within(self)
 
     @property
     def place(self) -> DatasetPlace:
@@ -94,19 +105,19 @@ class FeatureProbeConfig:
 class StrictProbeConfig(FeatureProbeConfig):
     """Options of `smile_train probe strict`: a linear classifier on frozen, cached features."""
 
-    rates: tuple[float, ...] = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
+    rates: tuple[Positive, ...] = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
     """Learning rates tried, for a batch of 256; chosen by a tenth of the training samples, by their
     loss where accuracies are equal. Ours."""
-    epochs: int = 30
+    epochs: Epochs = 30
     """Passes over the training features. Ours."""
-    head_batch: int = 1024
+    head_batch: Batch = 1024
     """Samples in a step. Ours."""
-    weight_decay: float = 0.0
+    weight_decay: NonNegative = 0.0
     """AdamW's. Ours."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.rates or min(self.rates) <= 0:
+        if not self.rates:
             raise InputError("--rates: give one or more learning rates above 0")
 
 
@@ -114,5 +125,5 @@ class StrictProbeConfig(FeatureProbeConfig):
 class NeighbourProbeConfig(FeatureProbeConfig):
     """Options of `smile_train probe knn`: nearest neighbours in frozen, cached features."""
 
-    neighbours: tuple[int, ...] = (1, 5, 10, 20, 50)
+    neighbours: tuple[Count, ...] = (1, 5, 10, 20, 50)
     """Numbers of neighbours tried; chosen by leaving out each training sample in its turn. Ours."""
