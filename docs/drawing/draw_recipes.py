@@ -47,13 +47,16 @@ def choices(name: str) -> list[str]:
 
 def cells(options: Options) -> dict[str, dict[str, ClipOptions]]:
     """Name and describe every cell of every picture."""
-    given = {"videos": options.videos, "images": options.images}
-    still = {**given, "background": "places"}
-    backgrounds = {name: ClipOptions(**given, background=name) for name in choices("background")}
-    noises = {
-        name: ClipOptions(**given, background="noise", noise=name) for name in choices("noise")
+    films, photographs = {"videos": options.videos}, {"images": options.images}
+    sources = {"natural": films, "frame": films, "places": photographs}
+    sources["pseudo-motion"] = photographs
+    still = {**photographs, "background": "places"}
+    backgrounds = {
+        name: ClipOptions(**sources.get(name, {}), background=name)
+        for name in choices("background")
     }
-    noises["each frame anew"] = ClipOptions(**given, background="noise", noise_per_frame=True)
+    noises = {name: ClipOptions(background="noise", noise=name) for name in choices("noise")}
+    noises["each frame anew"] = ClipOptions(background="noise", noise_per_frame=True)
     recipes = {name: ClipOptions(**still, recipe=name) for name in choices("recipe")}
     return {
         "recipe": {name: recipe for name, recipe in recipes.items() if name not in RIVALS},
