@@ -108,6 +108,16 @@ def test_sampling_is_uniform_over_categories_then_objects(cut_outs: Path, tmp_pa
     assert (objects > 0).all()
 
 
+def test_names_of_categories_may_hold_what_ends_lines_elsewhere(
+    cut_outs: Path, tmp_path: Path
+) -> None:
+    folder = next(path for path in sorted(cut_outs.iterdir()) if path.is_dir())
+    folder.rename(cut_outs / "odd\u2028name\x85")
+    bank = build(FolderSource.open(cut_outs), tmp_path / "bank", workers=0)
+    shutil.rmtree(bank.path / "packed")
+    assert "odd\u2028name\x85" in ObjectBank.open(bank.path).categories
+
+
 def test_a_bank_travels_to_other_processes_as_its_path(small_bank: ObjectBank) -> None:
     data = pickle.dumps(small_bank)
     assert len(data) < 1000

@@ -11,6 +11,7 @@ import numpy as np
 from smile_motion.errors import InputError
 from smile_motion.files import parse_json, sha256
 from smile_motion.image_files import open_image
+from smile_motion.text_files import split_lines
 
 FORMAT = 1
 """Version of the folder's layout."""
@@ -88,7 +89,7 @@ def read_metadata(folder: Path) -> list[dict[str, Any]]:
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not text; build the bank again") from error
     records = []
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(split_lines(text), start=1):
         try:
             record = parse_json(line)
             _ = record["id"], record["file_name"], record["category"], record["sha256"]

@@ -7,6 +7,7 @@ from typing import Any
 
 from smile_motion.errors import InputError
 from smile_motion.files import parse_json
+from smile_motion.text_files import split_lines
 
 CANDIDATES = "candidates.jsonl"
 """A line per candidate: the fields of `Candidate`, `accepted` and `reason`."""
@@ -29,7 +30,7 @@ def read_candidates(folder: Path) -> list[dict[str, Any]]:
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not text; build the bank again") from error
     records = []
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(split_lines(text), start=1):
         try:
             record = parse_json(line)
             category, attempt = record["category"], record["attempt"]

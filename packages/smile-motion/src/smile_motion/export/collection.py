@@ -17,6 +17,7 @@ from smile_motion.export.formats import (
     NumberedClip,
 )
 from smile_motion.files import dump_lines, parse_json, remove_leftovers, write_atomically
+from smile_motion.text_files import split_lines
 
 if TYPE_CHECKING:
     from smile_motion.bank.shards import Shard
@@ -163,7 +164,7 @@ def _lines(path: Path) -> Iterator[Line]:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         return
-    for row in text.splitlines():
+    for row in split_lines(text):
         try:
             line: Any = parse_json(row)
         except ValueError:
