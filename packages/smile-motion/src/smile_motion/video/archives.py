@@ -72,6 +72,9 @@ def _members(archive: Path, size: int, changed: int) -> dict[str, tuple[int, int
     try:
         with tarfile.open(archive, "r:") as tar:
             for member in tar:
+                # Before the next header is looked for: with some sizes it is this one, forever.
+                if member.size < 0 or (member.isreg() and member.offset_data + member.size > size):
+                    raise InputError(f"{archive}: cut short or damaged; copy it again")
                 if not member.isfile():
                     continue
                 name = PurePosixPath(member.name)
@@ -81,10 +84,8 @@ def _members(archive: Path, size: int, changed: int) -> dict[str, tuple[int, int
                         f"again from inside the folder"
                     )
                 found[name.as_posix()] = (member.offset_data, member.size)
-    except tarfile.TarError as error:
+    except (tarfile.TarError, ValueError, OverflowError, RecursionError) as error:
         raise InputError(
             f"{archive}: not a readable, uncompressed tar ({error}); write it again"
         ) from error
-    if any(start + length > size for start, length in found.values()):
-        raise InputError(f"{archive}: cut short; copy it again")
     return found

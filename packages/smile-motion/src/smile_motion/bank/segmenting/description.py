@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any
 from smile_motion.errors import InputError
 from smile_motion.text_files import read_text
 
+LARGEST_INPUT_PX = 8192
+"""Longest side of what a model is fed."""
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -38,8 +41,12 @@ class ModelDescription:
 
     def __post_init__(self) -> None:
         """Raise ValueError for what cannot be."""
-        if min(self.size_px) < 1:
-            raise ValueError(f"size_px {self.size_px}: expected positive numbers")
+        if not 1 <= min(self.size_px) <= max(self.size_px) <= LARGEST_INPUT_PX:
+            raise ValueError(
+                f"size_px {self.size_px}: expected positive numbers, {LARGEST_INPUT_PX} at most"
+            )
+        if not all(map(math.isfinite, (*self.mean, *self.std))):
+            raise ValueError(f"mean {self.mean}, std {self.std}: expected finite numbers")
         if min(self.std) <= 0:
             raise ValueError(f"std {self.std}: expected positive numbers")
 
@@ -61,6 +68,8 @@ class ModelDescription:
         try:
             table = tomllib.loads(read_text(path, remedy="write it anew"))
             return cls(**_read(table))
+        except RecursionError as error:
+            raise InputError(f"{path}: nested too deeply; write it anew") from error
         except (tomllib.TOMLDecodeError, ValueError) as error:
             raise InputError(f"{path}: {error}") from error
 
