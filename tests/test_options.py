@@ -58,6 +58,7 @@ def test_every_option_says_what_it_needs(name: str) -> None:
         ("render --recipe-file R --path linear", "--path has an effect only without --recipe-file"),
         ("render --recipe-file R --objects 3", "only without --recipe-file"),
         ("render --objects 0 --effects motion-blur", "only with --objects 1 or more"),
+        ("render --background black --allow-broken", "a --background that comes from --videos"),
         ("render --format coco --lossless", "only with --format mp4"),
         ("render --format frames --rate-hz 5", "only with --format mp4"),
         ("render --points=8", "only with --format tapvid"),

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import psutil
 import pytest
-from render_command import render, start_render, tree
+from render_command import index_lines, render, start_render, tree
 from smile_motion import ClipMaker, InputError, MotionRecipe, make_background
 from smile_motion.bank import ObjectBank
+from smile_motion.clip_files import read_clip
 from smile_motion.export import Collection, Videos, WebDataset, render_shard
 
 PACKED = ["--format", "webdataset", "--clips-per-shard", "2"]
@@ -49,6 +50,72 @@ def test_processes_jobs_and_order_give_the_same_bytes(
         assert not (tmp_path / "jobs/index.jsonl").exists()
         assert render(*all_, *job, "--out", tmp_path / "jobs") == 0
     assert tree(tmp_path / "jobs") == expected
+
+
+@pytest.mark.parametrize("form", [[], PACKED, ["--format", "datasets"]])
+def test_a_broken_video_ends_a_collection_or_is_replaced_as_asked(
+    form: list[str],
+    few: list,
+    real_videos: dict[str, Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    videos = tmp_path / "videos"
+    videos.mkdir()
+    for name, path in real_videos.items():
+        (videos / f"{name}.mp4").symlink_to(path)
+    torn = videos / "torn.mp4"
+    torn.write_bytes(real_videos["bikes"].read_bytes()[:9000])
+    all_ = [*few, *form, "--background", "natural", "--videos", videos, "--n", "8", "--out"]
+    assert render(*all_, tmp_path / "one", "--workers", "0") == 2
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1
+    assert str(torn) in said[0]
+    assert said[0].endswith("with --allow-broken")
+    # What was finished is kept, and is as with the option.
+    assert render(*all_, tmp_path / "one", "--workers", "0", "--allow-broken") == 0
+    assert "2 of the clips have another file behind them than their own" in (
+        out := capsys.readouterr().out
+    )
+    assert str(torn) in out
+    assert render(*all_, tmp_path / "two", "--workers", "2", "--allow-broken") == 0
+    assert tree(tmp_path / "one") == tree(tmp_path / "two")
+    told = {
+        number: faults
+        for line in index_lines(tmp_path / "one")
+        for number, faults in line.get("broken", {}).items()
+    }
+    assert set(told) == {"2", "5"}  # of three videos in order, the third
+    for faults in told.values():
+        assert len(faults) == 1
+        assert faults[0].startswith(f"{torn}: not a readable video")
+    if not form:
+        for number in (1, 2):
+            path = tmp_path / f"one/clip_{number:06d}.json"
+            origin = json.loads(path.read_text())["background"]
+            assert Path(origin["file"]).stem in real_videos
+            assert ("broken" in origin) == (number == 2)
+            bank = ObjectBank(few[1])
+            maker = ClipMaker(
+                bank=bank,
+                recipe=MotionRecipe.paper(),
+                background=make_background("natural", videos=videos),
+                frames=2,
+                size=(32, 32),
+                allow_broken=True,
+            )
+            assert (read_clip(path, bank).frames == maker.make(number).frames).all()
+
+
+def test_nothing_replaces_a_collection_that_is_broken_as_a_whole(
+    few: list, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in "ab":
+        (tmp_path / f"{name}.jpg").write_bytes(b"no photograph")
+    words = [*few, "--background", "places", "--images", tmp_path, "--n", "1", "--workers", "0"]
+    assert render(*words, "--allow-broken", "--out", tmp_path / "clips") == 2
+    assert "50 files in a row cannot be used, the last: " in capsys.readouterr().err
+    assert not list((tmp_path / "clips").glob("clip_*"))
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc fills memory on request")

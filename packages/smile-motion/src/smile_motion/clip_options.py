@@ -37,6 +37,11 @@ _OVER_NOISE = OnlyWith(
 _OVER_VIDEO = OnlyWith(
     lambda options: options.background_kind == "natural", "with --background natural"
 )
+OVER_FILES = OnlyWith(
+    lambda options: options.background_kind not in ("noise", "black"),
+    "with a --background that comes from --videos or --images",
+)
+"""What an option needs that speaks of the files behind clips."""
 _BY_NAME = OnlyWith(lambda options: options.recipe_file is None, "without --recipe-file")
 _MOVING = OnlyWith(lambda options: options.objects != 0, "with --objects 1 or more")
 

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from smile_motion.compositing import check_frames, render
+from smile_motion.errors import InputError, UnusableFile
 from smile_motion.plan import MotionPlan, require_clip_size
 from smile_motion.recipe import MotionRecipe
-from smile_motion.seeding import Stream, lent_generator
+from smile_motion.seeding import Stream, keyed_generator, lent_generator
 from smile_motion.truth import Truth
 
 if TYPE_CHECKING:
     from smile_motion.backgrounds import Background, BackgroundClip
     from smile_motion.bank import ObjectBank
+
+ATTEMPTS = 50
+"""Files tried in place of a broken one before giving up."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +61,9 @@ class ClipMaker:
     """(height, width), pixels. Paper: 224 x 224."""
     seed: int = 0
     """Seed of the whole collection."""
+    allow_broken: bool = False
+    """Put another file of the background's behind a clip whose own cannot be used; the clip's
+    origin says so under `broken`, a message a file."""
 
     def __post_init__(self) -> None:
         require_clip_size(self.frames, *self.size)
@@ -68,7 +75,8 @@ class ClipMaker:
         epoch  pass over the data; another epoch gives other motion and another crop.
         out    (T, H, W, 3) uint8, contiguous: frames to render into, such as a clip's place in
                a batch; new ones by default.
-        Raises InputError when the background's file cannot be read, or `out` does not fit.
+        Raises UnusableFile when the background's file cannot be read, and InputError when `out`
+        does not fit.
         """
         if out is not None:
             check_frames(out, (self.frames, *self.size, 3))
@@ -90,9 +98,28 @@ class ClipMaker:
         """Draw what lies behind one clip; arguments as of `make`.
 
         returns  its frames, a single one where the background is still.
+        Which file takes the place of a broken one depends on seed, epoch and index alone.
         """
         frames = 1 if self.background.is_still else self.frames
         if out is not None:
             check_frames(out, (frames, *self.size, 3))
-        rng = lent_generator(self.seed, Stream.BACKGROUND, epoch=epoch, index=index)
-        return self.background.draw(rng, index=index, frames=frames, size=self.size, out=out)
+        key = {"epoch": epoch, "index": index}
+        file, broken = index, dict[str, None]()
+        for attempt in range(ATTEMPTS):
+            if attempt:
+                rng = keyed_generator(self.seed, Stream.REPLACEMENT, **key, part=attempt)
+                file = int(rng.integers(len(self.background)))
+            rng = lent_generator(self.seed, Stream.BACKGROUND, **key, part=attempt)
+            try:
+                drawn = self.background.draw(
+                    rng, index=file, frames=frames, size=self.size, out=out
+                )
+            except InputError as error:
+                if not len(self.background):
+                    raise
+                if not self.allow_broken:
+                    raise UnusableFile(str(error)) from error
+                broken[str(error)] = None
+                continue
+            return replace(drawn, origin=drawn.origin | {"broken": [*broken]}) if broken else drawn
+        raise InputError(f"{ATTEMPTS} files in a row cannot be used, the last: {[*broken][-1]}")

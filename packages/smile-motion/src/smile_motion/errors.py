@@ -9,6 +9,10 @@ class InputError(Exception):
     """
 
 
+class UnusableFile(InputError):
+    """A file behind a clip cannot be used; another file of its collection may do instead."""
+
+
 def in_one_line(error: BaseException, *, length: int = 200) -> str:
     """What a library's error says, for use within a message: in one line, and of what is longer
     the words that fit into so many characters."""

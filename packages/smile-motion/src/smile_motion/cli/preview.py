@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated
 
 from smile_motion.cli.outcome import Outcome
-from smile_motion.clip_options import ClipOptions
-from smile_motion.errors import InputError
+from smile_motion.clip_options import OVER_FILES, ClipOptions
+from smile_motion.errors import InputError, UnusableFile
 from smile_motion.options import PageCount
 
 _SCENERY = {
@@ -28,6 +29,8 @@ class Options(ClipOptions):
     """The page."""
     n: PageCount = 4
     """Clips on it, at most 64."""
+    allow_broken: Annotated[bool, OVER_FILES] = False
+    """Put another file behind a clip whose own cannot be used, and say so."""
 
 
 def run(options: Options) -> Outcome:
@@ -39,7 +42,7 @@ def run(options: Options) -> Outcome:
 
     if options.out.is_dir():
         raise InputError(f"{options.out}: is a folder; give --out a file name such as preview.html")
-    maker = options.make_maker()
+    maker = replace(options.make_maker(), allow_broken=options.allow_broken)
     tubelet = options.tubelet if options.frames % options.tubelet == 0 else 1
     height, width = options.frame_size
     grid = TokenGrid(
@@ -48,12 +51,20 @@ def run(options: Options) -> Outcome:
     clips = []
     with progress_bar() as on_progress:
         for index in range(options.n):
-            clips.append(maker.make(index))
+            try:
+                clips.append(maker.make(index))
+            except UnusableFile as error:
+                raise InputError(
+                    f"{error}; or put others in the place of such files with --allow-broken"
+                ) from error
             on_progress("rendering", index + 1, options.n)
     title = (
         f"Moving objects on {_SCENERY[options.background_kind]}, "
         f"recipe {options.recipe}, seed {options.seed}"
     )
     write_atomically(options.out, write_page(clips, grid, title=title).encode())
+    for index, clip in enumerate(clips):
+        for fault in clip.origin.get("broken", ()):
+            print(f"clip {index}: another file is behind it than its own: {fault}")
     print(f"{options.out}: {options.n} clips; open it in a browser")
     return Outcome({"out": options.out, "clips": options.n})

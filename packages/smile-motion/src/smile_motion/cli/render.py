@@ -8,14 +8,14 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from smile_motion.cli.outcome import Outcome
-from smile_motion.clip_options import ClipOptions
-from smile_motion.errors import InputError
+from smile_motion.clip_options import OVER_FILES, ClipOptions
+from smile_motion.errors import InputError, UnusableFile
 from smile_motion.extras import require_extra
 from smile_motion.files import parse_json
 from smile_motion.options import Count, FrameRate, Index, OnlyWith, Points, Workers
@@ -79,6 +79,8 @@ class Options(ClipOptions):
         str | None, OnlyWith(lambda options: options.engine == "ray", "with --engine ray")
     ] = None
     """Head of the Ray cluster, HOST:PORT. Default: RAY_ADDRESS, else this machine alone."""
+    allow_broken: Annotated[bool, OVER_FILES] = False
+    """Put another file behind a clip whose own cannot be used, and say so."""
     shard_index: Index | None = None
     """Which of --num-shards jobs this one is, from 0; together they make what one would."""
     num_shards: Count | None = None
@@ -96,7 +98,12 @@ def run(options: Options) -> Outcome:
     # Jobs of an array share the folder; those of another array do not.
     array = None if job is None else f"{job.of} jobs, {sha256(dump_json(settings))}"
     with output_folder(options.out, array=array):
-        return _render(options, collection, settings, job)
+        try:
+            return _render(options, collection, settings, job)
+        except UnusableFile as error:
+            raise InputError(
+                f"{error}; or put others in the place of such files with --allow-broken"
+            ) from error
 
 
 def _render(
@@ -125,7 +132,8 @@ def _render(
             lines[number] = line
             on_progress("rendering", done := done + clips[number], total)
         written = write_index(collection, lines, job)
-    return _report(options, collection, job, kept, written)
+    broken = {number: told for line in lines.values() for number, told in _broken(line).items()}
+    return _report(options, collection, job, kept, written, broken)
 
 
 def _rendered(
@@ -184,7 +192,7 @@ def _collection(options: Options) -> Collection:
     from smile_motion.export import Collection
 
     chosen = _format(options)
-    maker = options.make_maker()
+    maker = replace(options.make_maker(), allow_broken=options.allow_broken)
     return Collection(maker=maker, folder=options.out, count=options.n, format=chosen)
 
 
@@ -233,9 +241,22 @@ def _start_or_continue(options: Options, wanted: dict[str, Any], job: Shard | No
         raise InputError(f"{options.out}: holds clips made otherwise ({names}); use another --out")
 
 
+def _broken(line: dict[str, Any]) -> dict[str, list[str]]:
+    """Of a line of the index: clips with another file behind them, and what was wrong with their
+    own."""
+    return line.get("broken", {})
+
+
 def _report(
-    options: Options, collection: Collection, job: Shard | None, kept: int, written: list[str]
+    options: Options,
+    collection: Collection,
+    job: Shard | None,
+    kept: int,
+    written: list[str],
+    broken: dict[str, list[str]],
 ) -> Outcome:
+    from smile_motion.export.collection import INDEX
+
     numbers = collection.numbers(job)
     clips = sum(len(collection.shard(number).clips) for number in numbers)
     facts = {
@@ -245,12 +266,19 @@ def _report(
         "there_already": kept,
         "written": written,
         "settings": options.out / SETTINGS,
+        "broken": broken,
     }
     what = f"{clips} clips"
     if collection.shards < collection.count:
         what += f" in {len(numbers)} shard{'s' if len(numbers) != 1 else ''}"
     if kept:
         what += f", {kept} of them there already"
+    if broken:
+        faults = sorted({fault for told in broken.values() for fault in told})
+        print(
+            f"{len(broken)} of the clips have another file behind them than their own, as {INDEX} "
+            f"says; files that cannot be used: {len(faults)}, such as {faults[0]}"
+        )
     if not written:
         print(f"{options.out}: {what}; the last of the {options.num_shards} jobs writes the index")
         return Outcome(facts)
@@ -263,4 +291,6 @@ def _preview_command(options: Options) -> str:
     """The command that shows the first clips of this collection."""
     shared = {entry.name: getattr(options, entry.name) for entry in fields(ClipOptions)}
     words = ["smile-motion", "preview", *ClipOptions(**shared).arguments()]
+    if options.allow_broken:
+        words.append("--allow-broken")
     return shlex.join([*words, "--out", str(options.out / "preview.html")])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -151,7 +151,7 @@ class LooseFiles(_OneByOne):
         for label, path in self._paths(folder, index).items():
             data = path.read_bytes()
             line |= {label: path.name, f"{label}_sha256": sha256(data)}
-        return line | _objects(data)
+        return line | _contents(data)
 
     def _paths(self, folder: Path, index: int) -> dict[str, Path]:
         suffixes = {**self.suffixes, "json": "json"}
@@ -194,7 +194,7 @@ class ClipFolders(_OneByOne):
         frames = len(parse_json(data)["plan"]["order"])
         if sum(name.startswith("frames/") for name in files) != frames:
             raise ValueError(f"{home}: not {frames} frames")
-        return {"index": index, "folder": home.name, "sha256": files} | _objects(data)
+        return {"index": index, "folder": home.name, "sha256": files} | _contents(data)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -230,8 +230,8 @@ class Packed(Format):
         """Write a shard's file, without holding all of its clips in memory."""
 
     @abstractmethod
-    def count_clips(self, path: Path) -> int:
-        """Count the whole clips in a shard's file; one of `DAMAGED` where it is torn."""
+    def read_clips(self, path: Path) -> list[bytes]:
+        """Read the JSON of every clip in a shard's file; one of `DAMAGED` where it is torn."""
 
     def write(self, folder: Path, shard: ClipShard, clips: Iterator[NumberedClip]) -> None:
         """Write a shard under a temporary name, then rename it."""
@@ -247,22 +247,39 @@ class Packed(Format):
     def describe(self, folder: Path, shard: ClipShard) -> Line:
         """A shard's file, its size, hash and clips."""
         path = folder / self.file_name(shard)
-        clips = self.count_clips(path)
-        if clips != len(shard.clips):
-            raise ValueError(f"{path}: {clips} clips, expected {len(shard.clips)}")
+        clips = self.read_clips(path)
+        if len(clips) != len(shard.clips):
+            raise ValueError(f"{path}: {len(clips)} clips, expected {len(shard.clips)}")
         return {
             "shard": shard.number,
             "file": self.file_name(shard),
             "first": shard.clips.start,
-            "clips": clips,
+            "clips": len(clips),
             "bytes": path.stat().st_size,
             "sha256": hash_file(path),
-        }
+        } | _broken(clips)
 
 
-def _objects(data: bytes) -> Line:
-    objects = parse_json(data)["plan"]["objects"]
+def _contents(data: bytes) -> Line:
+    """What the index says of what a clip's JSON holds."""
+    described = parse_json(data)
+    objects = described["plan"]["objects"]
     return {
         "objects": [entry["id"] for entry in objects],
         "categories": [entry["category"] for entry in objects],
+    } | _broken([data])
+
+
+def _broken(clips: Iterable[bytes]) -> Line:
+    """What is wrong with files that others stand in for, by the number of the clip.
+
+    clips  JSON of each.
+    """
+    # Most clips have no such file, and their JSON is long.
+    told = [parse_json(data) for data in clips if b'"broken":' in data]
+    broken = {
+        str(clip["index"]): clip["background"]["broken"]
+        for clip in told
+        if "broken" in clip["background"]
     }
+    return {"broken": broken} if broken else {}

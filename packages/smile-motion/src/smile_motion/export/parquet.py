@@ -52,11 +52,12 @@ class Parquet(Packed):
             if rows:
                 writer.write_table(pa.Table.from_pylist(rows, schema=schema))
 
-    def count_clips(self, path: Path) -> int:
-        """Count the rows of a file."""
+    def read_clips(self, path: Path) -> list[bytes]:
+        """Read the column of JSON."""
         import pyarrow.parquet as pq
 
-        return pq.read_metadata(path).num_rows
+        rows = pq.read_table(path, columns=["json"]).column("json")
+        return [str(row).encode() for row in rows.to_pylist()]
 
     def finish(self, folder: Path, maker: ClipMaker, lines: list[Line]) -> tuple[str, ...]:
         """Write the data set's card."""

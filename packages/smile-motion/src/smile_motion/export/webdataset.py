@@ -40,14 +40,21 @@ class WebDataset(Packed):
                     member.size = len(data)
                     tar.addfile(member, io.BytesIO(data))
 
-    def count_clips(self, path: Path) -> int:
-        """Count the samples of a shard that are whole."""
-        names = [name.partition(".") for name in members(path)]
+    def read_clips(self, path: Path) -> list[bytes]:
+        """Read the JSON of every sample, once all are seen to be whole."""
+        found = members(path)
+        names = [name.partition(".") for name in found]
         for start in range(0, len(names), len(MEMBERS)):
             sample = names[start : start + len(MEMBERS)]
             if tuple(name[2] for name in sample) != MEMBERS or len({n[0] for n in sample}) != 1:
                 raise ValueError(f"{path}: sample {sample[0][0]} is not whole")
-        return len(names) // len(MEMBERS)
+        clips = []
+        with path.open("rb") as tar:
+            for name, (start, size) in found.items():
+                if name.endswith(".json"):
+                    tar.seek(start)
+                    clips.append(tar.read(size))
+        return clips
 
     def _encode(self, clip: NumberedClip) -> tuple[bytes, ...]:
         ids = io.BytesIO()
