@@ -49,7 +49,7 @@ def test_json_that_python_gives_up_on_is_no_json(
         ClipOptions(recipe_file=path).make_recipe()
     with pytest.raises(InputError, match="not a manifest"):
         read_manifest(path)
-    for name, said in (("bank.json", "not JSON"), ("metadata.jsonl", "not an object's record")):
+    for name, said in (("bank.json", "not JSON"), ("metadata.jsonl", "metadata.jsonl:1: not JSON")):
         shutil.copytree(small_bank.path, tmp_path / name)
         (tmp_path / name / name).write_text(NO_JSON[kind] + "\n")
         with pytest.raises(InputError, match=said):

@@ -162,6 +162,6 @@ def test_a_packed_bank_runs_nothing(
     array = np.empty(1, object)
     array[0] = bomb
     np.save(tmp_path / f"bank/packed/{name}.npy", array, allow_pickle=True)
-    with pytest.raises(InputError, match=rf"{name}\.npy: damaged; remove .*packed"):
+    with pytest.raises(InputError, match=rf"{name}\.npy: damaged; run .* bank pack"):
         ObjectBank.open(tmp_path / "bank")
     assert not bomb.folder.exists()

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import cv2
 import numpy as np
+from annotated_types import Interval, Len
 
 from smile_motion.errors import InputError
-from smile_motion.files import parse_json, sha256
+from smile_motion.files import sha256
 from smile_motion.image_files import open_image
-from smile_motion.text_files import split_lines
+from smile_motion.schema import read_record, read_records
 
 FORMAT = 1
 """Version of the folder's layout."""
@@ -21,6 +23,43 @@ IMAGES = "images"
 PACKED = "packed"
 LARGEST_SIDE_PX = 4096
 """Images with a longer side are refused before they are decoded."""
+
+BUILD_AGAIN = "build the bank again"
+Hash = Annotated[str, Len(64, 64)]
+"""SHA-256 in hexadecimal."""
+Name = Annotated[str, Len(1, 1000)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BankCard:
+    """What is read of every bank's card; `candidates` in a pipeline's are read by `filtering`."""
+
+    format: Literal[1]
+    metadata_sha256: Hash
+    source: str | None = None
+    licence: str | None = None
+    categories: Annotated[int, Interval(ge=0)] | None = None
+    candidates_sha256: Hash | None = None
+    safety: dict[str, Any] | None = None
+    counts: dict[str, Any] | None = None
+    fell_short: list[dict[str, Any]] | None = None
+    timings: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObjectRecord:
+    """What is read of an object's line in `metadata.jsonl`; sources and filters add to it."""
+
+    id: Name
+    file_name: Name
+    category: Name
+    sha256: Hash
+    width: Annotated[int, Interval(ge=1, le=LARGEST_SIDE_PX)] | None = None
+    height: Annotated[int, Interval(ge=1, le=LARGEST_SIDE_PX)] | None = None
+    area_share: Annotated[float, Interval(ge=0, le=1)] | None = None
+    score: float | None = None
+    segmenter: str | None = None
+    prompt: str | None = None
 
 
 def read_rgba(path: Path, *, name: str | None = None) -> np.ndarray:
@@ -62,17 +101,12 @@ def read_card(folder: Path) -> dict[str, Any]:
             f"{folder}: no such folder; make a bank with: smile-motion build-bank --out {folder}"
         )
     try:
-        card = parse_json(path.read_text(encoding="utf-8"))
+        return read_record(path, BankCard, remedy=BUILD_AGAIN)
     except FileNotFoundError as error:
         raise InputError(
             f"{folder}: no {CARD}, so not a finished bank; run smile-motion build-bank "
             f"--out {folder}, which also continues a build that was stopped"
         ) from error
-    except ValueError as error:
-        raise InputError(f"{path}: not JSON ({error}); build the bank again") from error
-    if not isinstance(card, dict) or card.get("format") != FORMAT:
-        raise InputError(f"{path}: not a bank card of format {FORMAT}; build the bank again")
-    return card
 
 
 def read_metadata(folder: Path) -> list[dict[str, Any]]:
@@ -83,26 +117,15 @@ def read_metadata(folder: Path) -> list[dict[str, Any]]:
     """
     path = folder / METADATA
     try:
-        text = path.read_text(encoding="utf-8")
+        records = read_records(path, ObjectRecord, remedy=BUILD_AGAIN)
     except FileNotFoundError as error:
-        raise InputError(f"{path}: missing; build the bank again") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not text; build the bank again") from error
-    records = []
-    for number, line in enumerate(split_lines(text), start=1):
-        try:
-            record = parse_json(line)
-            _ = record["id"], record["file_name"], record["category"], record["sha256"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise InputError(
-                f"{path}:{number}: not an object's record; build the bank again"
-            ) from error
+        raise InputError(f"{path}: missing; {BUILD_AGAIN}") from error
+    for number, record in enumerate(records, start=1):
         if not is_image_name(record["file_name"]):
             raise InputError(
                 f"{path}:{number}: file name {record['file_name']!r} is not below {IMAGES}/; "
                 f"do not use this bank unless you trust who made it"
             )
-        records.append(record)
     if not records:
         raise InputError(f"{path}: no objects; build the bank again with --n 1 or more")
     return records

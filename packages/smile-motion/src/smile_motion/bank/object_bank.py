@@ -10,10 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from smile_motion.bank.layout import METADATA, PACKED, read_card, read_metadata, read_rgba
-from smile_motion.bank.pack import LEVELS, is_packed, pack
+from smile_motion.bank.layout import (
+    BUILD_AGAIN,
+    METADATA,
+    PACKED,
+    ObjectRecord,
+    read_card,
+    read_rgba,
+)
+from smile_motion.bank.pack import is_packed, pack
+from smile_motion.bank.packed_arrays import LEVELS, PIXELS, open_arrays
 from smile_motion.errors import InputError
-from smile_motion.files import parse_json
+from smile_motion.schema import parse_line
 
 if TYPE_CHECKING:
     from shapely import Geometry
@@ -26,25 +34,24 @@ class ObjectBank:
     """
 
     def __init__(self, path: Path) -> None:
-        """Open a packed bank; use `ObjectBank.open`, which packs it where that is due."""
+        """Open a packed bank; use `ObjectBank.open`, which packs it where that is due.
+
+        Raises InputError when one of its arrays is damaged.
+        """
         self.path = path
-        folder = path / PACKED
-        header = parse_json((folder / "pack.json").read_text(encoding="utf-8"))
-        self.categories: tuple[str, ...] = tuple(header["categories"])
-        self._file = (folder / "pixels.bin").open("rb", buffering=0)
+        self.categories, arrays = open_arrays(path)
+        self._file = (path / PACKED / PIXELS).open("rb", buffering=0)
         self._reading = threading.local()
-        self.offset = _mapped(folder, "offset")
+        self.offset = arrays.offset
         """(N, L) int64: where a level starts in `pixels`, bytes."""
-        self.size = _mapped(folder, "size")
+        self.size = arrays.size
         """(N, L, 2) int32: width and height of a level, pixels."""
-        self.cover = _mapped(folder, "cover")
+        self.cover = arrays.cover
         """(N, 16, 2) float32: a convex polygon around all that is not clear, unit coordinates."""
-        self.category = np.array(_mapped(folder, "category"))
+        self.category = np.array(arrays.category)
         """(N,) int32, ascending: each object's place in `categories`."""
-        self._ring = _mapped(folder, "ring")
-        self._ring_start = _mapped(folder, "ring_start")
-        self._ring_hole = _mapped(folder, "ring_hole")
-        self._object_ring = _mapped(folder, "object_ring")
+        self._ring, self._ring_start = arrays.ring, arrays.ring_start
+        self._ring_hole, self._object_ring = arrays.ring_hole, arrays.object_ring
         starts = np.searchsorted(self.category, np.arange(len(self.categories) + 1))
         self._class_start, self._class_count = starts[:-1], np.diff(starts)
 
@@ -122,26 +129,29 @@ class ObjectBank:
         start, end = self._lines[index], self._lines[index + 1]
         with (self.path / METADATA).open("rb") as file:
             file.seek(start)
-            return self._parse(file.read(end - start))
+            return self._parse(file.read(end - start), index)
 
     @cached_property
     def _lines(self) -> np.ndarray:
         """Where each line of metadata starts, and the last ends, (N + 1,) int64 bytes: a hundredth
         of what all records would take, in every process that asks for one."""
         text = np.memmap(self.path / METADATA, np.uint8, mode="r")
-        return np.concatenate([[0], np.flatnonzero(text == ord("\n")) + 1])
+        lines = np.concatenate([[0], np.flatnonzero(text == ord("\n")) + 1])
+        if len(lines) != len(self) + 1:
+            raise InputError(
+                f"{self.path / METADATA}: {len(lines) - 1} lines, of {len(self)} packed objects; "
+                f"run smile-motion bank pack {self.path} --force"
+            )
+        return lines
 
     @cached_property
     def _places(self) -> dict[str, int]:
         with (self.path / METADATA).open("rb") as file:
-            return {self._parse(line)["id"]: index for index, line in enumerate(file)}
+            return {self._parse(line, index)["id"]: index for index, line in enumerate(file)}
 
-    def _parse(self, line: bytes) -> dict[str, Any]:
-        try:
-            return parse_json(line)
-        except ValueError:
-            read_metadata(self.path)  # Says which line was damaged since the bank was opened.
-            raise
+    def _parse(self, line: bytes, index: int) -> dict[str, Any]:
+        source = f"{self.path / METADATA}:{index + 1}"
+        return parse_line(line, ObjectRecord, source=source, remedy=BUILD_AGAIN)
 
     def find(self, identifier: str) -> int:
         """Number of the object with this id.
@@ -209,15 +219,6 @@ class ObjectBank:
 def _announce(descriptor: int, start: int, size: int) -> None:
     if hasattr(os, "posix_fadvise"):
         os.posix_fadvise(descriptor, start, size, os.POSIX_FADV_WILLNEED)
-
-
-def _mapped(folder: Path, name: str) -> np.ndarray:
-    try:
-        return np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False).view(np.ndarray)
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(
-            f"{folder / name}.npy: damaged; remove {folder}, and it is made again"
-        ) from error
 
 
 def _pack_visibly(path: Path) -> None:

@@ -18,19 +18,12 @@ import numpy as np
 import shapely
 
 from smile_motion.bank.layout import METADATA, PACKED, read_bank, read_rgba, require_unchanged
+from smile_motion.bank.packed_arrays import COVER_SIDES, HEADER, LEVELS, MAX_SIDE_PX, VERSION
 from smile_motion.files import dump_json, parse_json, replacing, sha256, write_atomically
 from smile_motion.processors import available_cores
 
-VERSION = 2
-"""Version of the packed form."""
-MAX_SIDE_PX = 256
-"""Longer side of level 0; objects are shown at up to 192 px in a 224-px frame."""
 MIN_SIDE_PX = 8
 """Longer side below which no further level is made."""
-LEVELS = 6
-"""Sizes of each object; an object with fewer repeats its last."""
-COVER_SIDES = 16
-"""Corners of the polygon that bounds what is drawn of an object."""
 SILHOUETTE = 127.5
 """Alpha that an object's silhouette runs along."""
 
@@ -129,8 +122,10 @@ def cover_polygon(alpha: np.ndarray) -> np.ndarray:
 def is_packed(folder: Path) -> bool:
     """Whether the packed form is there and made from the metadata that is there."""
     try:
-        header = parse_json((folder / PACKED / "pack.json").read_text(encoding="utf-8"))
+        header = parse_json((folder / PACKED / HEADER).read_text(encoding="utf-8"))
     except (OSError, ValueError):
+        return False
+    if not isinstance(header, dict):
         return False
     return header.get("version") == VERSION and header.get("metadata_sha256") == sha256(
         (folder / METADATA).read_bytes()
@@ -211,7 +206,7 @@ def _write(
         "max_side_px": MAX_SIDE_PX,
         "sha256": hashes,
     }
-    write_atomically(target / "pack.json", dump_json(header))
+    write_atomically(target / HEADER, dump_json(header))
 
 
 def _packed_objects(folder: Path, records: list[dict]) -> Iterator[PackedObject]:
