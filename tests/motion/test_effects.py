@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import albumentations
 import numpy as np
@@ -184,6 +185,36 @@ def test_transforms_that_move_pixels_are_refused() -> None:
         )
     with pytest.raises(InputError, match="not an albumentations pipeline"):
         Appearance(pipeline='{"what": 1}')
+
+
+@pytest.mark.parametrize(
+    ("step", "message"),
+    [
+        ({"__class_fullname__": "Blur", "blur_limit": [3, 99999]}, "a setting of 99999; give"),
+        ({"__class_fullname__": "GaussNoise", "std_range": [0, 1e300]}, r"a setting of 1e\+300"),
+        ({"__class_fullname__": "GlassBlur", "iterations": 900}, "iterations is 900; give 20"),
+        ({"__class_fullname__": "TextImage", "font_path": "/etc/passwd"}, "TextImage reads files"),
+        ({"__class_fullname__": "Blur", "blur_limit": [3] * 3000}, "more than 2000 settings"),
+        ({"__class_fullname__": "os.system"}, "not an albumentations pipeline"),
+        ({"__class_fullname__": "HorizontalFlip"}, "HorizontalFlip moves pixels"),
+    ],
+)
+def test_stored_pipelines_are_bounded(step: dict[str, Any], message: str) -> None:
+    pipeline = {"__class_fullname__": "Compose", "transforms": [step | {"p": 1.0}], "p": 1.0}
+    with pytest.raises(InputError, match=message):
+        Appearance(pipeline=json.dumps({"__version__": "2.0.8", "transform": pipeline}))
+
+
+@pytest.mark.parametrize("text", ["[", "7", "[[]]", "[" * 100_000, "nul"])
+def test_what_is_no_pipeline_is_refused(text: str) -> None:
+    with pytest.raises(InputError, match="appearance"):
+        Appearance(pipeline=text)
+
+
+def test_pipelines_that_change_the_type_are_refused() -> None:
+    appearance = Appearance.of(albumentations.Compose([albumentations.ToFloat(p=1)]))
+    with pytest.raises(InputError, match="keep type and shape"):
+        appearance.apply(np.zeros((8, 8, 3), np.uint8), 0)
 
 
 @pytest.mark.parametrize(

@@ -177,3 +177,50 @@ def test_what_is_opened_is_what_was_packed(small_bank: ObjectBank) -> None:
     assert categories == small_bank.categories
     assert arrays.offset.shape == (len(small_bank), 6)
     assert (small_bank.path / "packed/pixels.bin").stat().st_size > arrays.offset.max()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"width": "7"}, r"metadata\.jsonl:1: width is '7'; expected a valid integer"),
+        ({"height": 0}, r"metadata\.jsonl:1: height is 0; expected greater than or equal to 1"),
+        ({"height": 10**9}, r"metadata\.jsonl:1: height is 1000000000; expected less"),
+        ({"area_share": True}, "area_share is True; expected a valid number"),
+        ({"score": [1]}, r"score is \[1\]; expected a valid number"),
+        ({"file_name": 3}, "file_name is 3; expected a valid string"),
+        ({"category": ""}, "category is ''; expected at least 1 character"),
+        ({"sha256": "no"}, "sha256 is 'no'; expected at least 64 characters"),
+        ({"id": None}, "id is None; expected a valid string"),
+    ],
+)
+def test_records_of_wrong_types_are_refused_by_line_and_field(
+    packed: Path, change: dict[str, Any], said: str
+) -> None:
+    from smile_motion.bank.layout import read_metadata
+
+    path = packed / "metadata.jsonl"
+    kept = path.read_bytes()
+    first, *rest = kept.splitlines(keepends=True)
+    path.unlink()
+    path.write_bytes(json.dumps(json.loads(first) | change).encode() + b"\n" + b"".join(rest))
+    with pytest.raises(InputError, match=said) as caught:
+        read_metadata(packed)
+    assert "build the bank again" in str(caught.value)
+    path.unlink()
+    path.write_bytes(kept)
+    records = read_metadata(packed)
+    assert [list(record) for record in records] == [list(map(str, json.loads(first)))] * 30
+
+
+@pytest.mark.parametrize(
+    "card", [[], 7, {}, {"format": 2}, {"metadata_sha256": 7}, {"categories": -1}]
+)
+def test_cards_of_wrong_types_are_refused(packed: Path, card: Any) -> None:
+    path = packed / "bank.json"
+    kept = path.read_bytes()
+    path.unlink()
+    path.write_bytes(dump_json(json.loads(kept) | card if card and card != 7 else card))
+    with pytest.raises(InputError, match=r"bank\.json.*build the bank again"):
+        ObjectBank.open(packed)
+    path.unlink()
+    path.write_bytes(kept)

@@ -105,7 +105,7 @@ def test_subsets_of_faulty_banks_leave_nothing(bank_copy: Path, tmp_path: Path) 
 
 def test_records_that_lead_out_of_the_bank_are_refused(bank_copy: Path, tmp_path: Path) -> None:
     records = [json.loads(line) for line in (bank_copy / "metadata.jsonl").read_text().splitlines()]
-    for name in ("../x.png", "/etc/x.png", "images/../../x.png", "packed/x.png", "images", 3):
+    for name in ("../x.png", "/etc/x.png", "images/../../x.png", "packed/x.png", "images"):
         (bank_copy / "metadata.jsonl").write_bytes(dump_lines([{**records[0], "file_name": name}]))
         with pytest.raises(InputError, match=r"metadata\.jsonl:1: file name .* not below images/"):
             subset(bank_copy, [0], tmp_path / "out", {})

@@ -248,11 +248,12 @@ def test_what_is_not_finished_or_damaged_is_said(
     whole = json.loads(file.read_text())
     for change, message in (
         ({"metrics": {}}, "no 'top1' among its metrics"),
-        ({"metrics": {"top1": None}}, "top1 is None, not a number"),
-        ({"samples": "many"}, "samples is 'many', not a number"),
-        ({"pretraining": None}, "pretraining is no object"),
+        ({"metrics": {"top1": None}}, "metrics.top1 is None; expected a valid number"),
+        ({"samples": "many"}, "samples is 'many'; expected a valid integer"),
+        ({"pretraining": None}, "pretraining is None; expected"),
         ({"checkpoint": {}}, "no source or sha256"),
-        ({"newer": 1}, "newer"),
+        ({"samples": True}, "samples is True; expected a valid integer"),
+        ({"newer": 1}, "newer is an unknown field"),
     ):
         file.write_text(json.dumps(whole | change))
         assert evaluate("report", tmp_path / "runs", "--out", tmp_path / "out") == 2

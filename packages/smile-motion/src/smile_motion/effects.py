@@ -11,14 +11,23 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Annotated, Any, Literal
 
+import cv2
 import numpy as np
 from annotated_types import Interval, Le, Len
 
-from smile_motion.errors import InputError
+from smile_motion.errors import InputError, in_one_line
+from smile_motion.files import parse_json
 from smile_motion.keyframes import Segments, interpolate
 
 EffectName = Literal["motion-blur", "drop-shadow", "colour-drift", "depth-swaps", "appearance"]
 Shift = Annotated[float, Interval(ge=-1e7, le=1e7)]
+LARGEST_SETTING = 1000.0
+"""Magnitude of the largest number in a stored pipeline of `Appearance`. Ours."""
+MOST_SETTINGS = 2000
+"""Values in a stored pipeline. Ours."""
+MOST_ROUNDS = 20
+"""Rounds of a transform that works in rounds. Ours."""
+_READING_FILES = ("HistogramMatching", "FDA", "PixelDistributionAdaptation", "TextImage")
 EXPOSURES = (2, 4, 8, 16)
 """Numbers of instants that motion blur can average: powers of two, so that it is exact."""
 
@@ -176,7 +185,19 @@ class Appearance:
         """Change colours: (H, W, 3) uint8 straight RGB in and out; `seed` decides how."""
         pipeline = _pipeline(self.pipeline)
         pipeline.set_random_seed(seed)
-        return pipeline(image=rgb)["image"]
+        try:
+            changed = pipeline(image=rgb)["image"]
+        except (ValueError, KeyError, TypeError, IndexError, AttributeError, cv2.error) as error:
+            raise InputError(
+                f"appearance: its pipeline fails on an object of {rgb.shape[1]} x {rgb.shape[0]} "
+                f"px ({in_one_line(error)}); change its transforms"
+            ) from error
+        if changed.shape != rgb.shape or changed.dtype != np.uint8:
+            raise InputError(
+                f"appearance: its pipeline makes {changed.dtype} {changed.shape} of uint8 "
+                f"{rgb.shape}; use transforms that keep type and shape"
+            )
+        return changed
 
 
 @lru_cache(maxsize=8)
@@ -189,9 +210,16 @@ def _pipeline(text: str) -> Any:
             [albumentations.ColorJitter(0.3, 0.3, 0.3, 0.08, p=1.0)], seed=0
         )
     try:
-        inner = albumentations.from_dict(json.loads(text))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"appearance: not an albumentations pipeline ({error})") from error
+        described = parse_json(text)
+    except ValueError as error:
+        raise InputError(f"appearance: not JSON ({in_one_line(error)})") from error
+    _require_modest(described)
+    try:
+        inner = albumentations.from_dict(described)
+    except (ValueError, KeyError, TypeError, AttributeError, NotImplementedError) as error:
+        raise InputError(
+            f"appearance: not an albumentations pipeline ({in_one_line(error)})"
+        ) from error
     for step in _steps(inner):
         if not isinstance(step, albumentations.ImageOnlyTransform):
             raise InputError(
@@ -199,6 +227,37 @@ def _pipeline(text: str) -> Any:
                 f"wrong; use transforms of colour and texture, and the recipe for geometry"
             )
     return albumentations.Compose([inner], seed=0)  # pyright: ignore[reportArgumentType]
+
+
+def _require_modest(described: Any) -> None:
+    """Raise InputError for a stored pipeline that would take minutes or read files.
+
+    Sizes of kernels, numbers of drops and rounds are bounded together: no transform's own defaults
+    come near.
+    """
+    parts, count = [described], 0
+    while parts:
+        part = parts.pop()
+        count += 1
+        if count > MOST_SETTINGS:
+            raise InputError(f"appearance: more than {MOST_SETTINGS} settings; give a shorter one")
+        match part:
+            case dict():
+                if (name := part.get("__class_fullname__")) in _READING_FILES:
+                    raise InputError(f"appearance: {name} reads files or draws text; leave it out")
+                if isinstance(rounds := part.get("iterations"), int) and rounds > MOST_ROUNDS:
+                    raise InputError(
+                        f"appearance: iterations is {rounds}; give {MOST_ROUNDS} or less"
+                    )
+                parts += part.values()
+            case list():
+                parts += part
+            case bool() | str() | None:
+                pass
+            case _ if not -LARGEST_SETTING <= part <= LARGEST_SETTING:
+                raise InputError(
+                    f"appearance: a setting of {part:.6g}; give at most {LARGEST_SETTING:g}"
+                )
 
 
 def _steps(transform: Any) -> list[Any]:

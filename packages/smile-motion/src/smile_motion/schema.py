@@ -312,25 +312,41 @@ def _is_required(field: Field[Any]) -> bool:
 
 
 def _validated(data: Any, form: _Form, source: str, remedy: str) -> Any:
+    # File names that are not UTF-8 hold what JSON cannot: values are returned as they are.
+    how = "replace" if form.makes == "values" else "strict"
     try:
-        text = json.dumps(data)
+        text = json.dumps(data, ensure_ascii=False).encode("utf-8", how)
     except (TypeError, ValueError, RecursionError) as error:
         raise InputError(f"{source}: not JSON values ({shortened(str(error), 100)})") from error
-    return _validated_text(text, form, source, remedy)
+    found = _validated_text(text, form, source, remedy)
+    return data if form.makes == "values" else found
 
 
 def _validated_text(text: str | bytes, form: _Form, source: str, remedy: str) -> Any:
     from pydantic_core import ValidationError
 
     try:
-        return form.adapter().validate_json(text)
+        found = form.adapter().validate_json(text)
     except ValidationError as error:
-        raise InputError(_explained(error, text, form, source, remedy)) from None
+        if form.makes == "values" and _is_odd(error, text):
+            return _validated(parse_json(text), form, source, remedy)
+        raise InputError(_explained(error, text, source, remedy)) from None
+    # Values are written again: with their order, and whole numbers as they were.
+    return parse_json(text) if form.makes == "values" else found
 
 
-def _explained(
-    error: ValidationError, text: str | bytes, form: _Form, source: str, remedy: str
-) -> str:
+def _is_odd(error: ValidationError, text: str | bytes) -> bool:
+    """Whether it is JSON for Python alone: with halves of surrogates."""
+    if error.errors(include_url=False)[0]["type"] != "json_invalid":
+        return False
+    try:
+        parse_json(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _explained(error: ValidationError, text: str | bytes, source: str, remedy: str) -> str:
     """One line on the first value that was refused: where, what was found, what was expected."""
     first = error.errors(include_url=False)[0]
     kind, says = first["type"], str(first["msg"])
@@ -356,7 +372,7 @@ def _explained(
             return f"{where} is of kind {tag}; expected one of {expected}{rest}"
         case _:
             expected = re.sub(r"^\w+ should (be|have) ", "expected ", says, count=1)
-            expected = expected.replace(" after validation", "")
+            expected = expected.replace(" after validation", "").replace("dictionary", "object")
             return f"{where} is {found}; {expected}{rest}"
 
 

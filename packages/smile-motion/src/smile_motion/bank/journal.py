@@ -34,6 +34,8 @@ def start(out: Path, settings: dict[str, Any], *, beside: Sequence[str] = ()) ->
             found = parse_json(path.read_text(encoding="utf-8"))
         except ValueError as error:
             raise InputError(f"{path}: not JSON ({error}); choose another --out") from error
+        if not isinstance(found, dict):
+            raise InputError(f"{path}: holds no settings of a build; choose another --out")
         require_same(found, settings, out)
         return
     names = {path.name for path in out.iterdir() if not path.name.startswith(".")}
@@ -128,7 +130,10 @@ def read_journal(path: Path) -> list[dict[str, Any]]:
         if not line.endswith(b"\n"):
             break
         try:
-            records.append(parse_json(line))
+            record = parse_json(line)
+            if not isinstance(record, dict):
+                raise ValueError("no JSON object")
+            records.append(record)
         except ValueError as error:
             raise InputError(
                 f"{path}:{number}: not a record ({error}); remove this line, and what it spoke of "

@@ -40,7 +40,7 @@ class BankCard:
     licence: str | None = None
     categories: Annotated[int, Interval(ge=0)] | None = None
     candidates_sha256: Hash | None = None
-    safety: dict[str, Any] | None = None
+    safety: str | dict[str, Any] | None = None
     counts: dict[str, Any] | None = None
     fell_short: list[dict[str, Any]] | None = None
     timings: dict[str, Any] | None = None

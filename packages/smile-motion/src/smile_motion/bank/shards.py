@@ -8,7 +8,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from annotated_types import Ge, Interval
 
 from smile_motion.bank.finishing import (
     CATEGORIES,
@@ -18,13 +20,21 @@ from smile_motion.bank.finishing import (
     pack_if_needed,
 )
 from smile_motion.bank.journal import SHARDS, require_same, start
-from smile_motion.bank.layout import CARD, METADATA, is_image_name, read_card
+from smile_motion.bank.layout import (
+    CARD,
+    METADATA,
+    Hash,
+    ObjectRecord,
+    is_image_name,
+    read_card,
+)
 from smile_motion.bank.new_folder import place_file
 from smile_motion.bank.object_bank import ObjectBank
 from smile_motion.bank.stored_candidates import CANDIDATE_IMAGES, CANDIDATES
 from smile_motion.errors import InputError
 from smile_motion.files import parse_json, sha256
 from smile_motion.folder_lock import folder_lock, is_locked
+from smile_motion.schema import parse_line, read_record
 
 PATIENCE_S = 120.0
 """How long a process of the same launch may neither run nor have finished before it counts as
@@ -157,11 +167,25 @@ def merge(
     return ObjectBank(out)
 
 
+@dataclass(frozen=True, kw_only=True)
+class _AnyRecord:
+    """A line that is a JSON object."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _ShardCard:
+    """What a finished shard's card says."""
+
+    shard: tuple[Annotated[int, Interval(ge=0, lt=1 << 20)], Annotated[int, Ge(1)]]
+    settings: dict[str, Any]
+    sha256: dict[str, Hash]
+    timings: Any
+
+
 def _read_shard_card(folder: Path) -> dict[str, Any]:
     path = folder / SHARD_CARD
     try:
-        card = parse_json(path.read_text(encoding="utf-8"))
-        _ = int(card["shard"][0]), int(card["shard"][1]), card["settings"]["format"], card["sha256"]
+        card = read_record(path, _ShardCard, remedy="build the shard again")
     except FileNotFoundError as error:
         if not folder.is_dir():
             raise InputError(f"{folder}: no such folder; give the folders of all shards") from error
@@ -169,8 +193,10 @@ def _read_shard_card(folder: Path) -> dict[str, Any]:
             f"{folder}: no {SHARD_CARD}, so not a finished shard; run its command again, which "
             f"continues it"
         ) from error
-    except (ValueError, KeyError, TypeError, IndexError) as error:
-        raise InputError(f"{path}: not a shard's card; build the shard again") from error
+    if unknown := sorted(set(card["sha256"]) - {METADATA, CANDIDATES, CATEGORIES}):
+        raise InputError(f"{path}: names a file {unknown[0]!r:.80}; build the shard again")
+    if METADATA not in card["sha256"]:
+        raise InputError(f"{path}: names no {METADATA}; build the shard again")
     return card
 
 
@@ -213,7 +239,11 @@ def _united(shards: Sequence[Path], cards: Sequence[dict[str, Any]]) -> Records:
                 raise InputError(
                     f"{folder / name}: changed since the shard was built; build the shard again"
                 )
-            lines.setdefault(name, []).extend(map(parse_json, data.decode().split("\n")[:-1]))
+            schema = ObjectRecord if name == METADATA else _AnyRecord
+            lines.setdefault(name, []).extend(
+                parse_line(line, schema, source=f"{folder / name}:{n}", remedy="build it again")
+                for n, line in enumerate(data.splitlines(), start=1)
+            )
     for record in lines[METADATA]:
         if not is_image_name(record["file_name"]):
             raise InputError(

@@ -10,17 +10,44 @@
 from __future__ import annotations
 
 import json
-from dataclasses import astuple
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
+from annotated_types import Ge, Len
 from smile_motion.errors import InputError
 from smile_motion.files import encode_json, parse_json, write_atomically
+from smile_motion.schema import parse, parse_record
 from smile_motion.text_files import read_lines
 
-from smile_train.datasets.labelled import LabelledVideo, LabelledVideos, Span
+from smile_train.datasets.labelled import LabelledVideo, LabelledVideos, Span, Split, Target, Task
 
 SUFFIX = ".jsonl"
+_REMEDY = "write one with smile_train data list"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Head:
+    """A manifest's first line."""
+
+    name: str
+    split: Split
+    task: Task = "single-label"
+    classes: Annotated[tuple[str, ...], Len(0, 100_000)]
+    flip_safe: bool = True
+    partial: bool = False
+    missing: bool = False
+    samples: Annotated[int, Ge(0)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Line:
+    """A line of a sample."""
+
+    key: str
+    path: Annotated[str, Len(1, 4096)]
+    target: Target
+    span: tuple[float, float, Literal["s", "frames"]] | None = None
 
 
 def write_manifest(path: Path, videos: LabelledVideos) -> None:
@@ -56,29 +83,28 @@ def read_manifest(path: Path) -> LabelledVideos:
     try:
         lines = read_lines(path, remedy="write one with smile_train data list")
         head, *rest = [parse_json(line) for line in lines if line.strip()]
-        samples = head.pop("samples")
-        head["classes"] = tuple(head["classes"])
-        videos = tuple(_read_line(line, path.parent) for line in rest)
-        if len(videos) != samples:
-            raise InputError(f"{path}: {len(videos)} samples of {samples}; copy it again")
-        return LabelledVideos(**head, videos=videos)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except ValueError as error:
         raise InputError(
-            f"{path}: not a manifest ({type(error).__name__}: {error}); write one with "
-            f"smile_train data list"
+            f"{path}: not a manifest ({error}); write one with smile_train data list"
         ) from error
+    read = parse(head, _Head, source=f"{path}: not a manifest", remedy=_REMEDY)
+    videos = tuple(_read_line(line, f"{path}:{n}", path.parent) for n, line in enumerate(rest, 2))
+    if len(videos) != read.samples:
+        raise InputError(f"{path}: {len(videos)} samples of {read.samples}; copy it again")
+    described = {field.name: getattr(read, field.name) for field in fields(_Head)}
+    del described["samples"]
+    return LabelledVideos(**described, videos=videos)
 
 
-def _read_line(line: dict[str, Any], folder: Path) -> LabelledVideo:
-    unknown = set(line) - {"key", "path", "target", "span"}
-    if unknown:
-        raise ValueError(f"unknown field {min(unknown)!r}; of another version?")
-    target = line["target"]
+def _read_line(line: Any, source: str, folder: Path) -> LabelledVideo:
+    source = f"{source}: not a manifest"
+    read = parse_record(line, _Line, source=source, remedy=_REMEDY, unknown="refuse")
+    target = read["target"]
     return LabelledVideo(
-        key=line["key"],
-        path=folder / line["path"],
+        key=read["key"],
+        path=folder / read["path"],
         target=tuple(target) if isinstance(target, list) else target,
-        span=Span(*line["span"]) if "span" in line else None,
+        span=Span(*read["span"]) if read.get("span") else None,
     )
 
 

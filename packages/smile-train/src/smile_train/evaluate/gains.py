@@ -6,11 +6,13 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from annotated_types import Ge
 from smile_motion.errors import InputError
 from smile_motion.files import encode_json, parse_json, write_atomically
+from smile_motion.schema import parse
 
 from smile_train.evaluate.pictures import COLOURS, save_figure, shorten
 from smile_train.evaluate.results import Results
@@ -19,6 +21,16 @@ CLASSES = "classes.json"
 """File of a run's scores by class."""
 SCORES = {"top1": "top-1", "average_precision": "average precision"}
 """What that file may hold, and how it is called in figures."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Classes:
+    """What is read of classes.json."""
+
+    classes: tuple[str, ...]
+    samples: tuple[Annotated[int, Ge(0)], ...]
+    top1: tuple[float | None, ...] | None = None
+    average_precision: tuple[float | None, ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,17 +64,22 @@ class ClassScores:
             )
         try:
             content = parse_json(path.read_text(encoding="utf-8"))
-            score = next(name for name in SCORES if name in content)
-            found = cls(
-                run=str(folder),
-                score=score,
-                classes=tuple(content["classes"]),
-                values=tuple(content[score]),
-                samples=tuple(content["samples"]),
-                results=results,
-            )
-        except (ValueError, KeyError, StopIteration, TypeError) as error:
-            raise InputError(f"{path}: damaged ({error!r}); evaluate again") from error
+        except ValueError as error:
+            raise InputError(f"{path}: damaged ({error}); evaluate again") from error
+        remedy = "evaluate again"
+        read = parse(content, _Classes, source=f"{path}: damaged", remedy=remedy, unknown="ignore")
+        values = {name: getattr(read, name) for name in SCORES}
+        score = next((name for name, there in values.items() if there is not None), None)
+        if score is None:
+            raise InputError(f"{path}: damaged: none of {', '.join(SCORES)} in it; {remedy}")
+        found = cls(
+            run=str(folder),
+            score=score,
+            classes=read.classes,
+            values=values[score],
+            samples=read.samples,
+            results=results,
+        )
         if not len(found.classes) == len(found.values) == len(found.samples):
             raise InputError(
                 f"{path}: {len(found.classes)} classes, {len(found.values)} scores, "

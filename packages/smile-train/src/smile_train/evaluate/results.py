@@ -7,10 +7,12 @@ import platform
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+from annotated_types import Ge
 from smile_motion.errors import InputError
 from smile_motion.files import parse_json, write_atomically
+from smile_motion.schema import parse
 
 RESULTS = "results.json"
 """File of a run's results, in its folder."""
@@ -32,7 +34,7 @@ class Results:
     """Name of the data set or experiment, such as `ssv2`, `gym-1000`."""
     split: str
     """Split measured on."""
-    samples: int
+    samples: Annotated[int, Ge(0)]
     """Samples measured, each once."""
     metrics: dict[str, float]
     """By name; accuracies and precision in percent: `top1`, `top5`, and their means over classes,
@@ -75,25 +77,15 @@ class Results:
             raise InputError(f"{file}: no results; give folders of finished evaluations")
         try:
             values = parse_json(file.read_text(encoding="utf-8"))
-            found = cls(**values | {"ours": tuple(values["ours"])})
-            found._check()
-            return found
-        except (ValueError, TypeError, KeyError) as error:
+        except ValueError as error:
             raise InputError(f"{file}: damaged results ({error}); evaluate again") from error
+        return parse(values, cls, source=f"{file}: damaged results", remedy="evaluate again")
 
-    def _check(self) -> None:
-        """Raise ValueError where a file holds something else than results."""
-        for name in ("metrics", "checkpoint", "pretraining", "dataset_sha256", "config"):
-            if not isinstance(getattr(self, name), dict):
-                raise ValueError(f"{name} is no object")
-        numbers = {"samples": self.samples, **self.metrics}
-        for name, value in numbers.items():
-            if isinstance(value, bool) or not isinstance(value, int | float):
-                raise ValueError(f"{name} is {value!r}, not a number")
+    def __post_init__(self) -> None:
         if self.main_metric not in self.metrics:
-            raise ValueError(f"no {self.main_metric!r} among its metrics")
+            raise InputError(f"no {self.main_metric!r} among its metrics")
         if not {"source", "sha256"} <= self.checkpoint.keys():
-            raise ValueError("its checkpoint has no source or sha256")
+            raise InputError("its checkpoint has no source or sha256")
 
 
 def package_versions() -> dict[str, str]:
