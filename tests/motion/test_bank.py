@@ -10,10 +10,15 @@ import cv2
 import numpy as np
 import pytest
 import shapely
+from PIL import Image
+from smile_motion.__main__ import COMMANDS
 from smile_motion.bank import FolderSource, ObjectBank, ProceduralSource, build, verify
+from smile_motion.bank.makers import PhotographMaker
 from smile_motion.bank.pack import make_levels, trace_silhouette
 from smile_motion.bank.sources.procedural import CATEGORIES
+from smile_motion.cli.app import run_app
 from smile_motion.errors import InputError
+from smile_motion.photographs import find_photographs
 from smile_motion.seeding import Stream, keyed_generator
 
 
@@ -24,6 +29,11 @@ def files(folder: Path) -> dict[str, bytes]:
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
+
+
+def build_bank(*arguments: str | Path) -> int:
+    """Run the command in this process; returns its exit code."""
+    return run_app("smile-motion", "", COMMANDS, ["build-bank", *map(str, arguments)])
 
 
 @pytest.fixture
@@ -225,6 +235,54 @@ def test_lists_select_files_and_numbers_balance_categories(cut_outs: Path, tmp_p
             FolderSource.open(cut_outs, list_file=tmp_path / "list.txt")
     with pytest.raises(InputError, match="6 images, fewer than --n 7"):
         FolderSource.open(cut_outs, count=7)
+
+
+def test_images_without_transparency_are_no_objects_and_counted(
+    cut_outs: Path, photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for path in photographs.iterdir():
+        shutil.copy(path, cut_outs / "animal")
+    palette = Image.open(photographs / "chelsea.png").quantize(64)
+    palette.save(cut_outs / "animal/flat.png")
+    palette.save(cut_outs / "animal/clear.png", transparency=palette.getpixel((0, 0)))
+    palette.save(cut_outs / "scan.tif")
+    words = ["--source", "folder", "--workers", "0", "--from"]
+    assert build_bank(*words, cut_outs, "--out", tmp_path / "bank") == 0
+    out = capsys.readouterr().out.splitlines()
+    assert out[1] == (
+        "images left out: 3 .jpg files, 1 .tif files, 4 without transparency; cut objects out of "
+        "photographs with --source images"
+    )
+    bank = ObjectBank(tmp_path / "bank")
+    assert len(bank) == 7  # six cut-outs and `clear`
+    assert bank.card["left_out"] == {".jpg files": 3, ".tif files": 1, "without transparency": 4}
+
+    assert build_bank(*words, photographs, "--out", tmp_path / "none") == 2
+    said = capsys.readouterr().err.splitlines()
+    assert "no .png or .webp file with transparency below it (3 .jpg files, 3 without" in said[-1]
+    assert "--source images" in said[-1]
+    assert not (tmp_path / "none").exists()
+
+    (tmp_path / "list.txt").write_text("animal/0.png\nanimal/flat.png\n")
+    with pytest.raises(InputError, match=r"list\.txt:2: animal/flat\.png: has no transparency"):
+        FolderSource.open(cut_outs, list_file=tmp_path / "list.txt")
+
+    Image.open(photographs / "chelsea.png").convert("RGBA").save(cut_outs / "animal/full.png")
+    with pytest.raises(InputError, match=r"full\.png: opaque to its corners"):
+        build(FolderSource.open(cut_outs), tmp_path / "other", workers=0)
+
+
+def test_photographs_that_are_not_used_are_counted(
+    photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    category = Path(shutil.copytree(photographs, tmp_path / "photographs/cat"))
+    Image.open(photographs / "chelsea.png").save(category / "a.tif")
+    shutil.copy(photographs / "chelsea.png", category.parent)
+    maker, _ = PhotographMaker.open(category.parent, seed=0, largest_px=64)
+    assert maker.card()["files"] == 6
+    assert maker.card()["left_out"] == {"in no folder named by category": 1, ".tif files": 1}
+    assert len(find_photographs(category.parent)) == 7
+    assert "left out: 1 .tif files; of images .jpg" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

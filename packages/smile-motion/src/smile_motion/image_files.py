@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,6 +14,20 @@ from smile_motion.errors import InputError
 FORMATS = ("BMP", "JPEG", "PNG", "WEBP")
 """What is decoded, whatever a file's name ends in. Left to itself, Pillow would also hand
 PostScript to Ghostscript."""
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+"""What files of these formats are called."""
+UNREAD_SUFFIXES = (".avif", ".gif", ".heic", ".heif", ".jp2", ".jxl", ".svg", ".tif", ".tiff")
+"""What files of images in other formats are called; where they lie among data, it is said."""
+
+
+def count_types(files: Iterable[Path]) -> dict[str, int]:
+    """Count files by what their names end in, such as `.jpg files`, in order."""
+    return dict(sorted(Counter(f"{path.suffix.lower()} files" for path in files).items()))
+
+
+def say_counts(counts: dict[str, int]) -> str:
+    """Counts in words: `3 .gif files, 1 .tif files`."""
+    return ", ".join(f"{number} {what}" for what, number in counts.items())
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,14 @@ from PIL import ImageOps
 
 from smile_motion.errors import InputError
 from smile_motion.file_tree import find_files
-from smile_motion.image_files import open_image
+from smile_motion.image_files import (
+    IMAGE_SUFFIXES,
+    UNREAD_SUFFIXES,
+    count_types,
+    open_image,
+    say_counts,
+)
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 LARGEST_IMAGE_PX = 12_000
 """Photographs with a longer side are refused before they are decoded."""
 
@@ -19,11 +25,19 @@ LARGEST_IMAGE_PX = 12_000
 def find_photographs(folder: Path) -> tuple[Path, ...]:
     """Find the photographs in a folder, searched to the bottom, in order.
 
+    A line on standard error counts images of types that are not read.
     Raises InputError when there are none.
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; give a folder of photographs with --images")
-    files = tuple(find_files(folder, IMAGE_SUFFIXES))
+    found = find_files(folder, (*IMAGE_SUFFIXES, *UNREAD_SUFFIXES))
+    files = tuple(path for path in found if path.suffix.lower() in IMAGE_SUFFIXES)
+    if others := count_types(path for path in found if path.suffix.lower() in UNREAD_SUFFIXES):
+        print(
+            f"{folder}: left out: {say_counts(others)}; of images {', '.join(IMAGE_SUFFIXES)} "
+            f"are read",
+            file=sys.stderr,
+        )
     if not files:
         raise InputError(f"{folder}: no photograph below it ({', '.join(IMAGE_SUFFIXES)})")
     return files

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,8 +19,8 @@ from smile_motion.bank.units import Attempt, image_seed
 from smile_motion.errors import InputError
 from smile_motion.file_tree import find_files, find_folders
 from smile_motion.files import dump_lines, sha256
-from smile_motion.image_files import open_image
-from smile_motion.photographs import IMAGE_SUFFIXES, LARGEST_IMAGE_PX
+from smile_motion.image_files import IMAGE_SUFFIXES, UNREAD_SUFFIXES, count_types, open_image
+from smile_motion.photographs import LARGEST_IMAGE_PX
 from smile_motion.seeding import Stream, keyed_generator
 
 SAFETY = {
@@ -127,6 +127,8 @@ class PhotographMaker:
     """Files by `Category.folder`, relative to `root`, in the order of attempts."""
     largest_px: int
     """Photographs with a longer side are made smaller."""
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    """Images below the root that are not used, counted by reason."""
     stage: str = "reading"
     """What progress calls it."""
 
@@ -141,9 +143,19 @@ class PhotographMaker:
         if not root.is_dir():
             raise InputError(f"{root}: no such folder; give the folder of photographs with --from")
         found: dict[str, tuple[Category, list[str]]] = {}
+        loose = len(find_files(root, IMAGE_SUFFIXES, nested=False))
+        left_out = {"in no folder named by category": loose} if loose else {}
         for folder in find_folders(root):
-            found_here = find_files(folder, IMAGE_SUFFIXES)
-            names = sorted(path.relative_to(root).as_posix() for path in found_here)
+            found_here = find_files(folder, (*IMAGE_SUFFIXES, *UNREAD_SUFFIXES))
+            for what, number in count_types(
+                path for path in found_here if path.suffix.lower() in UNREAD_SUFFIXES
+            ).items():
+                left_out[what] = left_out.get(what, 0) + number
+            names = sorted(
+                path.relative_to(root).as_posix()
+                for path in found_here
+                if path.suffix.lower() in IMAGE_SUFFIXES
+            )
             category = Category(folder.name.replace("_", " "))
             if names and category.folder in found:
                 raise InputError(
@@ -161,7 +173,7 @@ class PhotographMaker:
             key = image_seed(seed, folder, 0)
             order = keyed_generator(key, Stream.OBJECT).permutation(len(names))
             files[folder] = tuple(names[place] for place in order)
-        maker = cls(root=root, files=files, largest_px=largest_px)
+        maker = cls(root=root, files=files, largest_px=largest_px, left_out=left_out)
         return maker, tuple(category for category, _ in found.values())
 
     def make(self, attempts: Sequence[Attempt]) -> list[MadeImage]:
@@ -180,6 +192,7 @@ class PhotographMaker:
             "files": sum(map(len, self.files.values())),
             "files_sha256": sha256(listed),
             "largest_px": self.largest_px,
+            **({"left_out": self.left_out} if self.left_out else {}),
         }
 
     def interrupt(self) -> None:

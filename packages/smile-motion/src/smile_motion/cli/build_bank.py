@@ -301,6 +301,8 @@ def _build_together(out: Path, make: Make, rank: int, world: int) -> bool:
 
 def _report(out: Path, finished: bool) -> Outcome:
     from smile_motion.bank import ObjectBank
+    from smile_motion.bank.sources.folder import CUT_OUT
+    from smile_motion.image_files import say_counts
 
     bank = ObjectBank.open(out)
     card = parse_json((out / "bank.json").read_text(encoding="utf-8"))
@@ -308,6 +310,9 @@ def _report(out: Path, finished: bool) -> Outcome:
         f"{out}: {'already complete, ' if finished else ''}{len(bank)} objects "
         f"in {len(bank.categories)} categories"
     )
+    if left_out := card.get("left_out"):
+        hint = f"; {CUT_OUT}" if card["source"] == "folder" else ""
+        print(f"images left out: {say_counts(left_out)}{hint}")
     if short := card.get("fell_short"):
         lacking = sum(line["wanted"] - line["accepted"] for line in short)
         named = ", ".join(f"{o['category']} {o['accepted']}/{o['wanted']}" for o in short[:SHOWN])
@@ -327,6 +332,7 @@ def _report(out: Path, finished: bool) -> Outcome:
             "objects": len(bank),
             "categories": len(bank.categories),
             "fell_short": card.get("fell_short", []),
+            "left_out": card.get("left_out", {}),
             "timings": card.get("timings"),
         }
     )

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 
-from smile_motion.bank.layout import read_rgba
+from smile_motion.bank.layout import LARGEST_SIDE_PX, read_rgba
 from smile_motion.bank.sources import SourceObject
 from smile_motion.errors import InputError
 from smile_motion.file_tree import find_files
 from smile_motion.files import dump_lines, sha256
+from smile_motion.image_files import (
+    IMAGE_SUFFIXES,
+    UNREAD_SUFFIXES,
+    count_types,
+    open_image,
+    say_counts,
+)
 from smile_motion.seeding import Stream, keyed_generator
 from smile_motion.text_files import read_lines
 
@@ -22,6 +29,7 @@ LARGEST_STORED_PX = 512
 """Objects with a longer side are made smaller."""
 ROOT_CATEGORY = "object"
 """Category of files that lie in no folder of their own."""
+CUT_OUT = "cut objects out of photographs with --source images"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +40,8 @@ class FolderSource:
     """Folder that `files` are relative to."""
     files: tuple[str, ...]
     """Chosen files, sorted."""
+    left_out: dict[str, int] = field(default_factory=dict)
+    """Images below the folder that are no objects, counted by reason."""
 
     @classmethod
     def open(
@@ -41,24 +51,35 @@ class FolderSource:
 
         list_file  lines such as `category/0.png`, relative to `root`, select files.
         count      how many to take, balanced over categories; all of them by default.
-        Raises InputError when there are none, fewer than `count`, or a line names no file.
+        Images without transparency are left out; they would be opaque rectangles.
+        Raises InputError when there are none, fewer than `count`, or a line names no file, or one
+        without transparency.
         """
         if not root.is_dir():
             raise InputError(f"{root}: no such folder; give the folder of RGBA images with --from")
         if list_file is not None:
-            files = _listed(root, list_file)
+            files, left_out = _listed(root, list_file), {}
         else:
-            found = find_files(root, SUFFIXES)
-            files = sorted(path.relative_to(root).as_posix() for path in found)
+            found = find_files(root, (*IMAGE_SUFFIXES, *UNREAD_SUFFIXES))
+            readable = [path for path in found if path.suffix.lower() in SUFFIXES]
+            kept = [path for path in readable if _has_transparency(path)]
+            left_out = count_types(path for path in found if path.suffix.lower() not in SUFFIXES)
+            if opaque := len(readable) - len(kept):
+                left_out["without transparency"] = opaque
+            files = sorted(path.relative_to(root).as_posix() for path in kept)
         if not files:
-            raise InputError(f"{root}: no {' or '.join(SUFFIXES)} file below it; check --from")
+            there = f" ({say_counts(left_out)}; {CUT_OUT})" if left_out else ""
+            raise InputError(
+                f"{root}: no {' or '.join(SUFFIXES)} file with transparency below it{there}; "
+                f"check --from"
+            )
         if count is not None and count > len(files):
             raise InputError(
                 f"{root}: {len(files)} images, fewer than --n {count}; lower --n or leave it out"
             )
         if count is not None:
             files = _balanced(files, count, seed)
-        return cls(root=root, files=tuple(files))
+        return cls(root=root, files=tuple(files), left_out=left_out)
 
     @property
     def count(self) -> int:
@@ -68,10 +89,15 @@ class FolderSource:
     def make(self, number: int) -> SourceObject:
         """Read, crop and bound one image.
 
-        Raises InputError when it cannot be read or has no opaque pixel.
+        Raises InputError when it cannot be read, has no opaque pixel, or no other.
         """
         file = self.files[number]
         rgba = read_rgba(self.root / file)
+        if rgba[..., 3].min() == 255:
+            raise InputError(
+                f"{self.root / file}: opaque to its corners; remove it, give it a transparent "
+                f"border if it is an object, or {CUT_OUT}"
+            )
         rows = np.flatnonzero((rgba[..., 3] > 0).any(axis=1))
         columns = np.flatnonzero((rgba[..., 3] > 0).any(axis=0))
         rgba = rgba[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
@@ -88,7 +114,18 @@ class FolderSource:
             "files": len(self.files),
             "files_sha256": listed,
             "licence": "that of the original images",
+            **({"left_out": self.left_out} if self.left_out else {}),
         }
+
+
+def _has_transparency(path: Path) -> bool:
+    """Whether an image's header promises an alpha channel; true of what cannot be read, which is
+    named when it is its turn."""
+    try:
+        with open_image(path, largest_px=LARGEST_SIDE_PX) as image:
+            return image.has_transparency_data
+    except InputError:
+        return True
 
 
 def _category(file: str) -> str:
@@ -106,6 +143,8 @@ def _listed(root: Path, list_file: Path) -> list[str]:
         path = root / name
         if not path.resolve().is_relative_to(root.resolve()) or not path.is_file():
             raise InputError(f"{list_file}:{number}: {name}: no such file below {root}")
+        if not _has_transparency(path):
+            raise InputError(f"{list_file}:{number}: {name}: has no transparency; {CUT_OUT}")
         files.append(Path(name).as_posix())
     return sorted(set(files))
 
