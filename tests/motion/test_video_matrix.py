@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from smile_motion.errors import InputError
 from smile_motion.video import index_video, read_frames
 from video_matrix import Case, all_cases, decode_by_ffmpeg, make_video
 
@@ -49,8 +50,11 @@ def test_frames_are_those_that_ffmpeg_shows(case: Case, folder: Path) -> None:
         assert (read_frames(video, [number])[0] == frames[number]).all()
 
 
-def test_what_cannot_be_decoded_is_said(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = make_video(Case("h264-open", "mkv", "begun late"), folder)
+def test_what_cannot_be_decoded_is_said(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = make_video(Case("h264-open", "mkv", "begun late"), folder)
+    path = made.rename(tmp_path / "late.mkv")  # A name of which nothing was said in this process.
     video = index_video(path)
     index_video(path)
     shown = len(decode_by_ffmpeg(path))
@@ -62,3 +66,9 @@ def test_what_cannot_be_decoded_is_said(folder: Path, capsys: pytest.CaptureFixt
     )
     assert index_video(make_video(Case("h264-open", "mkv"), folder)).lost == 0
     assert capsys.readouterr().err == ""
+
+
+def test_a_video_without_any_keyframe_is_refused(folder: Path) -> None:
+    path = make_video(Case("h264-one-key", "mkv", "begun late"), folder)
+    with pytest.raises(InputError, match=r"\.mkv: no frame can be found in it; replace it"):
+        index_video(path)
