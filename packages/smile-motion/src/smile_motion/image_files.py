@@ -1,4 +1,4 @@
-"""Opening image files that others made: bounded, and as nothing but pictures."""
+"""Opening image files that others made: bounded, upright, in 8 bits, as nothing but pictures."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from PIL import Image
+import numpy as np
+from PIL import Image, ImageOps
 
 from smile_motion.errors import InputError
 
@@ -28,6 +29,11 @@ def count_types(files: Iterable[Path]) -> dict[str, int]:
 def say_counts(counts: dict[str, int]) -> str:
     """Counts in words: `3 .gif files, 1 .tif files`."""
     return ", ".join(f"{number} {what}" for what, number in counts.items())
+
+_16_BIT = ("I;16", "I;16B", "I;16L", "I;16N", "I")
+"""Modes that Pillow gives 16-bit greyscale; converting clips them, so that most of it is white."""
+_TO_8_BIT = 257
+"""65535 is 255."""
 
 
 @contextmanager
@@ -66,3 +72,32 @@ def open_image(
         size = path.stat().st_size
         what = f"not a readable image ({size} bytes)" if size else "empty"
         raise InputError(f"{name}: {what}; {remedy}") from error
+
+
+def decode_rgb(image: Image.Image) -> np.ndarray:
+    """Decode an opened image, upright, whatever its mode: (H, W, 3) uint8 RGB.
+
+    What is transparent shows white, as in a browser. Animated files give their first picture.
+    """
+    rgba = decode_rgba(image) if image.has_transparency_data else None
+    if rgba is None:
+        return np.asarray(_upright(image).convert("RGB"))
+    alpha = rgba[..., 3:].astype(np.uint16)
+    return ((rgba[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
+
+
+def decode_rgba(image: Image.Image) -> np.ndarray:
+    """Decode an opened image, upright, whatever its mode: (H, W, 4) uint8 straight-alpha RGBA."""
+    return np.asarray(_upright(image).convert("RGBA"))
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    upright = ImageOps.exif_transpose(image)
+    if upright.mode not in _16_BIT:
+        return upright
+    values = np.asarray(upright).astype(np.int64)
+    grey = Image.fromarray(((values + _TO_8_BIT // 2) // _TO_8_BIT).clip(0, 255).astype(np.uint8))
+    clear = upright.info.get("transparency")
+    if clear is not None:  # a value in 16 bits
+        grey.putalpha(Image.fromarray(np.where(values == clear, 0, 255).astype(np.uint8)))
+    return grey

@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from PIL import ImageOps
 
 from smile_motion.errors import InputError
 from smile_motion.file_tree import find_files
@@ -14,6 +13,7 @@ from smile_motion.image_files import (
     IMAGE_SUFFIXES,
     UNREAD_SUFFIXES,
     count_types,
+    decode_rgb,
     open_image,
     say_counts,
 )
@@ -50,4 +50,4 @@ def read_photograph(file: Path) -> np.ndarray:
     Raises InputError when it cannot be decoded, or is larger than `LARGEST_IMAGE_PX` a side.
     """
     with open_image(file, largest_px=LARGEST_IMAGE_PX) as image:
-        return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+        return decode_rgb(image)

@@ -12,7 +12,7 @@ from annotated_types import Interval, Len
 
 from smile_motion.errors import InputError
 from smile_motion.files import sha256
-from smile_motion.image_files import open_image
+from smile_motion.image_files import decode_rgba, open_image
 from smile_motion.schema import read_record, read_records
 
 FORMAT = 1
@@ -72,7 +72,7 @@ def read_rgba(path: Path, *, name: str | None = None) -> np.ndarray:
     name = name or str(path)
     restore = "build the bank again to restore it"
     with open_image(path, largest_px=LARGEST_SIDE_PX, restore=restore, name=name) as image:
-        rgba = np.asarray(image.convert("RGBA"))
+        rgba = decode_rgba(image)
     if rgba[..., 3].max() < 128:
         raise InputError(
             f"{name}: no opaque pixel (alpha max {rgba[..., 3].max()}); replace or delete it"

@@ -10,7 +10,6 @@ from typing import Any, Protocol
 
 import cv2
 import numpy as np
-from PIL import ImageOps
 
 from smile_motion.bank.candidate_store import image_name, read_candidate_image
 from smile_motion.bank.candidates import Category
@@ -19,7 +18,7 @@ from smile_motion.bank.units import Attempt, image_seed
 from smile_motion.errors import InputError
 from smile_motion.file_tree import find_files, find_folders
 from smile_motion.files import dump_lines, sha256
-from smile_motion.image_files import IMAGE_SUFFIXES, UNREAD_SUFFIXES, count_types, open_image
+from smile_motion.image_files import IMAGE_SUFFIXES, UNREAD_SUFFIXES, count_types, decode_rgb, decode_rgba, open_image
 from smile_motion.photographs import LARGEST_IMAGE_PX
 from smile_motion.seeding import Stream, keyed_generator
 
@@ -230,8 +229,7 @@ class StoredMaker:
 
 def _read_bounded(path: Path, largest_px: int) -> np.ndarray:
     with open_image(path, largest_px=LARGEST_IMAGE_PX) as opened:
-        upright = ImageOps.exif_transpose(opened)
-        image = np.asarray(upright.convert("RGBA" if upright.has_transparency_data else "RGB"))
+        image = decode_rgba(opened) if opened.has_transparency_data else decode_rgb(opened)
     factor = largest_px / max(image.shape[:2])
     if factor >= 1:
         return image
