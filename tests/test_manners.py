@@ -11,8 +11,9 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from smile_motion.__main__ import COMMANDS
 from smile_motion.bank import ObjectBank
-from smile_motion.cli.app import EXIT_INPUT, EXIT_INTERRUPTED, EXIT_UNREAD
+from smile_motion.cli.app import EXIT_INPUT, EXIT_INTERRUPTED, EXIT_UNREAD, run_app
 from smile_motion.cli.outcome import EXIT_FAULTY
 from smile_train.stopping import EXIT_REQUEUE
 
@@ -157,6 +158,17 @@ def test_errors_are_a_line_and_debug_shows_where(tmp_path: Path) -> None:
     traced = run("smile-motion", "bank", "info", tmp_path / "none", "--debug")
     assert "Traceback" in traced.stderr
     assert traced.stderr.endswith(plain.stderr)
+
+
+def test_a_tilde_means_the_home_however_it_is_written(
+    small_bank: ObjectBank, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HOME", str(small_bank.path.parent))
+    name = f"~/{small_bank.path.name}"
+    assert run_app("smile-motion", "", COMMANDS, ["bank", "verify", name]) == 0
+    line = ["render", f"--bank={name}", "--out", "~/small/x", "--n", "1"]
+    assert run_app("smile-motion", "", COMMANDS, line) == EXIT_INPUT
+    assert str(small_bank.path) in capsys.readouterr().err
 
 
 def test_an_interrupt_that_a_destructor_swallows_comes_again() -> None:

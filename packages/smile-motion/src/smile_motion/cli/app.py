@@ -109,7 +109,7 @@ def _run(
         else:
             return _overview(program, description, commands, words, wants_overview, default)
     try:
-        arguments = rest if rest is not None else words
+        arguments = [_at_home(word) for word in (rest if rest is not None else words)]
         return _call(program, command, arguments, as_json="--json" in argv)
     except (InputError, OSError) as error:
         if isinstance(error, BrokenPipeError) and _reader_has_left():
@@ -131,6 +131,12 @@ def option(arguments: Sequence[str], name: str) -> str | None:
         if word.startswith(f"{name}="):
             return word.partition("=")[2]
     return None
+
+
+def _at_home(word: str) -> str:
+    """Expand a `~` that quotes or an equals sign kept from the shell."""
+    option, equals, value = word.rpartition("=") if word.startswith("--") else ("", "", word)
+    return f"{option}{equals}{os.path.expanduser(value) if value[:2] in ('~', '~/') else value}"  # noqa: PTH111
 
 
 def _find(
