@@ -119,6 +119,11 @@ class PretrainConfig(RunOptions, ClipOptions):
     """Passes over the clips. Paper: 300 a stage."""
     steps: Count | None = None
     """Optimiser steps of a stage, instead of --epochs."""
+    minutes: Positive | None = None
+    """Most minutes that the steps of a stage may take: where a short measurement says that this
+    machine needs longer, there are fewer steps, and the whole schedule in them. Their number is
+    stored, and a resumed run keeps it. Default: no limit; none for `tiny` either, where --steps or
+    --epochs is given."""
     batch: Batch = 256
     """Clips in a step, over all processes and accumulation. Official: 256."""
     accumulate: Batch = 1

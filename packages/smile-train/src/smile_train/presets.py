@@ -35,6 +35,7 @@ _ROWS: dict[str, tuple[PretrainConfig, str]] = {
             target="pixel",
             samples=256,
             epochs=28,
+            minutes=2.5,
             batch=16,
             warmup_epochs=2,
             base_lr=3.2e-2,

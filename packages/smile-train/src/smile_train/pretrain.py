@@ -19,6 +19,7 @@ from smile_train.cost import Utilisation
 from smile_train.data import TrainingClips, open_clips
 from smile_train.data.planned import PlanRenderer
 from smile_train.finite import FiniteLosses
+from smile_train.length import fit_steps
 from smile_train.objective import masked_loss, teach
 from smile_train.optim import parameter_groups
 from smile_train.report import Report
@@ -53,6 +54,10 @@ def pretrain(config: PretrainConfig, out: Path) -> Path:
         begun = newest_checkpoint(stage.out / "checkpoints")[0] is not None
         resume = config.resume and (begun or stage.follows is None)
         settings = replace(stage.config, init=stage.follows or config.init, resume=resume)
+        if resume and (stored := stored_settings(stage.out)):
+            # As long as it was to be when it began, however fast this machine is.
+            steps = stored.get("steps") if config.minutes is not None else None
+            settings = replace(settings, minutes=None, steps=settings.steps or steps)
         checkpoint, finished = train_stage(settings, stage.out, accelerator)
         if not finished:
             break
@@ -69,11 +74,16 @@ def train_stage(config: PretrainConfig, out: Path, accelerator: Accelerator) -> 
     torch.manual_seed(config.seed)
     device, processes = accelerator.device, accelerator.num_processes
     clips = open_clips(config)
-    steps = total_steps(config, clips)
     part_size(config, processes)
 
-    # Student, teacher, optimiser.
+    # Student, teacher, length, optimiser.
     model, teacher, said = build_models(config)
+    steps = total_steps(config, clips)
+    if config.minutes is not None:
+        fitting, line = fit_steps(config, model, teacher, accelerator, steps)
+        accelerator.print(line, file=sys.stderr)
+        if fitting < steps:
+            config, steps = replace(config, steps=fitting), fitting
     described = describe(
         config, model, steps=steps, bank_sha256=clips.maker.bank.card["metadata_sha256"]
     )

@@ -23,6 +23,23 @@ from smile_motion.full_disks import full_disk_named
 
 PLAIN_EVERY_S = 15.0
 """Seconds between lines where the output is no terminal."""
+FORETELL_S = 3.0
+"""Seconds of training after which a run says how long it will take. Ours."""
+
+
+def spoken_time(seconds: float) -> str:
+    """A duration for people: `40 s`, `2 min 50 s`, `5 h 10 min`, `3 d 4 h`."""
+    whole = max(1, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        tens = round(whole / 10) * 10
+        return f"{tens // 60} min" + (f" {tens % 60} s" if tens % 60 else "")
+    minutes = round(whole / 60)
+    if minutes < 48 * 60:
+        return f"{minutes // 60} h" + (f" {minutes % 60} min" if minutes % 60 else "")
+    hours = round(minutes / 60)
+    return f"{hours // 24} d" + (f" {hours % 24} h" if hours % 24 else "")
 
 
 class Report:
@@ -72,6 +89,8 @@ class Report:
         self._task = self._progress.add_task("step", total=steps, line="")
         self._since, self._since_samples, self._waited = time.perf_counter(), 0, 0.0
         self._said = 0.0
+        self._first: tuple[int, float] | None = None
+        self._foretold = False
 
     def __enter__(self) -> Report:
         """Start the display."""
@@ -102,8 +121,23 @@ class Report:
                 self.say(f"broken file, replaced ({len(self._reported)} so far): {line}")
 
     def advance(self, step: int) -> None:
-        """Move the bar."""
+        """Move the bar, and say early on how long the run will take."""
         self._progress.update(self._task, completed=step)
+        now = time.perf_counter()
+        if self._first is None:
+            # Timed from the end of a first step: workers start in it, and pages are taken.
+            self._first = step, now
+        elif not self._foretold and now - self._first[1] >= FORETELL_S and step < self.steps:
+            self._foretold = True
+            rate = self.batch * (step - self._first[0]) / (now - self._first[1])
+            left = spoken_time(self._left_s(step, now))
+            self.say(f"about {left} to go: {self.steps - step} steps at {rate:.1f} clips/s")
+
+    def _left_s(self, step: int, now: float) -> float:
+        """Seconds that the steps to come take, at the mean speed of those since the first."""
+        assert self._first is not None
+        first, begun = self._first
+        return (self.steps - step) * (now - begun) / max(1, step - first)
 
     def record(self, step: int, **values: float) -> None:
         """Write what is known at a step to log.jsonl, the tracker and the screen.
@@ -140,7 +174,10 @@ class Report:
         self._progress.update(self._task, line=line)
         if not self._live and (now - self._said > PLAIN_EVERY_S or step == self.steps):
             self._said = now
-            self.say(f"step {step}/{self.steps}  {line}")
+            left = ""
+            if step < self.steps and self._first is not None and step > self._first[0]:
+                left = f"  {spoken_time(self._left_s(step, now))} to go"
+            self.say(f"step {step}/{self.steps}  {line}{left}")
 
     def measure(self, step: int, values: dict[str, float]) -> None:
         """Write what is measured now and then to measures.jsonl and the tracker."""

@@ -107,9 +107,11 @@ class Updates:
 
     def measures(self) -> dict[str, float]:
         """Rate, norm of the gradient and memory of the step that has ended, by names in logs."""
+        norm = float(self._norm)  # type: ignore[arg-type]
         return {
             "lr": float(self.rates[self._step]),
-            "grad_norm": float(self._norm),  # type: ignore[arg-type]
+            # Where fp16 overflows the step is left out, and its scale halved.
+            **({"grad_norm": norm} if math.isfinite(norm) else {}),
             "peak_memory_mb": peak_memory(self.accelerator.device) / 1e6,
         }
 

@@ -43,7 +43,10 @@ def defaults(arguments: Sequence[str]) -> PretrainConfig:
                 )
     if name not in PRESETS:
         raise InputError(f"--preset {name}: unknown; choose from {', '.join(PRESETS)}")
-    return _over_given_backgrounds(PRESETS[name], arguments)
+    preset = PRESETS[name]
+    if any(option(arguments, word) is not None for word in ("--steps", "--epochs")):
+        preset = replace(preset, minutes=None)  # A length that is asked for is kept.
+    return _over_given_backgrounds(preset, arguments)
 
 
 def _over_given_backgrounds(preset: PretrainConfig, arguments: Sequence[str]) -> PretrainConfig:
