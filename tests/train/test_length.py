@@ -28,6 +28,7 @@ def test_steps_that_do_not_fit_are_left_out_and_a_resumed_run_keeps_them(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(length, "TRIAL_S", 0.05)
+    monkeypatch.setattr(length, "LEAST_STEPS", 20)
     config = small(small_bank, minutes=0.0001, precision="fp32")  # 512,000 steps by its epochs
     pretrain(replace(config, stop_at=1), tmp_path / "run")
     said = capsys.readouterr().err
