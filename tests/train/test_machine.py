@@ -28,6 +28,7 @@ AVX2 = {
     "ATEN_CPU_CAPABILITY": "avx2",
     "ONEDNN_MAX_CPU_ISA": "AVX2",
     "NUMBA_CPU_NAME": "haswell",
+    "NUMBA_CPU_FEATURES": "+avx2,+fma,+bmi,+bmi2",  # else all that this processor has
 }
 """What a processor without AVX-512 and bfloat16 is played with."""
 CHOOSE = """

@@ -3,6 +3,8 @@
 Written out, because the compiler finds them by itself only for processors with AVX-512: on those
 with AVX2 its loops take two to five times as long (docs/performance.md). They are LLVM's portable
 vectors, so that other processors run them too, and whole numbers, so that all give the same bits.
+Machine code that numba has kept of a loop stays until the loop's own file changes: after a change
+here, remove `__pycache__`.
 """
 
 from collections.abc import Callable, Sequence
