@@ -30,6 +30,7 @@ def say_counts(counts: dict[str, int]) -> str:
     """Counts in words: `3 .gif files, 1 .tif files`."""
     return ", ".join(f"{number} {what}" for what, number in counts.items())
 
+
 _16_BIT = ("I;16", "I;16B", "I;16L", "I;16N", "I")
 """Modes that Pillow gives 16-bit greyscale; converting clips them, so that most of it is white."""
 _TO_8_BIT = 257

@@ -18,7 +18,14 @@ from smile_motion.bank.units import Attempt, image_seed
 from smile_motion.errors import InputError
 from smile_motion.file_tree import find_files, find_folders
 from smile_motion.files import dump_lines, sha256
-from smile_motion.image_files import IMAGE_SUFFIXES, UNREAD_SUFFIXES, count_types, decode_rgb, decode_rgba, open_image
+from smile_motion.image_files import (
+    IMAGE_SUFFIXES,
+    UNREAD_SUFFIXES,
+    count_types,
+    decode_rgb,
+    decode_rgba,
+    open_image,
+)
 from smile_motion.photographs import LARGEST_IMAGE_PX
 from smile_motion.seeding import Stream, keyed_generator
 
