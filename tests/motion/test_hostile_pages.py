@@ -133,8 +133,9 @@ def test_nothing_of_a_strangers_bank_runs_in_the_explorer(
         # An uploaded page that is opened by itself is no page of this machine's.
         lone = running.folder / "lone.html"
         lone.write_text(f"<p>{NAME}</p><script>window.hostile=1</script>")
-        page.goto(f"{running.address}gradio_api/file={lone}")
-        assert page.evaluate("window.hostile") is None
+        headers = page.request.get(f"{running.address}gradio_api/file={lone}").headers
+        assert headers["content-disposition"].startswith("attachment")
+        assert "default-src 'none'; sandbox" in headers["content-security-policy"]
         page.close()
 
 

@@ -61,7 +61,7 @@ def page_policy(origin: str, text: str) -> str:
             "worker-src 'self' blob:",
             "object-src 'none'",
             "frame-src 'none'",
-            "base-uri 'none'",
+            "base-uri 'self'",
             "form-action 'none'",
             "frame-ancestors 'none'",
         ]
