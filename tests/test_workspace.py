@@ -4,10 +4,12 @@ import re
 import subprocess
 import sys
 import tomllib
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import pytest
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[1]
@@ -67,6 +69,28 @@ def test_a_clone_has_the_extras_of_the_packages() -> None:
         for extra in re.findall(r'\bextra="(\w+)"', path.read_text())
     }
     assert asked == set(expected)
+
+
+PUBLIC = {
+    "smile_motion": "Clip ClipMaker DeviceRenderer InputError MotionOverlay MotionPlan "
+    "MotionRecipe ObjectBank TokenGrid Truth embedded_bank make_background plan_from_json "
+    "plan_to_json read_clip read_plan render",
+    "smile_train": "VideoEncoder load",
+}
+"""What other programs may import; names are added with care, and removed with more."""
+
+
+@pytest.mark.parametrize("package", PUBLIC)
+def test_the_public_interface_is_frozen_and_shown(package: str) -> None:
+    module = import_module(package)
+    names = PUBLIC[package].split()
+    assert sorted(module.__all__) == sorted(names)
+    assert set(dir(module)) == {*names, "__version__"}
+    for name in dir(module):
+        assert getattr(module, name) is not None
+    star: dict[str, object] = {}
+    exec(f"from {package} import *", star)
+    assert set(names) <= set(star)
 
 
 def test_the_two_packages_depend_in_one_direction() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -12,7 +13,9 @@ import numpy as np
 import pytest
 import smile_motion
 from smile_motion import InputError, MotionRecipe, ObjectBank, plan_from_json, read_clip
+from smile_motion.__main__ import COMMANDS
 from smile_motion.bank.layout import METADATA
+from smile_motion.cli.app import run_app
 from smile_motion.explore.controls import Controls, Sources
 from smile_motion.explore.copies import clip_command, clip_file, clip_python
 from smile_motion.explore.guard import make_room
@@ -88,7 +91,11 @@ def test_the_copied_python_makes_the_shown_clip(
 
 
 def test_an_uploaded_video_lies_behind_wherever_the_clip_goes(
-    sources: Sources, small_bank: ObjectBank, real_videos: dict[str, Path], tmp_path: Path
+    sources: Sources,
+    small_bank: ObjectBank,
+    real_videos: dict[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     upload = tmp_path / "it's mine.mp4"
     upload.symlink_to(real_videos["bikes"])
@@ -96,12 +103,28 @@ def test_an_uploaded_video_lies_behind_wherever_the_clip_goes(
     wanted = shown(controls, sources, small_bank).clip
     assert wanted.origin["kind"] == "natural"
     assert wanted.frames.std() > 10
+    for text in (clip_command(controls, sources), code := clip_python(controls, sources)):
+        # The upload is gone when the page closes, so that nothing may name it.
+        assert str(upload) not in text
+        assert text.splitlines()[0] == (
+            "# YOUR_VIDEO: put the path of the video here that was uploaded as it's mine.mp4"
+        )
+    words = shlex.split(clip_command(controls, sources), comments=True)
+    mine = str(real_videos["bikes"])
+    words[words.index("YOUR_VIDEO")] = mine
+    monkeypatch.chdir(tmp_path)
+    assert run_app("smile-motion", "", COMMANDS, [*words[1:], "--lossless"]) == 0
+    video = smile_motion.video.index_video(tmp_path / "clip/clip_000000.mp4")
+    assert (smile_motion.video.read_frames(video, range(8)) == wanted.frames).all()
     scope: dict = {}
-    exec(clip_python(controls, sources), scope)
+    exec(code.replace("YOUR_VIDEO", mine), scope)
     assert (scope["clip"].frames == wanted.frames).all()
     saved = tmp_path / "clip.json"
     saved.write_text(clip_file(shown(controls, sources, small_bank)))
-    assert (read_clip(saved, small_bank).frames == wanted.frames).all()
+    upload.unlink()
+    again = read_clip(saved, small_bank, background=real_videos["bikes"])
+    assert (again.frames == wanted.frames).all()
+    upload.symlink_to(real_videos["bikes"])
     still = shown(replace(controls, upload_still=True), sources, small_bank).clip.frames
     assert (still == still[:1]).all()
 

@@ -100,6 +100,31 @@ def test_the_preview_command_at_the_end_works(
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="needs a terminal to play")
+def test_a_million_clips_begin_with_a_bar(few: list, tmp_path: Path) -> None:
+    ours, theirs = os.openpty()
+    words = [*few, "--n", "1000000", "--workers", "0", "--out", tmp_path / "clips"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "smile_motion", *map(str, words)], stdout=theirs, stderr=theirs
+    )
+    os.close(theirs)
+    seen = ""
+    while not re.search("rendering.*?/1000000", seen, re.DOTALL):
+        seen += os.read(ours, 65536).decode(errors="replace")
+    process.send_signal(signal.SIGINT)
+    with contextlib.suppress(OSError):  # the end of a terminal
+        while os.read(ours, 65536):
+            pass
+    assert process.wait(timeout=60) == 130
+    os.close(ours)
+    counts = {
+        stage: re.search(rf"{stage}.*?(\d+)\S*/1000000", seen, re.DOTALL)
+        for stage in ("checking", "rendering")
+    }
+    assert [found and found[1] for found in counts.values()] == ["0", "0"]
+
+
+@pytest.mark.slow
 def test_ctrl_c_leaves_whole_clips_and_the_next_run_goes_on(few: list, tmp_path: Path) -> None:
     out = tmp_path / "clips"
     words = [str(word) for word in (*few, "--n", "2000", "--workers", "2", "--out", out)]

@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 __all__ = ["VideoEncoder", "load"]
 
 
+def __dir__() -> list[str]:
+    """The public names, whether they have been used yet or not."""
+    return sorted([*__all__, "__version__"])
+
+
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first used, so that the command line starts at once."""
     if name in __all__:

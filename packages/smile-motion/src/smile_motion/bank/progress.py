@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 from smile_motion.bank.build import OnProgress
+
+INTERVAL_S = 0.05
+"""Calls that come sooner after another of the same stage are not drawn: they may be millions."""
 
 
 @contextmanager
@@ -32,10 +36,15 @@ def progress_bar() -> Iterator[OnProgress]:
     )
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         tasks: dict[str, TaskID] = {}
+        shown_s: dict[str, float] = {}
 
         def show(stage: str, done: int, total: int) -> None:
+            now_s = time.monotonic()
             if stage not in tasks:
                 tasks[stage] = progress.add_task(stage, total=total)
+            elif done != total and now_s - shown_s[stage] < INTERVAL_S:
+                return
+            shown_s[stage] = now_s
             progress.update(tasks[stage], completed=done)
 
         yield show

@@ -115,22 +115,25 @@ def _render(
 
     _start_or_continue(options, settings, job)
     numbers = collection.numbers(job)
-    clips = {number: len(collection.shard(number).clips) for number in numbers}
+    total = collection.clips_in(numbers)
     lines: dict[int, dict[str, Any]] = {}
     todo = []
     with progress_bar() as on_progress, stopped_by_signals():
+        on_progress("checking", 0, total)
         known = read_index(collection)
-        done, total = 0, sum(clips.values())
+        checked = 0
         for number, line in sound_shards(collection, numbers, known):
             if line is None:
                 todo.append(number)
             else:
                 lines[number] = line
-                on_progress("checking", done := done + clips[number], total)
+            on_progress("checking", checked := checked + collection.clips_in([number]), total)
         kept = len(lines)
+        done = collection.clips_in([*lines])
+        on_progress("rendering", done, total)
         for number, line in _rendered(options, collection, todo):
             lines[number] = line
-            on_progress("rendering", done := done + clips[number], total)
+            on_progress("rendering", done := done + collection.clips_in([number]), total)
         written = write_index(collection, lines, job)
     broken = {number: told for line in lines.values() for number, told in _broken(line).items()}
     return _report(options, collection, job, kept, written, broken)
@@ -150,8 +153,7 @@ def _rendered(
         return run_on_ray(work, todo, address=options.address, chunk=chunk)
     workers = options.workers
     if workers is None:
-        clips = sum(len(collection.shard(number).clips) for number in todo)
-        workers = min(available_cores(), clips // 8, len(todo))
+        workers = min(available_cores(), collection.clips_in(todo) // 8, len(todo))
     return run_in_processes(work, todo, workers=workers, chunk=chunk)
 
 
@@ -258,7 +260,7 @@ def _report(
     from smile_motion.export.collection import INDEX
 
     numbers = collection.numbers(job)
-    clips = sum(len(collection.shard(number).clips) for number in numbers)
+    clips = collection.clips_in(numbers)
     facts = {
         "out": options.out,
         "clips": clips,

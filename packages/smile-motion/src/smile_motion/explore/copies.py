@@ -14,11 +14,17 @@ from smile_motion.explore.showing import Shown
 
 RECIPE_FILE = "recipe.json"
 """Where the command keeps a recipe that options cannot say."""
+YOUR_VIDEO = "YOUR_VIDEO"
+"""Stands for an uploaded video, which is gone when the page closes."""
 
 
 def clip_command(controls: Controls, sources: Sources) -> str:
-    """One line for a shell that renders the shown clip, with its truth, into the folder `clip`."""
-    options = _absolute(controls.clip_options(sources))
+    """One line for a shell that renders the shown clip, with its truth, into the folder `clip`.
+
+    An uploaded video is gone when the page closes: `YOUR_VIDEO` stands for it, and a line before
+    says so.
+    """
+    options = _lasting(controls, sources)
     recipe = controls.make_recipe()
     before = ""
     if options.make_recipe() != recipe:
@@ -31,12 +37,13 @@ def clip_command(controls: Controls, sources: Sources) -> str:
             **{name: getattr(plain, name) for name in ("recipe", "path", "objects", "effects")},
         )
     words = ["smile-motion", "render", *options.arguments(), "--n", "1", "--out", "clip"]
-    return before + shlex.join(words)
+    return _what_to_replace(controls) + before + shlex.join(words)
 
 
 def clip_python(controls: Controls, sources: Sources) -> str:
-    """Lines of Python after which `clip` is the shown clip."""
-    options = _absolute(controls.clip_options(sources))
+    """Lines of Python after which `clip` is the shown clip; an uploaded video as in
+    `clip_command`."""
+    options = _lasting(controls, sources)
     recipe = controls.make_recipe()
     named = options.make_recipe() == recipe
     made = _call("MotionRecipe.named", [repr(options.recipe)], options, _NAMED)
@@ -46,7 +53,7 @@ def clip_python(controls: Controls, sources: Sources) -> str:
     bank = "embedded_bank()" if options.bank is None else f"ObjectBank.open({str(options.bank)!r})"
     opener = "embedded_bank" if options.bank is None else "ObjectBank"
     names = sorted(["ClipMaker", "MotionRecipe", "TokenGrid", "make_background", opener])
-    return "\n".join(
+    return _what_to_replace(controls) + "\n".join(
         [
             *(["from pathlib import Path", ""] if "Path(" in background else []),
             f"from smile_motion import {', '.join(names)}",
@@ -91,10 +98,22 @@ def _call(function: str, arguments: list[str], options: ClipOptions, names: tupl
     return f"{function}({', '.join(given)})"
 
 
-def _absolute(options: ClipOptions) -> ClipOptions:
-    """The same from any folder."""
+def _lasting(controls: Controls, sources: Sources) -> ClipOptions:
+    """What is shown as options that mean the same from any folder, once the page is closed."""
+    options = controls.clip_options(sources)
     places = {name: getattr(options, name) for name in ("bank", "videos", "images")}
-    return replace(options, **{name: path and path.resolve() for name, path in places.items()})
+    lasting = {name: path and path.resolve() for name, path in places.items()}
+    if controls.upload is not None:
+        lasting["videos"] = Path(YOUR_VIDEO)
+    return replace(options, **lasting)
+
+
+def _what_to_replace(controls: Controls) -> str:
+    """A line of comment, for a shell and for Python, where something is left to fill in."""
+    if controls.upload is None:
+        return ""
+    name = " ".join(controls.upload.name.split())
+    return f"# {YOUR_VIDEO}: put the path of the video here that was uploaded as {name}\n"
 
 
 def _indented(data: object) -> str:

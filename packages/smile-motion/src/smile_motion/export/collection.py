@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,6 +63,12 @@ class Collection:
         first, end = (at * self.count // self.shards for at in (number, number + 1))
         return ClipShard(number, self.shards, range(first, end))
 
+    def clips_in(self, numbers: Sequence[int]) -> int:
+        """Clips of some shards together."""
+        if self.format.clips_together == 1:
+            return len(numbers)
+        return sum(len(self.shard(number).clips) for number in numbers)
+
     def numbers(self, job: Shard | None = None) -> range:
         """Shards that a job of an array makes: each `job.of`-th from `job.index`; all by
         default."""
@@ -91,6 +97,9 @@ def sound_shards(
     yields  each number with its line; with none where the shard is missing, torn, or not what the
             index says.
     """
+    if not holds_clips(collection.folder):  # Looking for each of a million takes a minute.
+        yield from ((number, None) for number in numbers)
+        return
     for number in numbers:
         shard, line = collection.shard(number), None
         if collection.format.is_there(collection.folder, shard):
