@@ -11,7 +11,7 @@ COMMANDS = (
     Command("bank info", "print a bank's card and counts", "smile_motion.cli.bank_info"),
     Command("bank verify", "check every file of a bank", "smile_motion.cli.bank_verify"),
     Command("bank filter", "decide anew over stored candidates", "smile_motion.cli.bank_filter"),
-    Command("bank merge", "unite the shards of a bank", "smile_motion.cli.bank_merge"),
+    Command("bank merge", "unite shards of a bank, or banks", "smile_motion.cli.bank_merge"),
     Command("bank sheet", "draw contact sheets by category", "smile_motion.cli.bank_sheet"),
     Command("bank dedup", "make a bank without near-duplicates", "smile_motion.cli.bank_dedup"),
     Command("bank pack", "pack a bank's pixels now", "smile_motion.cli.bank_pack"),

@@ -11,6 +11,7 @@ from typing import Any
 
 from smile_motion.bank.layout import CARD, IMAGES, METADATA
 from smile_motion.bank.statistics import score_summary, segmenter_counts
+from smile_motion.bank.union import ORIGINS
 from smile_motion.files import write_atomically
 from smile_motion.markup import Markdown
 
@@ -70,7 +71,7 @@ def _header(card: Mapping[str, Any], count: int, name: str) -> str:
         "- object-bank",
         "- rgba",
         "- video-pretraining",
-        *(["- synthetic"] if card.get("source") != "folder" else []),
+        *(["- synthetic"] if "folder" not in _sources(card) else []),
         "size_categories:",
         f"- {_NAMES[place]}",
         "configs:",
@@ -81,6 +82,14 @@ def _header(card: Mapping[str, Any], count: int, name: str) -> str:
         "---",
     ]
     return "\n".join(lines)
+
+
+def _sources(card: Mapping[str, Any]) -> set[object]:
+    """Sources of a bank, or of those that it unites."""
+    parts = card.get(ORIGINS)
+    if not isinstance(parts, list):
+        return {card.get("source")}
+    return {source for part in parts if isinstance(part, dict) for source in _sources(part)}
 
 
 def _summary(card: Mapping[str, Any], records: Sequence[Mapping[str, Any]]) -> Markdown:

@@ -1,0 +1,124 @@
+"""One bank of the objects of several."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from smile_motion.bank.build import OnProgress
+from smile_motion.bank.layout import CARD, FORMAT, METADATA, read_bank
+from smile_motion.bank.new_folder import new_folder, place_file
+from smile_motion.bank.object_bank import ObjectBank
+from smile_motion.bank.pack import pack
+from smile_motion.errors import InputError
+from smile_motion.files import dump_json, dump_lines, sha256, write_atomically
+
+ORIGINS = "united_from"
+"""Entry of a card with the card of each bank that was united; of a record, which of them it is
+from, counted from 0."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Placed:
+    """An object of the union."""
+
+    source: Path
+    """Where its image lies now."""
+    record: Mapping[str, Any]
+    """Its record."""
+
+
+def unite(
+    folders: Sequence[Path],
+    out: Path,
+    *,
+    on_progress: OnProgress = lambda stage, done, total: None,
+) -> ObjectBank:
+    """Write the bank that has the objects of several finished ones, packed, and open it.
+
+    An image that an earlier bank has is kept once. An object whose id or file name an earlier bank
+    gives to another image gets the first eight digits of its image's hash after its own. The card
+    has the cards of all.
+    Images are hard links where the file system allows it.
+    Raises InputError when `out` is taken, a bank is given twice, or a file of a bank is missing or
+    has changed.
+    """
+    if len(folders) < 2:
+        raise InputError(f"{len(folders)} bank to unite; give two or more")
+    banks = [read_bank(folder) for folder in folders]
+    hashes = [card["metadata_sha256"] for card, _ in banks]
+    for number, found in enumerate(hashes):
+        if found in hashes[:number]:
+            raise InputError(
+                f"{folders[number]}: the same bank as {folders[hashes.index(found)]}; drop one"
+            )
+    placed = _placed(folders, [records for _, records in banks])
+    placed.sort(key=lambda entry: (entry.record["category"], entry.record["id"]))
+    with new_folder(out) as folder:
+        for done, entry in enumerate(placed, start=1):
+            place_file(entry.source, folder / entry.record["file_name"])
+            on_progress("placing images", done, len(placed))
+        lines = dump_lines(dict(entry.record) for entry in placed)
+        write_atomically(folder / METADATA, lines)
+        card = {
+            "format": FORMAT,
+            "source": "union",
+            **_stated_together(folders, [card for card, _ in banks]),
+            ORIGINS: [
+                {"bank": path.resolve().name, **card}
+                for path, (card, _) in zip(folders, banks, strict=True)
+            ],
+            "duplicates": sum(len(records) for _, records in banks) - len(placed),
+            "count": len(placed),
+            "categories": len({entry.record["category"] for entry in placed}),
+            "metadata_sha256": sha256(lines),
+        }
+        write_atomically(folder / CARD, dump_json(card))
+        pack(folder, lambda done, total: on_progress("packing pixels", done, total))
+    return ObjectBank(out)
+
+
+def _placed(folders: Sequence[Path], banks: Sequence[Sequence[Mapping[str, Any]]]) -> list[_Placed]:
+    """The objects of all banks under names of their own."""
+    placed: list[_Placed] = []
+    images, ids, names = set[str](), set[str](), set[str]()
+    for number, (folder, records) in enumerate(zip(folders, banks, strict=True)):
+        new = [record for record in records if record["sha256"] not in images]
+        for record in new:
+            id_, name = record["id"], record["file_name"]
+            if id_ in ids or name in names:
+                mark = f"-{record['sha256'][:8]}"
+                path = PurePosixPath(name)
+                id_, name = f"{id_}{mark}", path.with_stem(f"{path.stem}{mark}").as_posix()
+            if id_ in ids or name in names:
+                raise InputError(
+                    f"{folder}: object {record['id']} has the same id and hash as others; was its "
+                    f"{METADATA} written by hand?"
+                )
+            ids.add(id_)
+            names.add(name)
+            changed = {**record, "id": id_, "file_name": name, ORIGINS: number}
+            placed.append(_Placed(source=folder / record["file_name"], record=changed))
+        images |= {record["sha256"] for record in new}
+    return placed
+
+
+def _stated_together(
+    folders: Sequence[Path], cards: Sequence[Mapping[str, Any]]
+) -> dict[str, str | dict[str, str]]:
+    """What the cards say of licence and safety."""
+    licences = list(dict.fromkeys(card.get("licence") or "not stated" for card in cards))
+    licence = licences[0] if len(licences) == 1 else f"several: {'; '.join(licences)}"
+    safety = {
+        f"{number} ({folder.resolve().name})": _in_words(card.get("safety"))
+        for number, (folder, card) in enumerate(zip(folders, cards, strict=True))
+    }
+    return {"licence": licence, "safety": safety}
+
+
+def _in_words(safety: object) -> str:
+    if isinstance(safety, Mapping):
+        return "; ".join(f"{name}: {value}" for name, value in safety.items())
+    return str(safety or "not stated; look through the images before sharing")
