@@ -18,7 +18,7 @@ from smile_motion.bank.verify import verify
 from smile_motion.clip_options import ClipOptions
 from smile_motion.errors import InputError
 from smile_motion.photographs import read_photograph
-from smile_motion.video import find_videos, index_video, read_frames
+from smile_motion.video import find_videos, index_video
 from smile_train.datasets.manifest import read_manifest
 
 
@@ -136,10 +136,9 @@ def test_frames_larger_than_the_header_says_are_not_decoded(tmp_path: Path) -> N
     large = write_stream(tmp_path / "large.ts", 8256, 8256, first=300, frames=1)
     path = tmp_path / "grows.ts"
     path.write_bytes(small + large)  # beyond what FFmpeg looks at when it opens a file
-    video = index_video(path)
-    assert read_frames(video, [0])[0].shape == (64, 64, 3)
-    with pytest.raises(InputError, match=r"grows\.ts: "):
-        read_frames(video, [len(video) - 1])
+    # Joined streams are decoded once to be indexed; what a decoder refuses there is damage.
+    with pytest.raises(InputError, match=r"grows\.ts: not a readable video"):
+        index_video(path)
 
 
 PLAYLISTS = {
