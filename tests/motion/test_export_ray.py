@@ -162,7 +162,7 @@ def test_a_cluster_renders_the_same_bytes_though_a_machine_dies(
         (["--engine", "ray"], "takes --num-shards"),
         (["--engine", "ray", "--num-shards", "2", "--shard-index", "0"], "and no --shard-index"),
         (["--engine", "ray", "--num-shards", "2", "--source", "auto"], "needs --source"),
-        (["--address", "127.0.0.1:9"], "--address goes with --engine ray"),
+        (["--address", "127.0.0.1:9"], "--address has an effect only with --engine ray"),
     ],
 )
 def test_a_bank_on_a_cluster_needs_to_know_its_parts(

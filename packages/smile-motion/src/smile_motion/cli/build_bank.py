@@ -120,8 +120,9 @@ def run(options: Options) -> Outcome | None:
     make, count = _maker(options, chosen, card, launched.local_rank if launched else None)
     out = options.out or banks_folder() / f"{chosen}-{count or 'all'}"
     shard = _shard(options.shard)
-    # The first of processes launched together holds the folder for all.
-    held = output_folder(out, array=shard and f"{shard.of} shards") if main else nullcontext()
+    # The first of processes launched together holds the folder for all; a cluster's share it.
+    parts = options.shard.num_shards if options.shard.engine == "ray" else shard and shard.of
+    held = output_folder(out, array=parts and f"{parts} shards") if main else nullcontext()
     with stopped_by_signals(), held:
         if shard is not None:
             return _build_shard(shard, out, make)
