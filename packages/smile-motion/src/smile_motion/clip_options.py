@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from smile_motion.errors import InputError
 from smile_motion.files import parse_json
 from smile_motion.options import (
+    ONE_BANK,
+    ONE_FOLDER,
     FrameCount,
     ObjectCount,
     OnlyWith,
@@ -55,12 +57,12 @@ class ClipOptions:
     )
     """Behind the objects: video, one of its frames, a photograph, black, or noise (Table 7), or a
     photograph in motion. Default: noise; behind a rival's motion, what its paper has."""
-    bank: Path | None = None
+    bank: Annotated[Path | None, ONE_BANK] = None
     """Object bank. Default: the embedded one, for a rival's motion its own, made on first use."""
-    videos: Path | None = None
+    videos: Annotated[Path | None, ONE_FOLDER] = None
     """Video, folder or list (`path label` lines) for --background natural, which they imply, or
     frame."""
-    images: Path | None = None
+    images: Annotated[Path | None, ONE_FOLDER] = None
     """Folder of photographs for --background places and pseudo-motion, and for crops of them."""
     noise: Annotated[Literal["uniform", "gaussian", "spectral"], _OVER_NOISE] = "uniform"
     """Kind of noise for --background noise; `spectral` falls with frequency (1/f)."""

@@ -7,6 +7,7 @@ Both are checked once for every command line, the values also wherever options a
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from functools import lru_cache
@@ -144,11 +145,44 @@ def refuse_idle_options(options: Any, arguments: Sequence[str]) -> None:
                 )
 
 
+@dataclass(frozen=True)
+class GivenOnce:
+    """Metadata of an option that people give twice to have both; the last alone would count."""
+
+    instead: str
+    """What to do to have both."""
+
+
+ONE_BANK = GivenOnce("unite banks with: smile-motion bank merge A B --out C")
+ONE_FOLDER = GivenOnce("give a folder that holds both, or links to them")
+
+
+def refuse_repeated_options(options: type, arguments: Sequence[str]) -> None:
+    """Raise InputError for an option that is given twice where that cannot mean both."""
+    given = Counter(_names(arguments))
+    for name, metadata in _metadata_of(options):
+        for entry in metadata:
+            if isinstance(entry, GivenOnce) and given[name] > 1:
+                raise InputError(f"--{name} is given {given[name]} times; {entry.instead}")
+
+
+def _names(arguments: Sequence[str]) -> list[str]:
+    """Options of a command line in order, without dashes in front."""
+    return [
+        word[2:].partition("=")[0].replace("_", "-") for word in arguments if word.startswith("--")
+    ]
+
+
+def _metadata_of(options: type) -> Iterator[tuple[str, tuple[Any, ...]]]:
+    """Fields of a dataclass by their option's name, with what is declared beside them."""
+    hints = get_type_hints(options, include_extras=True)
+    for field in fields(options):
+        yield field.name.rstrip("_").replace("_", "-"), get_args(hints[field.name])[1:]
+
+
 def given_options(arguments: Sequence[str]) -> frozenset[str]:
     """Names of the options in a command line, without dashes in front; `--no-x` gives `x` too."""
-    names = {
-        word[2:].partition("=")[0].replace("_", "-") for word in arguments if word.startswith("--")
-    }
+    names = set(_names(arguments))
     return frozenset(names | {name.removeprefix("no-") for name in names})
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from smile_motion.cli.outcome import Outcome
 from smile_motion.errors import InputError
-from smile_motion.options import refuse_idle_options, require_within
+from smile_motion.options import refuse_idle_options, refuse_repeated_options, require_within
 
 EXIT_INPUT = 2
 """Exit code of a command that refused its input."""
@@ -161,6 +161,7 @@ def _call(program: str, command: Command, arguments: list[str], *, as_json: bool
         description=f"{(module.__doc__ or '').rstrip()}\n\n{EVERYWHERE}",
         **given,
     )
+    refuse_repeated_options(module.Options, arguments)
     require_within(options)
     refuse_idle_options(options, arguments)
     _check_output(module, options)

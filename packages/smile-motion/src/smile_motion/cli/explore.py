@@ -11,20 +11,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from smile_motion.extras import require_extra
-from smile_motion.options import Port, Positive
+from smile_motion.options import ONE_BANK, ONE_FOLDER, Port, Positive
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """Options of `smile-motion explore`."""
 
-    bank: Path | None = None
+    bank: Annotated[Path | None, ONE_BANK] = None
     """Object bank. Default: the embedded one, made on first use."""
-    videos: Path | None = None
+    videos: Annotated[Path | None, ONE_FOLDER] = None
     """Video, folder or list (`path label` lines) to move objects over."""
-    images: Path | None = None
+    images: Annotated[Path | None, ONE_FOLDER] = None
     """Folder of photographs to move objects over."""
     port: Port = 7860
     """Where the page is: http://127.0.0.1:PORT/. 0 takes a free one."""
