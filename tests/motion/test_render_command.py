@@ -223,7 +223,8 @@ def test_bad_input_is_one_line_and_leaves_nothing(
     Path("list.txt").write_text("lost.mp4 1\n")
     Path("zero.mp4").touch()
     Path("torn.mp4").write_bytes(real_videos["bikes"].read_bytes()[:9000])
-    assert run(*few, "--out", "clips", "--workers", "0", *arguments) == 2
+    words = few[:1] + few[3:] if arguments[0] == "--bank" else few  # which is given once
+    assert run(*words, "--out", "clips", "--workers", "0", *arguments) == 2
     err = capsys.readouterr().err.strip()
     assert message in err
     assert len(err.splitlines()) == 1
