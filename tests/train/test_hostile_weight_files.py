@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from smile_motion.errors import InputError
-from smile_train.weight_files import read_weights
+from smile_train.weight_files import read_own_state, read_weights
 
 
 class Calls:
@@ -88,3 +88,14 @@ def test_weights_larger_than_their_file_are_refused(tmp_path: Path) -> None:
             made.writestr(entry.filename, sound.read(entry))
     with pytest.raises(InputError, match="its tensors are compressed"):
         read_weights(tmp_path / "z.pt")
+
+
+def test_other_things_are_no_runs_state(tmp_path: Path) -> None:
+    laughs: list[Any] = [torch.ones(1)]
+    for _ in range(40):
+        laughs = [laughs, laughs]
+    others = ({"a": Path("x")}, {"a": {(1, 2): 3}}, [1], {"a": laughs}, {"a": {1, 2}})
+    for state in others:
+        torch.save(state, tmp_path / "x.pt")
+        with pytest.raises(InputError, match="use an older checkpoint"):
+            read_own_state(tmp_path / "x.pt")
