@@ -122,7 +122,7 @@ def run(options: Options) -> Outcome | None:
     shard = _shard(options.shard)
     # The first of processes launched together holds the folder for all; a cluster's share it.
     parts = options.shard.num_shards if options.shard.engine == "ray" else shard and shard.of
-    held = output_folder(out, array=parts and f"{parts} shards") if main else nullcontext()
+    held = output_folder(out, array=f"{parts} shards" if parts else None) if main else nullcontext()
     with stopped_by_signals(), held:
         if shard is not None:
             return _build_shard(shard, out, make)
