@@ -56,7 +56,8 @@ class ClipOptions:
         None
     )
     """Behind the objects: video, one of its frames, a photograph, black, or noise (Table 7), or a
-    photograph in motion. Default: noise; behind a rival's motion, what its paper has."""
+    photograph in motion. Default: natural with --videos, places with --images; else noise, and
+    behind a rival's motion what its paper has."""
     bank: Annotated[Path | None, ONE_BANK] = None
     """Object bank. Default: the embedded one, for a rival's motion its own, made on first use."""
     videos: Annotated[Path | None, ONE_FOLDER] = None
