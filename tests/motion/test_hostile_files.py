@@ -3,10 +3,13 @@
 import tarfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 from smile_motion.bank.segmenting.description import ModelDescription
 from smile_motion.errors import InputError
+from smile_motion.video import index_video
 from smile_motion.video.archives import members
+from smile_motion.video.writing import write_video
 
 
 def header(name: str, size: int) -> bytes:
@@ -43,3 +46,13 @@ def test_descriptions_of_models_are_bounded(tmp_path: Path, text: str, said: str
     with pytest.raises(InputError, match=said) as refused:
         ModelDescription.beside(tmp_path / "model.onnx")
     assert "\n" not in str(refused.value)
+
+
+def test_videos_of_unknown_codecs_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    write_video(path, np.zeros((3, 64, 64, 3), np.uint8))
+    before, tag, after = path.read_bytes().rpartition(b"avc1")
+    path.write_bytes(before + b"zzzz" + after)
+    with pytest.raises(InputError, match=r"a\.mp4: of an unknown codec; encode it anew"):
+        index_video(path)
+    assert tag

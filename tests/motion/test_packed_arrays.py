@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from smile_motion.bank import ObjectBank
 from smile_motion.bank.packed_arrays import PackedArrays, _fault, open_arrays
+from smile_motion.bank.verify import count_files, verify
 from smile_motion.errors import InputError
 from smile_motion.files import dump_json
 
@@ -224,3 +225,22 @@ def test_cards_of_wrong_types_are_refused(packed: Path, card: Any) -> None:
         ObjectBank.open(packed)
     path.unlink()
     path.write_bytes(kept)
+
+
+@pytest.mark.parametrize("header", ["{'shape': (3, ", "-" * 9000, "(" * 5000, "'''", "{[]: 1}"])
+def test_headers_that_are_no_python_are_refused(packed: Path, header: str) -> None:
+    made = b"\x93NUMPY\1\0" + len(header).to_bytes(2, "little") + header.encode()
+    refused(packed, "offset", made + bytes(100), "damaged")
+
+
+@pytest.mark.parametrize("hashes", [7, [], {}, {"../../bank.json": "ab" * 32}, {"ring.npy": None}])
+def test_damaged_records_of_hashes_are_told(packed: Path, hashes: object, tmp_path: Path) -> None:
+    bank = Path(shutil.copytree(packed, tmp_path / "bank"))
+    path = bank / "packed/pack.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"sha256": hashes}))
+    found = list(verify(bank))
+    assert count_files(bank) == len(found)
+    ((name, fault),) = [one for one in found if one[1] is not None]
+    assert name == "packed/pack.json"
+    assert fault is not None
+    assert fault.endswith(f"run smile-motion bank pack {bank} --force")

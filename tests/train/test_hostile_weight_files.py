@@ -99,3 +99,20 @@ def test_other_things_are_no_runs_state(tmp_path: Path) -> None:
         torch.save(state, tmp_path / "x.pt")
         with pytest.raises(InputError, match="use an older checkpoint"):
             read_own_state(tmp_path / "x.pt")
+
+
+def test_entries_that_lie_before_their_file_are_refused(tmp_path: Path) -> None:
+    torch.save({"a": torch.ones(2)}, tmp_path / "x.pt")
+    path = tmp_path / "y.pt"
+    with zipfile.ZipFile(tmp_path / "x.pt") as sound, zipfile.ZipFile(path, "w") as made:
+        for entry in sound.infolist():
+            made.writestr(entry.filename, sound.read(entry))
+    data = bytearray(path.read_bytes())
+    # Where the list of entries begins, as its end says: all else lies so much earlier.
+    end = data.rfind(b"PK\x05\x06")
+    begin = struct.unpack_from("<I", data, end + 16)[0]
+    struct.pack_into("<I", data, end + 16, begin + 5000)
+    path.write_bytes(data)
+    with pytest.raises(InputError, match=r"y\.pt: damaged") as caught:
+        read_weights(path)
+    assert "\n" not in str(caught.value)

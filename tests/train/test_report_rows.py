@@ -65,3 +65,10 @@ def test_what_differs_is_said() -> None:
     assert by_hand.notes == ("row given by hand",)
     with pytest.raises(InputError, match="no row is called 'table9'"):
         place(make_results("tiny"), "table9")
+
+
+@pytest.mark.parametrize("value", [7, [], {"a": 1}, "x", 0.5, None])
+def test_damaged_values_of_a_pretraining_lead_to_no_row(value: object) -> None:
+    results = make_results("table4-clip-motion")
+    told = dict.fromkeys(("init", "preset", "step", "steps_total", "recipe", "objects"), value)
+    assert place(replace(results, pretraining=results.pretraining | told)).rows == ()

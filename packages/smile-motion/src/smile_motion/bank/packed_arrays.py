@@ -84,7 +84,8 @@ def _mapped(path: Path, remedy: str) -> np.ndarray:
         return np.lib.format.open_memmap(path, mode="r").view(np.ndarray)
     except FileNotFoundError as error:
         raise InputError(f"{path}: missing; {remedy}") from error
-    except (OSError, ValueError, TypeError, OverflowError, EOFError, SyntaxError) as error:
+    except Exception as error:
+        # NumPy reads the header as Python: it fails as its tokenizer and its parser do, and others.
         raise InputError(f"{path}: damaged; {remedy}") from error
 
 

@@ -15,10 +15,12 @@ from smile_motion.bank.layout import (
     read_rgba,
 )
 from smile_motion.bank.pack import is_packed
+from smile_motion.bank.packed_arrays import HEADER, PIXELS, PackedArrays, PackHeader
 from smile_motion.bank.stored_candidates import CANDIDATE_IMAGES, CANDIDATES, read_candidates
 from smile_motion.errors import InputError
-from smile_motion.files import hash_file, parse_json, sha256
+from smile_motion.files import hash_file, sha256
 from smile_motion.image_files import open_image
+from smile_motion.schema import read_record
 
 
 def verify(folder: str | Path) -> Iterator[tuple[str, str | None]]:
@@ -53,7 +55,7 @@ def count_files(folder: Path) -> int:
     """How many files `verify` looks at, as far as records tell."""
     count = 1 + len(read_metadata(folder))
     if is_packed(folder):
-        count += len(_packed_hashes(folder))
+        count += max(1, len(_packed_hashes(folder)[0]))
     if (folder / CANDIDATES).is_file():
         count += 1 + sum(1 for _ in (folder / CANDIDATE_IMAGES).rglob("*.png"))
     return count
@@ -71,21 +73,30 @@ def _fault(path: Path, expected: str) -> str | None:
     return "differs from its recorded hash"
 
 
-def _packed_hashes(folder: Path) -> dict[str, str]:
-    header = parse_json((folder / PACKED / "pack.json").read_text(encoding="utf-8"))
-    return header.get("sha256", {})
+def _packed_hashes(folder: Path) -> tuple[dict[str, str], str | None]:
+    """Recorded hashes of packed files, and what is wrong with their record, which has none then."""
+    path, remedy = folder / PACKED / HEADER, f"run smile-motion bank pack {folder} --force"
+    try:
+        hashes: dict[str, str] = read_record(path, PackHeader, remedy=remedy)["sha256"]
+    except InputError as error:
+        return {}, str(error).removeprefix(f"{path}: ")
+    if hashes.keys() != {PIXELS, *(f"{name}.npy" for name in PackedArrays.__annotations__)}:
+        return {}, f"has hashes of other files than are packed; {remedy}"
+    return hashes, None
 
 
 def _packed(folder: Path) -> Iterator[tuple[str, str | None]]:
     remedy = f"run smile-motion bank pack {folder} --force"
-    for name, expected in _packed_hashes(folder).items():
+    hashes, fault = _packed_hashes(folder)
+    if fault is not None:
+        yield f"{PACKED}/{HEADER}", fault
+    for name, expected in hashes.items():
         path = folder / PACKED / name
         fault = None
         if not path.is_file():
             fault = f"missing; {remedy}"
-        else:
-            if hash_file(path) != expected:
-                fault = f"differs from its recorded hash; {remedy}"
+        elif hash_file(path) != expected:
+            fault = f"differs from its recorded hash; {remedy}"
         yield f"{PACKED}/{name}", fault
 
 

@@ -46,6 +46,9 @@ def opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
             stream = container.streams.best("video")
             if not isinstance(stream, av.VideoStream):
                 raise InputError(f"{path}: has no picture in it; replace it or leave it out")
+            # PyAV opens streams without a decoder, which then lack what they would get from it.
+            if not getattr(stream, "codec_context", None):
+                raise InputError(f"{path}: of an unknown codec; encode it anew or leave it out")
             if max(stream.width, stream.height) > LARGEST_SIDE_PX:
                 raise InputError(
                     f"{path}: {stream.width} x {stream.height} px, at most {LARGEST_SIDE_PX} a "

@@ -76,7 +76,7 @@ def place(results: Results, given: str | None = None) -> Placement:
     if equal:
         return Placement(rows=equal, notes=early)
     named = trained.get("preset")
-    if named not in ROWS or named not in PRESETS:
+    if not isinstance(named, str) or named not in ROWS or named not in PRESETS:
         return Placement(rows=(), notes=early)
     found = _differences(trained, named)
     left = len(found) - UNLIKE
@@ -87,7 +87,7 @@ def place(results: Results, given: str | None = None) -> Placement:
 def _left_out(trained: Mapping[str, Any]) -> tuple[str, ...]:
     """What a pre-training that was not finished lacks."""
     step, steps = trained.get("step"), trained.get("steps_total")
-    if step is None or steps is None or step >= steps:
+    if not isinstance(step, int) or not isinstance(steps, int) or step >= steps:
         return ()
     return (f"unfinished, step {step} of {steps}",)
 
@@ -139,9 +139,9 @@ def _settle(values: dict[str, Any]) -> dict[str, Any]:
     return values
 
 
-def _first_stage(init: str | None) -> str | None:
+def _first_stage(init: object) -> object:
     """What a stage starts from: the first stage of its own run, wherever that was, or other."""
-    return "stage-1" if init is not None and Path(init).name == "stage-1" else init
+    return "stage-1" if isinstance(init, str) and Path(init).name == "stage-1" else init
 
 
 def _say(value: Any) -> str:

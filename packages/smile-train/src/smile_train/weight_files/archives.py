@@ -125,7 +125,10 @@ def open_archive(path: Path) -> TorchFile:
                 )
             with archive.open(f"{root}data.pkl") as stream:
                 described = read_pickle(stream)  # type: ignore[arg-type]
-    except (zipfile.BadZipFile, EOFError, zlib.error, struct.error) as error:
+    except (zipfile.BadZipFile, EOFError, zlib.error, struct.error, OSError) as error:
+        # One without a name is of a seek to where nothing can be.
+        if isinstance(error, OSError) and error.filename is not None:
+            raise
         raise _damaged(path, in_one_line(error) or type(error).__name__) from error
     except PickleError as error:
         raise InputError(f"{path}: cannot be read safely: {error}") from error
