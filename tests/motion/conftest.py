@@ -1,9 +1,10 @@
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
@@ -21,6 +22,7 @@ from repeated_photographs import Repeated
 
 if TYPE_CHECKING:
     from candidate_builds import TinyModels
+    from playwright.sync_api import Browser
     from smile_motion.bank.candidate_bank import Models
 
 
@@ -148,3 +150,19 @@ def run_bank(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess]:
         return subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
 
     return call
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Chromium; without it these tests are left out, unless they are required."""
+    from playwright.sync_api import sync_playwright
+
+    chromium = shutil.which("chromium") or "/usr/bin/chromium"
+    if not Path(chromium).exists() and not os.environ.get("SMILE_REQUIRE_BROWSER"):
+        pytest.skip("no chromium here: apt-get install chromium")
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(
+            executable_path=chromium, args=["--no-sandbox", "--disable-gpu"]
+        )
+        yield started
+        started.close()

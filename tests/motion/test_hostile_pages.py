@@ -2,10 +2,8 @@
 
 import ast
 import json
-import os
 import re
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,28 +24,11 @@ from smile_motion.markup import Markdown, element, joined, page, source_hash
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
-needs_browser = pytest.mark.skipif(
-    not Path(CHROMIUM).exists() and not os.environ.get("SMILE_REQUIRE_BROWSER"),
-    reason="no chromium here: apt-get install chromium",
-)
 RUN = "window.hostile=1"
 MARKUP = f"\"'><img src=x onerror={RUN}><script>{RUN}</script>"
 """Of which no part has a slash before its last tag, so that it can be part of a name."""
 NAME = f"'\"><img src=x onerror={RUN}>${{{RUN}}}{{{{this}}}}"
 """The same as a name of a file, and as template languages have it."""
-
-
-@pytest.fixture(scope="module")
-def browser() -> "Iterator[Browser]":
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
-        )
-        yield started
-        started.close()
 
 
 def hostile_bank(source: Path, folder: Path, **more: object) -> Path:
@@ -104,7 +85,6 @@ def require_no_way_in(page: "Page") -> None:
     assert page.evaluate("window.hostile") is None
 
 
-@needs_browser
 @pytest.mark.slow
 def test_nothing_of_a_strangers_bank_runs_in_the_explorer(
     browser: "Browser",
@@ -139,7 +119,6 @@ def test_nothing_of_a_strangers_bank_runs_in_the_explorer(
         page.close()
 
 
-@needs_browser
 @pytest.mark.slow
 def test_nothing_of_a_strangers_files_runs_in_written_pages(
     browser: "Browser", small_bank: ObjectBank, real_videos: dict[str, Path], tmp_path: Path
