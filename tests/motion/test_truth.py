@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from smile_motion.bank import ObjectBank
 from smile_motion.compositing import render
+from smile_motion.errors import InputError
 from smile_motion.paths import PATHS
 from smile_motion.plan import MotionPlan
 from smile_motion.recipe import MotionRecipe
@@ -118,6 +119,21 @@ def test_the_upper_object_hides_the_lower(small_bank: ObjectBank) -> None:
     truth = Truth(stacked, small_bank)
     top = int(stacked.order[0, -1])
     assert ((truth.ids == top + 1) == truth.amodal[top]).all()
+
+
+def test_masks_that_would_fill_the_memory_are_made_one_by_one(
+    small_bank: ObjectBank, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = draw(small_bank, 3, objects=3)
+    masks = Truth(plan, small_bank).amodal
+    assert masks.any(axis=(1, 2, 3)).all()
+    for slot, mask in enumerate(masks):
+        assert (Truth(plan, small_bank).silhouette(slot) == mask).all()
+    monkeypatch.setattr("smile_motion.truth.LARGEST_MASKS_BYTES", masks.nbytes)
+    assert (Truth(plan, small_bank).amodal == masks).all()
+    large = draw(small_bank, 3, objects=4)
+    with pytest.raises(InputError, match=r"4 objects in 16 frames of 224 x 224 .*silhouette"):
+        _ = Truth(large, small_bank).amodal
 
 
 @given(seeds)

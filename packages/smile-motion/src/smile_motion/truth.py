@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from smile_motion.compositing import paint
+from smile_motion.errors import InputError
 from smile_motion.flow import OpticalFlow, optical_flow
 from smile_motion.plan import MotionPlan
 from smile_motion.tokens import TokenGrid
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from shapely import Geometry
 
     from smile_motion.bank import ObjectBank
+
+LARGEST_MASKS_BYTES = 1 << 31
+"""Memory of all objects' amodal masks together, where they are made at once. Ours."""
 
 
 class Truth:
@@ -44,14 +48,30 @@ class Truth:
 
     @cached_property
     def amodal(self) -> np.ndarray:
-        """Amodal masks, (K, T, H, W) bool: whole silhouettes inside the frame, hidden parts too."""
+        """Amodal masks, (K, T, H, W) bool: whole silhouettes inside the frame, hidden parts too.
+
+        Raises InputError where all together would fill the memory; `silhouette` makes one.
+        """
         plan = self.plan
+        size = plan.slots * plan.frames * plan.height * plan.width
+        if size > LARGEST_MASKS_BYTES:
+            raise InputError(
+                f"amodal masks of {plan.slots} objects in {plan.frames} frames of {plan.width} x "
+                f"{plan.height} px take {size / 1e9:.1f} GB; at most "
+                f"{LARGEST_MASKS_BYTES / 1e9:.1f} GB are made at once: ask for one object after "
+                f"the other with Truth.silhouette(slot)"
+            )
         masks = np.empty((plan.slots, plan.frames, plan.height, plan.width), bool)
         for slot in range(plan.slots):
-            ids = np.empty(masks.shape[1:], np.uint8)
-            paint(None, ids, plan.only(slot), self.bank)
-            masks[slot] = ids > 0
+            masks[slot] = self.silhouette(slot)
         return masks
+
+    def silhouette(self, slot: int) -> np.ndarray:
+        """Amodal mask of one object, (T, H, W) bool; `amodal[slot]` without the others."""
+        plan = self.plan
+        ids = np.empty((plan.frames, plan.height, plan.width), np.uint8)
+        paint(None, ids, plan.only(slot), self.bank)
+        return ids > 0
 
     @property
     def full_boxes(self) -> np.ndarray:

@@ -37,7 +37,7 @@ def measure_clip(clip: Clip) -> ClipNumbers:
     if plan.frames > 1:
         speed = np.linalg.norm(np.diff(plan.centre, axis=1), axis=2).mean(axis=1)
     seen = np.bincount(truth.ids.ravel(), minlength=plan.slots + 1)[1:]
-    inside = truth.amodal.sum(axis=(1, 2, 3))
+    inside = np.array([truth.silhouette(slot).sum() for slot in range(plan.slots)], np.int64)
     return ClipNumbers(
         names=tuple(truth.bank.record(int(index))["id"] for index in plan.objects),
         speed_px=speed,
