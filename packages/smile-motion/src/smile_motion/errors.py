@@ -8,9 +8,24 @@ class InputError(Exception):
     print it and exit with code 2.
     """
 
+    def __init__(self, message: str) -> None:
+        """Keep the message, in which names may hold whatever their file system allows."""
+        super().__init__(printable(message))
+
 
 class UnusableFile(InputError):
     """A file behind a clip cannot be used; another file of its collection may do instead."""
+
+
+_CONTROLS = {
+    code: chr(code).encode("unicode_escape").decode()
+    for code in (*range(32), *range(127, 160), 0x2028, 0x2029)
+}
+
+
+def printable(text: str) -> str:
+    """Text with its control characters as escapes: in one line, and harmless to a terminal."""
+    return text.translate(_CONTROLS)
 
 
 def in_one_line(error: BaseException, *, length: int = 200) -> str:

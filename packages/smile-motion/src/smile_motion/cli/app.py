@@ -16,7 +16,7 @@ from types import ModuleType
 from typing import Any
 
 from smile_motion.cli.outcome import Outcome
-from smile_motion.errors import InputError
+from smile_motion.errors import InputError, printable
 from smile_motion.options import refuse_idle_options, refuse_repeated_options, require_within
 
 EXIT_INPUT = 2
@@ -227,7 +227,7 @@ def _reader_has_left() -> bool:
 def _one_line(error: Exception) -> str:
     if isinstance(error, OSError) and error.filename is not None:
         remedy = _REMEDIES.get(error.errno or 0, "check the path")
-        return f"{error.filename}: {error.strerror}; {remedy}"
+        return printable(f"{error.filename}: {error.strerror}; {remedy}")
     if isinstance(error, OSError) and error.errno in _REMEDIES:
         return f"{error.strerror}; {_REMEDIES[error.errno]}"
     return " ".join(str(error).split()) or type(error).__name__
