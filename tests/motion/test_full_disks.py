@@ -5,12 +5,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from smile_motion.cli.app import Command, run_app
 from smile_motion.errors import InputError
 from smile_motion.files import replacing, write_atomically
 from smile_motion.full_disks import full_disk_named, shared_memory_explained
+from smile_motion.video.writing import write_video
 
 
 @contextmanager
@@ -47,6 +49,22 @@ def test_errors_of_libraries_are_laid_to_the_full_disk_where_it_is_full(
         replacing(tmp_path / "model.safetensors") as temporary,
     ):
         save_file(weights, temporary)
+    # PyAV names what it writes, of which only the last name is ours.
+    frames = np.random.default_rng(0).integers(0, 255, (8, 128, 128, 3), np.uint8)
+    with (
+        largest_file(10_000),
+        pytest.raises(OSError, match=r"File too large.*/clip\.mp4'$"),
+    ):
+        write_video(tmp_path / "clip.mp4", frames)
+    with (
+        pytest.raises(FileNotFoundError) as missing,
+        replacing(tmp_path / "folder") as temporary,
+    ):
+        (temporary / "inside.png").write_bytes(b"")
+    assert missing.value.filename == str(tmp_path / "folder/inside.png")
+    with pytest.raises(FileNotFoundError) as other, replacing(tmp_path / "folder"):
+        (tmp_path / "other").read_bytes()
+    assert other.value.filename == str(tmp_path / "other")
     # torch gives no reason: that the disk is full tells it.
     full = os.statvfs_result((4096, 4096, 100, 0, 0, 10, 10, 10, 0, 255))
     monkeypatch.setattr(os, "statvfs", lambda _: full)

@@ -37,7 +37,7 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{own}.tmp")
     former = path.with_name(f".{path.name}.{own}.former.tmp")
     try:
-        with full_disk_named(path):
+        with full_disk_named(path, temporary):
             yield temporary
         if path.is_dir():
             path.rename(former)

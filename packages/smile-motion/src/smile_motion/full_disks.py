@@ -19,20 +19,24 @@ _LEAST = 1 << 20
 
 
 @contextmanager
-def full_disk_named(path: Path) -> Iterator[None]:
+def full_disk_named(path: Path, written_as: Path | None = None) -> Iterator[None]:
     """Name the file in whatever is raised because a disk is full or read-only.
 
     Libraries that write files raise errors of their own, and Python's lack the name where a file
     could be opened but not written. Raises OSError with the name of `path`.
+
+    written_as  temporary name of the file or folder, for which errors name `path` instead.
     """
     try:
         yield
     except InputError:
         raise
     except OSError as error:
-        if error.filename is not None or error.errno is None:
+        named, temporary = error.filename or "", str(written_as or path)
+        if error.errno is None or (named and not str(named).startswith(temporary)):
             raise
-        raise OSError(error.errno, error.strerror, str(path)) from error
+        inside = str(named)[len(temporary) :]
+        raise OSError(error.errno, error.strerror, f"{path}{inside}") from error
     except Exception as error:
         said = next((said for said in _SAID if said in str(error)), None)
         if said is None and not _is_full(path):
