@@ -45,7 +45,10 @@ def test_verify_exits_with_1_and_names_what_is_wrong(
         pixels.seek(5000)
         pixels.write(b"\x55\xaa")
     (bank_copy / "packed/cover.npy").unlink()
-    record = {"category": "inside", "attempt": 3, "accepted": False}
+    record = {"category": "inside", "attempt": 3, "accepted": False} | {
+        "id": "inside/000003", "prompt": "", "seed": None, "unsafe": None, "masks": [],
+        "segmenter": None, "reason": None,
+    }  # fmt: skip
     (bank_copy / "candidates.jsonl").write_bytes(dump_lines([record, record]))
     (bank_copy / "candidates/inside").mkdir(parents=True)
     (bank_copy / "candidates/inside/000003.png").write_bytes(b"torn")
@@ -69,7 +72,7 @@ def test_verify_exits_with_1_and_names_what_is_wrong(
     assert "candidates.jsonl: differs from the card's hash" in run_bank("verify", bank_copy).stderr
     (bank_copy / "bank.json").write_bytes(dump_json(card))
     (bank_copy / "candidates.jsonl").write_text("{\n")
-    assert "jsonl:1: not a candidate's record" in run_bank("verify", bank_copy).stderr
+    assert "jsonl:1: not JSON" in run_bank("verify", bank_copy).stderr
     (bank_copy / "metadata.jsonl").write_text("")
     assert run_bank("verify", bank_copy).returncode == 2
 

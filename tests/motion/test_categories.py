@@ -55,9 +55,9 @@ def test_a_text_has_a_name_or_a_name_and_a_definition_on_a_line(tmp_path: Path) 
         ("mine.txt", b"hammer\n!?\n", r"mine.txt:2: category '!\?' has no letters"),
         ("empty.txt", b"# nothing\n", "no category in it"),
         ("picture.txt", b"\xff\xd8\xff\xe0", "picture\\.txt:1: not UTF-8 text"),
-        ("torn.json", b'{"categories": [', "not an LVIS or COCO annotation file"),
-        ("other.json", b'{"names": []}', "not an LVIS or COCO annotation file"),
-        ("list.json", b'{"categories": ["cat"]}', "not an LVIS or COCO annotation file"),
+        ("torn.json", b'{"categories": [', r"torn\.json: not JSON .*; give annotations of LVIS"),
+        ("other.json", b'{"names": []}', "categories is missing; give annotations of LVIS"),
+        ("list.json", b'{"categories": ["cat"]}', r"categories\[0\] is 'cat'; expected an object"),
     ],
 )
 def test_what_is_no_list_is_refused(

@@ -74,7 +74,8 @@ CHANGES: dict[str, tuple[str, str, str, Any, str]] = {
     ),
     "class": ("diffusion", "model_index.json", "unet", ["diffusers", "a.b"], "a.b of diffusers"),
     "own code": (
-        "diffusion", "model_index.json", "_class_name", ["pipeline", "Mine"], "names no pipeline",
+        "diffusion", "model_index.json", "_class_name", ["pipeline", "Mine"],
+        "expected a valid string",
     ),
     "part's kernel": (
         "diffusion", "text_encoder/config.json", "_attn_implementation", "a/b", "other code",
@@ -101,7 +102,7 @@ CHANGES: dict[str, tuple[str, str, str, Any, str]] = {
     ),
     "timm's depth": ("timm", "config.json", "model_args.depth", 10**6, "1000000 layers"),
     "timm's width": ("timm", "config.json", "model_args.embed_dim", 1 << 20, "beside files of"),
-    "list": ("timm", "config.json", "", [1], "no JSON object"),
+    "list": ("timm", "config.json", "", [1], "expected an object"),
 }  # fmt: skip
 """Which folder, file and entry, what it becomes, and what is said."""
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from smile_motion.errors import InputError
-from smile_motion.files import parse_json
 from smile_motion.options import (
     ONE_BANK,
     ONE_FOLDER,
@@ -183,6 +181,7 @@ class ClipOptions:
         Raises InputError when the file is no recipe.
         """
         from smile_motion.recipe import MotionRecipe
+        from smile_motion.schema import read_record
 
         if self.recipe_file is None:
             return MotionRecipe.named(
@@ -193,9 +192,7 @@ class ClipOptions:
                 effects=self.effects,
             )
         try:
-            data = parse_json(self.recipe_file.read_text(encoding="utf-8"))
-        except (UnicodeDecodeError, json.JSONDecodeError) as error:
-            raise InputError(f"{self.recipe_file}: not JSON ({error})") from error
+            data = read_record(self.recipe_file, dict[str, Any], remedy="write the recipe anew")
         except FileNotFoundError as error:
             raise InputError(f"{self.recipe_file}: no such file") from error
         return MotionRecipe.from_json(data, source=str(self.recipe_file))

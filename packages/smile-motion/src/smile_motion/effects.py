@@ -16,8 +16,8 @@ import numpy as np
 from annotated_types import Interval, Le, Len
 
 from smile_motion.errors import InputError, in_one_line
-from smile_motion.files import parse_json
 from smile_motion.keyframes import Segments, interpolate
+from smile_motion.schema import parse_line
 
 EffectName = Literal["motion-blur", "drop-shadow", "colour-drift", "depth-swaps", "appearance"]
 Shift = Annotated[float, Interval(ge=-1e7, le=1e7)]
@@ -209,10 +209,9 @@ def _pipeline(text: str) -> Any:
         return albumentations.Compose(
             [albumentations.ColorJitter(0.3, 0.3, 0.3, 0.08, p=1.0)], seed=0
         )
-    try:
-        described = parse_json(text)
-    except ValueError as error:
-        raise InputError(f"appearance: not JSON ({in_one_line(error)})") from error
+    described = parse_line(
+        text, dict[str, Any], source="appearance", remedy="give what albumentations.to_dict made"
+    )
     _require_modest(described)
     try:
         inner = albumentations.from_dict(described)

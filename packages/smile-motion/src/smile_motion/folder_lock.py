@@ -16,11 +16,12 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from smile_motion.errors import InputError
-from smile_motion.files import parse_json
+from smile_motion.schema import parse_line
 
 LOCK = ".lock"
 """File in a folder that is locked; it is there while somebody works in the folder."""
@@ -108,12 +109,23 @@ def is_locked(folder: Path) -> bool:
     return False
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Holder:
+    """What a lock's file says of the process that holds it."""
+
+    pid: int
+    host: str
+    since: str
+    command: str
+    array: str | None = None
+
+
 def who_is_there(place: Path) -> str:
     """Say which process holds a lock, as far as its file tells."""
     found = _read(place)
-    if not {"pid", "host", "since", "command"} <= found.keys():
+    if not found:
         return "another process is writing it"
-    command = str(found["command"])
+    command = found["command"]
     if len(command) > _COMMAND_SHOWN:
         command = command[:_COMMAND_SHOWN] + "…"
     return (
@@ -197,11 +209,11 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _parse(data: bytes) -> dict[str, Any]:
+    """What a lock's file says; nothing where it is damaged, as its writer alone can mend it."""
     try:
-        found = parse_json(data)
-    except ValueError:
+        return parse_line(data, _Holder, source="lock", remedy="")
+    except InputError:
         return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _is_at(descriptor: int, place: Path) -> bool:

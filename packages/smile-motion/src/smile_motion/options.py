@@ -13,6 +13,8 @@ from dataclasses import dataclass, fields, is_dataclass
 from functools import lru_cache
 from typing import Annotated, Any, get_args, get_type_hints
 
+from annotated_types import BaseMetadata, Ge, GroupedMetadata, Gt, Le, Lt
+
 from smile_motion.errors import InputError
 
 MOST = 10**9
@@ -24,8 +26,9 @@ _LARGE = 1000
 
 
 @dataclass(frozen=True)
-class Within:
-    """Metadata of a number: the values that make sense. No limit lets NaN through."""
+class Within(GroupedMetadata):
+    """Metadata of a number: the values that make sense, for `smile_motion.schema` as well. No limit
+    lets NaN through."""
 
     low: float
     """Least value."""
@@ -35,6 +38,11 @@ class Within:
     """Only values above `low`."""
     open_high: bool = False
     """Only values below `high`."""
+
+    def __iter__(self) -> Iterator[BaseMetadata]:
+        """The limits as metadata that libraries know."""
+        yield Gt(self.low) if self.open_low else Ge(self.low)
+        yield Lt(self.high) if self.open_high else Le(self.high)
 
     def problem(self, value: Any) -> str | None:
         """What to give instead of a value outside; None for one inside."""

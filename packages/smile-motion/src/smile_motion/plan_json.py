@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -12,9 +11,8 @@ from annotated_types import Interval, Len
 
 from smile_motion.effects import Appearance, MotionBlur, Shadow
 from smile_motion.errors import InputError
-from smile_motion.files import parse_json
 from smile_motion.plan import LARGEST_SIDE_PX, MOST_SLOTS, MotionPlan
-from smile_motion.schema import Kinds, component_to_json, parse
+from smile_motion.schema import Kinds, component_to_json, parse, read_record
 
 if TYPE_CHECKING:
     from smile_motion.bank import ObjectBank
@@ -147,13 +145,9 @@ def read_plan(path: Path | str, bank: ObjectBank) -> MotionPlan:
     Raises InputError when the file is not JSON or its plan does not fit the bank.
     """
     try:
-        data = parse_json(Path(path).read_text(encoding="utf-8"))
+        data = read_record(Path(path), dict[str, Any], remedy="render the clip anew")
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file; render clips to have plans") from error
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise InputError(f"{path}: not JSON ({error}); render the clip anew") from error
-    if not isinstance(data, dict):
-        raise InputError(f"{path}: not a motion plan; expected a JSON object")
     return plan_from_json(data.get("plan", data), bank, source=str(path))
 
 

@@ -1,9 +1,10 @@
 """JSON that others wrote, read by a declared schema; and the JSON of components, which has a kind.
 
-A schema is a frozen dataclass: its fields' types are what their values must be, strictly (a bool is
-no number, 2.5 is no count), lists stand for tuples, bounds are metadata of `Annotated`
-(`annotated_types`), and a field without a default must be there. pydantic does the checking; it is
-imported when something is first read.
+A schema is a frozen dataclass, or another type such as `dict[str, str]`: its fields' types are
+what their values must be, strictly (a bool is no number, 2.5 is no count), lists stand for tuples,
+bounds are metadata of `Annotated` (`annotated_types`), and a field without a default must be
+there. A field `def_` stands for `def`, which Python keeps for itself. pydantic does
+the checking; it is imported when something is first read.
 
 A component is a dataclass that a user chooses, such as a path. Its JSON names its class as `kind`,
 and so does that of every dataclass in it. A field whose type is a union takes these classes alone;
@@ -13,6 +14,7 @@ Example::
 
     recipe = parse_component(data, MotionRecipe, source="recipe.json")
     card = read_record(folder / "bank.json", BankCard, remedy="build the bank again")
+    results = read(folder / "results.json", Results, remedy="evaluate again")
 """
 
 from __future__ import annotations
@@ -47,7 +49,9 @@ if TYPE_CHECKING:
     from pydantic_core import CoreSchema, ValidationError
 
 LARGEST_BYTES = 1 << 30
-"""Larger files of JSON are refused."""
+"""Larger files of JSON lines are refused."""
+LARGEST_DOCUMENT = 1 << 26
+"""Bytes of the largest file that holds one JSON value, unless its reader says otherwise."""
 Unknown = Literal["refuse", "keep", "ignore"]
 """What happens to fields that a schema does not name."""
 Schema = TypeVar("Schema")
@@ -94,6 +98,30 @@ def parse(
     return _validated(data, _Form(schema, "instance", unknown), source, remedy)
 
 
+def parse_text(
+    text: str | bytes, schema: Any, *, source: str, remedy: str, unknown: Unknown = "refuse"
+) -> Any:
+    """Make a dataclass, or what else a schema says, of JSON text; arguments as of `parse`."""
+    return _validated_text(text, _Form(schema, "instance", unknown), source, remedy)
+
+
+def read(
+    path: Path,
+    schema: type[Schema],
+    *,
+    remedy: str,
+    unknown: Unknown = "refuse",
+    largest: int = LARGEST_DOCUMENT,
+) -> Schema:
+    """Make a dataclass, or what else a schema says, of a file of JSON.
+
+    largest  bytes of the largest file that is read.
+    Raises InputError naming the first value that is refused; FileNotFoundError without a file.
+    """
+    data = read_bounded(path, remedy=remedy, largest=largest)
+    return parse_text(data, schema, source=str(path), remedy=remedy, unknown=unknown)
+
+
 def parse_record(
     data: Any, schema: Any, *, source: str, remedy: str = "", unknown: Unknown = "keep"
 ) -> dict[str, Any]:
@@ -102,7 +130,12 @@ def parse_record(
 
 
 def read_record(
-    path: Path, schema: type, *, remedy: str, unknown: Unknown = "keep", largest: int = 1 << 26
+    path: Path,
+    schema: Any,
+    *,
+    remedy: str,
+    unknown: Unknown = "keep",
+    largest: int = LARGEST_DOCUMENT,
 ) -> dict[str, Any]:
     """Check a file of JSON by a schema and return its values as they are.
 
@@ -115,13 +148,18 @@ def read_record(
 
 
 def read_records(
-    path: Path, schema: type, *, remedy: str, largest: int = LARGEST_BYTES
+    path: Path,
+    schema: Any,
+    *,
+    remedy: str,
+    unknown: Unknown = "keep",
+    largest: int = LARGEST_BYTES,
 ) -> list[dict[str, Any]]:
     """Check a file of JSON lines by the schema of a line and return the lines' values.
 
     Raises InputError naming the first line that is refused; FileNotFoundError without a file.
     """
-    form = _Form(schema, "values", "keep")
+    form = _Form(schema, "values", unknown)
     data = read_bounded(path, remedy=remedy, largest=largest)
     return [
         _validated_text(line, form, f"{path}:{number}", remedy)
@@ -129,9 +167,11 @@ def read_records(
     ]
 
 
-def parse_line(data: bytes, schema: type, *, source: str, remedy: str) -> dict[str, Any]:
+def parse_line(
+    data: str | bytes, schema: Any, *, source: str, remedy: str, unknown: Unknown = "keep"
+) -> dict[str, Any]:
     """Check one line of JSON by its schema and return its values."""
-    return _validated_text(data, _Form(schema, "values", "keep"), source, remedy)
+    return _validated_text(data, _Form(schema, "values", unknown), source, remedy)
 
 
 def read_bounded(path: Path, *, remedy: str, largest: int) -> bytes:
@@ -209,7 +249,7 @@ class _Form:
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler
     ) -> CoreSchema:
-        return self._of(self.schema, handler)
+        return _exact_literals(self._of(self.schema, handler))
 
     def _of(self, hint: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         """The validator of a type, dataclasses in it read as this form says."""
@@ -228,23 +268,34 @@ class _Form:
         return core_schema.nullable_schema(made) if optional else made
 
     def _list(self, hint: Any, handler: GetCoreSchemaHandler) -> CoreSchema | None:
-        """The validator of a list of dataclasses."""
+        """The validator of a list, a tuple of any length, or an object of dataclasses by name."""
         from pydantic_core import core_schema
 
-        length = Len()
+        length, whole = Len(), hint
         if get_origin(hint) is Annotated:
             hint, *metadata = get_args(hint)
             for bound in metadata:
                 if isinstance(bound, Len):
                     length = bound
-        if get_origin(hint) is not list or not _dataclasses(get_args(hint)[0])[0]:
-            return None
-        return core_schema.list_schema(
-            self._of(get_args(hint)[0], handler),
-            min_length=length.min_length,
-            max_length=length.max_length,
-            fail_fast=True,
-        )
+        bounds: Any = {"min_length": length.min_length, "max_length": length.max_length}
+        match get_origin(hint), get_args(hint):
+            case made, (entry, *rest) if made is list or (made is tuple and rest == [...]):
+                if not _has_dataclasses(entry):
+                    return None
+                inner = self._of(entry, handler)
+                if made is list:
+                    return core_schema.list_schema(inner, fail_fast=True, **bounds)
+                return core_schema.tuple_schema(
+                    [inner], variadic_item_index=0, fail_fast=True, **bounds
+                )
+            case made, (name, entry) if made is dict and _has_dataclasses(entry):
+                return core_schema.dict_schema(
+                    handler.generate_schema(name), self._of(entry, handler), **bounds
+                )
+            case _ if _has_dataclasses(hint):
+                raise TypeError(f"no validator of {whole}, which has dataclasses in it")
+            case _:
+                return None
 
     def _entries(self, kind: type, handler: GetCoreSchemaHandler, name: str = "") -> CoreSchema:
         """The validator of a dataclass; where it has a name, its JSON has a `kind`."""
@@ -252,7 +303,9 @@ class _Form:
 
         entries = {
             field.name: core_schema.typed_dict_field(
-                self._of(_hints(kind)[field.name], handler), required=_is_required(field)
+                self._of(_hints(kind)[field.name], handler),
+                required=_is_required(field),
+                validation_alias=field.name.removesuffix("_"),
             )
             for field in fields(kind)
         }
@@ -283,9 +336,38 @@ class _Form:
 
 @cache
 def _adapter(form: _Form) -> TypeAdapter[Any]:
-    from pydantic import TypeAdapter
+    from pydantic import ConfigDict, TypeAdapter
 
-    return TypeAdapter(Annotated[Any, form])
+    return TypeAdapter(Annotated[Any, form], config=ConfigDict(strict=True, allow_inf_nan=False))
+
+
+def _exact_literals(schema: Any) -> Any:
+    """A validator whose numbers are numbers: to Python, `true` is the literal 1."""
+    from pydantic_core import core_schema
+
+    if isinstance(schema, list):
+        return [_exact_literals(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if schema.get("type") == "literal" and any(type(one) is int for one in schema["expected"]):
+        numbers = [one for one in schema["expected"] if type(one) is int]
+        exact = core_schema.chain_schema(
+            [core_schema.int_schema(strict=True), core_schema.literal_schema(numbers)]
+        )
+        if others := [one for one in schema["expected"] if type(one) is not int]:
+            return core_schema.union_schema([exact, core_schema.literal_schema(others)])
+        return exact
+    return {name: _exact_literals(part) for name, part in schema.items()}
+
+
+def _has_dataclasses(hint: Any) -> bool:
+    """Whether a type is a dataclass, or has one in it."""
+    if isinstance(hint, type) and is_dataclass(hint):
+        return True
+    parts = get_args(hint)
+    if get_origin(hint) is Annotated and any(isinstance(part, Kinds) for part in parts):
+        return True
+    return get_origin(hint) is not Literal and any(map(_has_dataclasses, parts))
 
 
 def _dataclasses(hint: Any) -> tuple[dict[str, type], bool, bool]:
@@ -326,13 +408,17 @@ def _validated_text(text: str | bytes, form: _Form, source: str, remedy: str) ->
     from pydantic_core import ValidationError
 
     try:
-        found = form.adapter().validate_json(text)
-    except ValidationError as error:
-        if form.makes == "values" and "surrogate in hex escape" in str(error.errors()[0]["msg"]):
-            return _validated(parse_json(text), form, source, remedy)
-        raise InputError(_explained(error, text, source, remedy)) from None
-    # Values are written again: with their order, and whole numbers as they were.
-    return parse_json(text) if form.makes == "values" else found
+        try:
+            found = form.adapter().validate_json(text)
+        except ValidationError as error:
+            if "surrogate in hex escape" in str(error.errors()[0]["msg"]):
+                return _validated(parse_json(text), form, source, remedy)
+            raise InputError(_explained(error, text, source, remedy)) from None
+        # Values are written again: with their order, and whole numbers as they were.
+        return parse_json(text) if form.makes == "values" else found
+    except ValueError as error:  # What Python cannot decode, such as numbers of 5000 digits.
+        rest = f"; {remedy}" if remedy else ""
+        raise InputError(f"{source}: not JSON ({shortened(str(error), 100)}){rest}") from error
 
 
 def _explained(error: ValidationError, text: str | bytes, source: str, remedy: str) -> str:

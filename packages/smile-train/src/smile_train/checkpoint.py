@@ -5,20 +5,50 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from annotated_types import Interval, Len
 from safetensors.torch import save_file
 from smile_motion.errors import InputError
-from smile_motion.files import hash_file, parse_json, remove_leftovers, replacing
+from smile_motion.files import hash_file, remove_leftovers, replacing
+from smile_motion.options import Count, Positive
+from smile_motion.schema import read, read_record
 
+from smile_train.run_options import RunOptions
 from smile_train.weight_files import read_own_state, read_weights
 
 MANIFEST = "manifest.json"
 WEIGHTS = "model.safetensors"
 TRAINING = "training.pt"
 CONFIG = "config.json"
+_OLDER = "use an older checkpoint"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """What `manifest.json` says: the step, and the hash of every other file."""
+
+    step: Annotated[int, Interval(ge=0, lt=1 << 63)]
+    sha256: dict[str, Annotated[str, Len(64, 64)]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredConfig(RunOptions):
+    """What is read of every run's `config.json`; the run's own options and its model come on top:
+    `OwnSizes` reads the sizes, `RunOptions.differing` compares all options."""
+
+    student_config: dict[str, Any] | None = None
+    grid: dict[str, Any] | None = None
+    trained_grid: dict[str, Any] | None = None
+    steps: Count | None = None
+    minutes: Positive | None = None
+    steps_total: Count | None = None
+    model: str | None = None
+    classes: list[str] | None = None
+    pretraining: dict[str, Any] = field(default_factory=dict)
 
 
 def save_checkpoint(
@@ -88,13 +118,23 @@ def newest_checkpoint(folder: Path) -> tuple[Path | None, list[str]]:
 def find_fault(path: Path) -> str | None:
     """What is wrong with a checkpoint's files, if anything."""
     try:
-        manifest = parse_json((path / MANIFEST).read_text(encoding="utf-8"))
+        manifest = read_manifest(path)
         for name in (WEIGHTS, TRAINING, CONFIG):
-            if hash_file(path / name) != manifest["sha256"][name]:
+            if hash_file(path / name) != manifest.sha256.get(name):
                 return f"{name} is torn"
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except InputError:
+        return f"incomplete ({MANIFEST} is torn)"
+    except OSError as error:
         return f"incomplete ({type(error).__name__})"
     return None
+
+
+def read_manifest(checkpoint: Path) -> Manifest:
+    """Read what a checkpoint's files were when they were written.
+
+    Raises InputError when it is torn; FileNotFoundError without one.
+    """
+    return read(checkpoint / MANIFEST, Manifest, remedy=_OLDER)
 
 
 def load_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any], dict[str, Any]]:
@@ -105,13 +145,8 @@ def load_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]
     if not (path / MANIFEST).is_file():
         raise InputError(f"{path}: no checkpoint; expected runs/…/checkpoints/step_…")
     if (fault := find_fault(path)) is not None:
-        raise InputError(f"{path}: {fault}; use an older checkpoint")
-    try:
-        config = parse_json((path / CONFIG).read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{path / CONFIG}: {error}; use an older checkpoint") from error
-    if not isinstance(config, dict):
-        raise InputError(f"{path / CONFIG}: holds no JSON object; use an older checkpoint")
+        raise InputError(f"{path}: {fault}; {_OLDER}")
+    config = read_record(path / CONFIG, StoredConfig, remedy=_OLDER)
     return read_weights(path / WEIGHTS), read_own_state(path / TRAINING), config
 
 
@@ -123,11 +158,9 @@ def stored_settings(*runs: Path) -> dict[str, Any]:
     for run in runs:
         for folder in (*reversed(_numbered(run / "checkpoints")), run):
             try:
-                settings = parse_json((folder / CONFIG).read_text(encoding="utf-8"))
-            except (OSError, ValueError):
+                return read_record(folder / CONFIG, StoredConfig, remedy=_OLDER)
+            except (OSError, InputError):
                 continue
-            if isinstance(settings, dict):
-                return settings
     return {}
 
 

@@ -6,9 +6,11 @@ import json
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+from annotated_types import Ge
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -18,13 +20,22 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-from smile_motion.files import dump_lines, parse_json, write_atomically
+from smile_motion.errors import InputError
+from smile_motion.files import dump_lines, write_atomically
 from smile_motion.full_disks import full_disk_named
+from smile_motion.schema import parse_line
 
 PLAIN_EVERY_S = 15.0
 """Seconds between lines where the output is no terminal."""
 FORETELL_S = 3.0
 """Seconds of training after which a run says how long it will take. Ours."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogEntry:
+    """What is read of a line of `log.jsonl` and of `measures.jsonl`: the figures have any name."""
+
+    step: Annotated[int, Ge(0)]
 
 
 def spoken_time(seconds: float) -> str:
@@ -199,10 +210,10 @@ class Report:
             if not path.is_file():
                 continue
             kept = []
-            for line in path.read_text(encoding="utf-8").splitlines():
+            for line in path.read_bytes().splitlines():
                 try:
-                    entry = parse_json(line)
-                except ValueError:
+                    entry = parse_line(line, LogEntry, source=str(path), remedy="")
+                except InputError:
                     break
                 if entry["step"] > step:
                     break

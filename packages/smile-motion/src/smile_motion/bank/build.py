@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import cv2
+from annotated_types import Ge
 
 from smile_motion.bank.finishing import Records, finish, finish_shard, pack_if_needed
 from smile_motion.bank.journal import (
@@ -19,7 +21,7 @@ from smile_motion.bank.journal import (
     start,
     sweep,
 )
-from smile_motion.bank.layout import CARD, FORMAT, encode_png, read_card
+from smile_motion.bank.layout import CARD, FORMAT, ObjectRecord, encode_png, read_card
 from smile_motion.bank.object_bank import ObjectBank
 from smile_motion.bank.shards import Shard, is_finished, require_finished_alike
 from smile_motion.bank.sources import ObjectSource
@@ -93,6 +95,13 @@ def build_shard(
         finish_shard(out, settings, shard.index, shard.of, records)
 
 
+@dataclass(frozen=True, kw_only=True)
+class MadeObject(ObjectRecord):
+    """A line of the journal: the object's record, and which it is."""
+
+    number: Annotated[int, Ge(0)]
+
+
 def make_folder(out: Path) -> None:
     """Make a bank's folder.
 
@@ -119,7 +128,7 @@ def _make(
     """Make what the journal does not have yet, and return the records of all."""
     records = {
         record["number"]: record
-        for record in read_journal(out / JOURNAL)
+        for record in read_journal(out / JOURNAL, MadeObject)
         if (out / record["file_name"]).is_file()
     }
     todo = [number for number in numbers if number not in records]

@@ -13,6 +13,7 @@ from typing import Any
 from smile_motion.bank.build import OnProgress, make_folder
 from smile_motion.bank.candidate_store import (
     CUT,
+    CandidateLine,
     Cutting,
     StoredCandidate,
     cut_name,
@@ -136,7 +137,7 @@ def _build(
     units = plan_units(plan.goals, plan.batch)
     if shard is not None:
         units = units[shard.index :: shard.of]
-    finished = map(StoredCandidate.from_json, read_journal(out / JOURNAL))
+    finished = map(StoredCandidate.from_json, read_journal(out / JOURNAL, CandidateLine))
     schedule = Schedule(
         units, plan.batch, plan.thresholds, (one for one in finished if is_there(out, one))
     )

@@ -12,10 +12,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import cv2
 import numpy as np
+from annotated_types import Ge, Interval
 
 from smile_motion.bank.candidates import Candidate, Mask, MaskScore, Thresholds
 from smile_motion.bank.choice import choose
@@ -23,7 +24,7 @@ from smile_motion.bank.cleaning import clean
 from smile_motion.bank.duplicates import fingerprint
 from smile_motion.bank.layout import LARGEST_SIDE_PX
 from smile_motion.bank.segmenting.masks import opaque
-from smile_motion.bank.stored_candidates import CANDIDATE_IMAGES
+from smile_motion.bank.stored_candidates import CANDIDATE_IMAGES, CandidateFields
 from smile_motion.errors import InputError
 from smile_motion.files import sha256, write_atomically
 from smile_motion.image_files import open_image
@@ -59,16 +60,24 @@ class CutOut:
 
     segmenter: str
     """Whose mask was used."""
-    width: int
+    width: Annotated[int, Interval(ge=1, le=LARGEST_SIDE_PX)]
     """Pixels."""
-    height: int
+    height: Annotated[int, Interval(ge=1, le=LARGEST_SIDE_PX)]
     """Pixels."""
-    area_share: float
+    area_share: Annotated[float, Interval(ge=0, le=1)]
     """Mean alpha of its box, 0 to 1."""
     fingerprint: str
     """Perceptual hash."""
     sha256: str
     """Of the PNG."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CandidateLine(CandidateFields):
+    """A line of the journal."""
+
+    sizes: dict[str, Annotated[int, Ge(0)]]
+    cut: CutOut | None
 
 
 @dataclass(frozen=True, kw_only=True)

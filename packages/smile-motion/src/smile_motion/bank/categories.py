@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 from smile_motion.bank.candidates import Category
 from smile_motion.errors import InputError
-from smile_motion.files import parse_json
+from smile_motion.schema import LARGEST_BYTES, read
 from smile_motion.text_files import read_lines, read_text, split_lines
 
 LISTS = ("imagenet1k", "imagenet21k")
@@ -122,23 +121,30 @@ def _imagenet21k() -> Iterable[Category]:
         yield Category(names.split(", ")[0], definition or None, people=people)
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Entry:
+    """A category of an annotation file; LVIS has definitions."""
+
+    name: str
+    def_: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Annotations:
+    """What is read of an annotation file."""
+
+    categories: list[_Entry]
+
+
 def _annotated(path: Path) -> Iterable[Category]:
     """LVIS names have underscores and perhaps a qualifier in brackets, as `bow_(weapon)` has."""
-    try:
-        data: Any = parse_json(path.read_bytes())
-        entries = data["categories"]
-        for entry in entries:
-            name = entry["name"].replace("_", " ")
-            name, _, qualifier = name.partition(" (")
-            definition = entry.get("def")
-            if qualifier and definition is None:
-                definition = qualifier.rstrip(")")
-            yield Category(name, definition)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(
-            f"{path}: not an LVIS or COCO annotation file ({type(error).__name__}: {error}); "
-            f'expected {{"categories": [{{"name": …}}]}}'
-        ) from error
+    remedy = 'give annotations of LVIS or COCO, {"categories": [{"name": …}]}'
+    for entry in read(
+        path, _Annotations, remedy=remedy, unknown="ignore", largest=LARGEST_BYTES
+    ).categories:
+        name, _, qualifier = entry.name.replace("_", " ").partition(" (")
+        definition = qualifier.rstrip(")") if qualifier and entry.def_ is None else entry.def_
+        yield Category(name, definition)
 
 
 def _listed(path: Path) -> Iterable[Category]:

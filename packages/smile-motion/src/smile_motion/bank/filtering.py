@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from annotated_types import Ge
 
 from smile_motion.bank.build import OnProgress
 from smile_motion.bank.candidate_bank import (
@@ -38,7 +40,7 @@ from smile_motion.bank.judging import (
     judge,
     object_record,
 )
-from smile_motion.bank.layout import read_card, read_metadata
+from smile_motion.bank.layout import BUILD_AGAIN, CARD, Name, read_card, read_metadata
 from smile_motion.bank.makers import StoredMaker
 from smile_motion.bank.new_folder import new_folder, place_file
 from smile_motion.bank.object_bank import ObjectBank
@@ -47,8 +49,9 @@ from smile_motion.bank.stored_candidates import read_candidates
 from smile_motion.bank.subset import CHOICE, ORIGIN
 from smile_motion.bank.units import Goal
 from smile_motion.errors import InputError
-from smile_motion.files import parse_json, write_atomically
+from smile_motion.files import write_atomically
 from smile_motion.processors import available_cores
+from smile_motion.schema import parse_record, read_records
 
 _RESULTS = (
     "categories", "metadata_sha256", "count", "counts", "fell_short", "candidates_sha256", TIMINGS,
@@ -59,6 +62,40 @@ _MODELS = (
     "judge_batch", "cpu_threads",
 )  # fmt: skip
 """Entries of a card that a build with other models makes anew."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _CategoryLine:
+    """A line of `categories.jsonl`: what was wanted of a category, and what came of it."""
+
+    category: Name
+    name: Name
+    definition: str | None
+    sense: Annotated[int, Ge(1)]
+    wanted: Annotated[int, Ge(0)]
+    max_tries: Annotated[int, Ge(0)]
+    tries: Annotated[int, Ge(0)]
+    passed: Annotated[int, Ge(0)]
+    accepted: Annotated[int, Ge(0)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _SegmenterCard:
+    """What is read of a segmenter's card."""
+
+    name: str
+    kind: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _JudgedCard:
+    """What is read of the card of a bank that was chosen among candidates."""
+
+    batch: Annotated[int, Ge(1)]
+    thresholds: Thresholds
+    fill_holes: bool
+    segmenters: list[_SegmenterCard]
+    candidates_kept: bool
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -91,14 +128,10 @@ class StoredBank:
             )
         path = folder / CATEGORIES
         try:
-            lines = path.read_text(encoding="utf-8").split("\n")[:-1]
-            categories = [parse_json(line) for line in lines]
-            _ = [Thresholds(**card["thresholds"]), card["fill_holes"], card["segmenters"]]
-            _ = [(line["category"], line["wanted"], line["max_tries"]) for line in categories]
+            categories = read_records(path, _CategoryLine, remedy=BUILD_AGAIN)
         except FileNotFoundError as error:
-            raise InputError(f"{path}: missing; build the bank again") from error
-        except (ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{path}: not what a build writes; build the bank again") from error
+            raise InputError(f"{path}: missing; {BUILD_AGAIN}") from error
+        parse_record(card, _JudgedCard, source=str(folder / CARD), remedy=BUILD_AGAIN)
         for records in by_category.values():
             records.sort(key=lambda record: record["attempt"])
         return cls(folder=folder, card=card, categories=categories, candidates=by_category)

@@ -10,7 +10,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from smile_motion.errors import InputError
-from smile_motion.files import dump_json, dump_lines, parse_json, remove_leftovers, write_atomically
+from smile_motion.files import dump_json, dump_lines, remove_leftovers, write_atomically
+from smile_motion.schema import Unknown, parse_line, read_record
 
 SETTINGS = "build.json"
 """What a build was started with; there while it is unfinished."""
@@ -30,12 +31,7 @@ def start(out: Path, settings: dict[str, Any], *, beside: Sequence[str] = ()) ->
     sweep(out)
     path = out / SETTINGS
     if path.is_file():
-        try:
-            found = parse_json(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise InputError(f"{path}: not JSON ({error}); choose another --out") from error
-        if not isinstance(found, dict):
-            raise InputError(f"{path}: holds no settings of a build; choose another --out")
+        found = read_record(path, dict[str, Any], remedy="choose another --out")
         require_same(found, settings, out)
         return
     names = {path.name for path in out.iterdir() if not path.name.startswith(".")}
@@ -117,28 +113,22 @@ class Journal:
         os.close(self._file)
 
 
-def read_journal(path: Path) -> list[dict[str, Any]]:
+def read_journal(path: Path, schema: type, *, unknown: Unknown = "keep") -> list[dict[str, Any]]:
     """Read what an earlier run finished; a last line torn by its end is cut off the file.
 
+    schema  of a line.
     Raises InputError when another line is no record.
     """
     if not path.is_file():
         return []
     records, sound = [], 0
     data = path.read_bytes()
+    remedy = "remove this line, and what it spoke of is made again"
     for number, line in enumerate(data.splitlines(keepends=True), start=1):
         if not line.endswith(b"\n"):
             break
-        try:
-            record = parse_json(line)
-            if not isinstance(record, dict):
-                raise ValueError("no JSON object")
-            records.append(record)
-        except ValueError as error:
-            raise InputError(
-                f"{path}:{number}: not a record ({error}); remove this line, and what it spoke of "
-                f"is made again"
-            ) from error
+        source = f"{path}:{number}"
+        records.append(parse_line(line, schema, source=source, remedy=remedy, unknown=unknown))
         sound += len(line)
     if sound < len(data):
         with path.open("r+b") as journal:

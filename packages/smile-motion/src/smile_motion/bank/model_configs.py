@@ -10,16 +10,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from annotated_types import Len
 
 from smile_motion.errors import InputError
-from smile_motion.files import parse_json
+from smile_motion.schema import parse, read_record
 
 LARGEST_CONFIG = 16 << 20
 """Bytes."""
 MOST_CONFIGS = 200
 """Files; a pipeline has one or two for each of its parts."""
+_REMEDY = "download or save the model again"
 DEEPEST = 512
 """Layers of a stack."""
 LARGEST_NUMBER = 1 << 21
@@ -74,18 +78,15 @@ def require_plain_configs(folder: Path) -> None:
             _require_possible(path, config)
 
 
+@dataclass(frozen=True, kw_only=True)
+class ShardIndex:
+    """What is read of an index of weights in several files: the file of each."""
+
+    weight_map: dict[str, Annotated[str, Len(1, 255)]]
+
+
 def _read(path: Path) -> dict[str, Any]:
-    if path.stat().st_size > LARGEST_CONFIG:
-        raise InputError(f"{path}: of {path.stat().st_size} bytes; no configuration is so long")
-    try:
-        config = parse_json(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(
-            f"{path}: not readable as JSON ({error}); download or save the model again"
-        ) from error
-    if not isinstance(config, dict):
-        raise InputError(f"{path}: holds no JSON object; download or save the model again")
-    return config
+    return read_record(path, dict[str, Any], remedy=_REMEDY, largest=LARGEST_CONFIG)
 
 
 def _entries(part: Any) -> Iterator[tuple[str, Any]]:
@@ -139,9 +140,8 @@ def _require_known_libraries(path: Path, index: dict[str, Any]) -> None:
 
 
 def _require_own_shards(path: Path, index: dict[str, Any]) -> None:
-    placed = index.get("weight_map")
-    names = set(placed.values()) if isinstance(placed, dict) else {None}
-    if not all(isinstance(name, str) and Path(name).name == name for name in names):
+    read = parse(index, ShardIndex, source=str(path), remedy=_REMEDY, unknown="ignore")
+    if not all(Path(name).name == name for name in read.weight_map.values()):
         raise InputError(f"{path}: names a file outside of its folder; do not use this model")
 
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+from annotated_types import Len
+
+from smile_motion.bank.model_configs import ShardIndex
 from smile_motion.errors import InputError
-from smile_motion.files import parse_json
+from smile_motion.schema import read, read_record
 
 INDEX = "model_index.json"
 DENOISERS = ("unet", "transformer")
@@ -17,6 +21,13 @@ FULL_SIZE = 100_000_000
 """Parameters of a denoiser above which images take minutes each on a CPU."""
 _TOKENIZERS = ("tokenizer.json", "vocab.json", "spiece.model", "tokenizer.model")
 _EXTRACTORS = ("preprocessor_config.json", "processor_config.json")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _PipelineIndex:
+    """What is read of `model_index.json` besides the parts, which are lists of two."""
+
+    _class_name: Annotated[str, Len(1, 200)]
 
 
 def require_parts(folder: Path, *, safety_checker: bool = True) -> dict[str, Any]:
@@ -32,12 +43,7 @@ def require_parts(folder: Path, *, safety_checker: bool = True) -> dict[str, Any
             f"{folder}: no {INDEX}, so no diffusion model; give --model the folder that "
             f"save_pretrained or a download of the whole repository wrote"
         )
-    try:
-        index = parse_json(path.read_text(encoding="utf-8"))
-        if not isinstance(index, dict) or not isinstance(index.get("_class_name"), str):
-            raise ValueError("names no pipeline")
-    except ValueError as error:
-        raise InputError(f"{path}: {error}; download or save the model again") from error
+    index = read_record(path, _PipelineIndex, remedy="download or save the model again")
     if not any(_is_part(index.get(name)) for name in DENOISERS):
         raise InputError(
             f"{path}: names neither a unet nor a transformer, so it makes no images; "
@@ -121,8 +127,9 @@ def _require_part(folder: Path, name: str, kind: str) -> None:
         if not list(part.glob("*.safetensors")):
             _lacking(folder, name, "a .safetensors file of weights")
         for index in part.glob("*.safetensors.index.json"):
-            shards = parse_json(index.read_text(encoding="utf-8")).get("weight_map", {}).values()
-            for shard in sorted(set(shards)):
+            remedy = "download or save the model again"
+            placed = read(index, ShardIndex, remedy=remedy, unknown="ignore").weight_map
+            for shard in sorted(set(placed.values())):
                 _require_any(folder, name, (shard,))
 
 

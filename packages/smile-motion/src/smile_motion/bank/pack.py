@@ -18,9 +18,17 @@ import numpy as np
 import shapely
 
 from smile_motion.bank.layout import METADATA, PACKED, read_bank, read_rgba, require_unchanged
-from smile_motion.bank.packed_arrays import COVER_SIDES, HEADER, LEVELS, MAX_SIDE_PX, VERSION
-from smile_motion.files import dump_json, parse_json, replacing, sha256, write_atomically
+from smile_motion.bank.packed_arrays import (
+    COVER_SIDES,
+    HEADER,
+    LEVELS,
+    MAX_SIDE_PX,
+    VERSION,
+)
+from smile_motion.errors import InputError
+from smile_motion.files import dump_json, replacing, sha256, write_atomically
 from smile_motion.processors import available_cores
+from smile_motion.schema import read
 
 MIN_SIDE_PX = 8
 """Longer side below which no further level is made."""
@@ -119,15 +127,21 @@ def cover_polygon(alpha: np.ndarray) -> np.ndarray:
     return np.stack([corner_x, corner_y], axis=1).astype(np.float32)
 
 
+@dataclass(frozen=True, kw_only=True)
+class _MadeFrom:
+    """What a packed form was made from; the rest of its header is read when it is opened."""
+
+    version: int
+    metadata_sha256: str
+
+
 def is_packed(folder: Path) -> bool:
     """Whether the packed form is there and made from the metadata that is there."""
     try:
-        header = parse_json((folder / PACKED / HEADER).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        made = read(folder / PACKED / HEADER, _MadeFrom, remedy="", unknown="ignore")
+    except (OSError, InputError):
         return False
-    if not isinstance(header, dict):
-        return False
-    return header.get("version") == VERSION and header.get("metadata_sha256") == sha256(
+    return made.version == VERSION and made.metadata_sha256 == sha256(
         (folder / METADATA).read_bytes()
     )
 

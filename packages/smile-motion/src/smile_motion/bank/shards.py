@@ -32,9 +32,9 @@ from smile_motion.bank.new_folder import place_file
 from smile_motion.bank.object_bank import ObjectBank
 from smile_motion.bank.stored_candidates import CANDIDATE_IMAGES, CANDIDATES
 from smile_motion.errors import InputError
-from smile_motion.files import parse_json, sha256
+from smile_motion.files import sha256
 from smile_motion.folder_lock import folder_lock, is_locked
-from smile_motion.schema import parse_line, read_record
+from smile_motion.schema import parse_line, read_record, read_records
 
 PATIENCE_S = 120.0
 """How long a process of the same launch may neither run nor have finished before it counts as
@@ -168,11 +168,6 @@ def merge(
 
 
 @dataclass(frozen=True, kw_only=True)
-class _AnyRecord:
-    """A line that is a JSON object."""
-
-
-@dataclass(frozen=True, kw_only=True)
 class _ShardCard:
     """What a finished shard's card says."""
 
@@ -185,7 +180,7 @@ class _ShardCard:
 def _read_shard_card(folder: Path) -> dict[str, Any]:
     path = folder / SHARD_CARD
     try:
-        card = read_record(path, _ShardCard, remedy="build the shard again")
+        card = read_record(path, _ShardCard, remedy="build the shard again", unknown="refuse")
     except FileNotFoundError as error:
         if not folder.is_dir():
             raise InputError(f"{folder}: no such folder; give the folders of all shards") from error
@@ -239,7 +234,7 @@ def _united(shards: Sequence[Path], cards: Sequence[dict[str, Any]]) -> Records:
                 raise InputError(
                     f"{folder / name}: changed since the shard was built; build the shard again"
                 )
-            schema = ObjectRecord if name == METADATA else _AnyRecord
+            schema = ObjectRecord if name == METADATA else dict[str, Any]
             lines.setdefault(name, []).extend(
                 parse_line(line, schema, source=f"{folder / name}:{n}", remedy="build it again")
                 for n, line in enumerate(data.splitlines(), start=1)
@@ -263,7 +258,7 @@ def _files(shards: Sequence[Path], cards: Sequence[dict[str, Any]]) -> list[tupl
     """Files of the shards besides those of lines, and their names in the bank."""
     found = []
     for folder, card in zip(shards, cards, strict=True):
-        for record in map(parse_json, (folder / METADATA).read_text("utf-8").split("\n")[:-1]):
+        for record in read_records(folder / METADATA, ObjectRecord, remedy="build it again"):
             found.append((folder / record["file_name"], record["file_name"]))
         if CANDIDATES in card["sha256"]:
             for path in sorted((folder / CANDIDATE_IMAGES).rglob("*")):

@@ -2,17 +2,43 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+from annotated_types import Ge, Interval
+
+from smile_motion.bank.candidates import MaskScore
+from smile_motion.bank.layout import BUILD_AGAIN, Name
 from smile_motion.errors import InputError
-from smile_motion.files import parse_json
-from smile_motion.text_files import split_lines
+from smile_motion.schema import read_records
 
 CANDIDATES = "candidates.jsonl"
 """A line per candidate: the fields of `Candidate`, `accepted` and `reason`."""
 CANDIDATE_IMAGES = "candidates"
 """Folder of their images, where those were kept."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CandidateFields:
+    """The fields of `Candidate`, as records have them."""
+
+    category: Name
+    attempt: Annotated[int, Interval(ge=0, lt=1 << 31)]
+    prompt: str
+    seed: Annotated[int, Ge(0)] | None
+    unsafe: bool | None
+    masks: list[MaskScore]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CandidateRecord(CandidateFields):
+    """A line of `candidates.jsonl`."""
+
+    id: Name
+    accepted: bool
+    segmenter: str | None
+    reason: str | None
 
 
 def read_candidates(folder: Path) -> list[dict[str, Any]]:
@@ -22,28 +48,18 @@ def read_candidates(folder: Path) -> list[dict[str, Any]]:
     """
     path = folder / CANDIDATES
     try:
-        text = path.read_text(encoding="utf-8")
+        records = read_records(path, CandidateRecord, remedy=BUILD_AGAIN)
     except FileNotFoundError as error:
         raise InputError(
             f"{path}: missing; only banks built by a diffusion model store their candidates"
         ) from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not text; build the bank again") from error
-    records = []
-    for number, line in enumerate(split_lines(text), start=1):
-        try:
-            record = parse_json(line)
-            category, attempt = record["category"], record["attempt"]
-            sound = isinstance(category, str) and category not in ("", ".", "..")
-            sound = sound and not set("/\\\0") & set(category)
-            sound = sound and type(attempt) is int and attempt >= 0
-            if not sound or not isinstance(record.get("accepted"), bool):
-                raise ValueError
-        except (ValueError, KeyError, TypeError) as error:
+    for number, record in enumerate(records, start=1):
+        category = record["category"]
+        if category in (".", "..") or set("/\\\0") & set(category):
             raise InputError(
-                f"{path}:{number}: not a candidate's record; build the bank again"
-            ) from error
-        records.append(record)
+                f"{path}:{number}: category is {category!r:.80}; expected the name of a folder; "
+                f"{BUILD_AGAIN}"
+            )
     return records
 
 

@@ -25,7 +25,6 @@ from smile_motion.cli.bank_options import (
 )
 from smile_motion.cli.outcome import Outcome
 from smile_motion.errors import InputError
-from smile_motion.files import parse_json
 from smile_motion.options import Count, OnlyWith, Seed, Workers
 
 if TYPE_CHECKING:
@@ -306,7 +305,7 @@ def _report(out: Path, finished: bool) -> Outcome:
     from smile_motion.image_files import say_counts
 
     bank = ObjectBank.open(out)
-    card = parse_json((out / "bank.json").read_text(encoding="utf-8"))
+    card = bank.card
     print(
         f"{out}: {'already complete, ' if finished else ''}{len(bank)} objects "
         f"in {len(bank.categories)} categories"

@@ -17,8 +17,17 @@ from smile_motion.cli.outcome import Outcome
 from smile_motion.clip_options import OVER_FILES, ClipOptions
 from smile_motion.errors import InputError, UnusableFile
 from smile_motion.extras import require_extra
-from smile_motion.files import parse_json
-from smile_motion.options import Count, FrameRate, Index, OnlyWith, Points, Workers
+from smile_motion.options import (
+    Count,
+    FrameCount,
+    FrameRate,
+    Index,
+    OnlyWith,
+    Points,
+    Seed,
+    Side,
+    Workers,
+)
 from smile_motion.processors import available_cores
 
 if TYPE_CHECKING:
@@ -217,10 +226,25 @@ def _settings(options: Options, collection: Collection) -> dict[str, Any]:
     return json.loads(json.dumps(settings, default=str))
 
 
+@dataclass(frozen=True, kw_only=True)
+class RenderSettings:
+    """What is read of every folder's settings; options that a format alone has come on top."""
+
+    format: str
+    background: str
+    recipe: dict[str, Any]
+    bank_sha256: str
+    frames: FrameCount
+    size: Side
+    seed: Seed
+    n: Count | None = None
+
+
 def _start_or_continue(options: Options, wanted: dict[str, Any], job: Shard | None) -> None:
     """Note the settings in a folder without clips, or see that they are those of its clips."""
     from smile_motion.export.collection import holds_clips
     from smile_motion.files import dump_json, write_atomically
+    from smile_motion.schema import read_record
 
     path = options.out / SETTINGS
     # In this order, because another job of an array may be starting too.
@@ -231,10 +255,7 @@ def _start_or_continue(options: Options, wanted: dict[str, Any], job: Shard | No
     if not others and not (noted and job):
         write_atomically(path, dump_json(wanted))
         return
-    try:
-        found = dict(parse_json(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
-        raise InputError(f"{path}: damaged ({error}); choose another --out") from error
+    found = read_record(path, RenderSettings, remedy="choose another --out")
     differing = [name for name in wanted if found.get(name) != wanted[name]]
     if differing:
         names = ", ".join(

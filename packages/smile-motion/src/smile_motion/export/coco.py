@@ -6,9 +6,10 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, ClassVar, Literal
+from typing import IO, TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
+from annotated_types import Ge
 
 from smile_motion.export.formats import (
     ClipFolders,
@@ -17,7 +18,8 @@ from smile_motion.export.formats import (
     clip_name,
 )
 from smile_motion.export.png import FRAME_NAME, frame_files
-from smile_motion.files import parse_json, replacing
+from smile_motion.files import replacing
+from smile_motion.schema import read_record
 
 if TYPE_CHECKING:
     from smile_motion.clips import ClipMaker
@@ -26,6 +28,31 @@ ANNOTATIONS = "annotations.json"
 """A clip's part of the collection's JSON."""
 Layout = Literal["coco", "youtube-vis"]
 Rows = Iterator[dict[str, Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _RunLengths:
+    """A mask: run lengths as pycocotools writes them."""
+
+    size: tuple[int, int]
+    counts: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Thing:
+    """An object of a clip: what is seen of it in each frame."""
+
+    category_id: Annotated[int, Ge(1)]
+    segmentations: list[_RunLengths | None]
+    bboxes: list[tuple[float, float, float, float] | None]
+    areas: list[Annotated[int, Ge(1)] | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Annotations:
+    """A clip's part of the collection's JSON."""
+
+    objects: list[_Thing]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,7 +192,9 @@ def _per_clip(folder: Path, indexes: list[int], maker: ClipMaker) -> Rows:
 
 def _objects(folder: Path, indexes: list[int]) -> Iterator[tuple[int, dict[str, Any]]]:
     for index in indexes:
-        part = parse_json((folder / clip_name(index) / ANNOTATIONS).read_text(encoding="utf-8"))
+        path = folder / clip_name(index) / ANNOTATIONS
+        remedy = f"delete {path.parent} and render again, which makes it anew"
+        part = read_record(path, _Annotations, remedy=remedy, unknown="refuse")
         for thing in part["objects"]:
             yield index, thing
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated
+
+from annotated_types import Ge
 
 from smile_motion.errors import InputError
 from smile_motion.export.formats import (
@@ -16,8 +19,8 @@ from smile_motion.export.formats import (
     Line,
     NumberedClip,
 )
-from smile_motion.files import dump_lines, parse_json, remove_leftovers, write_atomically
-from smile_motion.text_files import split_lines
+from smile_motion.files import dump_lines, remove_leftovers, write_atomically
+from smile_motion.schema import parse_line, read_records
 
 if TYPE_CHECKING:
     from smile_motion.bank.shards import Shard
@@ -26,6 +29,15 @@ if TYPE_CHECKING:
 INDEX = "index.jsonl"
 PARTS = "parts"
 """Folder of the lines that jobs of an array have written, until all have."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class IndexLine:
+    """What is read of an index's line; its format adds names and hashes of files."""
+
+    index: Annotated[int, Ge(0)] | None = None
+    shard: Annotated[int, Ge(0)] | None = None
+    broken: dict[str, list[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,14 +123,19 @@ def sound_shards(
 
 
 def read_index(collection: Collection) -> dict[int, Line]:
-    """Lines of shards whose files are there, by shard, from the index and from jobs' parts."""
+    """Lines of shards whose files are there, by shard, from the index and from jobs' parts.
+
+    Damaged lines of the index are left out: their shards are read back, and described anew.
+    Raises InputError for a damaged part, which its job alone can write.
+    """
     lines = {}
-    parts = sorted((collection.folder / PARTS).glob("*.jsonl"))
-    for path in (collection.folder / INDEX, *parts):
-        for line in _lines(path):
-            shard = _indexed(collection, line.get(collection.format.key))
-            if shard is not None and collection.format.is_there(collection.folder, shard):
-                lines[shard.number] = line
+    found = _index_lines(collection.folder / INDEX)
+    for path in sorted((collection.folder / PARTS).glob("*.jsonl")):
+        found += read_records(path, IndexLine, remedy="delete it and run its job again")
+    for line in found:
+        shard = _indexed(collection, line.get(collection.format.key))
+        if shard is not None and collection.format.is_there(collection.folder, shard):
+            lines[shard.number] = line
     return lines
 
 
@@ -157,9 +174,9 @@ def _clips(maker: ClipMaker, indexes: Iterable[int]) -> Iterator[NumberedClip]:
         yield NumberedClip(index, maker.make(index), maker)
 
 
-def _indexed(collection: Collection, number: object) -> ClipShard | None:
+def _indexed(collection: Collection, number: int | None) -> ClipShard | None:
     """The shard that a line of an index speaks of."""
-    if not isinstance(number, int) or number < 0:
+    if number is None:
         return None
     if number < collection.shards:
         return collection.shard(number)
@@ -168,18 +185,20 @@ def _indexed(collection: Collection, number: object) -> ClipShard | None:
     return ClipShard(number, number + 1, range(number, number + 1)) if extensible else None
 
 
-def _lines(path: Path) -> Iterator[Line]:
+def _index_lines(path: Path) -> list[Line]:
+    """Sound lines of an index."""
+    remedy = "render again, which writes it anew"
     try:
-        text = path.read_text(encoding="utf-8")
+        return read_records(path, IndexLine, remedy=remedy)
     except FileNotFoundError:
-        return
-    for row in split_lines(text):
-        try:
-            line: Any = parse_json(row)
-        except ValueError:
-            continue
-        if isinstance(line, dict):
-            yield line
+        return []
+    except InputError:
+        pass  # Which of its lines are sound is seen one by one.
+    found = []
+    for row in path.read_bytes().splitlines():
+        with suppress(InputError):
+            found.append(parse_line(row, IndexLine, source=str(path), remedy=remedy))
+    return found
 
 
 def _sorted_lines(lines: dict[int, Line]) -> bytes:

@@ -8,17 +8,19 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+from annotated_types import Ge
 
 from smile_motion.errors import InputError
 from smile_motion.files import (
     encode_json,
     hash_file,
-    parse_json,
     replacing,
     sha256,
     write_atomically,
 )
+from smile_motion.schema import parse_text
 
 if TYPE_CHECKING:
     from smile_motion.clips import Clip, ClipMaker
@@ -147,11 +149,11 @@ class LooseFiles(_OneByOne):
         """A clip's files, their hashes, its objects."""
         (index,) = shard.clips
         line: Line = {"index": index}
-        data = b""
+        data, path = b"", folder
         for label, path in self._paths(folder, index).items():
             data = path.read_bytes()
             line |= {label: path.name, f"{label}_sha256": sha256(data)}
-        return line | _contents(data)
+        return line | _contents(_described(data, path))
 
     def _paths(self, folder: Path, index: int) -> dict[str, Path]:
         suffixes = {**self.suffixes, "json": "json"}
@@ -191,10 +193,11 @@ class ClipFolders(_OneByOne):
             for path in sorted(home.rglob("*"))
             if path.is_file()
         }
-        frames = len(parse_json(data)["plan"]["order"])
+        described = _described(data, home)
+        frames = len(described.plan.order)
         if sum(name.startswith("frames/") for name in files) != frames:
             raise ValueError(f"{home}: not {frames} frames")
-        return {"index": index, "folder": home.name, "sha256": files} | _contents(data)
+        return {"index": index, "folder": home.name, "sha256": files} | _contents(described)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -257,29 +260,55 @@ class Packed(Format):
             "clips": len(clips),
             "bytes": path.stat().st_size,
             "sha256": hash_file(path),
-        } | _broken(clips)
+        } | _broken(_described(data, path) for data in clips if b'"broken":' in data)
 
 
-def _contents(data: bytes) -> Line:
+@dataclass(frozen=True, kw_only=True)
+class _Named:
+    """What an index says of a planned object."""
+
+    id: str
+    category: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Planned:
+    """What an index says of a plan."""
+
+    objects: list[_Named]
+    order: list[list[int]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Behind:
+    """What an index says of a background."""
+
+    broken: list[str] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Described:
+    """What an index says of a clip's JSON."""
+
+    index: Annotated[int, Ge(0)]
+    plan: _Planned
+    background: _Behind
+
+
+def _described(data: bytes, path: Path) -> _Described:
+    remedy = "render it anew"
+    return parse_text(data, _Described, source=str(path), remedy=remedy, unknown="ignore")
+
+
+def _contents(clip: _Described) -> Line:
     """What the index says of what a clip's JSON holds."""
-    described = parse_json(data)
-    objects = described["plan"]["objects"]
     return {
-        "objects": [entry["id"] for entry in objects],
-        "categories": [entry["category"] for entry in objects],
-    } | _broken([data])
+        "objects": [entry.id for entry in clip.plan.objects],
+        "categories": [entry.category for entry in clip.plan.objects],
+    } | _broken([clip])
 
 
-def _broken(clips: Iterable[bytes]) -> Line:
-    """What is wrong with files that others stand in for, by the number of the clip.
-
-    clips  JSON of each.
-    """
-    # Most clips have no such file, and their JSON is long.
-    told = [parse_json(data) for data in clips if b'"broken":' in data]
-    broken = {
-        str(clip["index"]): clip["background"]["broken"]
-        for clip in told
-        if "broken" in clip["background"]
-    }
+def _broken(clips: Iterable[_Described]) -> Line:
+    """What is wrong with files that others stand in for, by the number of the clip."""
+    broken = {str(clip.index): clip.background.broken for clip in clips if clip.background.broken}
     return {"broken": broken} if broken else {}

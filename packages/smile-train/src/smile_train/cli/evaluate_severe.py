@@ -8,7 +8,6 @@ from typing import Annotated, Any, Literal
 
 import tyro
 from smile_motion.cli.outcome import Outcome
-from smile_motion.files import parse_json
 from smile_motion.options import Batch, Epochs, Heads, Seed, Threads, Workers
 
 from smile_train.cli.single import is_first_process, results_folder
@@ -71,7 +70,7 @@ _GIVEN = ("epochs", "batch")
 
 def run(options: Options) -> Outcome | None:
     """Run what is not done, and print the table."""
-    from smile_train.evaluate.severe import TABLE, SeverePlan, as_markdown, run_severe
+    from smile_train.evaluate.severe import TABLE, SeverePlan, as_json, as_markdown, run_severe
 
     roots: dict[DatasetName, Path | None] = {
         "ssv2": options.ssv2,
@@ -98,4 +97,4 @@ def run(options: Options) -> Outcome | None:
         return None
     print(as_markdown(found))
     print(plan.out / TABLE)
-    return Outcome(parse_json((plan.out / TABLE).read_text(encoding="utf-8")))
+    return Outcome(as_json(found))

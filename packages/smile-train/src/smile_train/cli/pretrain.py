@@ -10,7 +10,6 @@ from pathlib import Path
 from smile_motion.cli.app import option
 from smile_motion.cli.outcome import Outcome
 from smile_motion.errors import InputError
-from smile_motion.files import parse_json
 
 from smile_train.cli.single import is_first_process, results_folder
 from smile_train.config import PretrainConfig
@@ -75,6 +74,7 @@ def run(config: PretrainConfig) -> Outcome | None:
 
     if not config.resume and holds_a_run(out):
         raise InputError(f"{out}: holds a run; continue it with --resume, or choose another --out")
+    from smile_train.checkpoint import stored_settings
     from smile_train.pretrain import pretrain
 
     with results_folder(out):
@@ -82,7 +82,7 @@ def run(config: PretrainConfig) -> Outcome | None:
     if not is_first_process():
         return None
     run_folder, out = out, checkpoint.parent.parent
-    described = parse_json((checkpoint / "config.json").read_text(encoding="utf-8"))
+    described = stored_settings(out)
     more = ""
     if int(checkpoint.name.removeprefix("step_")) < described["steps_total"]:
         more = f"\n  the same command with --resume --out {run_folder}, and --stop-at later or not"

@@ -13,6 +13,10 @@ name has no left and right: flips keep labels.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated
+
+from annotated_types import Interval
 
 from smile_train.datasets.adapter import DatasetPlace
 from smile_train.datasets.labelled import LabelledVideos, Split
@@ -20,13 +24,20 @@ from smile_train.datasets.official import (
     build_split,
     find_annotation,
     read_json,
-    reading,
     require_count,
 )
 
 CLASSES = 48
 SIZES: dict[Split, int] = {"train": 15_027, "validation": 1_970, "test": 1_970}
 FOLDERS = ("rgb", "videos", "")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Video:
+    """An entry of a split's file."""
+
+    vid_name: str
+    label: Annotated[int, Interval(ge=0, lt=CLASSES)]
 
 
 def read(
@@ -37,15 +48,14 @@ def read(
     sizes  of the splits; the official ones by default.
     """
     vocabulary = find_annotation(place, "Diving48_vocab.json")
-    with reading(place, vocabulary):
-        names = [" ".join(part for part in parts if part) for parts in read_json(vocabulary)]
+    parts = read_json(vocabulary, list[list[str]])
+    names = [" ".join(part for part in those if part) for those in parts]
     require_count(len(names), CLASSES, "classes", vocabulary)
     part = "train" if split == "train" else "test"
     path = find_annotation(place, f"Diving48_V2_{part}.json", f"Diving48_{part}.json")
-    entries = read_json(path)
+    entries = read_json(path, list[_Video])
     require_count(len(entries), (sizes or SIZES)[split], f"{split} videos of version 2", path)
-    with reading(place, path):
-        rows = [(entry["vid_name"], int(entry["label"]), None) for entry in entries]
+    rows = [(entry.vid_name, entry.label, None) for entry in entries]
 
     def candidates(name: str) -> Iterator[str]:
         for folder in FOLDERS:

@@ -16,8 +16,8 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Len
 from smile_motion.errors import InputError
-from smile_motion.files import encode_json, parse_json, write_atomically
-from smile_motion.schema import parse, parse_record
+from smile_motion.files import encode_json, write_atomically
+from smile_motion.schema import parse_line, parse_text
 from smile_motion.text_files import read_lines
 
 from smile_train.datasets.labelled import LabelledVideo, LabelledVideos, Span, Split, Target, Task
@@ -80,14 +80,9 @@ def read_manifest(path: Path) -> LabelledVideos:
     """
     if not path.is_file():
         raise InputError(f"{path}: no such manifest; write one with smile_train data list")
-    try:
-        lines = read_lines(path, remedy="write one with smile_train data list")
-        head, *rest = [parse_json(line) for line in lines if line.strip()]
-    except ValueError as error:
-        raise InputError(
-            f"{path}: not a manifest ({error}); write one with smile_train data list"
-        ) from error
-    read = parse(head, _Head, source=f"{path}: not a manifest", remedy=_REMEDY)
+    lines = [line for line in read_lines(path, remedy=_REMEDY) if line.strip()]
+    first, *rest = lines or [""]
+    read = parse_text(first, _Head, source=f"{path}: not a manifest", remedy=_REMEDY)
     videos = tuple(_read_line(line, f"{path}:{n}", path.parent) for n, line in enumerate(rest, 2))
     if len(videos) != read.samples:
         raise InputError(f"{path}: {len(videos)} samples of {read.samples}; copy it again")
@@ -96,9 +91,9 @@ def read_manifest(path: Path) -> LabelledVideos:
     return LabelledVideos(**described, videos=videos)
 
 
-def _read_line(line: Any, source: str, folder: Path) -> LabelledVideo:
+def _read_line(line: str, source: str, folder: Path) -> LabelledVideo:
     source = f"{source}: not a manifest"
-    read = parse_record(line, _Line, source=source, remedy=_REMEDY, unknown="refuse")
+    read = parse_line(line, _Line, source=source, remedy=_REMEDY, unknown="refuse")
     target = read["target"]
     return LabelledVideo(
         key=read["key"],

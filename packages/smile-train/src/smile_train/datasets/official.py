@@ -7,17 +7,18 @@ import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from smile_motion.errors import InputError
 from smile_motion.file_tree import is_data
-from smile_motion.files import parse_json
+from smile_motion.schema import LARGEST_BYTES, read
 from smile_motion.text_files import read_text
 from smile_motion.video.archives import is_archive, locate
 
 from smile_train.datasets.adapter import DatasetPlace
 from smile_train.datasets.labelled import LabelledVideo, LabelledVideos, Span, Split, Task
 
+Schema = TypeVar("Schema")
 DOWNLOAD = "download it again"
 """What to do about a damaged annotation file."""
 
@@ -78,12 +79,13 @@ def read_csv(path: Path, *columns: str, delimiter: str = ",") -> list[dict[str, 
         raise InputError(f"{path}: no table of commas ({error}); {DOWNLOAD}") from error
 
 
-def read_json(path: Path) -> Any:
-    """Read JSON; raises InputError when it is none."""
-    try:
-        return parse_json(read_text(path, remedy=DOWNLOAD))
-    except ValueError as error:
-        raise InputError(f"{path}: damaged ({error}); {DOWNLOAD}") from error
+def read_json(path: Path, schema: type[Schema]) -> Schema:
+    """Read JSON by a schema; what it does not name is left out.
+
+    Raises InputError when a part that is needed is not there, or something else.
+    """
+    remedy = f"damaged, or of another version: {DOWNLOAD}"
+    return read(path, schema, remedy=remedy, unknown="ignore", largest=LARGEST_BYTES)
 
 
 def require_count(found: int, expected: Iterable[int] | int, what: str, where: Path) -> None:

@@ -12,6 +12,7 @@ flipped. The test split has no public labels.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from smile_motion.errors import InputError
 
@@ -34,6 +35,14 @@ BRACKETS = str.maketrans("", "", "[]")
 """What templates have around their objects, and labels have not."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Video:
+    """An entry of a split's file."""
+
+    id: str | int
+    template: str
+
+
 def read(
     place: DatasetPlace, split: Split, *, sizes: dict[Split, int] | None = None
 ) -> LabelledVideos:
@@ -44,14 +53,14 @@ def read(
     only_splits(place, split, "train", "validation")
     labels = find_annotation(place, "labels.json", f"{PREFIX}labels.json")
     with reading(place, labels):
-        numbers = {name: int(number) for name, number in read_json(labels).items()}
+        stored = read_json(labels, dict[str, str | int])
+        numbers = {name: int(number) for name, number in stored.items()}
     require_count(len(numbers), CLASSES, "classes", labels)
     classes = sorted(numbers, key=lambda name: numbers[name])
     path = find_annotation(place, f"{split}.json", f"{PREFIX}{split}.json")
-    entries = read_json(path)
+    entries = read_json(path, list[_Video])
     require_count(len(entries), (sizes or SIZES)[split], f"{split} videos", path)
-    with reading(place, path):
-        named = [(str(e["id"]), e["template"].translate(BRACKETS)) for e in entries]
+    named = [(str(entry.id), entry.template.translate(BRACKETS)) for entry in entries]
     rows = []
     for name, template in named:
         if template not in numbers:

@@ -11,8 +11,8 @@ from typing import Annotated, Any
 import numpy as np
 from annotated_types import Ge
 from smile_motion.errors import InputError
-from smile_motion.files import encode_json, parse_json, write_atomically
-from smile_motion.schema import parse
+from smile_motion.files import encode_json, write_atomically
+from smile_motion.schema import read
 
 from smile_train.evaluate.pictures import COLOURS, save_figure, shorten
 from smile_train.evaluate.results import Results
@@ -62,22 +62,18 @@ class ClassScores:
             raise InputError(
                 f"{path}: no scores by class; give folders of fine-tunings or probes with classes"
             )
-        try:
-            content = parse_json(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise InputError(f"{path}: damaged ({error}); evaluate again") from error
         remedy = "evaluate again"
-        read = parse(content, _Classes, source=f"{path}: damaged", remedy=remedy, unknown="ignore")
-        values = {name: getattr(read, name) for name in SCORES}
+        stored = read(path, _Classes, remedy=remedy, unknown="ignore")
+        values = {name: getattr(stored, name) for name in SCORES}
         score = next((name for name, there in values.items() if there is not None), None)
         if score is None:
             raise InputError(f"{path}: damaged: none of {', '.join(SCORES)} in it; {remedy}")
         found = cls(
             run=str(folder),
             score=score,
-            classes=read.classes,
+            classes=stored.classes,
             values=values[score],
-            samples=read.samples,
+            samples=stored.samples,
             results=results,
         )
         if not len(found.classes) == len(found.values) == len(found.samples):

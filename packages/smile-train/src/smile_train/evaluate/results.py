@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Ge
 from smile_motion.errors import InputError
-from smile_motion.files import parse_json, write_atomically
-from smile_motion.schema import parse
+from smile_motion.files import write_atomically
+from smile_motion.schema import read
 
 RESULTS = "results.json"
 """File of a run's results, in its folder."""
@@ -75,11 +75,7 @@ class Results:
         file = path / RESULTS if path.is_dir() else path
         if not file.is_file():
             raise InputError(f"{file}: no results; give folders of finished evaluations")
-        try:
-            values = parse_json(file.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise InputError(f"{file}: damaged results ({error}); evaluate again") from error
-        return parse(values, cls, source=f"{file}: damaged results", remedy="evaluate again")
+        return read(file, cls, remedy="evaluate again")
 
     def __post_init__(self) -> None:
         if self.main_metric not in self.metrics:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from smile_motion.errors import InputError
-from smile_motion.files import write_atomically
+from smile_motion.files import dump_json, write_atomically
 
 from smile_train.cli.single import is_first_process
 from smile_train.datasets import DatasetName
@@ -123,7 +122,7 @@ def run_severe(plan: SeverePlan) -> dict[ExperimentName, Results]:
             sound, _ = newest_checkpoint(folder / "checkpoints")
             found[name] = finetune(replace(config, resume=sound is not None), folder)
         if is_first_process():
-            write_atomically(plan.out / TABLE, _as_json(found))
+            write_atomically(plan.out / TABLE, dump_json(as_json(found)))
             write_atomically(plan.out / "severe.md", as_markdown(found).encode())
     return found
 
@@ -191,8 +190,9 @@ def as_markdown(found: Mapping[ExperimentName, Results]) -> str:
     return "\n".join(lines)
 
 
-def _as_json(found: Mapping[ExperimentName, Results]) -> bytes:
-    content = {
+def as_json(found: Mapping[ExperimentName, Results]) -> dict[str, Any]:
+    """The table as JSON values: experiments, their mean, and what differs from the paper."""
+    return {
         "experiments": {
             name: {
                 **results.metrics,
@@ -206,4 +206,3 @@ def _as_json(found: Mapping[ExperimentName, Results]) -> bytes:
         "partial": any(is_partial(name, results) for name, results in found.items()),
         "ours": SETTINGS_NOTE,
     }
-    return (json.dumps(content, indent=2) + "\n").encode()

@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 from smile_motion.errors import InputError
-from smile_motion.files import hash_file, parse_json
+from smile_motion.files import hash_file
 from smile_motion.tokens import TokenGrid
 
-from smile_train.checkpoint import CONFIG, MANIFEST, WEIGHTS, load_checkpoint
+from smile_train.checkpoint import CONFIG, MANIFEST, WEIGHTS, load_checkpoint, read_manifest
 from smile_train.interop.checkpoints import find_checkpoint
 from smile_train.interop.configs import OwnSizes, read_config, require_sizes
 from smile_train.interop.families import find_encoder, usual_frames
@@ -167,7 +167,7 @@ def _below(weights: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Ten
 def hash_weights(opened: Path) -> str:
     """SHA-256 of a checkpoint's file of weights."""
     if (opened / MANIFEST).is_file():
-        return parse_json((opened / MANIFEST).read_text())["sha256"][WEIGHTS]
+        return read_manifest(opened).sha256[WEIGHTS]
     return hash_file(opened)
 
 

@@ -6,17 +6,16 @@ and what they say of sizes must be that of the weights beside them.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import torch
-from pydantic import Field, TypeAdapter, ValidationError
+from annotated_types import Interval, Len
 from smile_motion.errors import InputError
-from smile_motion.files import parse_json
+from smile_motion.schema import parse, read_record
 from smile_motion.tokens import TokenGrid
 
 from smile_train.students import StudentConfig, hidden_width
@@ -25,11 +24,13 @@ LARGEST_CONFIG = 16 << 20
 """Bytes; one with 30,000 names of classes has two million."""
 MOST_CLASSES = 100_000
 Kind = TypeVar("Kind")
-Side = Annotated[int, Field(ge=1, le=8192)]
+Side = Annotated[int, Interval(ge=1, le=8192)]
 Sides = Side | tuple[Side, Side]
-Width = Annotated[int, Field(ge=1, le=1 << 16)]
-Count = Annotated[int, Field(ge=1, le=1024)]
-Names = Annotated[dict[str, Annotated[str, Field(max_length=1000)]], Field(max_length=MOST_CLASSES)]
+Width = Annotated[int, Interval(ge=1, le=1 << 16)]
+Count = Annotated[int, Interval(ge=1, le=1024)]
+Epsilon = Annotated[float, Interval(gt=0, lt=1)]
+Names = Annotated[dict[str, Annotated[str, Len(0, 1000)]], Len(0, MOST_CLASSES)]
+_REMEDY = "get it again"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,11 +46,11 @@ class VideoMAESizes:
     num_hidden_layers: Count = 12
     num_attention_heads: Count = 12
     intermediate_size: Width = 3072
-    hidden_act: Annotated[str, Field(max_length=40)] = "gelu"
-    layer_norm_eps: Annotated[float, Field(gt=0, lt=1)] = 1e-12
+    hidden_act: Annotated[str, Len(0, 40)] = "gelu"
+    layer_norm_eps: Epsilon = 1e-12
     decoder_num_attention_heads: Count = 6
     decoder_hidden_size: Width = 384
-    decoder_num_hidden_layers: Annotated[int, Field(ge=0, le=1024)] = 4
+    decoder_num_hidden_layers: Annotated[int, Interval(ge=0, le=1024)] = 4
     decoder_intermediate_size: Width = 1536
     id2label: Names = field(default_factory=dict)
 
@@ -64,8 +65,8 @@ class VideoMAEv2Sizes:
     embed_dim: Width = 768
     depth: Count = 12
     num_heads: Count = 12
-    mlp_ratio: Annotated[float, Field(gt=0, le=64)] = 4
-    layer_norm_eps: Annotated[float, Field(gt=0, lt=1)] = 1e-6
+    mlp_ratio: Annotated[float, Interval(gt=0, le=64)] = 4
+    layer_norm_eps: Epsilon = 1e-6
     tubelet_size: Count = 2
     num_frames: Count = 16
     use_learnable_pos_emb: bool = False
@@ -80,8 +81,8 @@ class OwnSizes:
     student: StudentConfig
     grid: TokenGrid
     trained: TokenGrid | None = None
-    target_dim: Annotated[int, Field(ge=1, le=1 << 20)] | None = None
-    classes: Annotated[tuple[str, ...], Field(max_length=MOST_CLASSES)] = ()
+    target_dim: Annotated[int, Interval(ge=1, le=1 << 20)] | None = None
+    classes: Annotated[tuple[str, ...], Len(0, MOST_CLASSES)] = ()
 
     @classmethod
     def read(cls, config: Mapping[str, Any], source: Path) -> OwnSizes:
@@ -103,15 +104,7 @@ def read_config(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         raise InputError(f"{path.parent}: no {path.name}; give a whole folder of a model")
-    if path.stat().st_size > LARGEST_CONFIG:
-        raise InputError(f"{path}: of {path.stat().st_size} bytes; no configuration is so long")
-    try:
-        config = parse_json(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{path}: damaged ({error}); get it again") from error
-    if not isinstance(config, dict):
-        raise InputError(f"{path}: holds no JSON object; get it again")
-    return config
+    return read_record(path, dict[str, Any], remedy=_REMEDY, largest=LARGEST_CONFIG)
 
 
 def take_fields(kind: type[Kind], given: Mapping[str, Any], source: Path) -> Kind:
@@ -119,19 +112,7 @@ def take_fields(kind: type[Kind], given: Mapping[str, Any], source: Path) -> Kin
 
     Raises InputError where one is of another type, or out of its range.
     """
-    known = {field.name for field in fields(kind)}  # type: ignore[arg-type]
-    own = {name: value for name, value in given.items() if name in known}
-    try:
-        return TypeAdapter(kind).validate_json(json.dumps(own), strict=True)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = ".".join(str(part) for part in first["loc"] if isinstance(part, str))
-        raise InputError(
-            f"{source}: {place} is {first['input']!r:.60}; {first['msg'][:1].lower()}"
-            f"{first['msg'][1:]}"
-        ) from error
-    except InputError as error:
-        raise InputError(f"{source}: {error}") from error
+    return parse(dict(given), kind, source=str(source), remedy=_REMEDY, unknown="ignore")
 
 
 def require_sizes(

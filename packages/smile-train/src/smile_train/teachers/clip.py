@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 import torch.nn.functional as F
+from annotated_types import Gt, Interval
 from smile_motion.bank.open_clip_models import HUB_PREFIX, open_clip_model
 from smile_motion.errors import InputError, in_one_line
-from smile_motion.files import parse_json
+from smile_motion.schema import read
 from torch import nn
 
 from smile_train.model.linear import linear, quicken
@@ -18,6 +20,7 @@ from smile_train.weight_files import CLIP, open_weights, say_what_was_left_out
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+Deviation = Annotated[float, Gt(0)]
 HEAD_WIDTH = 64
 """Width of an attention head in every published CLIP."""
 FOLDER_PREFIX = "local-dir:"
@@ -218,27 +221,22 @@ def _patch_tokens(visual: Any, images: torch.Tensor) -> torch.Tensor:
     return visual.ln_post(x)[:, 1:]
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Description:
+    """The JSON beside a file of weights: what they do not say themselves."""
+
+    heads: Annotated[int, Interval(ge=1, le=1024)] | None = None
+    mean: tuple[float, float, float] | None = None
+    std: tuple[Deviation, Deviation, Deviation] | None = None
+
+
 def _read_description(path: Path) -> dict[str, Any]:
     """`heads`, `mean` and `std` from the JSON beside weights; nothing where there is none.
 
-    Raises ValueError when it holds anything else.
+    Raises InputError when it holds anything else.
     """
-    if not path.is_file():
+    try:
+        described = read(path, _Description, remedy="it may hold heads, mean and std")
+    except FileNotFoundError:
         return {}
-    described = parse_json(path.read_text(encoding="utf-8"))
-    if not isinstance(described, dict):
-        raise ValueError(f"{path.name} holds no object")
-    for name, value in described.items():
-        if name == "heads":
-            sound = isinstance(value, int) and value > 0
-        elif name in ("mean", "std"):
-            sound = isinstance(value, list) and len(value) == 3
-            sound = sound and all(isinstance(part, int | float) for part in value)
-        else:
-            sound = False
-        if not sound:
-            raise ValueError(f"{path.name}: {name} {value!r}; it may hold heads, mean and std")
-    return {
-        name: tuple(value) if isinstance(value, list) else value
-        for name, value in described.items()
-    }
+    return {name: value for name, value in vars(described).items() if value is not None}

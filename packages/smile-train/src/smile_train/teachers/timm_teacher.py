@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from annotated_types import Len
 from smile_motion.bank.model_configs import require_plain_configs
 from smile_motion.errors import InputError, in_one_line
-from smile_motion.files import parse_json
 from smile_motion.hub_access import hub_or_cache
+from smile_motion.schema import read
 
 from smile_train.model.linear import quicken
 from smile_train.teachers.teacher import Teacher
@@ -100,17 +102,22 @@ class TimmTeacher(Teacher):
         return tokens
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Config:
+    """What is read of timm's `config.json`."""
+
+    architecture: Annotated[str, Len(1, 200)]
+
+
 def _architecture(folder: Path) -> str:
     path = folder / "config.json"
     try:
-        described = parse_json(path.read_text(encoding="utf-8"))
-        return str(described["architecture"])
+        described = read(path, _Config, remedy="download the folder again", unknown="ignore")
     except FileNotFoundError as error:
         raise InputError(
             f"{folder}: no config.json; give the folder that timm wrote, with its weights"
         ) from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: names no architecture; download the folder again") from error
+    return described.architecture
 
 
 def _patch(name: str) -> int:

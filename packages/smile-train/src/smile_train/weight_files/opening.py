@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
+from smile_motion.bank.model_configs import ShardIndex
 from smile_motion.errors import InputError, in_one_line
-from smile_motion.files import parse_json
+from smile_motion.schema import read
 
 from smile_train.weight_files.archives import TorchFile, open_archive, open_legacy
 from smile_train.weight_files.pickles import Made, StoredTensor, printable
@@ -176,13 +177,10 @@ def _open_safetensors(path: Path, kind: Kind | None) -> WeightFile:
 
 
 def _open_shards(path: Path, kind: Kind | None) -> WeightFile:
-    if path.stat().st_size > _LARGEST_INDEX:
-        raise InputError(f"{path}: of {path.stat().st_size} bytes; no list of shards is so long")
-    try:
-        placed = parse_json(path.read_text(encoding="utf-8"))["weight_map"]
-        shards = sorted(set(placed.values()))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{path}: not a list of shards; download it again") from error
+    remedy = "download it again"
+    index = read(path, ShardIndex, remedy=remedy, unknown="ignore", largest=_LARGEST_INDEX)
+    placed = index.weight_map
+    shards = sorted(set(placed.values()))
     if len(shards) > _MOST_SHARDS or not all(map(_is_file_name, shards)):
         raise InputError(f"{path}: names a file outside of its folder; do not use it")
     weights: dict[str, torch.Tensor] = {}
@@ -199,8 +197,8 @@ def _open_shards(path: Path, kind: Kind | None) -> WeightFile:
     return WeightFile(path=path, weights=weights, said=(*said, *more))
 
 
-def _is_file_name(name: object) -> bool:
-    return isinstance(name, str) and re.fullmatch(r"\w[\w.-]*", name) is not None
+def _is_file_name(name: str) -> bool:
+    return re.fullmatch(r"\w[\w.-]*", name) is not None
 
 
 def _from_torch(file: TorchFile, kind: Kind | None) -> WeightFile:

@@ -17,8 +17,9 @@ from smile_motion.bank.model_configs import require_plain_configs
 from smile_motion.bank.model_folders import snapshot_commit
 from smile_motion.bank.segmenting.masks import opaque, to_mask
 from smile_motion.errors import InputError, in_one_line
-from smile_motion.files import hash_file, parse_json
+from smile_motion.files import hash_file
 from smile_motion.hub_access import fetch_model
+from smile_motion.schema import read
 
 DEFAULT_MODEL = "CIDAS/clipseg-rd64-refined"
 """The refined CLIPSeg of reduced dimension 64; X-Paste used rd64."""
@@ -153,17 +154,22 @@ def _weights(folder: Path) -> Path | None:
     return None
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Config:
+    """What is read of a model's configuration."""
+
+    model_type: str | None = None
+
+
 def _require_parts(folder: Path) -> None:
     """Raise InputError when a folder is not that of a whole CLIPSeg."""
     config = folder / "config.json"
     try:
-        kind = parse_json(config.read_text(encoding="utf-8")).get("model_type")
+        kind = read(config, _Config, remedy="save the model again", unknown="ignore").model_type
     except FileNotFoundError:
         raise InputError(
             f"{folder}: no config.json; give the folder that save_pretrained wrote"
         ) from None
-    except (ValueError, AttributeError) as error:
-        raise InputError(f"{config}: not readable as JSON; save the model again") from error
     if kind != "clipseg":
         raise InputError(f"{config}: a model of type {kind}, expected clipseg; give another folder")
     for part, names in (
