@@ -4,9 +4,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from published import PublishedStatistics
 from smile_motion.bank import ObjectBank
+from smile_motion.choices import PathName
 from smile_motion.errors import InputError
 from smile_motion.masking import TokenMask, mask_official, mask_random, mask_trajectory, mask_tube
-from smile_motion.paths import PathName
 from smile_motion.plan import MotionPlan
 from smile_motion.recipe import MotionRecipe
 from smile_motion.seeding import Stream, keyed_generator

@@ -13,8 +13,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from smile_motion.bank import ObjectBank
+from smile_motion.choices import EffectName
 from smile_motion.compositing import render
-from smile_motion.effects import EFFECTS, Appearance, EffectName, MotionBlur
+from smile_motion.effects import EFFECTS, Appearance, MotionBlur
 from smile_motion.errors import InputError
 from smile_motion.masking import draw_keys, mask_random, mask_trajectory, mask_tube
 from smile_motion.plan import MotionPlan

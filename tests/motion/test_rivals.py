@@ -8,11 +8,12 @@ import pytest
 from smile_motion.__main__ import COMMANDS
 from smile_motion.backgrounds import BlackBackground
 from smile_motion.bank import ObjectBank
+from smile_motion.choices import RivalName
 from smile_motion.cli.app import run_app
 from smile_motion.clip_files import read_clip
 from smile_motion.clips import ClipMaker
 from smile_motion.errors import InputError
-from smile_motion.recipe import MotionRecipe, RivalName
+from smile_motion.recipe import MotionRecipe
 from smile_motion.rivals import RIVALS, recipe_bank
 from smile_motion.seeding import Stream, keyed_generator
 from smile_motion.video import index_video, read_frames

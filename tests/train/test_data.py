@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from smile_motion.backgrounds import BackgroundKind
 from smile_motion.bank import ObjectBank
+from smile_motion.choices import BackgroundKind
 from smile_motion.errors import InputError
 from smile_train.config import PretrainConfig
 from smile_train.data import ClipLoader, MicroBatches, SampleOrder, open_clips

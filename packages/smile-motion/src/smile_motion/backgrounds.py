@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from smile_motion.background_origins import check_origin
+from smile_motion.choices import BackgroundKind, NoiseKind
 from smile_motion.cropping import cut, draw_crop
 from smile_motion.errors import InputError
-from smile_motion.noise import NoiseKind, noise_images
+from smile_motion.noise import noise_images
 from smile_motion.photographs import find_photographs, read_photograph
 from smile_motion.video import find_videos, open_index, read_frames
-
-BackgroundKind = Literal["natural", "frame", "places", "black", "noise", "pseudo-motion"]
 
 
 @dataclass(frozen=True, eq=False)

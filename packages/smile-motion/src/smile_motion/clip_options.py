@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
+from smile_motion.choices import (
+    BackgroundKind,
+    EffectName,
+    NoiseKind,
+    PathName,
+    RecipeName,
+    TransformName,
+)
 from smile_motion.errors import InputError
 from smile_motion.options import (
     ONE_BANK,
@@ -22,7 +30,6 @@ from smile_motion.options import (
 )
 
 if TYPE_CHECKING:
-    from smile_motion.backgrounds import BackgroundKind
     from smile_motion.clips import ClipMaker
     from smile_motion.recipe import MotionRecipe
 
@@ -50,9 +57,7 @@ _MOVING = OnlyWith(lambda options: options.objects != 0, "with --objects 1 or mo
 class ClipOptions:
     """What clips show: the options that `render`, `preview` and training share."""
 
-    background: Literal["natural", "frame", "places", "black", "noise", "pseudo-motion"] | None = (
-        None
-    )
+    background: BackgroundKind | None = None
     """Behind the objects: video, one of its frames, a photograph, black, or noise (Table 7), or a
     photograph in motion. Default: natural with --videos, places with --images; else noise, and
     behind a rival's motion what its paper has."""
@@ -63,45 +68,20 @@ class ClipOptions:
     frame."""
     images: Annotated[Path | None, ONE_FOLDER] = None
     """Folder of photographs for --background places and pseudo-motion, and for crops of them."""
-    noise: Annotated[Literal["uniform", "gaussian", "spectral"], _OVER_NOISE] = "uniform"
+    noise: Annotated[NoiseKind, _OVER_NOISE] = "uniform"
     """Kind of noise for --background noise; `spectral` falls with frequency (1/f)."""
     noise_per_frame: Annotated[bool, _OVER_NOISE] = False
     """New noise in every frame. Paper: one image, repeated (Table 7)."""
-    recipe: Annotated[
-        Literal[
-            "paper",
-            "official",
-            "static-circles",
-            "moving-circles",
-            "moving-shapes",
-            "transforming-shapes",
-            "accelerating-shapes",
-            "accelerating-textures",
-            "accelerating-crops",
-            "pseudo-motion",
-        ],
-        _BY_NAME,
-    ] = "paper"
+    recipe: Annotated[RecipeName, _BY_NAME] = "paper"
     """Motion as the paper describes it, as the published code draws it, or that of a rival:
     arXiv 2410.24213 (circles, shapes, textures, crops) or 2409.06665 (pseudo-motion)."""
-    path: Annotated[
-        Literal["gaussian", "linear", "bezier", "brownian", "harmonic", "bounce", "excursion"]
-        | None,
-        _BY_NAME,
-        _MOVING,
-    ] = None
+    path: Annotated[PathName | None, _BY_NAME, _MOVING] = None
     """Kind of path, instead of the recipe's (both: gaussian)."""
-    transform: Annotated[Literal["both", "rotation", "scaling", "none"], _BY_NAME, _MOVING] = "both"
+    transform: Annotated[TransformName, _BY_NAME, _MOVING] = "both"
     """What changes besides the place (Table 4)."""
     objects: Annotated[ObjectCount | None, _BY_NAME] = None
     """Objects in a clip. Default: the recipe's; 2 for paper and official (Table 4f)."""
-    effects: Annotated[
-        tuple[
-            Literal["motion-blur", "drop-shadow", "colour-drift", "depth-swaps", "appearance"], ...
-        ],
-        _BY_NAME,
-        _MOVING,
-    ] = ()
+    effects: Annotated[tuple[EffectName, ...], _BY_NAME, _MOVING] = ()
     """What else happens to the objects, with default settings. All are ours."""
     recipe_file: Path | None = None
     """Motion recipe as JSON (`MotionRecipe.to_json`) instead of --recipe and what changes it."""

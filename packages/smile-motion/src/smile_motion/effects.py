@@ -9,17 +9,17 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import cv2
 import numpy as np
 from annotated_types import Interval, Le, Len
 
+from smile_motion.choices import EffectName
 from smile_motion.errors import InputError, in_one_line
 from smile_motion.keyframes import Segments, interpolate
 from smile_motion.schema import parse_line
 
-EffectName = Literal["motion-blur", "drop-shadow", "colour-drift", "depth-swaps", "appearance"]
 Shift = Annotated[float, Interval(ge=-1e7, le=1e7)]
 LARGEST_SETTING = 1000.0
 """Magnitude of the largest number in a stored pipeline of `Appearance`. Ours."""

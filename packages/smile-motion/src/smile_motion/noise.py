@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
 
 import numpy as np
 
-NoiseKind = Literal["uniform", "gaussian", "spectral"]
+from smile_motion.choices import NoiseKind
 
 
 def noise_images(

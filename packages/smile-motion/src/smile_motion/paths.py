@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Annotated, Literal, Protocol
+from typing import Annotated, Protocol
 
 import numpy as np
 from annotated_types import Interval, Le
 
+from smile_motion.choices import PathName
 from smile_motion.errors import InputError
 from smile_motion.keyframes import Segments, interpolate
 
@@ -251,8 +252,6 @@ class ExcursionPath:
         straight = ends[0] * (1 - u) + ends[1] * u
         return straight + bulge * (outside - ends.mean(axis=0)) - 0.5
 
-
-PathName = Literal["gaussian", "linear", "bezier", "brownian", "harmonic", "bounce", "excursion"]
 
 PATHS: dict[PathName, CentrePath] = {
     "gaussian": GaussianPath(),

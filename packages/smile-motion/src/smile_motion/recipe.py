@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import numpy as np
 from annotated_types import Interval, Le, Len
 
+from smile_motion.choices import EffectName, PathName, RecipeName, TransformName
 from smile_motion.dead_leaves import AcceleratingPath, DeadLeavesSize, SteadyRates
 from smile_motion.effects import (
     EFFECTS,
@@ -15,31 +16,18 @@ from smile_motion.effects import (
     ColourDrift,
     DepthSwaps,
     DropShadow,
-    EffectName,
     MotionBlur,
 )
 from smile_motion.errors import InputError
 from smile_motion.keyframes import KeyframeRates, KeyframeValues
-from smile_motion.paths import PATHS, REFERENCE_PX, CentrePath, GaussianPath, PathName
+from smile_motion.paths import PATHS, REFERENCE_PX, CentrePath, GaussianPath
 from smile_motion.plan import MotionPlan
 from smile_motion.schema import Kinds, component_to_json, parse_component, require_bounds
 
 if TYPE_CHECKING:
     from smile_motion.bank import ObjectBank
 
-RivalName = Literal[
-    "static-circles",
-    "moving-circles",
-    "moving-shapes",
-    "transforming-shapes",
-    "accelerating-shapes",
-    "accelerating-textures",
-    "accelerating-crops",
-    "pseudo-motion",
-]
-RecipeName = Literal["paper", "official", RivalName]
 Aspect = Annotated[float, Interval(ge=1e-3, le=1e3)]
-TransformName = Literal["both", "rotation", "scaling", "none"]
 
 
 class BaseSize(Protocol):

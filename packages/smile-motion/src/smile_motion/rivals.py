@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from smile_motion.bank.sources.shapes import VERSION, ShapeKind, ShapeSource
+from smile_motion.choices import RecipeName
 from smile_motion.dead_leaves import AcceleratingPath, DeadLeavesSize, SteadyRates
-from smile_motion.recipe import MotionRecipe, RecipeName
+from smile_motion.recipe import MotionRecipe
 
 if TYPE_CHECKING:
     from smile_motion.bank import ObjectBank

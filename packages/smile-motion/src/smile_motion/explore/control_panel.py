@@ -9,6 +9,7 @@ from typing import Any, get_args
 
 import gradio as gr
 
+from smile_motion.choices import NoiseKind
 from smile_motion.effects import EFFECTS
 from smile_motion.explore.controls import (
     LARGEST_SEED,
@@ -20,7 +21,6 @@ from smile_motion.explore.controls import (
 )
 from smile_motion.explore.showing import UploadLimits
 from smile_motion.masking import MaskingName
-from smile_motion.noise import NoiseKind
 from smile_motion.paths import PATHS
 from smile_motion.video import SUFFIXES
 

@@ -6,17 +6,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from smile_motion.choices import EffectName, NoiseKind, PathName
 from smile_motion.clip_options import ClipOptions
-from smile_motion.effects import EffectName
 from smile_motion.errors import InputError
 from smile_motion.keyframes import KeyframeRates, KeyframeValues
 from smile_motion.masking import MaskingName
-from smile_motion.noise import NoiseKind
-from smile_motion.paths import GaussianPath, PathName
+from smile_motion.paths import GaussianPath
 from smile_motion.recipe import MotionRecipe, OwnAspectSize, StretchedSize
 
 if TYPE_CHECKING:
-    from smile_motion.backgrounds import BackgroundKind
+    from smile_motion.choices import BackgroundKind
 
 LARGEST_SEED = 2**31 - 1
 """Seeds that the page takes."""

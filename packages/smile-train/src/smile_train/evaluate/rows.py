@@ -8,8 +8,9 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, get_args
 
+from smile_motion.choices import RecipeName
 from smile_motion.errors import InputError
-from smile_motion.recipe import MotionRecipe, RecipeName
+from smile_motion.recipe import MotionRecipe
 from smile_motion.rivals import RIVALS
 
 from smile_train.config import PretrainConfig
