@@ -13,6 +13,7 @@ COMMANDS = (
     Command("probe sigma", "linear probe with augmentation", "smile_train.cli.probe_sigma"),
     Command("probe attentive", "a grid of attentive probes", "smile_train.cli.probe_attentive"),
     Command("probe knn", "nearest neighbours in cached features", "smile_train.cli.probe_knn"),
+    Command("probe motion", "what encoders know about motion", "smile_train.cli.probe_motion"),
     Command("evaluate severe", "the SEVERE benchmark", "smile_train.cli.evaluate_severe"),
     Command("evaluate similarity", "how features change", "smile_train.cli.evaluate_similarity"),
     Command("evaluate attention", "where an encoder looks", "smile_train.cli.evaluate_attention"),

@@ -1,0 +1,1 @@
+"""What an encoder knows about motion: probes on clips whose motion is known exactly."""

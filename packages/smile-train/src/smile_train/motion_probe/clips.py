@@ -1,0 +1,155 @@
+"""Clips of a motion probe: rendered by number, with their labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, get_args
+
+import cv2
+import numpy as np
+from smile_motion.bank import ObjectBank
+from smile_motion.compositing import render
+from smile_motion.errors import InputError
+from smile_motion.paths import REFERENCE_PX
+from smile_motion.plan import MotionPlan
+from smile_motion.seeding import Stream, keyed_generator
+
+from smile_train.motion_probe.backdrops import Backdrop
+from smile_train.motion_probe.factors import SCENE_CLASSES
+from smile_train.motion_probe.scenes import FRAMES, Scene, SceneName, draw_scene, plan_scene
+
+Part = Literal["learn", "choose", "test"]
+"""Clips that classifiers learn from, that penalties are chosen by, and that are judged."""
+PARTS: tuple[Part, ...] = get_args(Part)
+SHARES = (0.6, 0.15, 0.25)
+"""Of a bank's objects, by part."""
+MOST_OBJECTS = 4
+"""Objects of a clip, at most."""
+LEAST_OBJECTS = 2 * MOST_OBJECTS
+"""Objects of a part: as many, and as many to vary."""
+CATEGORIES = 12
+"""Categories below which objects are shared out one by one."""
+FIRST_PART = 1 << 16
+"""First `part` of this package's random generators: none is also one of training's clips."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ProbeClips:
+    """Clips of a part by number. Two neighbours share background, objects and places; in scenes of
+    two classes they are each other backwards."""
+
+    bank: ObjectBank
+    """Where objects come from."""
+    objects: np.ndarray
+    """(n,) int64: those of this part."""
+    backdrop: Backdrop
+    """What lies behind."""
+    part: Part
+    """Which clips."""
+    size: int
+    """Side of the frames, pixels."""
+    seed: int
+    """Seed of all of them."""
+
+    def scene(self, name: SceneName, number: int) -> tuple[Scene, MotionPlan]:
+        """Draw the scene of a clip and its plan, without rendering it."""
+        classes = SCENE_CLASSES[name]
+        paired = classes == 2
+        index = number // 2 if paired else number
+        rng = self._generator(Stream.MOTION, 1 + get_args(SceneName).index(name), index)
+        scene = draw_scene(name, rng, number % classes)
+        chosen = rng.choice(self.objects, len(scene.tracks), replace=False)
+        return scene, plan_scene(scene, rng, chosen, self.bank.aspect(chosen), self.size)
+
+    def render(self, name: SceneName, number: int) -> tuple[np.ndarray, dict[str, float]]:
+        """Render a clip, (T, size, size, 3) uint8, and say what is true of it, by factor."""
+        scene, plan = self.scene(name, number)
+        rng = self._generator(Stream.BACKGROUND, 0, number // 2)
+        behind = self.backdrop.draw(rng, number // 2, FRAMES, self.size)
+        frames = render(behind, plan, self.bank)
+        if scene.wall is not None:
+            rng = self._generator(Stream.BACKGROUND, 1, number // 2)
+            _build_wall(frames, scene.wall, rng)
+        return frames, scene.labels
+
+    def batches(
+        self, name: SceneName, count: int, batch: int
+    ) -> Iterator[tuple[np.ndarray, list[dict[str, float]]]]:
+        """Render the first clips of a scene: (b, T, size, size, 3) uint8 and their labels."""
+        for first in range(0, count, batch):
+            made = [self.render(name, n) for n in range(first, min(first + batch, count))]
+            yield np.stack([frames for frames, _ in made]), [labels for _, labels in made]
+
+    def shuffles(self, name: SceneName, first: int, count: int) -> np.ndarray:
+        """Orders of frames, (count, T): random ones, not the same for the clips of a pair."""
+        scene = 1 + get_args(SceneName).index(name)
+        return np.stack(
+            [
+                self._generator(Stream.ORDER, scene, number).permutation(FRAMES)
+                for number in range(first, first + count)
+            ]
+        )
+
+    def _generator(self, stream: Stream, kind: int, index: int) -> np.random.Generator:
+        return keyed_generator(
+            self.seed, stream, epoch=PARTS.index(self.part), index=index, part=FIRST_PART + kind
+        )
+
+    @cached_property
+    def described(self) -> dict[str, object]:
+        """What the clips depend on, as JSON values."""
+        return {
+            "bank_sha256": self.bank.card["metadata_sha256"],
+            "objects": len(self.objects),
+            "backdrop": repr(self.backdrop),
+            "part": self.part,
+            "size": self.size,
+            "seed": self.seed,
+        }
+
+
+def share_out(bank: ObjectBank) -> dict[Part, np.ndarray]:
+    """Share a bank's objects out over parts: none is in two of them, nor is, where there are
+    categories enough, any of its category.
+
+    Raises InputError when there are too few.
+    """
+    rng = np.random.default_rng(0)
+    groups = bank.category if len(bank.categories) >= CATEGORIES else np.arange(len(bank))
+    names = rng.permutation(np.unique(groups))
+    bounds = np.rint(np.cumsum(SHARES[:-1]) * len(names)).astype(int)
+    found: dict[Part, np.ndarray] = {
+        part: np.flatnonzero(np.isin(groups, own)).astype(np.int64)
+        for part, own in zip(PARTS, np.split(names, bounds), strict=True)
+    }
+    fewest = min(PARTS, key=lambda part: len(found[part]))
+    if len(found[fewest]) < LEAST_OBJECTS:
+        raise InputError(
+            f"{bank.path}: {len(bank)} objects, of which the part to {fewest} by would have "
+            f"{len(found[fewest])}; objects of the test may not be in the rest, and each part "
+            f"needs {LEAST_OBJECTS}: give a larger bank, or leave --bank out"
+        )
+    return found
+
+
+def _build_wall(
+    frames: np.ndarray, wall: tuple[float, float, float, float], rng: np.random.Generator
+) -> None:
+    """Paint a wall over a clip, in place: bricks of one colour with darker joints."""
+    size = frames.shape[1]
+    x0, y0, x1, y1 = (
+        int(np.clip(round((edge + 0.5) * size / REFERENCE_PX), 0, size)) for edge in wall
+    )
+    if x1 <= x0 or y1 <= y0:
+        return
+    brick = max(3, size // 16)
+    image = np.empty((y1 - y0, x1 - x0, 3), np.float32)
+    image[:] = rng.uniform(60, 200, 3)
+    y, x = np.mgrid[: y1 - y0, : x1 - x0]
+    joint = (y % (brick // 2 + 1) == 0) | (
+        (x + (y // (brick // 2 + 1)) % 2 * brick // 2) % brick == 0
+    )
+    image[joint] *= 0.6
+    frames[:, y0:y1, x0:x1] = cv2.convertScaleAbs(image)

@@ -1,0 +1,130 @@
+"""What encoders are shown of a clip: as it is, its first frame repeated, its frames shuffled."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Literal, Protocol, get_args
+
+import cv2
+import numpy as np
+import torch
+from smile_motion.errors import InputError
+from smile_motion.tokens import TokenGrid
+
+from smile_train.encoder import VideoEncoder
+from smile_train.model.pretrain_model import Encoder
+from smile_train.model.transformer import initialise
+
+Shown = Literal["clip", "first frame", "shuffled"]
+SHOWN: tuple[Shown, ...] = get_args(Shown)
+"""Ways to show a clip; all but the first are controls that must not do better than guessing."""
+PIXELS_SIDE = 14
+"""Side of the frames of raw pixels."""
+
+
+class FrozenEncoder(Protocol):
+    """Turns clips into a vector for each time slice."""
+
+    def slices(self, clips: np.ndarray) -> np.ndarray:
+        """Encode (B, T, S, S, 3) uint8: (B, slices, D) float32."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PixelEncoder:
+    """No encoder: small grey frames."""
+
+    def slices(self, clips: np.ndarray) -> np.ndarray:
+        """Shrink each frame to 14 x 14 grey values in 0..1."""
+        grey = clips.astype(np.float32).mean(-1).reshape(-1, *clips.shape[2:4]) / 255
+        side = (PIXELS_SIDE, PIXELS_SIDE)
+        small = np.stack([cv2.resize(frame, side, interpolation=cv2.INTER_AREA) for frame in grey])
+        return small.reshape(*clips.shape[:2], -1)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SliceEncoder:
+    """An encoder, its tokens averaged over each time slice."""
+
+    encoder: VideoEncoder
+    """The encoder, on its device."""
+
+    def slices(self, clips: np.ndarray) -> np.ndarray:
+        """Fit clips to the encoder and average its tokens."""
+        fitted = fit_clips(clips, self.encoder.grid)
+        tokens, _ = self.encoder.features(torch.from_numpy(fitted))
+        return tokens.float().unflatten(1, (self.encoder.grid.slices, -1)).mean(2).cpu().numpy()
+
+
+def fit_clips(clips: np.ndarray, grid: TokenGrid) -> np.ndarray:
+    """Resample clips (B, T, S, S, 3) to the frames and the size of an encoder.
+
+    Frames are the nearest in time; sizes are resampled by area, or bilinearly where they grow.
+    """
+    frames = clips.shape[1]
+    if frames != grid.frames:
+        clips = clips[:, np.rint(np.linspace(0, frames - 1, grid.frames)).astype(int)]
+    size = (grid.height, grid.width)
+    if clips.shape[2:4] == size:
+        return np.ascontiguousarray(clips)
+    how = cv2.INTER_AREA if size[0] < clips.shape[2] else cv2.INTER_LINEAR
+    flat = clips.reshape(-1, *clips.shape[2:])
+    sized = [cv2.resize(frame, size[::-1], interpolation=how) for frame in flat]
+    return np.stack(sized).reshape(len(clips), grid.frames, *size, 3)
+
+
+def describe_fit(name: str, grid: TokenGrid, frames: int, size: int) -> str | None:
+    """Say how clips are fitted to an encoder; none where they fit.
+
+    Raises InputError for one that takes single frames: they have no motion.
+    """
+    if grid.frames < 2:
+        raise InputError(f"{name}: takes {grid.frames} frame; motion needs an encoder of 2 or more")
+    said = []
+    if grid.frames != frames:
+        said.append(
+            f"{grid.frames} of {frames} frames, the nearest in time"
+            + (", some of them twice" if grid.frames > frames else "")
+        )
+    if (grid.height, grid.width) != (size, size):
+        said.append(f"{size} x {size} px resized to {grid.width} x {grid.height}")
+    return f"{name}: shown {' and '.join(said)}" if said else None
+
+
+def show(clips: np.ndarray, how: Shown, orders: np.ndarray) -> np.ndarray:
+    """Clips (B, T, S, S, 3) as they are, or as a control has them.
+
+    orders  (B, T): of frames, for `shuffled`.
+    """
+    match how:
+        case "clip":
+            return clips
+        case "first frame":
+            return np.repeat(clips[:, :1], clips.shape[1], axis=1)
+        case "shuffled":
+            return clips[np.arange(len(clips))[:, None], orders]
+
+
+def untrained(encoder: VideoEncoder, seed: int) -> VideoEncoder:
+    """The same architecture with random weights.
+
+    Layers that know how to begin do so; other weights of an architecture that is not ours are put
+    in a random order, so that they keep their sizes.
+    """
+    other = copy.deepcopy(encoder)
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(seed)
+        for module in other.modules():
+            if hasattr(module, "reset_parameters"):
+                module.reset_parameters()  # type: ignore[operator]
+                continue
+            for parameter in module.parameters(recurse=False):
+                flat = parameter.flatten()
+                parameter.copy_(flat[torch.randperm(len(flat))].view_as(parameter))
+        if isinstance(other.encoder, Encoder):
+            other.encoder.apply(initialise)
+            for name, parameter in other.encoder.named_parameters():
+                if name.endswith(("q_bias", "v_bias")):
+                    parameter.zero_()
+    return other
