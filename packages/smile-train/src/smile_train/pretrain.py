@@ -130,7 +130,7 @@ def train_stage(config: PretrainConfig, out: Path, accelerator: Accelerator) -> 
     alone = processes == 1
     last = min(steps, config.stop_at or steps)
     # Killed between its last checkpoint and its last pictures, a run still owes these.
-    owing = step >= last and step > 0 and step not in report.measured
+    owing = step >= last and step > 0 and "token_rank" not in report.measures.get(step, {})
     batches = iter(updates.open_loader(clips, step - owing))
     if config.render == "device":
         batches = map(PlanRenderer.open(config, clips.maker.bank, device), batches)
@@ -179,9 +179,13 @@ def train_stage(config: PretrainConfig, out: Path, accelerator: Accelerator) -> 
                 kept = step
             if config.picture_every and step % config.picture_every == 0:
                 watcher.look(accelerator, report, step)
+            if not ending:
+                watcher.probe_motion(accelerator, report, step, last=False)
         if kept != step:
             state.keep(step)
         watcher.look(accelerator, report, step)
+        if step == steps:
+            watcher.probe_motion(accelerator, report, step, last=True)
     if stop.asked:
         accelerator.end_training()
     stop.leave_if_asked(config.out or out)

@@ -81,7 +81,7 @@ class Report:
         self.views, self.batch, self.epoch, self.processes = views, batch, epoch, processes
         self._track = track
         self.history: list[dict[str, float]] = []
-        self.measured: set[int] = set()
+        self.measures: dict[int, dict[str, float]] = {}
         self.samples = self.broken = 0
         self.last_broken = ""
         self._reported: set[str] = set()
@@ -195,7 +195,7 @@ class Report:
         if self.quiet:
             return
         self._append("measures.jsonl", {"step": step, **values})
-        self.measured.add(step)
+        self.measures.setdefault(step, {}).update(values)
         self._track(values, step)
 
     def _append(self, name: str, entry: dict[str, Any]) -> None:
@@ -221,6 +221,8 @@ class Report:
             if name == "log.jsonl":
                 self.history = kept
             else:
-                self.measured = {entry["step"] for entry in kept}
+                self.measures = {}
+                for entry in kept:
+                    self.measures.setdefault(entry["step"], {}).update(entry)
             if not self.quiet:
                 write_atomically(path, dump_lines(kept))

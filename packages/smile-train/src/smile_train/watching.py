@@ -15,6 +15,7 @@ from smile_motion.errors import InputError
 
 from smile_train.config import PretrainConfig
 from smile_train.model import PretrainModel
+from smile_train.motion_probe.online import ENTRY, UNTRAINED, OnlineProbe, sentence
 from smile_train.objective import teach
 from smile_train.pictures import Reconstruction, draw_loss_curve, draw_reconstructions
 from smile_train.probe.neighbours import neighbour_votes
@@ -76,6 +77,23 @@ class Watcher:
             if self.probe is not None:
                 values["knn_accuracy"] = self.probe.accuracy(self.model)
         report.measure(step, values)
+
+    def probe_motion(
+        self, accelerator: Accelerator, report: Report, step: int, *, last: bool
+    ) -> None:
+        """Ask the student about motion, in the main process; at the end say what came of it."""
+        every = self.config.probe_motion_every
+        due = every is not None and (last or (every > 0 and step % every == 0))
+        if not due or not accelerator.is_main_process or is_sharded(self.model):
+            return
+        if (UNTRAINED if last else ENTRY) in report.measures.get(step, {}):
+            return  # Before this run was resumed.
+        size = min(self.config.frame_size)
+        with evaluating(self.model):
+            values = OnlineProbe(size=size).ask(self.model.encoder, untrained=last)
+        report.measure(step, values)
+        if last:
+            report.say(sentence(values))
 
     def _draw(self, batch: dict[str, Any]) -> None:
         device, config = next(self.model.parameters()).device, self.config

@@ -10,6 +10,7 @@ from pathlib import Path
 from smile_motion.cli.app import option
 from smile_motion.cli.outcome import Outcome
 from smile_motion.errors import InputError
+from smile_motion.files import parse_json
 
 from smile_train.cli.single import is_first_process, results_folder
 from smile_train.config import PretrainConfig
@@ -91,14 +92,25 @@ def run(config: PretrainConfig) -> Outcome | None:
         f"""
 checkpoint      {checkpoint}
 loss curve      {out / "loss.png"}
-reconstruction  {out / "reconstruction.png"}
+reconstruction  {out / "reconstruction.png"}{_motion_line(out)}
 
 next:{more}{board}
+  accelerate launch -m smile_train probe motion {checkpoint}
   accelerate launch -m smile_train export {checkpoint} --out {out / "transformers"}
   accelerate launch -m smile_train pretrain --background natural --videos VIDEOS --target clip
   smile-motion preview --background noise --out preview.html"""
     )
     return Outcome({"checkpoint": checkpoint, "run": out})
+
+
+def _motion_line(out: Path) -> str:
+    """What the student knows of motion, if it was asked at the end."""
+    from smile_train.motion_probe.online import UNTRAINED, sentence
+
+    path = out / "measures.jsonl"
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    asked = [entry for line in lines if UNTRAINED in (entry := parse_json(line))]
+    return f"\nmotion          {sentence(asked[-1])}" if asked else ""
 
 
 def _free_folder(config: PretrainConfig) -> Path:
