@@ -21,11 +21,11 @@ from smile_motion.bank.layout import CARD, METADATA, read_rgba
 from smile_motion.bank.verify import verify
 from smile_motion.clip_files import clip_json
 from smile_motion.clip_options import ClipOptions
-from smile_motion.files import sha256
-from smile_motion.photographs import read_photograph
+from smile_motion.io.files import sha256
+from smile_motion.io.photographs import read_photograph
 from smile_motion.tokens import TokenGrid
 from smile_motion.video import find_videos, index_video, read_frames
-from smile_motion.video.writing import write_video
+from smile_motion.video.encoder import write_video
 from smile_train.checkpoint import MANIFEST, find_fault, load_checkpoint, save_checkpoint
 from smile_train.config import PretrainConfig
 from smile_train.datasets.adapter import DatasetPlace, open_split

@@ -26,7 +26,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from smile_motion.folder_lock import is_locked
+from smile_motion.io.output_folders import is_locked
 
 MARK = "SMILE_KILLS_MARK"
 """Environment variable by which all processes of a command are found, whoever their parent is."""

@@ -7,9 +7,9 @@ import torch
 from smile_motion.bank.candidate_bank import Models
 from smile_motion.bank.diffusion import Diffusion
 from smile_motion.bank.makers import DiffusionMaker
-from smile_motion.bank.open_clip_models import OpenClipModel
 from smile_motion.bank.scoring import ClipScorer
 from smile_motion.bank.segmenting import ClipSegSegmenter
+from smile_motion.runtime.open_clip import OpenClipModel
 
 
 @dataclass(frozen=True, kw_only=True)

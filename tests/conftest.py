@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import settings
 from smile_motion.bank import FolderSource, ObjectBank, ProceduralSource, build
-from smile_motion.user_cache import CACHE_VARIABLE
+from smile_motion.io.folders import CACHE_VARIABLE
 
 sys.path.insert(0, str(Path(__file__).parent))
 

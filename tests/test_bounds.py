@@ -17,7 +17,7 @@ from smile_motion.bank.units import Attempt
 from smile_motion.bank.verify import verify
 from smile_motion.clip_options import ClipOptions
 from smile_motion.errors import InputError
-from smile_motion.photographs import read_photograph
+from smile_motion.io.photographs import read_photograph
 from smile_motion.video import find_videos, index_video
 from smile_train.datasets.manifest import read_manifest
 

@@ -174,7 +174,7 @@ def test_a_tilde_means_the_home_however_it_is_written(
 def test_an_interrupt_that_a_destructor_swallows_comes_again() -> None:
     code = (
         "import signal, time\n"
-        "from smile_motion.signals import repeat_lost_interrupts\n"
+        "from smile_motion.runtime.signals import repeat_lost_interrupts\n"
         "repeat_lost_interrupts()\n"
         "class Interrupting:\n"
         "    def __del__(self):\n"

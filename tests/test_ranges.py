@@ -12,7 +12,7 @@ import smile_train.__main__
 from smile_motion.cli.app import EXIT_INPUT, Command, run_app
 from smile_motion.clip_options import ClipOptions
 from smile_motion.errors import InputError
-from smile_motion.options import Within, limits_of
+from smile_motion.io.options import Within, limits_of
 from smile_train.config import PretrainConfig
 
 COMMANDS = {

@@ -18,7 +18,7 @@ from smile_motion.bank.layout import read_card, read_metadata
 from smile_motion.bank.stored_candidates import read_candidates
 from smile_motion.clip_options import ClipOptions
 from smile_motion.errors import InputError
-from smile_motion.files import sha256
+from smile_motion.io.files import sha256
 from smile_motion.plan_json import read_plan
 from smile_train.checkpoint import load_checkpoint, save_checkpoint
 from smile_train.datasets.manifest import read_manifest

@@ -15,9 +15,9 @@ from smile_motion.backgrounds import (
     make_background,
     redraw,
 )
-from smile_motion.cropping import cut, draw_crop
 from smile_motion.errors import InputError
-from smile_motion.photographs import read_photograph
+from smile_motion.io.cropping import cut, draw_crop
+from smile_motion.io.photographs import read_photograph
 from smile_motion.seeding import Stream, keyed_generator
 from smile_motion.video import index_video, read_frames
 

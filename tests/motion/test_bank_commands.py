@@ -15,7 +15,7 @@ from smile_motion.__main__ import COMMANDS
 from smile_motion.bank import ObjectBank
 from smile_motion.bank.statistics import object_score, refusal_counts, score_summary
 from smile_motion.cli.app import run_app
-from smile_motion.files import dump_json, dump_lines, sha256
+from smile_motion.io.files import dump_json, dump_lines, sha256
 
 
 def test_pack_packs_what_is_not_current(
@@ -168,7 +168,7 @@ def test_scores_come_from_wherever_a_record_has_them() -> None:
 def test_nothing_is_drawn_between_stages() -> None:
     code = """
 import sys
-from smile_motion.bank.progress import stage_bars
+from smile_motion.runtime.progress import stage_bars
 with stage_bars() as on_progress:
     for stage in ("placing", "packing", "placing"):
         for done in range(1, 4):

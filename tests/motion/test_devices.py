@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from smile_motion.bank.devices import choose_device
 from smile_motion.bank.model_folders import parameter_count
 from smile_motion.errors import InputError
+from smile_motion.runtime.devices import choose_device
 from tiny_clip import write_tiny_clip
 from tiny_pipelines import write_tiny_stable_diffusion
 from tiny_segmenters import write_tiny_clipseg, write_tiny_onnx_segmenter

@@ -8,7 +8,7 @@ import pytest
 
 INTERRUPTED = """
 import os, signal, threading
-from smile_motion.engines import run_in_processes
+from smile_motion.runtime.workers import run_in_processes
 
 if __name__ == "__main__":
     came_through = 0
@@ -41,8 +41,8 @@ import contextlib, itertools, signal
 from pathlib import Path
 
 import pytest
-from smile_motion.engines import run_in_processes
-from smile_motion.files import replacing
+from smile_motion.runtime.workers import run_in_processes
+from smile_motion.io.files import replacing
 
 def work(number):
     if number == 0:
@@ -75,7 +75,7 @@ def test_an_interrupt_ends_work_that_is_far_from_done(tmp_path: Path) -> None:
 GROUP = """
 import multiprocessing, os, signal, sys
 from multiprocessing import resource_tracker
-from smile_motion.signals import hold_signals
+from smile_motion.runtime.signals import hold_signals
 signal.signal(signal.SIGUSR1, lambda *_: None)
 signal.signal(signal.SIGHUP, lambda *_: None)
 with hold_signals(signal.SIGTERM):

@@ -23,7 +23,7 @@ from smile_motion.explore.numbers import measure_clip, numbers_html
 from smile_motion.explore.objects import ALL, BankBrowser, pages
 from smile_motion.explore.pictures import draw_flow
 from smile_motion.explore.showing import Shown, UploadLimits, make_shown
-from smile_motion.files import dump_json, sha256
+from smile_motion.io.files import dump_json, sha256
 
 LIMITS = UploadLimits(bytes=8_000_000, seconds=20)
 PLAIN = Controls(frames=8, side=112)

@@ -17,7 +17,7 @@ from smile_motion.bank import ObjectBank
 from smile_motion.clip_files import read_clip
 from smile_motion.clips import Clip
 from smile_motion.export.flow import encode_kitti
-from smile_motion.files import sha256
+from smile_motion.io.files import sha256
 from smile_motion.video import find_videos, index_video, read_frames
 
 COUNT, FRAMES, SIZE = 5, 4, 64

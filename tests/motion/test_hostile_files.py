@@ -8,8 +8,8 @@ import pytest
 from smile_motion.bank.segmenting.description import ModelDescription
 from smile_motion.errors import InputError
 from smile_motion.video import index_video
-from smile_motion.video.archives import members
-from smile_motion.video.writing import write_video
+from smile_motion.video.encoder import write_video
+from smile_motion.video.tar import members
 
 
 def header(name: str, size: int) -> bytes:

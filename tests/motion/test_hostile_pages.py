@@ -18,8 +18,8 @@ from smile_motion.cli.app import run_app
 from smile_motion.errors import InputError
 from smile_motion.explore.guard import page_policy
 from smile_motion.explore.objects import BankBrowser
-from smile_motion.files import dump_json, dump_lines, sha256
-from smile_motion.markup import Markdown, element, joined, page, source_hash
+from smile_motion.io.files import dump_json, dump_lines, sha256
+from smile_motion.io.markup import Markdown, element, joined, page, source_hash
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

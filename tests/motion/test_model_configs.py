@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from no_network import no_network
 from smile_motion.bank.diffusion import Diffusion
-from smile_motion.bank.model_configs import require_plain_configs
 from smile_motion.bank.scoring import ClipScorer
 from smile_motion.bank.segmenting import open_segmenter
 from smile_motion.errors import InputError
+from smile_motion.runtime.model_configs import require_plain_configs
 from smile_train.teachers import ClipTeacher, TimmTeacher
 from tiny_clip import write_tiny_clip
 from tiny_segmenters import write_tiny_clipseg

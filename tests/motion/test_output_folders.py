@@ -10,15 +10,15 @@ import pytest
 from smile_motion.bank import ObjectBank
 from smile_motion.cli.app import run_app
 from smile_motion.errors import InputError
-from smile_motion.folder_lock import LOCK, folder_lock, is_locked, output_folder
-from smile_motion.output_paths import require_output
+from smile_motion.io.output_folders import LOCK, folder_lock, is_locked, output_folder
+from smile_motion.io.output_paths import require_output
 
 SMALL = ("--background", "noise", "--frames", "4", "--size", "64", "--workers", "0")
 
 HOLDER = """
 import sys, time
 from pathlib import Path
-from smile_motion.folder_lock import output_folder
+from smile_motion.io.output_folders import output_folder
 array = sys.argv[2] or None
 with output_folder(Path(sys.argv[1]), array=array):
     print("held", flush=True)

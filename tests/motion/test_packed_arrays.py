@@ -12,7 +12,7 @@ from smile_motion.bank import ObjectBank
 from smile_motion.bank.packed_arrays import PackedArrays, _fault, open_arrays
 from smile_motion.bank.verify import count_files, verify
 from smile_motion.errors import InputError
-from smile_motion.files import dump_json
+from smile_motion.io.files import dump_json
 
 ARRAYS = tuple(PackedArrays.__annotations__)
 

@@ -14,7 +14,7 @@ from smile_motion.bank.candidates import Category, Mask, Segmenter, Thresholds
 from smile_motion.bank.journal import JOURNAL
 from smile_motion.bank.units import image_seed
 from smile_motion.errors import InputError
-from smile_motion.folder_lock import folder_lock
+from smile_motion.io.output_folders import folder_lock
 
 
 @dataclass(frozen=True)

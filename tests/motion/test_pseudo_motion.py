@@ -9,11 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from smile_motion.backgrounds import BackgroundClip, make_background, redraw
+from smile_motion.backgrounds.pseudo_motion import (
+    Change,
+    PseudoMotionBackground,
+    redraw_pseudo_motion,
+)
 from smile_motion.bank import ObjectBank
 from smile_motion.clips import ClipMaker
 from smile_motion.errors import InputError
-from smile_motion.photographs import find_photographs, read_photograph
-from smile_motion.pseudo_motion import Change, PseudoMotionBackground, redraw_pseudo_motion
+from smile_motion.io.photographs import find_photographs, read_photograph
 from smile_motion.recipe import MotionRecipe
 from smile_motion.seeding import Stream, keyed_generator
 

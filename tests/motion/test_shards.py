@@ -11,7 +11,7 @@ from smile_motion.bank.build import build_shard
 from smile_motion.bank.candidate_bank import Models, build_from_candidates
 from smile_motion.bank.shards import Launched, Shard, merge, wait_for_shards
 from smile_motion.errors import InputError
-from smile_motion.folder_lock import folder_lock
+from smile_motion.io.output_folders import folder_lock
 
 
 @pytest.fixture

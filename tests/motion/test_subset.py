@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from smile_motion.bank import ObjectBank, verify
 from smile_motion.bank.dedup import find_copies
-from smile_motion.bank.new_folder import new_folder
 from smile_motion.bank.subset import subset
 from smile_motion.errors import InputError
-from smile_motion.files import dump_lines
+from smile_motion.io.files import dump_lines
+from smile_motion.io.new_folder import new_folder
 
 
 def test_dedup_keeps_the_best_of_what_looks_alike(

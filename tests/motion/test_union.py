@@ -12,7 +12,7 @@ from smile_motion.bank.layout import read_bank
 from smile_motion.bank.union import unite
 from smile_motion.cli.app import run_app
 from smile_motion.errors import InputError
-from smile_motion.files import hash_file
+from smile_motion.io.files import hash_file
 
 
 @pytest.fixture(scope="module")

@@ -168,7 +168,7 @@ def change(folder: Path, kind: str, place: str, value: Any, tmp_path: Path) -> P
     part[last] = value
     path.write_text(json.dumps(config))
     if kind == "checkpoint":
-        from smile_motion.files import hash_file
+        from smile_motion.io.files import hash_file
 
         manifest = json.loads((target / "manifest.json").read_text())
         manifest["sha256"]["config.json"] = hash_file(path)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from smile_motion._compiled import compiled
+from smile_motion.runtime.compiled import compiled
 
 
 @compiled()

@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 
-from smile_motion._compiled import compiled
+from smile_motion.runtime.compiled import compiled
 
 
 @compiled()

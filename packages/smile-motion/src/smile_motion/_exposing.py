@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from smile_motion._compiled import compiled
 from smile_motion._raster import blend
 from smile_motion._sampling import (
     MARGIN_PX,
@@ -12,6 +11,7 @@ from smile_motion._sampling import (
     row_buffers,
     sample_row,
 )
+from smile_motion.runtime.compiled import compiled
 
 _BYTE = np.uint32(255)
 _HALF = np.uint32(128)

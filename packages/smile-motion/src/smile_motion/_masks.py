@@ -6,7 +6,7 @@ Keys of a clip: one for each token, then one for each position, then one for eac
 
 import numpy as np
 
-from smile_motion._compiled import compiled
+from smile_motion.runtime.compiled import compiled
 
 
 @compiled(inline="always")

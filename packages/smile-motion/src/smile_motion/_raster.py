@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from smile_motion._compiled import compiled
 from smile_motion._sampling import (
     MARGIN_PX,
     bound_rows,
@@ -12,6 +11,7 @@ from smile_motion._sampling import (
     sample_row,
 )
 from smile_motion._vectors import LANES, blend_sixteen, mark_sixteen
+from smile_motion.runtime.compiled import compiled
 
 _ONE = np.uint64(1)
 _EIGHT = np.uint32(8)

@@ -15,8 +15,8 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from smile_motion._compiled import compiled
 from smile_motion._vectors import LANES, mix_sixteen
+from smile_motion.runtime.compiled import compiled
 
 FRACTION = np.int32(16)
 """Fractional bits of source coordinates."""

@@ -13,8 +13,8 @@ from smile_motion.backgrounds import redraw
 from smile_motion.bank import ObjectBank
 from smile_motion.clips import Clip, ClipMaker
 from smile_motion.compositing import render
+from smile_motion.io.schema import read_record
 from smile_motion.plan_json import plan_to_json, read_plan
-from smile_motion.schema import read_record
 from smile_motion.seeding import Stream, keyed_generator
 from smile_motion.truth import Truth
 

@@ -15,7 +15,7 @@ from smile_motion.choices import (
     TransformName,
 )
 from smile_motion.errors import InputError
-from smile_motion.options import (
+from smile_motion.io.options import (
     ONE_BANK,
     ONE_FOLDER,
     FrameCount,
@@ -160,8 +160,8 @@ class ClipOptions:
 
         Raises InputError when the file is no recipe.
         """
+        from smile_motion.io.schema import read_record
         from smile_motion.recipe import MotionRecipe
-        from smile_motion.schema import read_record
 
         if self.recipe_file is None:
             return MotionRecipe.named(

@@ -8,7 +8,7 @@ import numpy as np
 
 from smile_motion.effects import Appearance, MotionBlur, Shadow
 from smile_motion.errors import InputError
-from smile_motion.schema import require_bounds
+from smile_motion.io.schema import require_bounds
 
 LARGEST_SIDE_PX = 8192
 """Larger frames are refused."""

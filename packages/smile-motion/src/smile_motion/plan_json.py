@@ -11,8 +11,8 @@ from annotated_types import Interval, Len
 
 from smile_motion.effects import Appearance, MotionBlur, Shadow
 from smile_motion.errors import InputError
+from smile_motion.io.schema import Kinds, component_to_json, parse, read_record
 from smile_motion.plan import LARGEST_SIDE_PX, MOST_SLOTS, MotionPlan
-from smile_motion.schema import Kinds, component_to_json, parse, read_record
 
 if TYPE_CHECKING:
     from smile_motion.bank import ObjectBank

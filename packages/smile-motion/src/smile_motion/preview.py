@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from smile_motion.clips import Clip
-from smile_motion.markup import Markup, element, page
+from smile_motion.io.markup import Markup, element, page
 from smile_motion.masking import TokenMask, mask_trajectory
 from smile_motion.seeding import Stream, keyed_generator
 from smile_motion.tokens import TokenGrid

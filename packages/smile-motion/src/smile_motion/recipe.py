@@ -19,10 +19,10 @@ from smile_motion.effects import (
     MotionBlur,
 )
 from smile_motion.errors import InputError
+from smile_motion.io.schema import Kinds, component_to_json, parse_component, require_bounds
 from smile_motion.keyframes import KeyframeRates, KeyframeValues
 from smile_motion.paths import PATHS, REFERENCE_PX, CentrePath, GaussianPath
 from smile_motion.plan import MotionPlan
-from smile_motion.schema import Kinds, component_to_json, parse_component, require_bounds
 
 if TYPE_CHECKING:
     from smile_motion.bank import ObjectBank

@@ -13,9 +13,9 @@ import torch
 from annotated_types import Interval, Len
 from safetensors.torch import save_file
 from smile_motion.errors import InputError
-from smile_motion.files import hash_file, remove_leftovers, replacing
-from smile_motion.options import Count, Positive
-from smile_motion.schema import read, read_record
+from smile_motion.io.files import hash_file, remove_leftovers, replacing
+from smile_motion.io.options import Count, Positive
+from smile_motion.io.schema import read, read_record
 
 from smile_train.run_options import RunOptions
 from smile_train.weight_files import read_own_state, read_weights

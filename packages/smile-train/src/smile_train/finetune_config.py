@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
-from smile_motion.options import (
+from smile_motion.io.options import (
     Batch,
     Count,
     Decay,

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
-from smile_motion.bank.devices import has_bf16
 from smile_motion.errors import InputError
-from smile_motion.processors import available_cores
+from smile_motion.runtime.devices import has_bf16
+from smile_motion.runtime.processors import available_cores
 
 from smile_train.model.linear import linear
 from smile_train.run_options import Precision, PrecisionName

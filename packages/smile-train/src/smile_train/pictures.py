@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from matplotlib.figure import Figure
-from smile_motion.files import replacing
+from smile_motion.io.files import replacing
 from smile_motion.tokens import TokenGrid
 
 from smile_train.targets import pixel_targets, restore_pixels

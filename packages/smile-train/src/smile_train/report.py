@@ -21,9 +21,9 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from smile_motion.errors import InputError
-from smile_motion.files import dump_lines, write_atomically
-from smile_motion.full_disks import full_disk_named
-from smile_motion.schema import parse_line
+from smile_motion.io.files import dump_lines, write_atomically
+from smile_motion.io.full_disks import full_disk_named
+from smile_motion.io.schema import parse_line
 
 PLAIN_EVERY_S = 15.0
 """Seconds between lines where the output is no terminal."""

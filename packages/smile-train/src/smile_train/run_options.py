@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from smile_motion.options import Count, Threads, Workers, require_within
+from smile_motion.io.options import Count, Threads, Workers, require_within
 
 PrecisionName = Literal["bf16", "fp16", "fp32"]
 """Of activations; weights stay float32."""

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from smile_motion.errors import InputError
-from smile_motion.files import dump_json, write_atomically
+from smile_motion.io.files import dump_json, write_atomically
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
     get_model_state_dict,

@@ -25,11 +25,11 @@ from smile_motion.bank.layout import CARD, FORMAT, ObjectRecord, encode_png, rea
 from smile_motion.bank.object_bank import ObjectBank
 from smile_motion.bank.shards import Shard, is_finished, require_finished_alike
 from smile_motion.bank.sources import ObjectSource
-from smile_motion.engines import run_in_processes
 from smile_motion.errors import InputError
-from smile_motion.files import sha256, write_atomically
-from smile_motion.folder_lock import folder_lock
-from smile_motion.processors import available_cores
+from smile_motion.io.files import sha256, write_atomically
+from smile_motion.io.output_folders import folder_lock
+from smile_motion.runtime.processors import available_cores
+from smile_motion.runtime.workers import run_in_processes
 
 CHUNK = 16
 """Objects handed to a process at a time."""

@@ -34,7 +34,6 @@ from smile_motion.bank.journal import (
 from smile_motion.bank.judging import candidate_record, category_record, object_record
 from smile_motion.bank.layout import CARD, FORMAT, read_card
 from smile_motion.bank.makers import Maker
-from smile_motion.bank.new_folder import place_file
 from smile_motion.bank.pipeline import Pipeline, Progress, timings
 from smile_motion.bank.schedule import Judged, Schedule
 from smile_motion.bank.shards import Shard, is_finished, require_finished_alike
@@ -42,8 +41,9 @@ from smile_motion.bank.statistics import refusal_counts
 from smile_motion.bank.stored_candidates import CANDIDATE_IMAGES
 from smile_motion.bank.units import Goal, plan_units
 from smile_motion.errors import InputError
-from smile_motion.files import dump_json, sha256
-from smile_motion.folder_lock import LOCK, folder_lock
+from smile_motion.io.files import dump_json, sha256
+from smile_motion.io.new_folder import place_file
+from smile_motion.io.output_folders import LOCK, folder_lock
 
 
 @dataclass(frozen=True, kw_only=True)

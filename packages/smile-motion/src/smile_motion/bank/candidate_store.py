@@ -26,8 +26,8 @@ from smile_motion.bank.layout import LARGEST_SIDE_PX
 from smile_motion.bank.segmenting.masks import opaque
 from smile_motion.bank.stored_candidates import CANDIDATE_IMAGES, CandidateFields
 from smile_motion.errors import InputError
-from smile_motion.files import sha256, write_atomically
-from smile_motion.image_files import open_image
+from smile_motion.io.files import sha256, write_atomically
+from smile_motion.io.images import open_image
 
 CUT = "cut"
 """Folder of cut-out objects while a build is unfinished."""

@@ -12,8 +12,8 @@ from typing import Any
 from smile_motion.bank.layout import CARD, IMAGES, METADATA
 from smile_motion.bank.statistics import score_summary, segmenter_counts
 from smile_motion.bank.union import ORIGINS
-from smile_motion.files import write_atomically
-from smile_motion.markup import Markdown
+from smile_motion.io.files import write_atomically
+from smile_motion.io.markup import Markdown
 
 README = "README.md"
 CARD_SHEET = ".card/sheet.png"

@@ -12,7 +12,7 @@ from smile_motion.bank.build import OnProgress
 from smile_motion.bank.duplicates import fingerprint, mark_duplicates
 from smile_motion.bank.layout import read_metadata, read_rgba
 from smile_motion.bank.statistics import object_score
-from smile_motion.processors import available_cores
+from smile_motion.runtime.processors import available_cores
 
 _BATCH = 256
 

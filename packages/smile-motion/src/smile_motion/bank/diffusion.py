@@ -12,15 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from smile_motion.bank.devices import Precision, choose_device, choose_dtype
 from smile_motion.bank.diffusion_settings import (
     choose_size,
     choose_steps_and_guidance,
     is_distilled,
     use_fast_scheduler,
 )
-from smile_motion.bank.libraries import quiet_loading, require_libraries
-from smile_motion.bank.model_configs import require_plain_configs
 from smile_motion.bank.model_folders import (
     FULL_SIZE,
     model_name,
@@ -30,7 +27,10 @@ from smile_motion.bank.model_folders import (
     snapshot_commit,
 )
 from smile_motion.errors import InputError, in_one_line
-from smile_motion.hub_access import hub_or_cache
+from smile_motion.io.hub import hub_or_cache
+from smile_motion.runtime.devices import Precision, choose_device, choose_dtype
+from smile_motion.runtime.libraries import quiet_loading, require_libraries
+from smile_motion.runtime.model_configs import require_plain_configs
 
 LIBRARIES = ("diffusers", "transformers", "torch")
 """Whose versions the card says."""

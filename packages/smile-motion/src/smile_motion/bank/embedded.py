@@ -18,10 +18,10 @@ from smile_motion.bank.build import build
 from smile_motion.bank.layout import CARD
 from smile_motion.bank.object_bank import ObjectBank
 from smile_motion.bank.pack import is_packed
-from smile_motion.bank.progress import progress_bar
 from smile_motion.bank.sources import ObjectSource
 from smile_motion.bank.sources.procedural import VERSION, ProceduralSource
-from smile_motion.user_cache import cache_folders, writable_cache
+from smile_motion.io.folders import cache_folders, writable_cache
+from smile_motion.runtime.progress import progress_bar
 
 OBJECTS = 600
 """Objects of the embedded bank; ours."""

@@ -42,16 +42,16 @@ from smile_motion.bank.judging import (
 )
 from smile_motion.bank.layout import BUILD_AGAIN, CARD, Name, read_card, read_metadata
 from smile_motion.bank.makers import StoredMaker
-from smile_motion.bank.new_folder import new_folder, place_file
 from smile_motion.bank.object_bank import ObjectBank
 from smile_motion.bank.pipeline import Progress
 from smile_motion.bank.stored_candidates import read_candidates
 from smile_motion.bank.subset import CHOICE, ORIGIN
 from smile_motion.bank.units import Goal
 from smile_motion.errors import InputError
-from smile_motion.files import write_atomically
-from smile_motion.processors import available_cores
-from smile_motion.schema import parse_record, read_records
+from smile_motion.io.files import write_atomically
+from smile_motion.io.new_folder import new_folder, place_file
+from smile_motion.io.schema import parse_record, read_records
+from smile_motion.runtime.processors import available_cores
 
 _RESULTS = (
     "categories", "metadata_sha256", "count", "counts", "fell_short", "candidates_sha256", TIMINGS,

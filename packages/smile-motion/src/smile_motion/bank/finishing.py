@@ -13,7 +13,7 @@ from smile_motion.bank.layout import CARD, METADATA
 from smile_motion.bank.pack import is_packed, pack
 from smile_motion.bank.statistics import refusal_counts
 from smile_motion.bank.stored_candidates import CANDIDATES
-from smile_motion.files import dump_json, dump_lines, sha256, write_atomically
+from smile_motion.io.files import dump_json, dump_lines, sha256, write_atomically
 
 CATEGORIES = "categories.jsonl"
 """A line per category of a bank made from candidates: what was wanted, tried and accepted."""

@@ -13,13 +13,13 @@ from smile_motion.bank.build import OnProgress
 from smile_motion.bank.dataset_card import CARD_SHEET, README
 from smile_motion.bank.export import export_bank
 from smile_motion.bank.layout import CARD, IMAGES, METADATA
-from smile_motion.bank.libraries import require_libraries
-from smile_motion.bank.new_folder import new_folder, require_free
 from smile_motion.bank.object_bank import ObjectBank
 from smile_motion.bank.pack import pack
 from smile_motion.bank.verify import verify
 from smile_motion.errors import InputError
-from smile_motion.hub_access import hub_errors_explained, require_online
+from smile_motion.io.hub import hub_errors_explained, require_online
+from smile_motion.io.new_folder import new_folder, require_free
+from smile_motion.runtime.libraries import require_libraries
 
 FILES = (CARD, METADATA, README, f"{CARD_SHEET.rpartition('/')[0]}/*", f"{IMAGES}/*")
 """What of a repository belongs to a bank."""

@@ -11,9 +11,9 @@ import numpy as np
 from annotated_types import Interval, Len
 
 from smile_motion.errors import InputError
-from smile_motion.files import sha256
-from smile_motion.image_files import decode_rgba, open_image
-from smile_motion.schema import read_record, read_records
+from smile_motion.io.files import sha256
+from smile_motion.io.images import decode_rgba, open_image
+from smile_motion.io.schema import read_record, read_records
 
 FORMAT = 1
 """Version of the folder's layout."""

@@ -16,9 +16,9 @@ from smile_motion.bank.candidates import Category
 from smile_motion.bank.diffusion import Diffusion
 from smile_motion.bank.units import Attempt, image_seed
 from smile_motion.errors import InputError
-from smile_motion.file_tree import find_files, find_folders
-from smile_motion.files import dump_lines, sha256
-from smile_motion.image_files import (
+from smile_motion.io.file_tree import find_files, find_folders
+from smile_motion.io.files import dump_lines, sha256
+from smile_motion.io.images import (
     IMAGE_SUFFIXES,
     UNREAD_SUFFIXES,
     count_types,
@@ -26,7 +26,7 @@ from smile_motion.image_files import (
     decode_rgba,
     open_image,
 )
-from smile_motion.photographs import LARGEST_IMAGE_PX
+from smile_motion.io.photographs import LARGEST_IMAGE_PX
 from smile_motion.seeding import Stream, keyed_generator
 
 SAFETY = {

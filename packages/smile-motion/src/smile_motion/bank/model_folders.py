@@ -10,9 +10,9 @@ from typing import Annotated, Any
 
 from annotated_types import Len
 
-from smile_motion.bank.model_configs import ShardIndex
 from smile_motion.errors import InputError
-from smile_motion.schema import read, read_record
+from smile_motion.io.schema import read, read_record
+from smile_motion.runtime.model_configs import ShardIndex
 
 INDEX = "model_index.json"
 DENOISERS = ("unet", "transformer")

@@ -21,7 +21,7 @@ from smile_motion.bank.layout import (
 from smile_motion.bank.pack import is_packed, pack
 from smile_motion.bank.packed_arrays import LEVELS, PIXELS, open_arrays
 from smile_motion.errors import InputError
-from smile_motion.schema import parse_line
+from smile_motion.io.schema import parse_line
 
 if TYPE_CHECKING:
     from shapely import Geometry
@@ -222,7 +222,7 @@ def _announce(descriptor: int, start: int, size: int) -> None:
 
 
 def _pack_visibly(path: Path) -> None:
-    from smile_motion.bank.progress import progress_bar
+    from smile_motion.runtime.progress import progress_bar
 
     with progress_bar() as on_progress:
         pack(path, lambda done, total: on_progress(f"packing {path.name}", done, total))

@@ -15,7 +15,7 @@ from annotated_types import Interval, Len
 
 from smile_motion.bank.layout import PACKED, Hash
 from smile_motion.errors import InputError
-from smile_motion.schema import read_record
+from smile_motion.io.schema import read_record
 
 VERSION = 2
 """Version of the packed form."""

@@ -25,7 +25,7 @@ from smile_motion.bank.journal import Journal
 from smile_motion.bank.makers import MadeImage, Maker
 from smile_motion.bank.schedule import Count, Schedule
 from smile_motion.bank.units import Batch
-from smile_motion.processors import available_cores
+from smile_motion.runtime.processors import available_cores
 
 WAITING = 2
 """Batches of images that wait to be segmented, at most."""

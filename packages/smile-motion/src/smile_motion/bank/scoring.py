@@ -10,10 +10,10 @@ import numpy as np
 from PIL import Image
 
 from smile_motion.bank.candidates import Category
-from smile_motion.bank.devices import Precision, choose_device, choose_dtype
-from smile_motion.bank.libraries import require_libraries
-from smile_motion.bank.open_clip_models import OpenClipModel, open_clip_model
 from smile_motion.errors import InputError
+from smile_motion.runtime.devices import Precision, choose_device, choose_dtype
+from smile_motion.runtime.libraries import require_libraries
+from smile_motion.runtime.open_clip import OpenClipModel, open_clip_model
 
 DEFAULT_MODEL = "ViT-L-14"
 """OpenAI's CLIP ViT-L/14 (X-Paste)."""

@@ -28,13 +28,13 @@ from smile_motion.bank.layout import (
     is_image_name,
     read_card,
 )
-from smile_motion.bank.new_folder import place_file
 from smile_motion.bank.object_bank import ObjectBank
 from smile_motion.bank.stored_candidates import CANDIDATE_IMAGES, CANDIDATES
 from smile_motion.errors import InputError
-from smile_motion.files import sha256
-from smile_motion.folder_lock import folder_lock, is_locked
-from smile_motion.schema import parse_line, read_record, read_records
+from smile_motion.io.files import sha256
+from smile_motion.io.new_folder import place_file
+from smile_motion.io.output_folders import folder_lock, is_locked
+from smile_motion.io.schema import parse_line, read_record, read_records
 
 PATIENCE_S = 120.0
 """How long a process of the same launch may neither run nor have finished before it counts as

@@ -12,7 +12,7 @@ from PIL import Image
 
 from smile_motion.bank.sheet import Section, SheetLayout, draw_pages
 from smile_motion.errors import InputError
-from smile_motion.files import write_atomically
+from smile_motion.io.files import write_atomically
 
 
 def existing_pages(out: Path) -> list[Path]:

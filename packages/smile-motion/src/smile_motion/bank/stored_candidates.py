@@ -11,7 +11,7 @@ from annotated_types import Ge, Interval
 from smile_motion.bank.candidates import MaskScore
 from smile_motion.bank.layout import BUILD_AGAIN, Name
 from smile_motion.errors import InputError
-from smile_motion.schema import read_records
+from smile_motion.io.schema import read_records
 
 CANDIDATES = "candidates.jsonl"
 """A line per candidate: the fields of `Candidate`, `accepted` and `reason`."""

@@ -9,11 +9,11 @@ from typing import Any
 
 from smile_motion.bank.build import OnProgress
 from smile_motion.bank.layout import CARD, FORMAT, METADATA, read_bank
-from smile_motion.bank.new_folder import new_folder, place_file
 from smile_motion.bank.object_bank import ObjectBank
 from smile_motion.bank.pack import pack
 from smile_motion.errors import InputError
-from smile_motion.files import dump_json, dump_lines, sha256, write_atomically
+from smile_motion.io.files import dump_json, dump_lines, sha256, write_atomically
+from smile_motion.io.new_folder import new_folder, place_file
 
 ORIGINS = "united_from"
 """Entry of a card with the card of each bank that was united; of a record, which of them it is

@@ -18,9 +18,9 @@ from smile_motion.bank.pack import is_packed
 from smile_motion.bank.packed_arrays import HEADER, PIXELS, PackedArrays, PackHeader
 from smile_motion.bank.stored_candidates import CANDIDATE_IMAGES, CANDIDATES, read_candidates
 from smile_motion.errors import InputError
-from smile_motion.files import hash_file, sha256
-from smile_motion.image_files import open_image
-from smile_motion.schema import read_record
+from smile_motion.io.files import hash_file, sha256
+from smile_motion.io.images import open_image
+from smile_motion.io.schema import read_record
 
 
 def verify(folder: str | Path) -> Iterator[tuple[str, str | None]]:

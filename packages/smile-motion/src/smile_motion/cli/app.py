@@ -17,7 +17,7 @@ from typing import Any
 
 from smile_motion.cli.outcome import Outcome
 from smile_motion.errors import InputError, printable
-from smile_motion.options import refuse_idle_options, refuse_repeated_options, require_within
+from smile_motion.io.options import refuse_idle_options, refuse_repeated_options, require_within
 
 EXIT_INPUT = 2
 """Exit code of a command that refused its input."""
@@ -177,7 +177,7 @@ def _check_output(module: ModuleType, options: Any) -> None:
     """Refuse to write over what is read, or among files of something else."""
     out = getattr(options, "out", None)
     if isinstance(out, Path):
-        from smile_motion.output_paths import paths_among, require_output
+        from smile_motion.io.output_paths import paths_among, require_output
 
         inputs = () if getattr(module, "WRITES_BESIDE", False) else paths_among(options)
         require_output(out, inputs=inputs, makes=getattr(module, "MAKES", None))

@@ -10,7 +10,7 @@ import tyro
 
 from smile_motion.cli.outcome import Outcome
 from smile_motion.errors import InputError
-from smile_motion.options import Bits
+from smile_motion.io.options import Bits
 
 LISTED = 20
 """Copies that are listed unless all are asked for."""
@@ -37,9 +37,9 @@ def run(options: Options) -> Outcome:
     """Find the copies, report them, and write the bank without them."""
     from smile_motion.bank.dedup import find_copies
     from smile_motion.bank.layout import read_card, read_metadata
-    from smile_motion.bank.new_folder import require_free
-    from smile_motion.bank.progress import progress_bar
     from smile_motion.bank.subset import CHOICE, subset
+    from smile_motion.io.new_folder import require_free
+    from smile_motion.runtime.progress import progress_bar
 
     if not options.dry_run:
         if options.out is None:

@@ -31,7 +31,7 @@ def run(options: Options) -> Outcome:
     """Export the bank and say how to read it."""
     from smile_motion.bank.export import export_bank
     from smile_motion.bank.layout import read_metadata
-    from smile_motion.bank.progress import progress_bar
+    from smile_motion.runtime.progress import progress_bar
 
     with progress_bar() as on_progress:
         export_bank(options.folder, options.out, name=options.name, on_progress=on_progress)

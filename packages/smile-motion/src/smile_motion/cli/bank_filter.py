@@ -15,7 +15,7 @@ import tyro
 from smile_motion.cli.bank_options import JudgingOptions, writers
 from smile_motion.cli.outcome import Outcome
 from smile_motion.errors import InputError
-from smile_motion.options import Count, Workers
+from smile_motion.io.options import Count, Workers
 
 MAKES = "an object bank"
 

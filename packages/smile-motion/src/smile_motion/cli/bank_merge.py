@@ -30,10 +30,10 @@ class Options:
 def run(options: Options) -> Outcome:
     """Merge, and say where the bank is."""
     from smile_motion.bank.layout import CARD
-    from smile_motion.bank.progress import progress_bar
     from smile_motion.bank.shards import merge
     from smile_motion.bank.union import unite
     from smile_motion.cli.building import stopped_by_signals
+    from smile_motion.runtime.progress import progress_bar
 
     finished = [folder for folder in options.folders if (folder / CARD).is_file()]
     if finished and (others := [path for path in options.folders if path not in finished]):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from smile_motion.errors import InputError
-from smile_motion.options import (
+from smile_motion.io.options import (
     Batch,
     BitsOrAll,
     ClipScore,
@@ -24,7 +24,7 @@ from smile_motion.options import (
     Steps,
     Threads,
 )
-from smile_motion.processors import available_cores
+from smile_motion.runtime.processors import available_cores
 
 if TYPE_CHECKING:
     from smile_motion.bank.candidates import Scorer, Segmenter, Thresholds
@@ -90,7 +90,7 @@ class JudgingOptions:
 
         returns nothing where no model runs on the CPU.
         """
-        from smile_motion.bank.devices import choose_device
+        from smile_motion.runtime.devices import choose_device
 
         devices = {choose_device(name).type for name in (device, self.segmenter_device or device)}
         if "cpu" not in devices:

@@ -25,8 +25,8 @@ def run(options: Options) -> Outcome:
     """Pack, unless the packed pixels are current."""
     from smile_motion.bank.layout import PACKED, read_card, read_metadata
     from smile_motion.bank.pack import is_packed, pack
-    from smile_motion.bank.progress import progress_bar
-    from smile_motion.folder_lock import folder_lock
+    from smile_motion.io.output_folders import folder_lock
+    from smile_motion.runtime.progress import progress_bar
 
     read_card(options.folder)
     count = len(read_metadata(options.folder))

@@ -29,7 +29,7 @@ def run(options: Options) -> Outcome:
     """Download the bank and say where it is."""
     from smile_motion.bank import banks_folder
     from smile_motion.bank.hub import pull
-    from smile_motion.bank.progress import stage_bars
+    from smile_motion.runtime.progress import stage_bars
 
     out = options.out or banks_folder() / options.repo_id.rpartition("/")[2]
     with stage_bars() as on_progress:

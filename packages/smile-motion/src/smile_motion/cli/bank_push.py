@@ -28,7 +28,7 @@ class Options:
 def run(options: Options) -> Outcome:
     """Upload the bank and say where it is."""
     from smile_motion.bank.hub import push
-    from smile_motion.bank.progress import stage_bars
+    from smile_motion.runtime.progress import stage_bars
 
     with stage_bars() as on_progress:
         address = push(

@@ -10,7 +10,7 @@ import tyro
 
 from smile_motion.cli.outcome import Outcome
 from smile_motion.errors import InputError
-from smile_motion.options import Cell, Columns, Count
+from smile_motion.io.options import Cell, Columns, Count
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,10 +40,10 @@ class Options:
 def run(options: Options) -> Outcome:
     """Choose what to show, draw the pages and write them."""
     from smile_motion.bank.layout import read_card
-    from smile_motion.bank.progress import progress_bar
     from smile_motion.bank.sheet import SheetLayout
     from smile_motion.bank.sheet_files import require_no_pages, write_pages
     from smile_motion.bank.sheet_sections import object_sections, refused_sections
+    from smile_motion.runtime.progress import progress_bar
 
     if options.out.suffix.lower() != ".png":
         raise InputError(f"{options.out}: sheets are PNG; give --out a name such as sheet.png")

@@ -26,8 +26,8 @@ def run(options: Options) -> Outcome:
     """Check the files and name every one that is wrong."""
     from smile_motion.bank import verify
     from smile_motion.bank.layout import read_card
-    from smile_motion.bank.progress import progress_bar
     from smile_motion.bank.verify import count_files
+    from smile_motion.runtime.progress import progress_bar
 
     read_card(options.folder)
     total = count_files(options.folder)

@@ -25,7 +25,7 @@ from smile_motion.cli.bank_options import (
 )
 from smile_motion.cli.outcome import Outcome
 from smile_motion.errors import InputError
-from smile_motion.options import Count, OnlyWith, Seed, Workers
+from smile_motion.io.options import Count, OnlyWith, Seed, Workers
 
 if TYPE_CHECKING:
     from smile_motion.bank.shards import Shard
@@ -108,7 +108,7 @@ def run(options: Options) -> Outcome | None:
     from smile_motion.bank import banks_folder
     from smile_motion.bank.shards import Launched
     from smile_motion.cli.building import stopped_by_signals
-    from smile_motion.folder_lock import output_folder
+    from smile_motion.io.output_folders import output_folder
 
     chosen, reason = _choose(options)
     launched = Launched.from_environment()
@@ -180,7 +180,7 @@ def _numbered(options: Options, chosen: str, card: dict[str, Any]) -> tuple[Make
     """What builds a bank of objects that are made outright."""
     from smile_motion.bank import FolderSource, ProceduralSource, ShapeSource, build
     from smile_motion.bank.build import build_shard
-    from smile_motion.bank.progress import progress_bar
+    from smile_motion.runtime.progress import progress_bar
 
     if chosen == "folder":
         if options.from_ is None:
@@ -248,9 +248,9 @@ def _build_shard(shard: Shard, out: Path, make: Make) -> Outcome:
 def _build_on_ray(options: Options, out: Path, make: Make, chosen: str) -> None:
     """Build all parts on a Ray cluster, then unite them."""
     from smile_motion.bank.journal import SHARDS
-    from smile_motion.bank.progress import progress_bar
     from smile_motion.bank.shards import Shard, merge
-    from smile_motion.engines import run_on_ray
+    from smile_motion.runtime.progress import progress_bar
+    from smile_motion.runtime.workers import run_on_ray
 
     of = options.shard.num_shards
     if of is None or options.shard.shard_index is not None:
@@ -283,8 +283,8 @@ def _build_there(options: Options, index: int) -> None:
 def _build_together(out: Path, make: Make, rank: int, world: int) -> bool:
     """Build this process's part; the first process then unites all. Whether this is the first."""
     from smile_motion.bank.journal import SHARDS
-    from smile_motion.bank.progress import progress_bar
     from smile_motion.bank.shards import Shard, is_finished, merge, wait_for_shards
+    from smile_motion.runtime.progress import progress_bar
 
     folders = [out / SHARDS / Shard(index, world).name for index in range(world)]
     # The first process always looks whether its shard is the one that is asked for.
@@ -302,7 +302,7 @@ def _build_together(out: Path, make: Make, rank: int, world: int) -> bool:
 def _report(out: Path, finished: bool) -> Outcome:
     from smile_motion.bank import ObjectBank
     from smile_motion.bank.sources.folder import CUT_OUT
-    from smile_motion.image_files import say_counts
+    from smile_motion.io.images import say_counts
 
     bank = ObjectBank.open(out)
     card = bank.card

@@ -17,7 +17,7 @@ from smile_motion.bank.profiles import PROFILES
 from smile_motion.bank.units import Goal, default_max_tries
 from smile_motion.cli.bank_options import CategoryOptions, DiffusionOptions, JudgingOptions
 from smile_motion.errors import InputError
-from smile_motion.files import dump_lines, sha256
+from smile_motion.io.files import dump_lines, sha256
 
 PHOTOGRAPH_PX = 512
 """Longest side of photographs that objects are cut out of, by default."""

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from smile_motion.extras import require_extra
-from smile_motion.options import ONE_BANK, ONE_FOLDER, Port, Positive
+from smile_motion.io.options import ONE_BANK, ONE_FOLDER, Port, Positive
+from smile_motion.runtime.extras import require_extra
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from typing import Annotated
 from smile_motion.cli.outcome import Outcome
 from smile_motion.clip_options import OVER_FILES, ClipOptions
 from smile_motion.errors import InputError, UnusableFile
-from smile_motion.options import PageCount
+from smile_motion.io.options import PageCount
 
 _SCENERY = {
     "natural": "natural video",
@@ -35,9 +35,9 @@ class Options(ClipOptions):
 
 def run(options: Options) -> Outcome:
     """Render the clips and write the page."""
-    from smile_motion.bank.progress import progress_bar
-    from smile_motion.files import write_atomically
+    from smile_motion.io.files import write_atomically
     from smile_motion.preview import write_page
+    from smile_motion.runtime.progress import progress_bar
     from smile_motion.tokens import TokenGrid
 
     if options.out.is_dir():

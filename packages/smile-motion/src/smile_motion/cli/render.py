@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from smile_motion.cli.outcome import Outcome
 from smile_motion.clip_options import OVER_FILES, ClipOptions
 from smile_motion.errors import InputError, UnusableFile
-from smile_motion.extras import require_extra
-from smile_motion.options import (
+from smile_motion.io.options import (
     Count,
     FrameCount,
     FrameRate,
@@ -28,7 +27,8 @@ from smile_motion.options import (
     Side,
     Workers,
 )
-from smile_motion.processors import available_cores
+from smile_motion.runtime.extras import require_extra
+from smile_motion.runtime.processors import available_cores
 
 if TYPE_CHECKING:
     from smile_motion.bank.shards import Shard
@@ -98,8 +98,8 @@ class Options(ClipOptions):
 
 def run(options: Options) -> Outcome:
     """Render the shards that are not there yet, then write the index."""
-    from smile_motion.files import dump_json, sha256
-    from smile_motion.folder_lock import output_folder
+    from smile_motion.io.files import dump_json, sha256
+    from smile_motion.io.output_folders import output_folder
 
     job = _job(options)
     collection = _collection(options)
@@ -118,9 +118,9 @@ def run(options: Options) -> Outcome:
 def _render(
     options: Options, collection: Collection, settings: dict[str, Any], job: Shard | None
 ) -> Outcome:
-    from smile_motion.bank.progress import progress_bar
     from smile_motion.cli.building import stopped_by_signals
     from smile_motion.export.collection import read_index, sound_shards, write_index
+    from smile_motion.runtime.progress import progress_bar
 
     _start_or_continue(options, settings, job)
     numbers = collection.numbers(job)
@@ -151,8 +151,8 @@ def _render(
 def _rendered(
     options: Options, collection: Collection, todo: Sequence[int]
 ) -> Iterator[tuple[int, dict[str, Any]]]:
-    from smile_motion.engines import run_in_processes, run_on_ray
     from smile_motion.export.collection import render_shard
+    from smile_motion.runtime.workers import run_in_processes, run_on_ray
 
     work = partial(render_shard, collection=collection)
     chunk = max(1, CLIPS_AT_A_TIME // collection.format.clips_together)
@@ -243,8 +243,8 @@ class RenderSettings:
 def _start_or_continue(options: Options, wanted: dict[str, Any], job: Shard | None) -> None:
     """Note the settings in a folder without clips, or see that they are those of its clips."""
     from smile_motion.export.collection import holds_clips
-    from smile_motion.files import dump_json, write_atomically
-    from smile_motion.schema import read_record
+    from smile_motion.io.files import dump_json, write_atomically
+    from smile_motion.io.schema import read_record
 
     path = options.out / SETTINGS
     # In this order, because another job of an array may be starting too.

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from smile_motion.files import parse_json
-from smile_motion.markup import source_hash
+from smile_motion.io.files import parse_json
+from smile_motion.io.markup import source_hash
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]

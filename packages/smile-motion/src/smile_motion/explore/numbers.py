@@ -8,7 +8,7 @@ import numpy as np
 
 from smile_motion.clips import Clip
 from smile_motion.explore.showing import Shown
-from smile_motion.markup import Markup, element
+from smile_motion.io.markup import Markup, element
 from smile_motion.preview import colour_mark
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from smile_motion.bank.layout import read_metadata
 from smile_motion.bank.statistics import object_score
-from smile_motion.markup import Markup, element, joined
+from smile_motion.io.markup import Markup, element, joined
 
 if TYPE_CHECKING:
     from smile_motion.bank import ObjectBank

@@ -19,7 +19,7 @@ from smile_motion.explore.numbers import numbers_html
 from smile_motion.explore.objects import ALL, BankBrowser, pages
 from smile_motion.explore.pictures import views_html
 from smile_motion.explore.showing import UploadLimits, make_shown
-from smile_motion.markup import Markup, element
+from smile_motion.io.markup import Markup, element
 from smile_motion.preview import COLOUR_STYLE
 
 if TYPE_CHECKING:

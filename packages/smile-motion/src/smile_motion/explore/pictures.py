@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from smile_motion.explore.showing import Shown
-from smile_motion.markup import Markup, element
+from smile_motion.io.markup import Markup, element
 from smile_motion.preview import animation, draw_mask, draw_overlay
 
 RATE_HZ = 8.0

@@ -18,8 +18,8 @@ from smile_motion.export.formats import (
     clip_name,
 )
 from smile_motion.export.png import FRAME_NAME, frame_files
-from smile_motion.files import replacing
-from smile_motion.schema import read_record
+from smile_motion.io.files import replacing
+from smile_motion.io.schema import read_record
 
 if TYPE_CHECKING:
     from smile_motion.clips import ClipMaker

@@ -19,8 +19,8 @@ from smile_motion.export.formats import (
     Line,
     NumberedClip,
 )
-from smile_motion.files import dump_lines, remove_leftovers, write_atomically
-from smile_motion.schema import parse_line, read_records
+from smile_motion.io.files import dump_lines, remove_leftovers, write_atomically
+from smile_motion.io.schema import parse_line, read_records
 
 if TYPE_CHECKING:
     from smile_motion.bank.shards import Shard

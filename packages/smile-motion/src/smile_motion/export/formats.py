@@ -13,14 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from annotated_types import Ge
 
 from smile_motion.errors import InputError
-from smile_motion.files import (
-    encode_json,
-    hash_file,
-    replacing,
-    sha256,
-    write_atomically,
-)
-from smile_motion.schema import parse_text
+from smile_motion.io.files import encode_json, hash_file, replacing, sha256, write_atomically
+from smile_motion.io.schema import parse_text
 
 if TYPE_CHECKING:
     from smile_motion.clips import Clip, ClipMaker

@@ -12,7 +12,7 @@ import numpy as np
 from smile_motion.export.formats import ClipShard, Line, NumberedClip, Packed
 from smile_motion.export.png import encode_ids
 from smile_motion.export.videos import encode_video
-from smile_motion.files import write_atomically
+from smile_motion.io.files import write_atomically
 
 if TYPE_CHECKING:
     from smile_motion.clips import ClipMaker

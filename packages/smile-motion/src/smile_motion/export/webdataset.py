@@ -12,7 +12,7 @@ import numpy as np
 
 from smile_motion.export.formats import ClipShard, NumberedClip, Packed
 from smile_motion.export.videos import encode_video
-from smile_motion.video.archives import members
+from smile_motion.video.tar import members
 
 MEMBERS = ("mp4", "ids.npz", "json")
 """Suffixes of a sample, in order."""

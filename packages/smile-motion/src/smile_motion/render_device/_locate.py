@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from smile_motion._compiled import compiled
 from smile_motion._sampling import MARGIN_PX, choose_level, find_walk
+from smile_motion.runtime.compiled import compiled
 
 
 @compiled()

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from smile_motion.errors import InputError
-from smile_motion.file_tree import find_files, is_data
-from smile_motion.video.archives import ARCHIVE, is_archive, members
-from smile_motion.video.lists import SUFFIXES, ListedVideo, read_list
+from smile_motion.io.file_tree import find_files, is_data
+from smile_motion.video.sources import SUFFIXES, ListedVideo, read_list
+from smile_motion.video.tar import ARCHIVE, is_archive, members
 
 
 def find_videos(

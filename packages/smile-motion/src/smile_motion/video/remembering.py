@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import lru_cache
 from pathlib import Path
 
-from smile_motion.video.archives import locate
-from smile_motion.video.indexing import VideoIndex, index_video
+from smile_motion.video.index import VideoIndex, index_video
+from smile_motion.video.tar import locate
 
 OPEN_INDEXES = 256
 """How many: a minute of video takes about 15 KB."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields, replace
 
 from smile_motion.cli.outcome import Outcome
 from smile_motion.errors import InputError
-from smile_motion.options import Count
+from smile_motion.io.options import Count
 
 from smile_train.cli import pretrain as pretrain_command
 from smile_train.config import PretrainConfig
@@ -37,7 +37,7 @@ def run(options: Options) -> Outcome:
     import torch
     from rich.console import Console
     from rich.progress import Progress
-    from smile_motion.bank.devices import choose_device
+    from smile_motion.runtime.devices import choose_device
 
     from smile_train.bench import PARTS, advise, measure
     from smile_train.machine import settle_machine

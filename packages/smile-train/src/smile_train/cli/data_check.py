@@ -10,8 +10,8 @@ from typing import Annotated
 
 import tyro
 from smile_motion.cli.outcome import EXIT_FAULTY, Outcome
-from smile_motion.options import Workers
-from smile_motion.processors import available_cores
+from smile_motion.io.options import Workers
+from smile_motion.runtime.processors import available_cores
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +34,7 @@ def run(options: Options) -> Outcome:
     """Check and sum up; `EXIT_FAULTY` when something is broken."""
     from rich.console import Console
     from rich.progress import track
-    from smile_motion.files import write_atomically
+    from smile_motion.io.files import write_atomically
     from smile_motion.video import find_videos
 
     from smile_train.data.checking import check_videos

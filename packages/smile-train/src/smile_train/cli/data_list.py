@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import tyro
 from smile_motion.cli.outcome import Outcome
-from smile_motion.options import Count, Seed
+from smile_motion.io.options import Count, Seed
 
 from smile_train.datasets.adapter import DatasetName, DatasetPlace
 

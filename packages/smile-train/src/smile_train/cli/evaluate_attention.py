@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import tyro
 from smile_motion.cli.outcome import Outcome
-from smile_motion.options import Index
+from smile_motion.io.options import Index
 
 from smile_train.cli.single import is_first_process, results_folder
 from smile_train.evaluate.figure_options import FigureOptions
@@ -37,7 +37,7 @@ def _paint(options: Options) -> Outcome:
     import json
 
     import torch
-    from smile_motion.files import encode_json, write_atomically
+    from smile_motion.io.files import encode_json, write_atomically
 
     from smile_train.evaluate.attention import (
         Query,

@@ -42,7 +42,7 @@ def _paint(options: Options) -> Outcome:
     import json
 
     import torch
-    from smile_motion.files import encode_json, write_atomically
+    from smile_motion.io.files import encode_json, write_atomically
 
     from smile_train.evaluate.clips import count_videos
     from smile_train.evaluate.feature_pca import Components, paint_components

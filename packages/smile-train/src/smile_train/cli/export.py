@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 from smile_motion.cli.outcome import Outcome
 from smile_motion.errors import InputError
-from smile_motion.options import Heads
+from smile_motion.io.options import Heads
 
 if TYPE_CHECKING:
     from smile_train.model import Classifier, PretrainModel
@@ -66,7 +66,7 @@ def run(options: Options) -> Outcome:
             print(f"{out}: {source} for {_their_class(model, whole)}.from_pretrained({str(out)!r})")
     if options.push:
         from huggingface_hub import HfApi
-        from smile_motion.hub_access import hub_errors_explained, require_online
+        from smile_motion.io.hub import hub_errors_explained, require_online
 
         with hub_errors_explained(options.push, writing=True):
             require_online()
@@ -85,7 +85,7 @@ def _their_class(model: PretrainModel | Classifier, whole: bool) -> str:
 
 
 def _save_for_hub(model: PretrainModel | Classifier, out: Path) -> None:
-    from smile_motion.bank.new_folder import new_folder
+    from smile_motion.io.new_folder import new_folder
 
     with new_folder(out) as temporary:
         model.save_pretrained(temporary)

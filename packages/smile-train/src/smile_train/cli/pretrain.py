@@ -10,7 +10,7 @@ from pathlib import Path
 from smile_motion.cli.app import option
 from smile_motion.cli.outcome import Outcome
 from smile_motion.errors import InputError
-from smile_motion.files import parse_json
+from smile_motion.io.files import parse_json
 
 from smile_train.cli.single import is_first_process, results_folder
 from smile_train.config import PretrainConfig

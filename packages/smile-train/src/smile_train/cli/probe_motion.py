@@ -35,8 +35,8 @@ def _probe(config: MotionProbeConfig, out: Path) -> Outcome:
     import sys
 
     from smile_motion.bank import ObjectBank, embedded_bank
-    from smile_motion.bank.progress import progress_bar
-    from smile_motion.files import encode_json, write_atomically
+    from smile_motion.io.files import encode_json, write_atomically
+    from smile_motion.runtime.progress import progress_bar
 
     from smile_train.encoder import load
     from smile_train.evaluate.clips import short_names

@@ -16,7 +16,7 @@ def is_first_process() -> bool:
 @contextmanager
 def results_folder(out: Path) -> Iterator[None]:
     """Make a folder and hold it, in the first process for all; see `folder_lock.output_folder`."""
-    from smile_motion.folder_lock import output_folder
+    from smile_motion.io.output_folders import output_folder
 
     if not is_first_process():
         yield

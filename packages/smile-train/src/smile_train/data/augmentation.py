@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from smile_motion.cropping import cut
 from smile_motion.errors import InputError
+from smile_motion.io.cropping import cut
 from smile_motion.seeding import Stream, keyed_generator
 
 from smile_train.model.embedding import IMAGENET_MEAN, IMAGENET_STD

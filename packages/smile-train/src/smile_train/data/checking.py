@@ -8,8 +8,8 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from smile_motion.engines import run_in_processes
 from smile_motion.errors import InputError
+from smile_motion.runtime.workers import run_in_processes
 from smile_motion.video import ListedVideo, index_video, read_frames
 
 CHUNK = 8

@@ -24,8 +24,8 @@ from typing import Any, ClassVar, Protocol
 
 import torch
 from smile_motion.errors import InputError
-from smile_motion.full_disks import SHARED_MEMORY, shared_memory_explained
-from smile_motion.signals import hold_signals
+from smile_motion.io.full_disks import SHARED_MEMORY, shared_memory_explained
+from smile_motion.runtime.signals import hold_signals
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from smile_train.data.order import MicroBatches

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from smile_motion.cropping import cut
 from smile_motion.errors import InputError
+from smile_motion.io.cropping import cut
 from smile_motion.video import VideoIndex
 
 from smile_train.datasets import LabelledVideo

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from smile_motion.errors import InputError
-from smile_motion.text_files import read_lines
+from smile_motion.io.text import read_lines
 
 from smile_train.datasets.adapter import DatasetPlace
 from smile_train.datasets.labelled import LabelledVideos, Split

@@ -20,7 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from smile_motion.errors import InputError
-from smile_motion.text_files import read_lines
+from smile_motion.io.text import read_lines
 
 from smile_train.datasets.adapter import DatasetName, DatasetPlace
 from smile_train.datasets.labelled import LabelledVideos, Split

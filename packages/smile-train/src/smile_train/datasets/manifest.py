@@ -16,9 +16,9 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Len
 from smile_motion.errors import InputError
-from smile_motion.files import encode_json, write_atomically
-from smile_motion.schema import parse_line, parse_text
-from smile_motion.text_files import read_lines
+from smile_motion.io.files import encode_json, write_atomically
+from smile_motion.io.schema import parse_line, parse_text
+from smile_motion.io.text import read_lines
 
 from smile_train.datasets.labelled import LabelledVideo, LabelledVideos, Span, Split, Target, Task
 

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from smile_motion.errors import InputError
-from smile_motion.file_tree import is_data
-from smile_motion.schema import LARGEST_BYTES, read
-from smile_motion.text_files import read_text
-from smile_motion.video.archives import is_archive, locate
+from smile_motion.io.file_tree import is_data
+from smile_motion.io.schema import LARGEST_BYTES, read
+from smile_motion.io.text import read_text
+from smile_motion.video.tar import is_archive, locate
 
 from smile_train.datasets.adapter import DatasetPlace
 from smile_train.datasets.labelled import LabelledVideo, LabelledVideos, Span, Split, Task

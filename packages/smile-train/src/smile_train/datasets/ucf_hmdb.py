@@ -16,8 +16,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from smile_motion.errors import InputError
-from smile_motion.file_tree import find_files
-from smile_motion.text_files import read_lines
+from smile_motion.io.file_tree import find_files
+from smile_motion.io.text import read_lines
 
 from smile_train.datasets.adapter import DatasetPlace
 from smile_train.datasets.labelled import LabelledVideos, Split

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from smile_motion.errors import InputError
-from smile_motion.file_tree import find_files
+from smile_motion.io.file_tree import find_files
 
 from smile_train.datasets.adapter import DatasetPlace
 from smile_train.datasets.labelled import LabelledVideos, Span, Split

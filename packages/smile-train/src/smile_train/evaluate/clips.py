@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from smile_motion.cropping import cut
 from smile_motion.errors import InputError
+from smile_motion.io.cropping import cut
 from smile_motion.tokens import TokenGrid
 from smile_motion.video import SUFFIXES, find_videos, index_video, read_frames
 

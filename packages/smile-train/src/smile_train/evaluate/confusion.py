@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from smile_motion.files import encode_json, write_atomically
+from smile_motion.io.files import encode_json, write_atomically
 
 from smile_train.evaluate.pictures import save_figure, shorten
 

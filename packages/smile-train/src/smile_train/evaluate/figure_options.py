@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from smile_motion.options import Count, Heads, Stride, Threads
+from smile_motion.io.options import Count, Heads, Stride, Threads
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,7 +51,7 @@ class FigureOptions:
 
         Raises InputError when there is none at that place.
         """
-        from smile_motion.bank.devices import choose_device
+        from smile_motion.runtime.devices import choose_device
 
         from smile_train.encoder import load
         from smile_train.machine import use_cores
@@ -64,7 +64,7 @@ class FigureOptions:
 
         Raises InputError when there are none, or one cannot be read.
         """
-        from smile_motion.bank.progress import progress_bar
+        from smile_motion.runtime.progress import progress_bar
 
         total = len(self.source.paths())
         with progress_bar() as on_progress:

@@ -11,8 +11,8 @@ from typing import Annotated, Any
 import numpy as np
 from annotated_types import Ge
 from smile_motion.errors import InputError
-from smile_motion.files import encode_json, write_atomically
-from smile_motion.schema import read
+from smile_motion.io.files import encode_json, write_atomically
+from smile_motion.io.schema import read
 
 from smile_train.evaluate.pictures import COLOURS, save_figure, shorten
 from smile_train.evaluate.results import Results

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from smile_motion.files import write_atomically
+from smile_motion.io.files import write_atomically
 from smile_motion.video import encode_animation, write_video
 
 from smile_train.evaluate.pictures import save_figure, shorten, side_by_side

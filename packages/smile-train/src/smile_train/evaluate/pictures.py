@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from smile_motion.files import replacing
+from smile_motion.io.files import replacing
 from smile_motion.tokens import TokenGrid
 
 if TYPE_CHECKING:

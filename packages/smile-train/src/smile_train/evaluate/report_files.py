@@ -7,8 +7,8 @@ import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from smile_motion.files import write_atomically
-from smile_motion.markup import Markdown, Markup, element, joined, page
+from smile_motion.io.files import write_atomically
+from smile_motion.io.markup import Markdown, Markup, element, joined, page
 
 from smile_train.evaluate.report_page import STYLE
 from smile_train.evaluate.sheets import Cell, Sheet, letter, make_sheets

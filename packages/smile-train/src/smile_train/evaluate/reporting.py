@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from smile_motion.files import write_atomically
+from smile_motion.io.files import write_atomically
 
 from smile_train.datasets import LabelledVideos
 from smile_train.evaluate.metrics import average_precision, confusion, hits, per_class

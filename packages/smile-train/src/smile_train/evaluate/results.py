@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Ge
 from smile_motion.errors import InputError
-from smile_motion.files import write_atomically
-from smile_motion.schema import read
+from smile_motion.io.files import write_atomically
+from smile_motion.io.schema import read
 
 RESULTS = "results.json"
 """File of a run's results, in its folder."""

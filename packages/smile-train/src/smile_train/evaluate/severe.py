@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from smile_motion.errors import InputError
-from smile_motion.files import dump_json, write_atomically
+from smile_motion.io.files import dump_json, write_atomically
 
 from smile_train.cli.single import is_first_process
 from smile_train.datasets import DatasetName

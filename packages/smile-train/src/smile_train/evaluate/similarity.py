@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from smile_motion.errors import InputError
-from smile_motion.files import encode_json, write_atomically
+from smile_motion.io.files import encode_json, write_atomically
 
 from smile_train.encoder import VideoEncoder
 from smile_train.evaluate.clips import ShownClip

@@ -11,8 +11,8 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 from smile_motion.errors import InputError
-from smile_motion.full_disks import shared_memory_explained
-from smile_motion.signals import hold_signals
+from smile_motion.io.full_disks import shared_memory_explained
+from smile_motion.runtime.signals import hold_signals
 from smile_motion.video import read_frames
 from smile_motion.video.remembering import open_index
 from torch.utils.data import DataLoader, Dataset

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from smile_motion.errors import InputError
-from smile_motion.files import hash_file
+from smile_motion.io.files import hash_file
 from smile_motion.tokens import TokenGrid
 
 from smile_train.checkpoint import CONFIG, MANIFEST, WEIGHTS, load_checkpoint, read_manifest
@@ -84,7 +84,7 @@ def _fetch(identifier: str) -> Path:
     local = identifier.startswith((".", "/")) or Path(identifier).parent.exists()
     if local or identifier.count("/") != 1:
         raise InputError(f"{identifier}: no such run, checkpoint, file or folder")
-    from smile_motion.hub_access import fetch_model
+    from smile_motion.io.hub import fetch_model
 
     return fetch_model(identifier, instead="give its folder")
 

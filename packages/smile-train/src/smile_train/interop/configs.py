@@ -15,7 +15,7 @@ from typing import Annotated, Any, TypeVar
 import torch
 from annotated_types import Interval, Len
 from smile_motion.errors import InputError
-from smile_motion.schema import parse, read_record
+from smile_motion.io.schema import parse, read_record
 from smile_motion.tokens import TokenGrid
 
 from smile_train.students import StudentConfig, hidden_width

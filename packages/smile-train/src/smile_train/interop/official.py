@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from smile_motion.errors import InputError
-from smile_motion.files import replacing
+from smile_motion.io.files import replacing
 from smile_motion.tokens import TokenGrid
 
 from smile_train.interop.configs import count_blocks, require_sizes

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import torch
 from smile_motion.errors import InputError
-from smile_motion.extras import require_extra
-from smile_motion.files import replacing
+from smile_motion.io.files import replacing
+from smile_motion.runtime.extras import require_extra
 from torch import nn
 
 from smile_train.model.classifier import Classifier

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from smile_motion.bank.new_folder import new_folder
 from smile_motion.errors import InputError
+from smile_motion.io.new_folder import new_folder
 
 from smile_train.interop.official import require_own_positions
 from smile_train.interop.transformers_names import to_their_names

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import tyro
 from smile_motion.errors import InputError
-from smile_motion.options import (
+from smile_motion.io.options import (
     ONE_BANK,
     ONE_FOLDER,
     Batch,

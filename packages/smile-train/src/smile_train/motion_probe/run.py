@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 from smile_motion.bank import ObjectBank
-from smile_motion.files import replacing
+from smile_motion.io.files import replacing
 
 from smile_train.motion_probe.backdrops import Backdrop
 from smile_train.motion_probe.clips import PARTS, Part, ProbeClips, share_out

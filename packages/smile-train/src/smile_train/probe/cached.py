@@ -12,8 +12,8 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from accelerate import Accelerator
-from smile_motion.bank.progress import progress_bar
 from smile_motion.errors import InputError
+from smile_motion.runtime.progress import progress_bar
 
 from smile_train.data.views import TestViews
 from smile_train.datasets import LabelledVideos, choose_samples, open_split

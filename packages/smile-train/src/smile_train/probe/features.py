@@ -15,9 +15,9 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 from smile_motion.errors import InputError
-from smile_motion.files import dump_json, replacing, write_atomically
+from smile_motion.io.files import dump_json, replacing, write_atomically
 from smile_motion.tokens import TokenGrid
-from smile_motion.video.archives import ARCHIVE
+from smile_motion.video.tar import ARCHIVE
 
 from smile_train.data.views import TestViews
 from smile_train.datasets import LabelledVideos

@@ -9,9 +9,9 @@ from typing import Annotated, Any
 import torch
 import torch.nn.functional as F
 from annotated_types import Gt, Interval
-from smile_motion.bank.open_clip_models import HUB_PREFIX, open_clip_model
 from smile_motion.errors import InputError, in_one_line
-from smile_motion.schema import read
+from smile_motion.io.schema import read
+from smile_motion.runtime.open_clip import HUB_PREFIX, open_clip_model
 from torch import nn
 
 from smile_train.model.linear import linear, quicken

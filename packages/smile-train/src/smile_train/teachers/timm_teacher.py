@@ -9,10 +9,10 @@ from typing import Annotated, Any
 
 import torch
 from annotated_types import Len
-from smile_motion.bank.model_configs import require_plain_configs
 from smile_motion.errors import InputError, in_one_line
-from smile_motion.hub_access import hub_or_cache
-from smile_motion.schema import read
+from smile_motion.io.hub import hub_or_cache
+from smile_motion.io.schema import read
+from smile_motion.runtime.model_configs import require_plain_configs
 
 from smile_train.model.linear import quicken
 from smile_train.teachers.teacher import Teacher

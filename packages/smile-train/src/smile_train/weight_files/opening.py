@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from smile_motion.bank.model_configs import ShardIndex
 from smile_motion.errors import InputError, in_one_line
-from smile_motion.schema import read
+from smile_motion.io.schema import read
+from smile_motion.runtime.model_configs import ShardIndex
 
 from smile_train.weight_files.archives import TorchFile, open_archive, open_legacy
 from smile_train.weight_files.pickles import Made, StoredTensor, printable

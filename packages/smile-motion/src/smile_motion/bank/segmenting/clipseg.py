@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 
 from smile_motion.bank.candidates import Category, Mask
-from smile_motion.bank.devices import choose_device
-from smile_motion.bank.libraries import quiet_loading, require_libraries
-from smile_motion.bank.model_configs import require_plain_configs
 from smile_motion.bank.model_folders import snapshot_commit
 from smile_motion.bank.segmenting.masks import opaque, to_mask
 from smile_motion.errors import InputError, in_one_line
-from smile_motion.files import hash_file
-from smile_motion.hub_access import fetch_model
-from smile_motion.schema import read
+from smile_motion.io.files import hash_file
+from smile_motion.io.hub import fetch_model
+from smile_motion.io.schema import read
+from smile_motion.runtime.devices import choose_device
+from smile_motion.runtime.libraries import quiet_loading, require_libraries
+from smile_motion.runtime.model_configs import require_plain_configs
 
 DEFAULT_MODEL = "CIDAS/clipseg-rd64-refined"
 """The refined CLIPSeg of reduced dimension 64; X-Paste used rd64."""

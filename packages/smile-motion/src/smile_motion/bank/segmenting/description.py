@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from smile_motion.errors import InputError
-from smile_motion.text_files import read_text
+from smile_motion.io.text import read_text
 
 LARGEST_INPUT_PX = 8192
 """Longest side of what a model is fed."""

@@ -13,13 +13,13 @@ import numpy as np
 from PIL import Image
 
 from smile_motion.bank.candidates import Category, Mask
-from smile_motion.bank.devices import choose_device
-from smile_motion.bank.libraries import require_libraries
 from smile_motion.bank.segmenting.description import ModelDescription
 from smile_motion.bank.segmenting.masks import opaque, to_mask
 from smile_motion.errors import InputError, in_one_line
-from smile_motion.files import hash_file
-from smile_motion.processors import available_cores
+from smile_motion.io.files import hash_file
+from smile_motion.runtime.devices import choose_device
+from smile_motion.runtime.libraries import require_libraries
+from smile_motion.runtime.processors import available_cores
 
 TOLERANCE = 1e-3
 """How far an output may leave 0..1 before its description must be wrong."""

@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-from smile_motion._compiled import compiled
+from smile_motion.runtime.compiled import compiled
 
 FAR = np.float32(9)
 """Farther than any point of an object, whose coordinates lie in -1..1."""

@@ -12,17 +12,17 @@ import numpy as np
 from smile_motion.bank.layout import LARGEST_SIDE_PX, read_rgba
 from smile_motion.bank.sources import SourceObject
 from smile_motion.errors import InputError
-from smile_motion.file_tree import find_files
-from smile_motion.files import dump_lines, sha256
-from smile_motion.image_files import (
+from smile_motion.io.file_tree import find_files
+from smile_motion.io.files import dump_lines, sha256
+from smile_motion.io.images import (
     IMAGE_SUFFIXES,
     UNREAD_SUFFIXES,
     count_types,
     open_image,
     say_counts,
 )
+from smile_motion.io.text import read_lines
 from smile_motion.seeding import Stream, keyed_generator
-from smile_motion.text_files import read_lines
 
 SUFFIXES = (".png", ".webp")
 LARGEST_STORED_PX = 512

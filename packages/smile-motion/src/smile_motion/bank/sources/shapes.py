@@ -15,8 +15,8 @@ import numpy as np
 
 from smile_motion.bank.sources import SourceObject
 from smile_motion.errors import InputError
-from smile_motion.files import dump_lines, sha256
-from smile_motion.photographs import find_photographs, read_photograph
+from smile_motion.io.files import dump_lines, sha256
+from smile_motion.io.photographs import find_photographs, read_photograph
 from smile_motion.seeding import Stream, keyed_generator
 
 ShapeKind = Literal["circles", "shapes", "textures", "crops"]

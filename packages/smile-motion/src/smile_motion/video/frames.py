@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from smile_motion.errors import InputError
+from smile_motion.video.decoder import opened
 from smile_motion.video.decoding import decoded_frames, upright
-from smile_motion.video.indexing import VideoIndex
-from smile_motion.video.opening import opened
+from smile_motion.video.index import VideoIndex
 
 
 def read_frames(

@@ -8,12 +8,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from smile_motion.background_origins import check_origin
+from smile_motion.backgrounds.origins import check_origin
+from smile_motion.backgrounds.sources import noise_images
 from smile_motion.choices import BackgroundKind, NoiseKind
-from smile_motion.cropping import cut, draw_crop
 from smile_motion.errors import InputError
-from smile_motion.noise import noise_images
-from smile_motion.photographs import find_photographs, read_photograph
+from smile_motion.io.cropping import cut, draw_crop
+from smile_motion.io.photographs import find_photographs, read_photograph
 from smile_motion.video import find_videos, open_index, read_frames
 
 
@@ -227,7 +227,7 @@ def make_background(
                 raise InputError("background places needs photographs: add --images DIR")
             return ImageBackground(files=find_photographs(Path(images)))
         case "pseudo-motion":
-            from smile_motion.pseudo_motion import PseudoMotionBackground
+            from smile_motion.backgrounds.pseudo_motion import PseudoMotionBackground
 
             if images is None:
                 raise InputError("background pseudo-motion needs photographs: add --images DIR")
@@ -274,7 +274,7 @@ def redraw(
                 )
             images = read_frames(open_index(place), numbers)
         case {"kind": "pseudo-motion"}:
-            from smile_motion.pseudo_motion import redraw_pseudo_motion
+            from smile_motion.backgrounds.pseudo_motion import redraw_pseudo_motion
 
             return redraw_pseudo_motion(described, frames=frames, size=size, file=file)
         case _:

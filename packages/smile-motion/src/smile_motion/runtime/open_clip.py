@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from smile_motion.bank.model_configs import require_plain_configs
 from smile_motion.errors import InputError, in_one_line
-from smile_motion.files import hash_file
-from smile_motion.hub_access import fetch_model, hub_or_cache
+from smile_motion.io.files import hash_file
+from smile_motion.io.hub import fetch_model, hub_or_cache
+from smile_motion.runtime.model_configs import require_plain_configs
 
 FOLDER_PREFIX = "local-dir:"
 HUB_PREFIX = "hf-hub:"

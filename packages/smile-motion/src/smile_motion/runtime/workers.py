@@ -26,9 +26,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from smile_motion.errors import InputError, in_one_line
-from smile_motion.extras import require_extra
-from smile_motion.full_disks import shared_memory_explained
-from smile_motion.signals import hold_signals, repeat_lost_interrupts, start_resource_tracker
+from smile_motion.io.full_disks import shared_memory_explained
+from smile_motion.runtime.extras import require_extra
+from smile_motion.runtime.signals import (
+    hold_signals,
+    repeat_lost_interrupts,
+    start_resource_tracker,
+)
 
 Result = TypeVar("Result")
 Work = Callable[[int], Result]

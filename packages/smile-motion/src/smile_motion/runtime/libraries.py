@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-from smile_motion.extras import require_extra
+from smile_motion.runtime.extras import require_extra
 
 _WITH_BARS = ("transformers.utils.logging", "diffusers.utils.logging")
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from smile_motion.errors import InputError
-from smile_motion.file_tree import find_files
-from smile_motion.image_files import (
+from smile_motion.io.file_tree import find_files
+from smile_motion.io.images import (
     IMAGE_SUFFIXES,
     UNREAD_SUFFIXES,
     count_types,

@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from smile_motion.errors import InputError
-from smile_motion.video.archives import locate
+from smile_motion.video.decoder import opened, refuse_cut_short
 from smile_motion.video.decoding import decoded_frames
-from smile_motion.video.opening import opened, refuse_cut_short
+from smile_motion.video.tar import locate
 
 _TIMED = frozenset({"mov", "mp4", "matroska", "webm", "flv"})
 """Containers that state the time of every frame, B-frames too."""

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from smile_motion.errors import InputError
-from smile_motion.schema import parse_line
+from smile_motion.io.schema import parse_line
 
 LOCK = ".lock"
 """File in a folder that is locked; it is there while somebody works in the folder."""

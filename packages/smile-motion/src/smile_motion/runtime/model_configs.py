@@ -17,7 +17,7 @@ from typing import Annotated, Any
 from annotated_types import Len
 
 from smile_motion.errors import InputError
-from smile_motion.schema import parse, read_record
+from smile_motion.io.schema import parse, read_record
 
 LARGEST_CONFIG = 16 << 20
 """Bytes."""

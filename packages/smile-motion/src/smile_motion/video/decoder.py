@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from smile_motion.errors import InputError
-from smile_motion.video.archives import Span, locate
+from smile_motion.video.tar import Span, locate
 
 if TYPE_CHECKING:
     from av.container import InputContainer

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from smile_motion.files import replacing
+from smile_motion.io.files import replacing
 
 
 def write_video(

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from smile_motion.errors import InputError, shortened
-from smile_motion.text_files import read_lines
-from smile_motion.video.archives import locate
+from smile_motion.io.text import read_lines
+from smile_motion.video.tar import locate
 
 SUFFIXES = (
     *(".mp4", ".avi", ".mkv", ".webm", ".mov", ".m4v", ".mpg", ".mpeg", ".ts"),

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from smile_motion.errors import InputError
-from smile_motion.folder_lock import LOCK, folder_lock
+from smile_motion.io.output_folders import LOCK, folder_lock
 
 _CANNOT_LINK = (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.ENOSYS, errno.EACCES)
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from smile_motion.full_disks import full_disk_named
+from smile_motion.io.full_disks import full_disk_named
 
 
 def sha256(data: bytes) -> str:

@@ -42,7 +42,7 @@ from typing import (
 from annotated_types import Ge, Gt, Interval, Le, Len, Lt
 
 from smile_motion.errors import InputError, shortened
-from smile_motion.files import parse_json
+from smile_motion.io.files import parse_json
 
 if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler, TypeAdapter

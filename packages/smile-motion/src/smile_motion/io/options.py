@@ -27,8 +27,10 @@ _LARGE = 1000
 
 @dataclass(frozen=True)
 class Within(GroupedMetadata):
-    """Metadata of a number: the values that make sense, for `smile_motion.schema` as well. No limit
-    lets NaN through."""
+    """Metadata of a number: the values that make sense, for `smile_motion.io.schema` as well.
+
+    No limit lets NaN through.
+    """
 
     low: float
     """Least value."""

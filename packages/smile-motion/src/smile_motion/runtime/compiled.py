@@ -9,7 +9,7 @@ from typing import Any
 import numba
 from numba.core import config
 
-from smile_motion.user_cache import writable_cache
+from smile_motion.io.folders import writable_cache
 
 _SETTINGS: Any = config
 

@@ -1,0 +1,1 @@
+"""Files, folders, text, images, downloads, and the schemas of what is read."""

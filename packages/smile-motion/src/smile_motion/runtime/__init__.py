@@ -1,0 +1,1 @@
+"""How work runs: processes, clusters, signals, devices, progress."""
