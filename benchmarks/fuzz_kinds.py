@@ -19,8 +19,8 @@ from smile_motion import ClipMaker, MotionRecipe, ObjectBank, make_background, r
 from smile_motion.bank import ProceduralSource, build
 from smile_motion.bank.layout import CARD, METADATA, read_rgba
 from smile_motion.bank.verify import verify
-from smile_motion.clip_files import clip_json
-from smile_motion.clip_options import ClipOptions
+from smile_motion.clips.clip_files import clip_json
+from smile_motion.clips.options import ClipOptions
 from smile_motion.io.files import sha256
 from smile_motion.io.photographs import read_photograph
 from smile_motion.tokens import TokenGrid

@@ -33,7 +33,7 @@ from rich.table import Table
 from smile_motion import MotionPlan, MotionRecipe, ObjectBank, TokenGrid, Truth, render
 from smile_motion.bank import ProceduralSource, build
 from smile_motion.choices import EffectName
-from smile_motion.masking import mask_trajectory, mask_tube
+from smile_motion.masking.masks import mask_trajectory, mask_tube
 from smile_motion.seeding import Stream, keyed_generator
 
 FRAMES, SIDE = 16, 224

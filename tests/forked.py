@@ -26,7 +26,7 @@ IMPORTED = (
     *("smile_train.data.preloaded", "smile_train.data.preloaded_labelled"),
     *("torch._dynamo", "torch.distributed.tensor", "torch.utils.tensorboard"),
     *("matplotlib.backends.backend_agg", "transformers", "open_clip", "rich.progress", "tyro"),
-    *("smile_motion.cli.render", "smile_motion.truth"),
+    *("smile_motion.cli.render", "smile_motion.truth.instances"),
 )
 """What is imported before any program starts."""
 MESSAGE_BYTES = 1 << 20

@@ -15,7 +15,7 @@ from smile_motion.bank.layout import read_metadata, read_rgba
 from smile_motion.bank.makers import PhotographMaker
 from smile_motion.bank.units import Attempt
 from smile_motion.bank.verify import verify
-from smile_motion.clip_options import ClipOptions
+from smile_motion.clips.options import ClipOptions
 from smile_motion.errors import InputError
 from smile_motion.io.photographs import read_photograph
 from smile_motion.video import find_videos, index_video

@@ -9,7 +9,7 @@ import pytest
 import smile_motion.__main__
 import smile_train.__main__
 from smile_motion.cli.app import Command, run_app
-from smile_motion.clip_options import ClipOptions
+from smile_motion.clips.options import ClipOptions
 from smile_motion.errors import InputError
 from smile_motion.io.options import conditions_of, given_options
 from smile_train.cli import pretrain

@@ -10,7 +10,7 @@ import pytest
 import smile_motion.__main__
 import smile_train.__main__
 from smile_motion.cli.app import EXIT_INPUT, Command, run_app
-from smile_motion.clip_options import ClipOptions
+from smile_motion.clips.options import ClipOptions
 from smile_motion.errors import InputError
 from smile_motion.io.options import Within, limits_of
 from smile_train.config import PretrainConfig

@@ -16,10 +16,10 @@ import torch
 from smile_motion import ObjectBank, read_clip
 from smile_motion.bank.layout import read_card, read_metadata
 from smile_motion.bank.stored_candidates import read_candidates
-from smile_motion.clip_options import ClipOptions
+from smile_motion.clips.options import ClipOptions
 from smile_motion.errors import InputError
 from smile_motion.io.files import sha256
-from smile_motion.plan_json import read_plan
+from smile_motion.motion.plan_json import read_plan
 from smile_train.checkpoint import load_checkpoint, save_checkpoint
 from smile_train.datasets.manifest import read_manifest
 from smile_train.teachers import ClipTeacher, TimmTeacher

@@ -11,8 +11,8 @@ from typing import Any, get_args, get_type_hints
 import numpy as np
 import tyro
 from PIL import Image, ImageDraw, ImageFont
-from smile_motion.clip_options import ClipOptions
-from smile_motion.rivals import RIVALS
+from smile_motion.clips.options import ClipOptions
+from smile_motion.clips.presets import RIVALS
 from smile_motion.video import encode_animation
 
 CELL_PX, LABEL_PX, COLUMNS = 144, 20, 3

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from smile_motion import ClipMaker, MotionRecipe, ObjectBank, TokenGrid, make_background
-from smile_motion.masking import mask_trajectory
+from smile_motion.masking.masks import mask_trajectory
 from smile_motion.seeding import Stream, keyed_generator
 from torch.utils.data import DataLoader
 

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from smile_motion.dead_leaves import AcceleratingPath, DeadLeavesSize, SteadyRates, VideoTime
 from smile_motion.errors import InputError
+from smile_motion.motion.transforms import AcceleratingPath, DeadLeavesSize, SteadyRates, VideoTime
 
 SEEDS = st.integers(0, 2**32 - 1)
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from smile_motion.bank import ObjectBank
-from smile_motion.compositing import render
-from smile_motion.effects import (
+from smile_motion.errors import InputError
+from smile_motion.motion.effects import (
     EFFECTS,
     Appearance,
     ColourDrift,
@@ -20,12 +20,12 @@ from smile_motion.effects import (
     MotionBlur,
     Shadow,
 )
-from smile_motion.errors import InputError
-from smile_motion.plan import MotionPlan
-from smile_motion.plan_json import plan_from_json, plan_to_json
-from smile_motion.recipe import MotionRecipe
+from smile_motion.motion.plan import MotionPlan
+from smile_motion.motion.plan_json import plan_from_json, plan_to_json
+from smile_motion.motion.recipe import MotionRecipe
+from smile_motion.renderer.cpu import render
 from smile_motion.seeding import Stream, keyed_generator
-from smile_motion.truth import Truth
+from smile_motion.truth.instances import Truth
 
 GREY = 140
 

@@ -12,8 +12,8 @@ from filelock import FileLock
 from smile_motion.bank import ProceduralSource, build, embedded_bank, verify
 from smile_motion.bank.embedded import FOLDER_VARIABLE
 from smile_motion.bank.sources.procedural import VERSION
+from smile_motion.clips.presets import recipe_bank
 from smile_motion.io.folders import CACHE_VARIABLE, writable_cache
-from smile_motion.rivals import recipe_bank
 
 NAME = f"embedded-{VERSION}-8"
 PROGRAM = "import smile_motion.bank.embedded as e; e.OBJECTS = {}; print(e.embedded_bank().path)"

@@ -16,13 +16,13 @@ from smile_motion import InputError, MotionRecipe, ObjectBank, plan_from_json, r
 from smile_motion.__main__ import COMMANDS
 from smile_motion.bank.layout import METADATA
 from smile_motion.cli.app import run_app
-from smile_motion.explore.controls import Controls, Sources
-from smile_motion.explore.copies import clip_command, clip_file, clip_python
 from smile_motion.explore.guard import make_room
 from smile_motion.explore.numbers import measure_clip, numbers_html
-from smile_motion.explore.objects import ALL, BankBrowser, pages
 from smile_motion.explore.pictures import draw_flow
 from smile_motion.explore.showing import Shown, UploadLimits, make_shown
+from smile_motion.explore.snippets import clip_command, clip_file, clip_python
+from smile_motion.explore.state import Controls, Sources
+from smile_motion.explore.views import ALL, BankBrowser, pages
 from smile_motion.io.files import dump_json, sha256
 
 LIMITS = UploadLimits(bytes=8_000_000, seconds=20)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from smile_motion import ClipMaker, MotionRecipe, ObjectBank, TokenGrid, make_background
 from smile_motion.bank import FolderSource, build
-from smile_motion.masking import mask_trajectory
+from smile_motion.masking.masks import mask_trajectory
 from smile_motion.seeding import Stream, keyed_generator
 
 CLIPS = {

@@ -17,7 +17,7 @@ from smile_motion.bank.dataset_card import write_dataset_card
 from smile_motion.cli.app import run_app
 from smile_motion.errors import InputError
 from smile_motion.explore.guard import page_policy
-from smile_motion.explore.objects import BankBrowser
+from smile_motion.explore.views import BankBrowser
 from smile_motion.io.files import dump_json, dump_lines, sha256
 from smile_motion.io.markup import Markdown, element, joined, page, source_hash
 

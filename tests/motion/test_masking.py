@@ -6,12 +6,18 @@ from published import PublishedStatistics
 from smile_motion.bank import ObjectBank
 from smile_motion.choices import PathName
 from smile_motion.errors import InputError
-from smile_motion.masking import TokenMask, mask_official, mask_random, mask_trajectory, mask_tube
-from smile_motion.plan import MotionPlan
-from smile_motion.recipe import MotionRecipe
+from smile_motion.masking.masks import (
+    TokenMask,
+    mask_official,
+    mask_random,
+    mask_trajectory,
+    mask_tube,
+)
+from smile_motion.motion.plan import MotionPlan
+from smile_motion.motion.recipe import MotionRecipe
 from smile_motion.seeding import Stream, keyed_generator
 from smile_motion.tokens import TokenGrid, masked_tokens
-from smile_motion.truth import Truth
+from smile_motion.truth.instances import Truth
 
 GRID = TokenGrid()
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter1d
 from smile_motion.choices import PathName
 from smile_motion.errors import InputError
-from smile_motion.paths import PATHS, GaussianPath, LinearPath, smooth_path
+from smile_motion.motion.paths import PATHS, GaussianPath, LinearPath, smooth_path
 
 
 def test_smoothing_is_the_gaussian_filter_of_each_axis_sampled_evenly() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageSequence
 from smile_motion import Clip, ClipMaker, MotionRecipe, ObjectBank, TokenGrid, make_background
-from smile_motion.masking import mask_trajectory
+from smile_motion.masking.masks import mask_trajectory
 from smile_motion.preview import COLOURS, ZOOM, draw_mask, draw_overlay, draw_tokens, write_page
 
 GRID = TokenGrid(frames=4, height=96, width=96)

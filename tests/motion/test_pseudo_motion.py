@@ -15,10 +15,10 @@ from smile_motion.backgrounds.pseudo_motion import (
     redraw_pseudo_motion,
 )
 from smile_motion.bank import ObjectBank
-from smile_motion.clips import ClipMaker
+from smile_motion.clips.clip import ClipMaker
 from smile_motion.errors import InputError
 from smile_motion.io.photographs import find_photographs, read_photograph
-from smile_motion.recipe import MotionRecipe
+from smile_motion.motion.recipe import MotionRecipe
 from smile_motion.seeding import Stream, keyed_generator
 
 SEEDS = st.integers(0, 2**32 - 1)

@@ -7,11 +7,11 @@ import pytest
 from published import PublishedStatistics
 from smile_motion.bank import ObjectBank
 from smile_motion.choices import PathName
-from smile_motion.effects import DropShadow
 from smile_motion.errors import InputError
-from smile_motion.keyframes import KeyframeValues
-from smile_motion.paths import PATHS, BrownianPath, HarmonicPath
-from smile_motion.recipe import MotionRecipe, OwnAspectSize
+from smile_motion.motion.effects import DropShadow
+from smile_motion.motion.keyframes import KeyframeValues
+from smile_motion.motion.paths import PATHS, BrownianPath, HarmonicPath
+from smile_motion.motion.recipe import MotionRecipe, OwnAspectSize
 from smile_motion.seeding import Stream, keyed_generator
 
 

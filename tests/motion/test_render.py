@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from smile_motion.bank import ObjectBank
-from smile_motion.compositing import render
 from smile_motion.errors import InputError
-from smile_motion.plan import MotionPlan
-from smile_motion.recipe import MotionRecipe
+from smile_motion.motion.plan import MotionPlan
+from smile_motion.motion.recipe import MotionRecipe
+from smile_motion.renderer.cpu import render
 from smile_motion.seeding import Stream, keyed_generator
 
 

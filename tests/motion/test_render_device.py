@@ -14,16 +14,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from smile_motion.bank import ObjectBank
 from smile_motion.choices import EffectName
-from smile_motion.compositing import render
-from smile_motion.effects import EFFECTS, Appearance, MotionBlur
 from smile_motion.errors import InputError
-from smile_motion.masking import draw_keys, mask_random, mask_trajectory, mask_tube
-from smile_motion.plan import MotionPlan
-from smile_motion.recipe import MotionRecipe
-from smile_motion.render_device import DeviceClips, DeviceRenderer, masks
+from smile_motion.masking import device as masks
+from smile_motion.masking.masks import draw_keys, mask_random, mask_trajectory, mask_tube
+from smile_motion.motion.effects import EFFECTS, Appearance, MotionBlur
+from smile_motion.motion.plan import MotionPlan
+from smile_motion.motion.recipe import MotionRecipe
+from smile_motion.renderer import DeviceClips, DeviceRenderer
+from smile_motion.renderer.cpu import render
 from smile_motion.seeding import Stream, keyed_generator
 from smile_motion.tokens import TokenGrid
-from smile_motion.truth import Truth
+from smile_motion.truth.instances import Truth
 
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 ON_DEVICE: tuple[EffectName, ...] = tuple(name for name in EFFECTS if name != "appearance")
@@ -148,7 +149,7 @@ compare(clips, np.repeat(background[:1], 2, axis=1), [blur])
 def test_the_triton_kernel_compiles_for_hopper() -> None:
     """Triton and the assembler it brings need no GPU for this."""
     triton = pytest.importorskip("triton")
-    from smile_motion.render_device._triton_paint import COLUMNS, ROWS, _paint_tile
+    from smile_motion.renderer._triton import COLUMNS, ROWS, _paint_tile
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 

@@ -10,11 +10,11 @@ from smile_motion.backgrounds import BlackBackground
 from smile_motion.bank import ObjectBank
 from smile_motion.choices import RivalName
 from smile_motion.cli.app import run_app
-from smile_motion.clip_files import read_clip
-from smile_motion.clips import ClipMaker
+from smile_motion.clips.clip import ClipMaker
+from smile_motion.clips.clip_files import read_clip
+from smile_motion.clips.presets import RIVALS, recipe_bank
 from smile_motion.errors import InputError
-from smile_motion.recipe import MotionRecipe
-from smile_motion.rivals import RIVALS, recipe_bank
+from smile_motion.motion.recipe import MotionRecipe
 from smile_motion.seeding import Stream, keyed_generator
 from smile_motion.video import index_video, read_frames
 
@@ -100,7 +100,7 @@ def test_a_rivals_bank_is_made_once(
 @pytest.fixture
 def banks_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SMILE_OBJECT_BANKS", str(tmp_path / "banks"))
-    monkeypatch.setattr("smile_motion.rivals.BANK_OBJECTS", 12)
+    monkeypatch.setattr("smile_motion.clips.presets.BANK_OBJECTS", 12)
     monkeypatch.setattr("smile_motion.bank.embedded.OBJECTS", 30)
 
 

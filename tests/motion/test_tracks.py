@@ -4,9 +4,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from smile_motion.bank import ObjectBank
 from smile_motion.errors import InputError
-from smile_motion.recipe import MotionRecipe
+from smile_motion.motion.recipe import MotionRecipe
 from smile_motion.seeding import Stream, keyed_generator
-from smile_motion.truth import Truth
+from smile_motion.truth.instances import Truth
 
 
 def truth_of(bank: ObjectBank, index: int) -> Truth:

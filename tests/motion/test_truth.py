@@ -4,14 +4,14 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from smile_motion.bank import ObjectBank
-from smile_motion.compositing import render
 from smile_motion.errors import InputError
-from smile_motion.paths import PATHS
-from smile_motion.plan import MotionPlan
-from smile_motion.recipe import MotionRecipe
+from smile_motion.motion.paths import PATHS
+from smile_motion.motion.plan import MotionPlan
+from smile_motion.motion.recipe import MotionRecipe
+from smile_motion.renderer.cpu import render
 from smile_motion.seeding import Stream, keyed_generator
 from smile_motion.tokens import TokenGrid
-from smile_motion.truth import Truth
+from smile_motion.truth.instances import Truth
 
 seeds = st.integers(0, 10_000)
 few = settings(max_examples=15, deadline=None)
@@ -129,7 +129,7 @@ def test_masks_that_would_fill_the_memory_are_made_one_by_one(
     assert masks.any(axis=(1, 2, 3)).all()
     for slot, mask in enumerate(masks):
         assert (Truth(plan, small_bank).silhouette(slot) == mask).all()
-    monkeypatch.setattr("smile_motion.truth.LARGEST_MASKS_BYTES", masks.nbytes)
+    monkeypatch.setattr("smile_motion.truth.instances.LARGEST_MASKS_BYTES", masks.nbytes)
     assert (Truth(plan, small_bank).amodal == masks).all()
     large = draw(small_bank, 3, objects=4)
     with pytest.raises(InputError, match=r"4 objects in 16 frames of 224 x 224 .*silhouette"):

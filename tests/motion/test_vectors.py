@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from numba import njit
 from smile_motion import MotionRecipe, ObjectBank, render
-from smile_motion._raster import blend
-from smile_motion._vectors import LANES, blend_sixteen, mark_sixteen, mix_sixteen
+from smile_motion.renderer._composite import blend
+from smile_motion.renderer._vectors import LANES, blend_sixteen, mark_sixteen, mix_sixteen
 from smile_motion.seeding import Stream, keyed_generator
 
 

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from smile_motion.bank import ObjectBank, ProceduralSource, build
 from smile_motion.cli.app import run_app
 from smile_motion.tokens import TokenGrid
-from smile_motion.truth import Truth
+from smile_motion.truth.instances import Truth
 from smile_train.__main__ import COMMANDS
 from smile_train.encoder import VideoEncoder
 from smile_train.model import STUDENTS

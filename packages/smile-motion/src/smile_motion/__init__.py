@@ -17,17 +17,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from smile_motion.backgrounds import make_background
     from smile_motion.bank import ObjectBank, embedded_bank
-    from smile_motion.clip_files import read_clip
-    from smile_motion.clips import Clip, ClipMaker
-    from smile_motion.compositing import render
+    from smile_motion.clips.clip import Clip, ClipMaker
+    from smile_motion.clips.clip_files import read_clip
+    from smile_motion.clips.overlay import MotionOverlay
     from smile_motion.errors import InputError
-    from smile_motion.overlay import MotionOverlay
-    from smile_motion.plan import MotionPlan
-    from smile_motion.plan_json import plan_from_json, plan_to_json, read_plan
-    from smile_motion.recipe import MotionRecipe
-    from smile_motion.render_device import DeviceRenderer
+    from smile_motion.motion.plan import MotionPlan
+    from smile_motion.motion.plan_json import plan_from_json, plan_to_json, read_plan
+    from smile_motion.motion.recipe import MotionRecipe
+    from smile_motion.renderer import DeviceRenderer
+    from smile_motion.renderer.cpu import render
     from smile_motion.tokens import TokenGrid
-    from smile_motion.truth import Truth
+    from smile_motion.truth.instances import Truth
 
     __version__: str
     """Version of the installed distribution."""
@@ -53,23 +53,23 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Clip": "clips",
-    "ClipMaker": "clips",
-    "DeviceRenderer": "render_device",
+    "Clip": "clips.clip",
+    "ClipMaker": "clips.clip",
+    "DeviceRenderer": "renderer",
     "InputError": "errors",
-    "MotionOverlay": "overlay",
-    "MotionPlan": "plan",
-    "MotionRecipe": "recipe",
+    "MotionOverlay": "clips.overlay",
+    "MotionPlan": "motion.plan",
+    "MotionRecipe": "motion.recipe",
     "ObjectBank": "bank",
     "TokenGrid": "tokens",
-    "Truth": "truth",
+    "Truth": "truth.instances",
     "embedded_bank": "bank",
     "make_background": "backgrounds",
-    "read_clip": "clip_files",
-    "plan_from_json": "plan_json",
-    "plan_to_json": "plan_json",
-    "read_plan": "plan_json",
-    "render": "compositing",
+    "read_clip": "clips.clip_files",
+    "plan_from_json": "motion.plan_json",
+    "plan_to_json": "motion.plan_json",
+    "read_plan": "motion.plan_json",
+    "render": "renderer.cpu",
 }
 
 

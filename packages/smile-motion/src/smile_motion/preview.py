@@ -10,9 +10,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from smile_motion.clips import Clip
+from smile_motion.clips.clip import Clip
 from smile_motion.io.markup import Markup, element, page
-from smile_motion.masking import TokenMask, mask_trajectory
+from smile_motion.masking.masks import TokenMask, mask_trajectory
 from smile_motion.seeding import Stream, keyed_generator
 from smile_motion.tokens import TokenGrid
 from smile_motion.video import encode_animation

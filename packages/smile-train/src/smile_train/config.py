@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from smile_motion.clip_options import ClipOptions
+from smile_motion.clips.options import ClipOptions
 from smile_motion.errors import InputError
 from smile_motion.io.options import (
     Batch,

@@ -42,9 +42,9 @@ def run(options: Options) -> None:
     require_extra("explore", "gradio", extra="explore")
     from smile_motion.backgrounds import make_background
     from smile_motion.bank import ObjectBank, embedded_bank
-    from smile_motion.explore.controls import Sources
     from smile_motion.explore.server import serve
     from smile_motion.explore.showing import UploadLimits
+    from smile_motion.explore.state import Sources
 
     if options.videos:
         make_background("natural", videos=options.videos)

@@ -10,8 +10,8 @@ from typing import Any, get_args
 import gradio as gr
 
 from smile_motion.choices import NoiseKind
-from smile_motion.effects import EFFECTS
-from smile_motion.explore.controls import (
+from smile_motion.explore.showing import UploadLimits
+from smile_motion.explore.state import (
     LARGEST_SEED,
     LARGEST_SIDE_PX,
     MOST_FRAMES,
@@ -19,9 +19,9 @@ from smile_motion.explore.controls import (
     Controls,
     Sources,
 )
-from smile_motion.explore.showing import UploadLimits
-from smile_motion.masking import MaskingName
-from smile_motion.paths import PATHS
+from smile_motion.masking.masks import MaskingName
+from smile_motion.motion.effects import EFFECTS
+from smile_motion.motion.paths import PATHS
 from smile_motion.video import SUFFIXES
 
 _SCENERY = {

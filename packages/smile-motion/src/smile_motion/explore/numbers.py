@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from smile_motion.clips import Clip
+from smile_motion.clips.clip import Clip
 from smile_motion.explore.showing import Shown
 from smile_motion.io.markup import Markup, element
 from smile_motion.preview import colour_mark

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from smile_motion.errors import InputError
-from smile_motion.explore.controls import Controls, Sources
 from smile_motion.explore.showing import UploadLimits, make_shown
+from smile_motion.explore.state import Controls, Sources
 
 if TYPE_CHECKING:
     from smile_motion.bank import ObjectBank
@@ -56,8 +56,8 @@ def _run(
     import uvicorn
     from fastapi import FastAPI
 
+    from smile_motion.explore.app import CSS, build_page, make_theme
     from smile_motion.explore.guard import Guard
-    from smile_motion.explore.page import CSS, build_page, make_theme
 
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     gradio.mount_gradio_app(

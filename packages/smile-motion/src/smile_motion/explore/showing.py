@@ -8,10 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from smile_motion.backgrounds import Background, make_background
-from smile_motion.clips import Clip, ClipMaker
+from smile_motion.clips.clip import Clip, ClipMaker
 from smile_motion.errors import InputError
-from smile_motion.explore.controls import Controls, Sources
-from smile_motion.masking import TokenMask, mask_official, mask_random, mask_trajectory, mask_tube
+from smile_motion.explore.state import Controls, Sources
+from smile_motion.masking.masks import (
+    TokenMask,
+    mask_official,
+    mask_random,
+    mask_trajectory,
+    mask_tube,
+)
 from smile_motion.seeding import Stream, keyed_generator
 from smile_motion.tokens import TokenGrid
 

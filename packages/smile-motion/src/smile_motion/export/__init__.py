@@ -1,13 +1,13 @@
 """Clips for other tools: formats, collections cut into shards, and engines that make them."""
 
+from smile_motion.export.base import ClipShard, Format, NumberedClip
 from smile_motion.export.coco import Coco
 from smile_motion.export.collection import Collection, render_shard
 from smile_motion.export.flow import FlowFiles
-from smile_motion.export.formats import ClipShard, Format, NumberedClip
 from smile_motion.export.frames import Frames
+from smile_motion.export.mp4 import Videos
 from smile_motion.export.parquet import Parquet
 from smile_motion.export.tapvid import TapVid
-from smile_motion.export.videos import Videos
 from smile_motion.export.webdataset import WebDataset
 
 __all__ = [

@@ -11,18 +11,13 @@ from typing import IO, TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 import numpy as np
 from annotated_types import Ge
 
-from smile_motion.export.formats import (
-    ClipFolders,
-    Line,
-    NumberedClip,
-    clip_name,
-)
-from smile_motion.export.png import FRAME_NAME, frame_files
+from smile_motion.export.base import ClipFolders, Line, NumberedClip, clip_name
+from smile_motion.export.png_folders import FRAME_NAME, frame_files
 from smile_motion.io.files import replacing
 from smile_motion.io.schema import read_record
 
 if TYPE_CHECKING:
-    from smile_motion.clips import ClipMaker
+    from smile_motion.clips.clip import ClipMaker
 
 ANNOTATIONS = "annotations.json"
 """A clip's part of the collection's JSON."""

@@ -12,19 +12,13 @@ from typing import TYPE_CHECKING, Annotated
 from annotated_types import Ge
 
 from smile_motion.errors import InputError
-from smile_motion.export.formats import (
-    DAMAGED,
-    ClipShard,
-    Format,
-    Line,
-    NumberedClip,
-)
+from smile_motion.export.base import DAMAGED, ClipShard, Format, Line, NumberedClip
 from smile_motion.io.files import dump_lines, remove_leftovers, write_atomically
 from smile_motion.io.schema import parse_line, read_records
 
 if TYPE_CHECKING:
     from smile_motion.bank.shards import Shard
-    from smile_motion.clips import ClipMaker
+    from smile_motion.clips.clip import ClipMaker
 
 INDEX = "index.jsonl"
 PARTS = "parts"

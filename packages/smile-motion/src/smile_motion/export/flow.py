@@ -9,8 +9,8 @@ from typing import Literal
 import cv2
 import numpy as np
 
-from smile_motion.export.formats import ClipFolders, NumberedClip
-from smile_motion.export.png import FRAME_NAME, encode, frame_files
+from smile_motion.export.base import ClipFolders, NumberedClip
+from smile_motion.export.png_folders import FRAME_NAME, encode, frame_files
 
 FLO_MAGIC = np.float32(202021.25)
 """What a `.flo` begins with."""

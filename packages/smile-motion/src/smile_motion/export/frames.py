@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from smile_motion.export.formats import ClipFolders, NumberedClip
-from smile_motion.export.png import FRAME_NAME, encode_ids, frame_files
+from smile_motion.export.base import ClipFolders, NumberedClip
+from smile_motion.export.png_folders import FRAME_NAME, encode_ids, frame_files
 
 
 @dataclass(frozen=True, kw_only=True)

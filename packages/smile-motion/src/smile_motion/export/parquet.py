@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from smile_motion.export.formats import ClipShard, Line, NumberedClip, Packed
-from smile_motion.export.png import encode_ids
-from smile_motion.export.videos import encode_video
+from smile_motion.export.base import ClipShard, Line, NumberedClip, Packed
+from smile_motion.export.mp4 import encode_video
+from smile_motion.export.png_folders import encode_ids
 from smile_motion.io.files import write_atomically
 
 if TYPE_CHECKING:
-    from smile_motion.clips import ClipMaker
+    from smile_motion.clips.clip import ClipMaker
 
 ROWS = 16
 """Clips in a row group: what a reader takes into memory at a time."""

@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 
 from smile_motion.errors import InputError
-from smile_motion.export.formats import LooseFiles, NumberedClip
+from smile_motion.export.base import LooseFiles, NumberedClip
 from smile_motion.io.files import write_atomically
 from smile_motion.seeding import Stream, keyed_generator
 

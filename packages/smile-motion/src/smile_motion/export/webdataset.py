@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from smile_motion.export.formats import ClipShard, NumberedClip, Packed
-from smile_motion.export.videos import encode_video
+from smile_motion.export.base import ClipShard, NumberedClip, Packed
+from smile_motion.export.mp4 import encode_video
 from smile_motion.video.tar import members
 
 MEMBERS = ("mp4", "ids.npz", "json")

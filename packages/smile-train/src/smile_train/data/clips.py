@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from smile_motion.clips import ClipMaker
+from smile_motion.clips.clip import ClipMaker
 from smile_motion.errors import InputError
 from smile_motion.seeding import Stream, keyed_generator, lent_generator
 from smile_motion.tokens import masked_tokens

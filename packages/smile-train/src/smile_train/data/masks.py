@@ -5,8 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import numpy as np
-from smile_motion.masking import TokenMask, mask_official, mask_random, mask_trajectory, mask_tube
-from smile_motion.plan import MotionPlan
+from smile_motion.masking.masks import (
+    TokenMask,
+    mask_official,
+    mask_random,
+    mask_trajectory,
+    mask_tube,
+)
+from smile_motion.motion.plan import MotionPlan
 from smile_motion.seeding import Stream, lent_generator
 from smile_motion.tokens import masked_tokens
 

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 from smile_motion.bank import ObjectBank
-from smile_motion.masking import draw_keys
-from smile_motion.render_device import DeviceRecords, DeviceRenderer, Records, masks
-from smile_motion.render_device.records import make_records
+from smile_motion.masking import device as masks
+from smile_motion.masking.masks import draw_keys
+from smile_motion.renderer import DeviceRecords, DeviceRenderer, Records
+from smile_motion.renderer.device_records import make_records
 from smile_motion.tokens import masked_tokens
 from torch import Tensor
 

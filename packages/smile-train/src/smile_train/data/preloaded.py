@@ -8,13 +8,9 @@ import gc
 
 import numpy as np
 import scipy.ndimage  # noqa: F401
-import smile_motion._counting
-import smile_motion._drawing
-import smile_motion._outline
-import smile_motion._raster
 import smile_motion.backgrounds
 import smile_motion.bank  # noqa: F401
-from smile_motion.masking import mask_trajectory
+from smile_motion.masking.masks import mask_trajectory
 from smile_motion.tokens import TokenGrid
 
 import smile_train.data.loader  # noqa: F401

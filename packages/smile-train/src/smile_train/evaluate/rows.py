@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, get_args
 
 from smile_motion.choices import RecipeName
+from smile_motion.clips.presets import RIVALS
 from smile_motion.errors import InputError
-from smile_motion.recipe import MotionRecipe
-from smile_motion.rivals import RIVALS
+from smile_motion.motion.recipe import MotionRecipe
 
 from smile_train.config import PretrainConfig
 from smile_train.evaluate.published import OTHERS, ROWS

@@ -14,7 +14,7 @@ from smile_motion.backgrounds.pseudo_motion import PseudoMotionBackground
 from smile_motion.backgrounds.sources import noise_images
 from smile_motion.errors import InputError
 from smile_motion.io.photographs import find_photographs
-from smile_motion.paths import REFERENCE_PX
+from smile_motion.motion.paths import REFERENCE_PX
 from smile_motion.video import find_videos
 
 BackdropName = Literal["texture", "natural", "photographs", "black"]

@@ -10,10 +10,10 @@ from typing import Literal, get_args
 import cv2
 import numpy as np
 from smile_motion.bank import ObjectBank
-from smile_motion.compositing import render
 from smile_motion.errors import InputError
-from smile_motion.paths import REFERENCE_PX
-from smile_motion.plan import MotionPlan
+from smile_motion.motion.paths import REFERENCE_PX
+from smile_motion.motion.plan import MotionPlan
+from smile_motion.renderer.cpu import render
 from smile_motion.seeding import Stream, keyed_generator
 
 from smile_train.motion_probe.backdrops import Backdrop

@@ -18,8 +18,8 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-from smile_motion.paths import REFERENCE_PX
-from smile_motion.plan import MotionPlan
+from smile_motion.motion.paths import REFERENCE_PX
+from smile_motion.motion.plan import MotionPlan
 
 SceneName = Literal["direction", "orbit", "spin", "growth", "count", "front", "hidden", "reversal"]
 FRAMES = 16

@@ -1,0 +1,1 @@
+"""Clips: a recipe, a bank and a background."""

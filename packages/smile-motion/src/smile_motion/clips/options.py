@@ -1,0 +1,227 @@
+"""What clips show, as options of command lines."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from smile_motion.choices import (
+    BackgroundKind,
+    EffectName,
+    NoiseKind,
+    PathName,
+    RecipeName,
+    TransformName,
+)
+from smile_motion.errors import InputError
+from smile_motion.io.options import (
+    ONE_BANK,
+    ONE_FOLDER,
+    FrameCount,
+    ObjectCount,
+    OnlyWith,
+    Seed,
+    Side,
+    Stride,
+    Tubelet,
+    conditions_of,
+    require_within,
+)
+
+if TYPE_CHECKING:
+    from smile_motion.clips.clip import ClipMaker
+    from smile_motion.motion.recipe import MotionRecipe
+
+MOST_PIXELS = 1 << 28
+"""Pixels of a clip, 0.8 GB of RGB; hundreds of times the paper's. Ours."""
+_OF_VIDEOS = ("natural", "frame")
+_OF_IMAGES = ("places", "pseudo-motion")
+"""Backgrounds that come from --videos and --images."""
+_OVER_NOISE = OnlyWith(
+    lambda options: options.background_kind == "noise", "with --background noise"
+)
+_OVER_VIDEO = OnlyWith(
+    lambda options: options.background_kind == "natural", "with --background natural"
+)
+OVER_FILES = OnlyWith(
+    lambda options: options.background_kind not in ("noise", "black"),
+    "with a --background that comes from --videos or --images",
+)
+"""What an option needs that speaks of the files behind clips."""
+_BY_NAME = OnlyWith(lambda options: options.recipe_file is None, "without --recipe-file")
+_MOVING = OnlyWith(lambda options: options.objects != 0, "with --objects 1 or more")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipOptions:
+    """What clips show: the options that `render`, `preview` and training share."""
+
+    background: BackgroundKind | None = None
+    """Behind the objects: video, one of its frames, a photograph, black, or noise (Table 7), or a
+    photograph in motion. Default: natural with --videos, places with --images; else noise, and
+    behind a rival's motion what its paper has."""
+    bank: Annotated[Path | None, ONE_BANK] = None
+    """Object bank. Default: the embedded one, for a rival's motion its own, made on first use."""
+    videos: Annotated[Path | None, ONE_FOLDER] = None
+    """Video, folder or list (`path label` lines) for --background natural, which they imply, or
+    frame."""
+    images: Annotated[Path | None, ONE_FOLDER] = None
+    """Folder of photographs for --background places and pseudo-motion, and for crops of them."""
+    noise: Annotated[NoiseKind, _OVER_NOISE] = "uniform"
+    """Kind of noise for --background noise; `spectral` falls with frequency (1/f)."""
+    noise_per_frame: Annotated[bool, _OVER_NOISE] = False
+    """New noise in every frame. Paper: one image, repeated (Table 7)."""
+    recipe: Annotated[RecipeName, _BY_NAME] = "paper"
+    """Motion as the paper describes it, as the published code draws it, or that of a rival:
+    arXiv 2410.24213 (circles, shapes, textures, crops) or 2409.06665 (pseudo-motion)."""
+    path: Annotated[PathName | None, _BY_NAME, _MOVING] = None
+    """Kind of path, instead of the recipe's (both: gaussian)."""
+    transform: Annotated[TransformName, _BY_NAME, _MOVING] = "both"
+    """What changes besides the place (Table 4)."""
+    objects: Annotated[ObjectCount | None, _BY_NAME] = None
+    """Objects in a clip. Default: the recipe's; 2 for paper and official (Table 4f)."""
+    effects: Annotated[tuple[EffectName, ...], _BY_NAME, _MOVING] = ()
+    """What else happens to the objects, with default settings. All are ours."""
+    recipe_file: Path | None = None
+    """Motion recipe as JSON (`MotionRecipe.to_json`) instead of --recipe and what changes it."""
+    frames: FrameCount = 16
+    """Frames in a clip. Paper: 16."""
+    size: Side = 224
+    """Frame height, pixels. Paper: 224."""
+    width: Side | None = None
+    """Frame width, pixels. Default: --size."""
+    tubelet: Tubelet = 2
+    """Frames in a token. Paper: 2."""
+    patch: Side = 16
+    """Side of a token, pixels; of which the frame is a multiple. Paper: 16."""
+    stride: Annotated[Stride, _OVER_VIDEO] = 4
+    """Video frames from one clip frame to the next. Paper: 4 on K400, 2 on SSv2."""
+    seed: Seed = 0
+    """Seed of all clips; clip i depends on it and i alone."""
+
+    def __post_init__(self) -> None:
+        require_within(self)
+        if self.tubelet != ClipOptions.tubelet and self.frames % self.tubelet:
+            raise InputError(
+                f"--tubelet is {self.tubelet}, which does not divide --frames {self.frames}"
+            )
+        height, width = self.frame_size
+        if (pixels := self.frames * height * width) > MOST_PIXELS:
+            raise InputError(
+                f"--frames {self.frames} of {width} x {height} px are {pixels} pixels; clips of at "
+                f"most {MOST_PIXELS} are made"
+            )
+        if self.videos is not None and self.background_kind not in _OF_VIDEOS:
+            raise InputError(
+                f"--videos goes with --background natural or frame, and is not used by "
+                f"--background {self.background_kind}; leave one of them out"
+            )
+        if self.images is not None and not (
+            self.background_kind in _OF_IMAGES or self._objects_from_images
+        ):
+            raise InputError(
+                f"--images goes with --background places or pseudo-motion, or --recipe "
+                f"accelerating-crops, and is not used by --background {self.background_kind}; "
+                f"leave one of them out"
+            )
+
+    @property
+    def frame_size(self) -> tuple[int, int]:
+        """Height and width of a frame, pixels."""
+        return self.size, self.size if self.width is None else self.width
+
+    @property
+    def background_kind(self) -> BackgroundKind:
+        """The background that is asked for, or else the recipe's own."""
+        from smile_motion.clips.presets import RIVALS
+
+        if self.background is not None:
+            return self.background
+        if self.videos is not None:
+            return "natural"
+        if (rival := RIVALS.get(self.recipe)) is not None and (
+            self.images is None or self._objects_from_images or rival.background in _OF_IMAGES
+        ):
+            return rival.background
+        return "noise" if self.images is None else "places"
+
+    @property
+    def _objects_from_images(self) -> bool:
+        """Whether the recipe's own bank is cut out of --images."""
+        from smile_motion.clips.presets import RIVALS
+
+        return (
+            self.bank is None and self.recipe in RIVALS and RIVALS[self.recipe].objects == "crops"
+        )
+
+    def make_recipe(self) -> MotionRecipe:
+        """Read or name the recipe.
+
+        Raises InputError when the file is no recipe.
+        """
+        from smile_motion.io.schema import read_record
+        from smile_motion.motion.recipe import MotionRecipe
+
+        if self.recipe_file is None:
+            return MotionRecipe.named(
+                self.recipe,
+                objects=self.objects,
+                path=self.path,
+                transform=self.transform,
+                effects=self.effects,
+            )
+        try:
+            data = read_record(self.recipe_file, dict[str, Any], remedy="write the recipe anew")
+        except FileNotFoundError as error:
+            raise InputError(f"{self.recipe_file}: no such file") from error
+        return MotionRecipe.from_json(data, source=str(self.recipe_file))
+
+    def make_maker(self) -> ClipMaker:
+        """Open what the options name.
+
+        Raises InputError when something does not exist or does not fit.
+        """
+        from smile_motion.backgrounds import make_background
+        from smile_motion.bank import ObjectBank
+        from smile_motion.clips.clip import ClipMaker
+        from smile_motion.clips.presets import recipe_bank
+        from smile_motion.tokens import TokenGrid
+
+        height, width = self.frame_size
+        TokenGrid(frames=self.frames, height=height, width=width, tubelet=1, patch=self.patch)
+        background = make_background(
+            self.background_kind,
+            videos=self.videos,
+            images=self.images,
+            stride=self.stride,
+            noise=self.noise,
+            noise_per_frame=self.noise_per_frame,
+        )
+        return ClipMaker(
+            bank=ObjectBank.open(self.bank)
+            if self.bank
+            else recipe_bank(self.recipe, images=self.images),
+            recipe=self.make_recipe(),
+            background=background,
+            frames=self.frames,
+            size=self.frame_size,
+            seed=self.seed,
+        )
+
+    def arguments(self) -> list[str]:
+        """The options that differ from their defaults, as words of a command line."""
+        words = []
+        needs = dict(conditions_of(type(self)))
+        for entry in fields(self):
+            value = getattr(self, entry.name)
+            option = entry.name.replace("_", "-")
+            idle = any(not condition.has_effect(self) for condition in needs[option])
+            if value == entry.default or idle:
+                continue
+            if isinstance(value, bool):
+                words.append(f"--{option}" if value else f"--no-{option}")
+            else:
+                values = value if isinstance(value, tuple) else (value,)
+                words += [f"--{option}", *map(str, values)]
+        return words

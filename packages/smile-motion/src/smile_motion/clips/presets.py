@@ -1,0 +1,131 @@
+"""Recipes of published generators, to compare with: a name, a motion, and what it moves.
+
+The first seven are the progression of "Learning Video Representations without Natural Videos"
+(arXiv 2410.24213, section 3.1), each built on the one before; sources of the numbers are in
+`dead_leaves` and `bank.sources.shapes`. They lie on black. Its stage of crops from an untrained
+StyleGAN is `accelerating-crops` with a folder of such pictures. `pseudo-motion` is "Data
+Collection-free Masked Video Modeling" (arXiv 2409.06665): no objects, the background moves.
+
+Example::
+
+    rival = RIVALS["accelerating-crops"]
+    maker = ClipMaker(bank=recipe_bank("accelerating-crops", images=Path("photographs")),
+                      recipe=rival.recipe(), background=make_background(rival.background))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from smile_motion.bank.sources.shapes import VERSION, ShapeKind, ShapeSource
+from smile_motion.choices import RecipeName
+from smile_motion.motion.recipe import MotionRecipe
+from smile_motion.motion.transforms import AcceleratingPath, DeadLeavesSize, SteadyRates
+
+if TYPE_CHECKING:
+    from smile_motion.bank import ObjectBank
+
+OBJECTS = 200
+"""Objects in a clip. Ours: the code has 500, of which those on top hide nearly all others."""
+BANK_OBJECTS = 600
+"""Objects in a rival's bank made without asking. Ours: the paper draws all anew, or 300 000."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rival:
+    """What a published generator needs here."""
+
+    recipe: Callable[[], MotionRecipe]
+    """Its motion."""
+    objects: ShapeKind | None
+    """What it moves; None: nothing."""
+    background: Literal["black", "pseudo-motion"]
+    """What lies behind. Paper of each."""
+
+
+def static_circles() -> MotionRecipe:
+    """Overlapping flat circles that stand still, in random depth order."""
+    return MotionRecipe(
+        objects=OBJECTS,
+        size=DeadLeavesSize(),
+        path=AcceleratingPath(speed_px=(0.0, 0.0), acceleration_px=0.0),
+        transform=SteadyRates(rotation_deg=0.0, scale=0.0),
+        smaller_on_top=False,
+    )
+
+
+def moving_circles() -> MotionRecipe:
+    """The circles move, each in its direction at its speed."""
+    return replace(static_circles(), path=AcceleratingPath(acceleration_px=0.0))
+
+
+def moving_shapes() -> MotionRecipe:
+    """Triangles and quadrilaterals join the circles; the motion is that of `moving_circles`."""
+    return moving_circles()
+
+
+def transforming_shapes() -> MotionRecipe:
+    """The shapes turn and grow too, in width and in height."""
+    return replace(moving_shapes(), transform=SteadyRates())
+
+
+def accelerating_shapes() -> MotionRecipe:
+    """The shapes gain or lose speed too."""
+    return replace(transforming_shapes(), path=AcceleratingPath())
+
+
+def accelerating_textures() -> MotionRecipe:
+    """Textures fill the shapes; the motion is that of `accelerating_shapes`."""
+    return accelerating_shapes()
+
+
+def accelerating_crops() -> MotionRecipe:
+    """Crops of photographs fill the shapes; the motion is that of `accelerating_shapes`."""
+    return accelerating_textures()
+
+
+def pseudo_motion() -> MotionRecipe:
+    """No objects: all motion is the background's."""
+    return MotionRecipe(objects=0)
+
+
+RIVALS: dict[RecipeName, Rival] = {
+    "static-circles": Rival(recipe=static_circles, objects="circles", background="black"),
+    "moving-circles": Rival(recipe=moving_circles, objects="circles", background="black"),
+    "moving-shapes": Rival(recipe=moving_shapes, objects="shapes", background="black"),
+    "transforming-shapes": Rival(recipe=transforming_shapes, objects="shapes", background="black"),
+    "accelerating-shapes": Rival(recipe=accelerating_shapes, objects="shapes", background="black"),
+    "accelerating-textures": Rival(
+        recipe=accelerating_textures, objects="textures", background="black"
+    ),
+    "accelerating-crops": Rival(recipe=accelerating_crops, objects="crops", background="black"),
+    "pseudo-motion": Rival(recipe=pseudo_motion, objects=None, background="pseudo-motion"),
+}
+"""Every rival, from the simplest on."""
+
+
+def recipe_bank(
+    name: RecipeName, *, images: Path | None = None, count: int | None = None
+) -> ObjectBank:
+    """Open the bank that a recipe is meant for, making it first where it is missing.
+
+    For rivals it holds their objects; for all else it is the embedded one.
+
+    images  photographs for `accelerating-crops`; each set of them has a bank of its own.
+    count   objects in a rival's; `BANK_OBJECTS` by default.
+    Raises InputError when photographs are needed and not given.
+    """
+    from smile_motion.bank.embedded import bank_on_first_use, embedded_bank
+
+    rival = RIVALS.get(name)
+    kind = rival.objects if rival else None
+    if kind is None:
+        return embedded_bank()
+    source = ShapeSource.open(kind, count=count or BANK_OBJECTS, images=images)
+    mark = source.card().get("files_sha256", "")[:8]
+    bank = "-".join(filter(None, (kind, str(source.count), mark)))
+    version = "-".join(filter(None, (str(VERSION), source.mark())))
+    return bank_on_first_use(bank, source, version=version)

@@ -1,0 +1,121 @@
+"""A shown clip as a command, as Python, and as a file."""
+
+from __future__ import annotations
+
+import json
+import pprint
+import shlex
+from dataclasses import fields, replace
+from pathlib import Path
+
+from smile_motion.clips.options import ClipOptions
+from smile_motion.explore.showing import Shown
+from smile_motion.explore.state import Controls, Sources
+
+RECIPE_FILE = "recipe.json"
+"""Where the command keeps a recipe that options cannot say."""
+YOUR_VIDEO = "YOUR_VIDEO"
+"""Stands for an uploaded video, which is gone when the page closes."""
+
+
+def clip_command(controls: Controls, sources: Sources) -> str:
+    """One line for a shell that renders the shown clip, with its truth, into the folder `clip`.
+
+    An uploaded video is gone when the page closes: `YOUR_VIDEO` stands for it, and a line before
+    says so.
+    """
+    options = _lasting(controls, sources)
+    recipe = controls.make_recipe()
+    before = ""
+    if options.make_recipe() != recipe:
+        text = shlex.quote(json.dumps(recipe.to_json()))
+        before = f"printf '%s' {text} > {RECIPE_FILE} && "
+        plain = ClipOptions()
+        options = replace(
+            options,
+            recipe_file=Path(RECIPE_FILE),
+            **{name: getattr(plain, name) for name in ("recipe", "path", "objects", "effects")},
+        )
+    words = ["smile-motion", "render", *options.arguments(), "--n", "1", "--out", "clip"]
+    return _what_to_replace(controls) + before + shlex.join(words)
+
+
+def clip_python(controls: Controls, sources: Sources) -> str:
+    """Lines of Python after which `clip` is the shown clip; an uploaded video as in
+    `clip_command`."""
+    options = _lasting(controls, sources)
+    recipe = controls.make_recipe()
+    named = options.make_recipe() == recipe
+    made = _call("MotionRecipe.named", [repr(options.recipe)], options, _NAMED)
+    if not named:
+        made = f"MotionRecipe.from_json(\n{_indented(recipe.to_json())}\n)"
+    background = _call("make_background", [repr(options.background_kind)], options, _BACKGROUND)
+    bank = "embedded_bank()" if options.bank is None else f"ObjectBank.open({str(options.bank)!r})"
+    opener = "embedded_bank" if options.bank is None else "ObjectBank"
+    names = sorted(["ClipMaker", "MotionRecipe", "TokenGrid", "make_background", opener])
+    return _what_to_replace(controls) + "\n".join(
+        [
+            *(["from pathlib import Path", ""] if "Path(" in background else []),
+            f"from smile_motion import {', '.join(names)}",
+            "",
+            f"recipe = {made}",
+            "maker = ClipMaker(",
+            f"    bank={bank},",
+            "    recipe=recipe,",
+            f"    background={background},",
+            f"    frames={options.frames},",
+            f"    size={options.frame_size},",
+            f"    seed={options.seed},",
+            ")",
+            "clip = maker.make(0)  # clip.frames, clip.plan, clip.truth",
+            f"grid = TokenGrid(frames={options.frames}, height={options.size}, "
+            f"width={options.size})",
+            "coverage = clip.truth.token_coverage(grid)  # what masks follow",
+        ]
+    )
+
+
+def clip_file(shown: Shown) -> str:
+    """The clip's JSON: its plan, its background and its truth; `smile_motion.read_clip` renders
+    it, `read_plan` reads the plan alone."""
+    from smile_motion.clips.clip_files import clip_json
+
+    return json.dumps(clip_json(shown.maker, 0, shown.clip))
+
+
+_NAMED = ("objects", "path", "effects")
+_BACKGROUND = ("videos", "images", "stride", "noise")
+
+
+def _call(function: str, arguments: list[str], options: ClipOptions, names: tuple[str, ...]) -> str:
+    """A call with those options that are not as they are by default."""
+    given = list(arguments)
+    for entry in fields(options):
+        value = getattr(options, entry.name)
+        if entry.name in names and value != entry.default:
+            said = f"Path({str(value)!r})" if isinstance(value, Path) else repr(value)
+            given.append(f"{entry.name}={said}")
+    return f"{function}({', '.join(given)})"
+
+
+def _lasting(controls: Controls, sources: Sources) -> ClipOptions:
+    """What is shown as options that mean the same from any folder, once the page is closed."""
+    options = controls.clip_options(sources)
+    places = {name: getattr(options, name) for name in ("bank", "videos", "images")}
+    lasting = {name: path and path.resolve() for name, path in places.items()}
+    if controls.upload is not None:
+        lasting["videos"] = Path(YOUR_VIDEO)
+    return replace(options, **lasting)
+
+
+def _what_to_replace(controls: Controls) -> str:
+    """A line of comment, for a shell and for Python, where something is left to fill in."""
+    if controls.upload is None:
+        return ""
+    name = " ".join(controls.upload.name.split())
+    return f"# {YOUR_VIDEO}: put the path of the video here that was uploaded as {name}\n"
+
+
+def _indented(data: object) -> str:
+    lines = pprint.pformat(data, width=96, sort_dicts=False).splitlines()
+    return "\n".join(f"    {line}" for line in lines)

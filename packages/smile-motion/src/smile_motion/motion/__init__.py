@@ -1,0 +1,1 @@
+"""Motion recipes and motion plans."""

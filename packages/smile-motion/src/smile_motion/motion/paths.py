@@ -1,0 +1,300 @@
+"""Centre paths of objects."""
+
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Annotated, Protocol
+
+import numpy as np
+from annotated_types import Interval, Le
+
+from smile_motion.choices import PathName
+from smile_motion.errors import InputError
+from smile_motion.motion.keyframes import Segments, interpolate
+
+REFERENCE_PX = 224
+"""Frame side for which sizes and distances in pixels are stated; they scale with the frame."""
+FASTEST_PX = 1e4
+"""Largest speed, step or distance, pixels at 224. Ours."""
+Distance = Annotated[float, Interval(ge=0, le=FASTEST_PX)]
+Cycles = Annotated[float, Interval(ge=0, le=1e4)]
+
+
+def smooth_path(points: np.ndarray, sigma: float, frames: int) -> np.ndarray:
+    """Smooth random way-points into centre paths (SMILE, section 3.3).
+
+    points  (..., M, 2) float, x then y, pixels; M >= frames.
+    sigma   standard deviation of the Gaussian filter, in way-points; reflected at the ends.
+    returns (..., frames, 2) float64: the filtered path at `frames` evenly spaced way-points.
+    Raises InputError when M < frames or sigma <= 0.
+    """
+    return _smoothing(points.shape[-2], sigma).T[_even_samples(points.shape[-2], frames)] @ points
+
+
+class CentrePath(Protocol):
+    """A law for where the centres of objects go."""
+
+    def draw(
+        self,
+        rng: np.random.Generator,
+        frames: int,
+        frame_size: tuple[int, int],
+        base_size: np.ndarray,
+    ) -> np.ndarray:
+        """Draw a path for each object.
+
+        frame_size (height, width) of the frame, pixels.
+        base_size  (K, 2) width and height of the objects, pixels.
+        returns    (K, frames, 2) float64 centres, pixels.
+        """
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class GaussianPath:
+    """Gaussian-smoothed random way-points, stretched to a random extent (paper and official code).
+
+    The paper's filter alone leaves a range of about 26 px; the published code therefore stretches
+    each axis to a random extent and places it at random inside the frame, and so does this.
+    """
+
+    points: Annotated[int, Interval(ge=1, le=4096)] = 48
+    """Way-points M. Official; the paper asks for more than there are frames."""
+    sigma: Annotated[float, Le(4096)] = 8.0
+    """Standard deviation of the filter, in way-points. Official."""
+    extent_px: tuple[float, float] = (40.0, 180.0)
+    """Range of the path along each axis, pixels at 224. Official."""
+    shared_extent: bool = False
+    """One draw of the extent serves both axes. Official."""
+    whole_pixels: bool = False
+    """Extent and start are whole pixels. Official."""
+
+    def __post_init__(self) -> None:
+        if not self.sigma > 0:
+            raise InputError(f"sigma is {self.sigma}; the filter needs more than 0, such as 8")
+        low, high = self.extent_px
+        if not 0 <= low <= high <= REFERENCE_PX:
+            raise InputError(
+                f"extent_px is ({low}, {high}); give a range within 0 to {REFERENCE_PX}"
+            )
+
+    def draw(
+        self,
+        rng: np.random.Generator,
+        frames: int,
+        frame_size: tuple[int, int],
+        base_size: np.ndarray,
+    ) -> np.ndarray:
+        """Draw paths; see `CentrePath.draw`."""
+        from smile_motion.motion._kernels import draw_smooth_paths
+
+        span = _span(frame_size)
+        return draw_smooth_paths(
+            rng.random((len(base_size), 2 * self.points + 4)),
+            _smoothing(self.points, self.sigma),
+            _even_samples(self.points, frames),
+            np.outer(span / REFERENCE_PX, self.extent_px),
+            span,
+            self.shared_extent,
+            self.whole_pixels,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinearPath:
+    """Straight moves between random keyframes, inside the frame (official code, `linear`).
+
+    The objects of a clip share the times of their keyframes.
+    """
+
+    speed_px: Annotated[float, Le(FASTEST_PX)] = 12.0
+    """Largest move along each axis, pixels a frame at 224. Official."""
+    segments: Segments = field(default_factory=Segments)
+    """Keyframes and easing. Official."""
+
+    def __post_init__(self) -> None:
+        if not self.speed_px >= 0:
+            raise InputError(f"speed_px is {self.speed_px}; give 0 or more")
+
+    def draw(
+        self,
+        rng: np.random.Generator,
+        frames: int,
+        frame_size: tuple[int, int],
+        base_size: np.ndarray,
+    ) -> np.ndarray:
+        """Draw paths; see `CentrePath.draw`."""
+        span = _span(frame_size)
+        low = np.minimum(base_size / 2, span / 2)
+        high = span - low
+        times, easing = self.segments.draw(rng, frames)
+        keys = np.empty((len(times), *base_size.shape))
+        keys[0] = rng.uniform(low, high)
+        limit = self.speed_px * span / REFERENCE_PX
+        for step, gap in enumerate(np.diff(times), start=1):
+            move = rng.uniform(-limit, limit, size=base_size.shape) * gap
+            keys[step] = np.clip(keys[step - 1] + move, low, high)
+        return interpolate(times, keys, easing, frames).transpose(1, 0, 2) - 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class BezierPath:
+    """A cubic Bezier curve through the frame, its four points uniform over it. Ours."""
+
+    def draw(
+        self,
+        rng: np.random.Generator,
+        frames: int,
+        frame_size: tuple[int, int],
+        base_size: np.ndarray,
+    ) -> np.ndarray:
+        """Draw paths; see `CentrePath.draw`."""
+        points = rng.random((len(base_size), 4, 2)) * _span(frame_size) - 0.5
+        u = _unit_times(frames)[:, None]
+        weights = np.concatenate(
+            [(1 - u) ** 3, 3 * u * (1 - u) ** 2, 3 * u**2 * (1 - u), u**3], axis=1
+        )
+        return weights @ points
+
+
+@dataclass(frozen=True, kw_only=True)
+class BrownianPath:
+    """Independent normal steps, reflected at the border. Ours."""
+
+    step_px: Annotated[float, Interval(ge=0, le=FASTEST_PX)] = 12.0
+    """Standard deviation of a step along each axis, pixels a frame at 224."""
+
+    def draw(
+        self,
+        rng: np.random.Generator,
+        frames: int,
+        frame_size: tuple[int, int],
+        base_size: np.ndarray,
+    ) -> np.ndarray:
+        """Draw paths; see `CentrePath.draw`."""
+        span = _span(frame_size)
+        steps = rng.standard_normal((len(base_size), frames, 2)) * self.step_px * span
+        steps /= REFERENCE_PX
+        steps[:, 0] = rng.random((len(base_size), 2)) * span
+        return _fold(np.cumsum(steps, axis=1), np.zeros(2), span) - 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class HarmonicPath:
+    """A sine on each axis: ellipses, swings and figures of eight. Ours."""
+
+    cycles: tuple[Cycles, Cycles] = (0.5, 1.5)
+    """Range of full swings in a clip."""
+    amplitude_px: tuple[Distance, Distance] = (20.0, 90.0)
+    """Range of the amplitude along each axis, pixels at 224."""
+
+    def draw(
+        self,
+        rng: np.random.Generator,
+        frames: int,
+        frame_size: tuple[int, int],
+        base_size: np.ndarray,
+    ) -> np.ndarray:
+        """Draw paths; see `CentrePath.draw`."""
+        shape, span = (len(base_size), 1, 2), _span(frame_size)
+        amplitude = rng.uniform(*self.amplitude_px, size=shape) * span / REFERENCE_PX
+        middle = amplitude + rng.random(shape) * np.maximum(span - 2 * amplitude, 0)
+        cycles, phase = rng.uniform(*self.cycles, size=shape), rng.random(shape)
+        angle = 2 * np.pi * (cycles * _unit_times(frames)[:, None] + phase)
+        return middle + amplitude * np.sin(angle) - 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class BouncePath:
+    """Constant speed, straight on, bouncing where the object meets the border. Ours."""
+
+    speed_px: tuple[Distance, Distance] = (5.0, 20.0)
+    """Range of the speed, pixels a frame at 224."""
+
+    def draw(
+        self,
+        rng: np.random.Generator,
+        frames: int,
+        frame_size: tuple[int, int],
+        base_size: np.ndarray,
+    ) -> np.ndarray:
+        """Draw paths; see `CentrePath.draw`."""
+        count, span = len(base_size), _span(frame_size)
+        half = np.minimum(base_size / 2, span * 0.45)[:, None]
+        start = half + rng.random((count, 1, 2)) * (span - 2 * half)
+        turn = rng.uniform(0, 2 * np.pi, (count, 1))
+        speed = rng.uniform(*self.speed_px, size=(count, 1)) * span.min() / REFERENCE_PX
+        velocity = (speed * np.concatenate([np.cos(turn), np.sin(turn)], axis=1))[:, None]
+        straight = start + velocity * np.arange(frames)[:, None]
+        return _fold(straight, half, span - half) - 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExcursionPath:
+    """Out of the frame and back in: a parabola whose middle lies beyond a random side. Ours."""
+
+    def draw(
+        self,
+        rng: np.random.Generator,
+        frames: int,
+        frame_size: tuple[int, int],
+        base_size: np.ndarray,
+    ) -> np.ndarray:
+        """Draw paths; see `CentrePath.draw`."""
+        count, span = len(base_size), _span(frame_size)
+        ends = rng.random((2, count, 1, 2)) * span
+        outside = rng.random((count, 1, 2)) * span
+        axis, far = rng.integers(0, 2, (2, count))
+        slots = np.arange(count)
+        margin = np.linalg.norm(base_size, axis=1)
+        outside[slots, 0, axis] = np.where(far == 1, span[axis] + margin, -margin)
+        u = _unit_times(frames)[:, None]
+        bulge = 4 * u * (1 - u)
+        straight = ends[0] * (1 - u) + ends[1] * u
+        return straight + bulge * (outside - ends.mean(axis=0)) - 0.5
+
+
+PATHS: dict[PathName, CentrePath] = {
+    "gaussian": GaussianPath(),
+    "linear": LinearPath(),
+    "bezier": BezierPath(),
+    "brownian": BrownianPath(),
+    "harmonic": HarmonicPath(),
+    "bounce": BouncePath(),
+    "excursion": ExcursionPath(),
+}
+"""Every kind of path with its default settings."""
+
+
+def _span(frame_size: tuple[int, int]) -> np.ndarray:
+    """Width and height of a frame (height, width), float64."""
+    return np.array([frame_size[1], frame_size[0]], dtype=np.float64)
+
+
+def _unit_times(frames: int) -> np.ndarray:
+    return np.linspace(0, 1, frames) if frames > 1 else np.zeros(1)
+
+
+def _fold(values: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Reflect values into low..high as often as it takes."""
+    width = high - low
+    wave = np.mod(values - low, 2 * width)
+    return low + np.minimum(wave, 2 * width - wave)
+
+
+@lru_cache(maxsize=32)
+def _smoothing(points: int, sigma: float) -> np.ndarray:
+    """Transpose of the filter as a matrix, (points, points) float64."""
+    if sigma <= 0:
+        raise InputError(f"sigma is {sigma}; the filter needs more than 0, such as 8")
+    from scipy.ndimage import gaussian_filter1d
+
+    return np.ascontiguousarray(gaussian_filter1d(np.eye(points), sigma, axis=0, mode="reflect").T)
+
+
+@lru_cache(maxsize=32)
+def _even_samples(points: int, frames: int) -> np.ndarray:
+    if points < frames:
+        raise InputError(
+            f"{points} way-points are too few for {frames} frames; use at least {frames} points"
+        )
+    return np.rint(np.linspace(0, points - 1, frames)).astype(np.int64)

@@ -1,0 +1,254 @@
+"""Motion recipes: how the objects of a clip are sized, moved, turned and scaled."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
+
+import numpy as np
+from annotated_types import Interval, Le, Len
+
+from smile_motion.choices import EffectName, PathName, RecipeName, TransformName
+from smile_motion.errors import InputError
+from smile_motion.io.schema import Kinds, component_to_json, parse_component, require_bounds
+from smile_motion.motion.effects import (
+    EFFECTS,
+    Appearance,
+    ColourDrift,
+    DepthSwaps,
+    DropShadow,
+    MotionBlur,
+)
+from smile_motion.motion.keyframes import KeyframeRates, KeyframeValues
+from smile_motion.motion.paths import PATHS, REFERENCE_PX, CentrePath, GaussianPath
+from smile_motion.motion.plan import MotionPlan
+from smile_motion.motion.transforms import AcceleratingPath, DeadLeavesSize, SteadyRates
+
+if TYPE_CHECKING:
+    from smile_motion.bank import ObjectBank
+
+Aspect = Annotated[float, Interval(ge=1e-3, le=1e3)]
+
+
+class BaseSize(Protocol):
+    """A law for the size of objects before scaling."""
+
+    def draw(self, rng: np.random.Generator, aspect: np.ndarray, side: float) -> np.ndarray:
+        """Draw (K, 2) widths and heights, pixels.
+
+        aspect  (K,) width over height of the objects.
+        side    shorter side of the frame, pixels.
+        """
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnAspectSize:
+    """The longer side uniform in a range, each object's own aspect kept (paper's sizes)."""
+
+    range_px: tuple[float, float] = (32.0, 128.0)
+    """Longer side, pixels at 224. Paper, section 4.1."""
+
+    def __post_init__(self) -> None:
+        low, high = self.range_px
+        if not 0 < low <= high <= REFERENCE_PX:
+            raise InputError(
+                f"object size ({low}, {high}) cannot fit; "
+                f"give a range within 1 to {REFERENCE_PX} px"
+            )
+
+    def draw(self, rng: np.random.Generator, aspect: np.ndarray, side: float) -> np.ndarray:
+        """Draw sizes; see `BaseSize.draw`."""
+        longer = rng.uniform(*self.range_px, size=len(aspect)) * side / REFERENCE_PX
+        return np.stack([longer * np.minimum(aspect, 1), longer / np.maximum(aspect, 1)], axis=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StretchedSize:
+    """Sides and aspects from fixed sets, jittered; objects are stretched to them (official)."""
+
+    sides_px: Annotated[tuple[float, ...], Len(1, 1000)] = (32, 48, 56, 64, 96, 128)
+    """Square root of the area, pixels at 224. Official."""
+    aspects: Annotated[tuple[Aspect, ...], Len(1, 1000)] = (0.5, 0.67, 0.75, 1.0, 1.33, 1.5, 2.0)
+    """Width over height. Official."""
+    log_jitter: Annotated[float, Le(10)] = 0.18
+    """Largest change of the logarithm of each side, independently. Official."""
+
+    def __post_init__(self) -> None:
+        if not self.sides_px or not all(0 < side <= REFERENCE_PX for side in self.sides_px):
+            raise InputError(
+                f"sides_px {self.sides_px} cannot fit; give sides within 1 to {REFERENCE_PX} px"
+            )
+        if not self.aspects or min(self.aspects) <= 0 or self.log_jitter < 0:
+            raise InputError(
+                f"aspects {self.aspects} and log_jitter {self.log_jitter}: give aspects above 0, "
+                f"such as 0.5 and 2, and a jitter of 0 or more"
+            )
+
+    def draw(self, rng: np.random.Generator, aspect: np.ndarray, side: float) -> np.ndarray:
+        """Draw sizes; see `BaseSize.draw`. The objects' own aspects do not matter."""
+        count = len(aspect)
+        base = rng.choice(self.sides_px, size=count) * side / REFERENCE_PX
+        root = np.sqrt(rng.choice(self.aspects, size=count))
+        jitter = np.exp(rng.uniform(-self.log_jitter, self.log_jitter, size=(count, 2)))
+        sides = np.stack([base * root, base / root], axis=1) * jitter
+        return np.clip(sides, 1, side - 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MotionRecipe:
+    """Every knob of the motion; `paper()` and `official()` are the published settings.
+
+    Distances in pixels are stated for a 224-px frame and scale with its shorter side.
+    """
+
+    objects: int = 2
+    """Objects in a clip. Paper: 2 is best (Table 4f)."""
+    size: OwnAspectSize | StretchedSize | DeadLeavesSize = field(default_factory=OwnAspectSize)
+    """Size before scaling."""
+    path: Annotated[
+        CentrePath, Kinds(*(type(path) for path in PATHS.values()), AcceleratingPath)
+    ] = field(default_factory=GaussianPath)
+    """Path of the centre."""
+    transform: KeyframeValues | KeyframeRates | SteadyRates = field(default_factory=KeyframeValues)
+    """Rotation and scale over time."""
+    whole_pixels: bool = False
+    """Boxes rounded to whole pixels, angles truncated to whole degrees. Official."""
+    smaller_on_top: bool = True
+    """Draw order by mean area, the largest at the bottom; else as drawn from the bank: random."""
+    motion_blur: MotionBlur | None = None
+    """Exposure of the objects, averaged over time."""
+    drop_shadow: DropShadow | None = None
+    """Shadow under each object."""
+    colour_drift: ColourDrift | None = None
+    """Brightness and colours that change over time."""
+    depth_swaps: DepthSwaps | None = None
+    """Changes of the draw order."""
+    appearance: Appearance | None = None
+    """Change of the objects' colours by albumentations."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.objects <= 255:
+            raise InputError(f"objects is {self.objects}; a clip can have 0 to 255")
+        require_bounds(self)
+
+    @classmethod
+    def paper(cls, objects: int = 2) -> MotionRecipe:
+        """Sections 3.3 and 4.1 of the paper, with the path stretched as published code does."""
+        return cls(objects=objects)
+
+    @classmethod
+    def official(cls, objects: int = 2) -> MotionRecipe:
+        """What the published code does: gentler turns, stretched objects, whole pixels."""
+        return cls(
+            objects=objects,
+            size=StretchedSize(),
+            path=GaussianPath(shared_extent=True, whole_pixels=True),
+            transform=KeyframeRates(),
+            whole_pixels=True,
+        )
+
+    @classmethod
+    def named(
+        cls,
+        name: RecipeName,
+        *,
+        objects: int | None = None,
+        path: PathName | None = None,
+        transform: TransformName = "both",
+        effects: tuple[EffectName, ...] = (),
+    ) -> MotionRecipe:
+        """Return a preset by name, changed where something is given.
+
+        transform  what changes over time besides the place (Table 4).
+        effects    turned on with their default settings.
+        """
+        match name:
+            case "paper":
+                recipe = cls.paper()
+            case "official":
+                recipe = cls.official()
+            case _:
+                from smile_motion.clips.presets import RIVALS
+
+                recipe = RIVALS[name].recipe()
+        return replace(
+            recipe,
+            objects=recipe.objects if objects is None else objects,
+            path=recipe.path
+            if path is None or isinstance(recipe.path, type(PATHS[path]))
+            else PATHS[path],
+            transform=recipe.transform.only(
+                rotation=transform in ("both", "rotation"), scaling=transform in ("both", "scaling")
+            ),
+            **{name.replace("-", "_"): EFFECTS[name] for name in effects},
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Every knob as JSON values; components name their `kind`."""
+        return component_to_json(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any], *, source: str = "recipe") -> MotionRecipe:
+        """Read a recipe written by `to_json`.
+
+        source  named in errors, such as the file the values came from.
+        Raises InputError when a kind or a knob is unknown, or a value is refused.
+        """
+        return parse_component(data, cls, source)
+
+    def plan(
+        self,
+        rng: np.random.Generator,
+        bank: ObjectBank,
+        *,
+        frames: int = 16,
+        size: tuple[int, int] = (224, 224),
+    ) -> MotionPlan:
+        """Draw a clip's motion.
+
+        rng     generator of `Stream.MOTION` for this clip.
+        frames  number of frames T, at least 1.
+        size    (height, width) of the frame, pixels.
+        """
+        from smile_motion.motion._kernels import order_by_area
+
+        height, width = size
+        chosen = bank.sample(rng, self.objects)
+        base_size = self.size.draw(rng, bank.aspect(chosen), min(size))
+        centre = self.path.draw(rng, frames, size, base_size)
+        angle_deg, scale = self.transform.draw(rng, self.objects, frames)
+        if self.whole_pixels:
+            # Boxes run between pixel edges, half a pixel beyond the centres of the pixels inside.
+            middle = centre + 0.5
+            sides = base_size[:, None] * scale
+            first, last = np.rint(middle - sides / 2), np.rint(middle + sides / 2)
+            base_size = np.maximum(last - first, 1)[:, 0]
+            scale = np.maximum(last - first, 1) / base_size[:, None]
+            centre = (first + last - 1) / 2
+            angle_deg = np.trunc(angle_deg)
+        order = np.empty((frames, self.objects), np.int64)
+        if self.smaller_on_top:
+            order_by_area(base_size, scale, order)
+        else:
+            order[:] = np.arange(self.objects)
+        if self.depth_swaps is not None:
+            order = self.depth_swaps.draw(rng, order)
+        tint = self.colour_drift and self.colour_drift.draw(rng, self.objects, frames)
+        shadow = self.drop_shadow and self.drop_shadow.draw(rng, min(size) / REFERENCE_PX)
+        seed = self.appearance and rng.integers(0, 1 << 31, size=self.objects)
+        return MotionPlan(
+            height=height,
+            width=width,
+            objects=chosen,
+            base_size=base_size,
+            centre=centre,
+            angle_deg=angle_deg,
+            scale=scale,
+            order=order,
+            blur=self.motion_blur,
+            shadow=shadow,
+            tint=tint,
+            appearance=self.appearance,
+            appearance_seed=seed,
+        )

@@ -1,0 +1,112 @@
+"""Compositing a plan's objects onto background frames, on the CPU."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from smile_motion.errors import InputError
+from smile_motion.motion.plan import MotionPlan
+from smile_motion.renderer.layers import make_layers
+from smile_motion.renderer.pixels import find_sources
+
+if TYPE_CHECKING:
+    from smile_motion.bank import ObjectBank
+
+
+def render(
+    background: np.ndarray,
+    plan: MotionPlan,
+    bank: ObjectBank,
+    *,
+    ids: np.ndarray | None = None,
+    out: np.ndarray | None = None,
+) -> np.ndarray:
+    """Put the plan's objects on top of a background.
+
+    background  (T, H, W, 3) uint8 RGB; without `out` it is painted in place and returned when
+                writable and contiguous, else a painted copy is returned. Or (1, H, W, 3), an image
+                that is repeated, and left as it is.
+    ids         (T, H, W) uint8 to be filled with the modal id map (`Truth.ids`), if wanted: it
+                costs almost nothing here.
+    out         (T, H, W, 3) uint8, contiguous, to paint and return.
+    returns     (T, H, W, 3) uint8: premultiplied alpha, one bilinear resampling, sub-pixel
+                placement.
+    Raises InputError when a size is not the plan's.
+    """
+    expected = (plan.frames, plan.height, plan.width, 3)
+    still = len(background) == 1 != plan.frames
+    if background.dtype != np.uint8 or background.shape not in (expected, (1, *expected[1:])):
+        raise InputError(
+            f"background is {background.dtype} {background.shape}; the plan needs uint8 {expected}"
+        )
+    if out is None:
+        out = np.empty(expected, np.uint8) if still else np.require(background, None, ["C", "W"])
+    else:
+        check_frames(out, expected)
+        if not still and out is not background:
+            out[:] = background
+    if ids is None:
+        ids = np.empty(expected[:3], np.uint8)
+    paint(out, ids, plan, bank, still=background if still else None)
+    return out
+
+
+def check_frames(out: np.ndarray, expected: tuple[int, ...]) -> None:
+    """Raise InputError when an array cannot be painted as frames of the expected shape."""
+    if out.shape != expected or out.dtype != np.uint8:
+        raise InputError(f"out is {out.dtype} {out.shape}; the clip needs uint8 {expected}")
+    if not (out.flags.c_contiguous and out.flags.writeable):
+        raise InputError("out is not contiguous and writable; give a plain array or a row of one")
+
+
+def paint(
+    frames: np.ndarray | None,
+    ids: np.ndarray,
+    plan: MotionPlan,
+    bank: ObjectBank,
+    *,
+    still: np.ndarray | None = None,
+) -> np.ndarray:
+    """Paint frames (when given) and the id map in place.
+
+    still    (1, H, W, 3) uint8: what lies behind; by default it is in the frames already.
+    returns  (K, T) int64: pixels of each object inside the frame with alpha >= 0.5, hidden ones
+             included.
+    """
+    from smile_motion.renderer._composite import composite
+
+    rows, behind = np.empty((1, 1, 1), np.uint8), np.empty((0, 1, 1), np.uint8)
+    if frames is not None:
+        rows = frames.reshape(*frames.shape[:2], -1)
+    if still is not None:
+        behind = np.ascontiguousarray(still).reshape(1, rows.shape[1], -1)
+    layers = make_layers(plan)
+    sources = find_sources(plan, layers, bank)
+    if frames is not None and not layers.plain:
+        from smile_motion.renderer._exposing import composite_exposures
+
+        if still is not None:
+            frames[:] = still
+        composite_exposures(
+            rows,
+            layers.order,
+            layers.exposures,
+            layers.tint,
+            layers.coarser,
+            layers.slot,
+            *sources,
+        )
+    covered = composite(
+        rows,
+        behind,
+        ids,
+        layers.order,
+        layers.maps,
+        layers.slot,
+        layers.label,
+        *sources,
+        frames is not None and layers.plain,
+    )
+    return covered[: plan.slots]

@@ -1,0 +1,256 @@
+"""Rendering whole batches of plans on a torch device."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from smile_motion.errors import InputError
+from smile_motion.motion.plan import MotionPlan
+from smile_motion.renderer.device_boxes import Outlines, bound_outlines
+from smile_motion.renderer.device_records import Records, make_records
+from smile_motion.tokens import TokenGrid
+
+if TYPE_CHECKING:
+    from smile_motion.bank import ObjectBank
+
+KernelName = Literal["auto", "triton", "torch"]
+
+
+class DeviceRecords(NamedTuple):
+    """`Records` as tensors on a device."""
+
+    whole: Tensor
+    base: Tensor
+    real: Tensor
+    tint: Tensor
+    label: Tensor
+    objects: Tensor
+    maps: Tensor
+
+
+class DeviceRenderer:
+    """Paints batches of plans on a device, the bank's pixels resident there.
+
+    Shapes depend on the batch's size and on the recipe's effects alone, and nothing waits for the
+    device. The pixels are those of `render`: both take the same fixed-point steps.
+
+    Example::
+
+        renderer = DeviceRenderer(bank, "cuda")
+        clips = renderer.render(background, plans)      # uint8 (B, T or 1, H, W, 3) on the device
+        clips.frames, clips.ids, clips.boxes, clips.token_coverage(TokenGrid())
+    """
+
+    def __init__(
+        self,
+        bank: ObjectBank,
+        device: torch.device | str = "cuda",
+        *,
+        frames: int = 16,
+        size: tuple[int, int] = (224, 224),
+        max_objects: int = 2,
+        kernel: KernelName = "auto",
+    ) -> None:
+        """Copy the bank to the device.
+
+        frames, size  of every clip; (height, width), pixels.
+        max_objects   room for objects in a clip.
+        kernel        `triton` where it runs (CUDA), else plain `torch`; `auto` chooses.
+        Raises InputError when the device is not there, or the bank does not fit into its memory.
+        """
+        self.bank = bank
+        self.frames, self.size, self.max_objects = frames, size, max_objects
+        self.device = _open_device(device)
+        self.kernel = _choose_kernel(kernel, self.device)
+        self.words = _resident(bank, self.device)
+        """(n,) int32: the bank's pixels."""
+
+    @cached_property
+    def outlines(self) -> Outlines:
+        """The silhouettes of the bank's objects, copied to the device when first needed."""
+        return Outlines.of(self.bank, self.device)
+
+    def render(self, background: Tensor, plans: Sequence[MotionPlan]) -> DeviceClips:
+        """Put the objects of B plans on top of backgrounds.
+
+        background  (B, T, H, W, 3) uint8 on the device, or, where one image is repeated,
+                    (B, 1, H, W, 3) or (B, H, W, 3); it is left as it is.
+        Raises InputError when shapes do not fit, or a plan cannot be rendered on a device.
+        """
+        return self.paint(background, self.upload(self.records(plans)))
+
+    def records(self, plans: Sequence[MotionPlan]) -> Records:
+        """Lay out plans on the host, as a data loader's worker may do."""
+        return make_records(
+            plans, self.bank, objects=self.max_objects, frames=self.frames, size=self.size
+        )
+
+    def upload(self, records: Records) -> DeviceRecords:
+        """Send records to the device without waiting for it."""
+        # All in one transfer: each array starts at a multiple of 16 bytes.
+        starts = np.cumsum([0, *(-(-array.nbytes // 16) * 16 for array in records)])
+        pinned = self.device.type == "cuda"
+        host = torch.empty(int(starts[-1]), dtype=torch.uint8, pin_memory=pinned)
+        for start, array in zip(starts, records, strict=False):
+            host.numpy()[start : start + array.nbytes] = array.reshape(-1).view(np.uint8)
+        whole = host.to(self.device, non_blocking=True)
+        return DeviceRecords(
+            *(
+                whole[start : start + array.nbytes]
+                .view(torch.from_numpy(array).dtype)
+                .view(array.shape)
+                for start, array in zip(starts, records, strict=False)
+            )
+        )
+
+    def paint(self, background: Tensor, records: DeviceRecords) -> DeviceClips:
+        """Paint uploaded records; see `render`."""
+        clips = records.label.shape[0]
+        height, width = self.size
+        if background.ndim == 4:
+            background = background[:, None]
+        fits = (clips, self.frames, height, width, 3), (clips, 1, height, width, 3)
+        if tuple(background.shape) not in fits or background.dtype != torch.uint8:
+            raise InputError(
+                f"background is {background.dtype} {tuple(background.shape)}; "
+                f"these plans need torch.uint8 {fits[0]}, or {fits[1]} for a still one"
+            )
+        if background.device != self.words.device:
+            raise InputError(
+                f"background is on {background.device}, the renderer on {self.words.device}; "
+                f"move it there"
+            )
+        shape = (clips, self.frames, height, width)
+        ids = torch.empty(shape, dtype=torch.uint8, device=self.device)
+        parts = (records.whole, records.base, records.real, records.tint, records.label)
+        if self.kernel == "triton":
+            from smile_motion.renderer._triton import paint as paint_tiles
+
+            frames = torch.empty((*shape, 3), dtype=torch.uint8, device=self.device)
+            if background.stride()[-2:] != (3, 1):
+                background = background.contiguous()
+            with torch.cuda.device(self.device if self.device.type == "cuda" else -1):
+                paint_tiles(frames, ids, background, self.words, *parts)
+        else:
+            from smile_motion.renderer._torch import paint
+
+            frames = background.expand(*shape, 3).clone(memory_format=torch.contiguous_format)
+            paint(frames, ids, self.words, *parts)
+        return DeviceClips(frames=frames, ids=ids, records=records, renderer=self)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class DeviceClips:
+    """A batch of rendered clips and what is true of them, on the device."""
+
+    frames: Tensor
+    """(B, T, H, W, 3) uint8 RGB."""
+    ids: Tensor
+    """(B, T, H, W) uint8: slot + 1 of the topmost object, 0 for background."""
+    records: DeviceRecords
+    """What was painted."""
+    renderer: DeviceRenderer
+    """What painted it."""
+
+    def normalised(
+        self,
+        mean: Sequence[float] = (0.485, 0.456, 0.406),
+        std: Sequence[float] = (0.229, 0.224, 0.225),
+        dtype: torch.dtype = torch.float32,
+    ) -> Tensor:
+        """Frames as (B, 3, T, H, W): (value / 255 - mean) / std of each channel. ImageNet's.
+
+        Raises InputError when a channel has no mean or deviation, or the type is not a float's.
+        """
+        if len(mean) != 3 or len(std) != 3 or not dtype.is_floating_point:
+            raise InputError(
+                f"mean {tuple(mean)} and std {tuple(std)} for {dtype}; give three of each and a "
+                f"floating-point type"
+            )
+        channels = [
+            ((self.frames[..., channel] - 255 * mean[channel]) / (255 * std[channel])).to(dtype)
+            for channel in range(3)
+        ]
+        return torch.stack(channels, dim=1)
+
+    @property
+    def full_boxes(self) -> Tensor:
+        """Tight boxes of whole silhouettes, (B, K, T, 4) float64; NaN where a clip has fewer."""
+        return self._boxes[0]
+
+    @property
+    def boxes(self) -> Tensor:
+        """Tight boxes of the parts inside the frame, (B, K, T, 4) float64; NaN where outside."""
+        return self._boxes[1]
+
+    @cached_property
+    def _boxes(self) -> tuple[Tensor, Tensor]:
+        return bound_outlines(
+            self.renderer.outlines, self.records.objects, self.records.maps, self.renderer.size
+        )
+
+    def token_coverage(self, grid: TokenGrid) -> Tensor:
+        """Share of each token that each object's visible part covers; see `Truth.token_coverage`.
+
+        returns (B, K, slices, rows, columns) float32.
+        Raises InputError when the grid is of other clips.
+        """
+        if (grid.frames, grid.height, grid.width) != tuple(self.ids.shape[1:]):
+            raise InputError(
+                f"grid is of {grid.frames} frames of {grid.height} x {grid.width} px, the clips "
+                f"have {tuple(self.ids.shape[1:])}"
+            )
+        slots = self.records.objects.shape[1]
+        cells = self.ids.view(
+            -1, grid.slices, grid.tubelet, grid.rows, grid.patch, grid.columns, grid.patch
+        )
+        counts = [(cells == slot + 1).sum(dim=(2, 4, 6)) for slot in range(slots)]
+        return torch.stack(counts, dim=1).float() * np.float32(1 / grid.token_pixels).item()
+
+
+def _open_device(device: torch.device | str) -> torch.device:
+    try:
+        found = torch.device(device)
+    except RuntimeError as error:
+        raise InputError(f"{device!r} is no device; give cpu, cuda or cuda:1") from error
+    if found.type == "cuda" and not torch.cuda.is_available():
+        raise InputError("no CUDA device is there; ask for device cpu, or use render")
+    return found
+
+
+def _choose_kernel(kernel: KernelName, device: torch.device) -> Literal["triton", "torch"]:
+    if kernel not in ("auto", "triton", "torch"):
+        raise InputError(f"kernel is {kernel!r}; give auto, triton or torch")
+    runs = device.type == "cuda" or os.environ.get("TRITON_INTERPRET") == "1"
+    try:
+        import triton  # noqa: F401
+    except ImportError:
+        runs = False
+    if kernel == "triton" and not runs:
+        raise InputError(
+            f"the Triton kernel does not run on {device.type} here; use kernel='torch'"
+        )
+    return "triton" if runs and kernel != "torch" else "torch"
+
+
+def _resident(bank: ObjectBank, device: torch.device) -> Tensor:
+    pixels = bank.pixels.view(np.int32)
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        if pixels.nbytes > 0.9 * free:
+            raise InputError(
+                f"{bank.path}: {pixels.nbytes / 1e9:.1f} GB of pixels, {free / 1e9:.1f} GB free on "
+                f"{device}; make a smaller bank, or render on the CPU"
+            )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # the file is mapped for reading only
+        return torch.from_numpy(pixels).to(device)

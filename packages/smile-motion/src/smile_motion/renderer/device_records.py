@@ -1,0 +1,143 @@
+"""Plans as fixed-size numbers that a device paints from, made on the host.
+
+The source coordinates are those of the CPU renderer, to the last of their fixed-point bits: for
+frame pixel (x, y), with everything below taken from a record,
+
+    u = round(start_u + row_u * (y - cy)) + step_u * (x - anchor)        v likewise
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from smile_motion.errors import InputError
+from smile_motion.motion.plan import MotionPlan
+from smile_motion.renderer.layers import Layers, make_layers
+
+if TYPE_CHECKING:
+    from smile_motion.bank import ObjectBank
+
+WHOLE = ("x0", "x1", "y0", "y1", "stride", "step_u", "step_v", "anchor", "limit_u", "limit_v")
+"""Whole numbers of a record, int32: the frame pixels it may touch, inclusive (x1 < x0: none), and
+how to walk its source."""
+REAL = ("start_u", "row_u", "start_v", "row_v", "cy")
+"""Real numbers of a record, float64."""
+
+
+class Records(NamedTuple):
+    """What to paint in B clips of T frames: P places in the draw order, from the bottom up.
+
+    Every place holds 1 + S records: where the object is (for the id map), then its S exposures.
+    Without effects S is 0, and the first record serves for both.
+    """
+
+    whole: np.ndarray
+    """(B, T, P, 1 + S, 10) int32; see `WHOLE`."""
+    base: np.ndarray
+    """(B, T, P, 1 + S) int64: first word of the level in the bank's pixels."""
+    real: np.ndarray
+    """(B, T, P, 1 + S, 5) float64; see `REAL`."""
+    tint: np.ndarray
+    """(B, T, P, 4) int32; see `Layers.tint`."""
+    label: np.ndarray
+    """(B, T, P) uint8: slot + 1; 0 where there is nothing, or a shadow."""
+    objects: np.ndarray
+    """(B, K) int64: each slot's object, 0 beyond the plan's."""
+    maps: np.ndarray
+    """(B, K, T, 2, 3) float64: unit coordinates -> frame pixels, NaN beyond the plan's slots."""
+
+
+def make_records(
+    plans: Sequence[MotionPlan],
+    bank: ObjectBank,
+    *,
+    objects: int,
+    frames: int,
+    size: tuple[int, int],
+) -> Records:
+    """Lay out a batch of plans.
+
+    objects  slots K kept for each clip.
+    frames, size  what every plan must have; (height, width), pixels.
+    Raises InputError when a plan has other frames, another size or more objects, changes the
+    objects' own pixels, or when plans with effects differ in what they need room for.
+    """
+    layers = [make_layers(plan) for plan in plans]
+    for plan in plans:
+        _check(plan, bank, objects, frames, size)
+    exposures = {part.exposures.shape[2] for part in layers if not part.plain}
+    if len(exposures - {1}) > 1:
+        raise InputError(
+            f"plans of one batch have {sorted(exposures)} exposures; render them apart"
+        )
+    count = max(exposures, default=0)
+    places = objects * (2 if any(plan.shadow is not None for plan in plans) else 1)
+    shape = (len(plans), frames, places, 1 + count)
+    records = Records(
+        whole=np.zeros((*shape, len(WHOLE)), np.int32),
+        base=np.zeros(shape, np.int64),
+        real=np.zeros((*shape, len(REAL)), np.float64),
+        tint=np.zeros((*shape[:3], 4), np.int32),
+        label=np.zeros(shape[:3], np.uint8),
+        objects=np.zeros((len(plans), objects), np.int64),
+        maps=np.full((len(plans), objects, frames, 2, 3), np.nan),
+    )
+    records.whole[..., 1] = -1
+    for clip, (plan, part) in enumerate(zip(plans, layers, strict=True)):
+        _fill(records, clip, plan, part, bank)
+    return records
+
+
+def _fill(records: Records, clip: int, plan: MotionPlan, part: Layers, bank: ObjectBank) -> None:
+    from smile_motion.renderer._locate import locate
+
+    records.objects[clip, : plan.slots] = plan.objects
+    records.maps[clip, : plan.slots] = part.maps[: plan.slots]
+    maps = part.maps[:, :, None]
+    if records.base.shape[3] > 1:
+        exposures = part.exposures
+        if exposures.shape[2] == 1:  # equal ones have the same mean
+            exposures = np.repeat(exposures, records.base.shape[3] - 1, axis=2)
+        maps = np.concatenate([maps, exposures], axis=2)
+    things = plan.objects[part.slot]
+    locate(
+        np.ascontiguousarray(part.order),
+        maps,
+        part.coarser,
+        part.label,
+        part.tint,
+        bank.offset[things] >> 2,
+        bank.size[things],
+        bank.cover[things],
+        plan.height,
+        plan.width,
+        *(array[clip] for array in records[:5]),
+    )
+
+
+def _check(
+    plan: MotionPlan, bank: ObjectBank, objects: int, frames: int, size: tuple[int, int]
+) -> None:
+    if plan.slots and not 0 <= plan.objects.min() <= plan.objects.max() < len(bank):
+        raise InputError(
+            f"plan names object {plan.objects.max()}, {bank.path} has {len(bank)}; "
+            f"open the bank that the plan was made with"
+        )
+    if (plan.frames, plan.height, plan.width) != (frames, *size):
+        raise InputError(
+            f"plan has {plan.frames} frames of {plan.height} x {plan.width} px; the renderer was "
+            f"made for {frames} of {size[0]} x {size[1]}"
+        )
+    if plan.slots > objects:
+        raise InputError(
+            f"plan has {plan.slots} objects, the renderer has room for {objects}; "
+            f"make it with max_objects={plan.slots}"
+        )
+    if plan.appearance is not None:
+        raise InputError(
+            "appearance changes the objects' own pixels, which a device keeps as they are; "
+            "render on the CPU, or leave that effect out"
+        )

@@ -1,0 +1,94 @@
+"""What is painted: a plan as flat arrays that renderers on any device take."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from smile_motion.motion.plan import MotionPlan
+
+ONE = 256
+"""A tint that changes nothing: tints have 8 fractional bits."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Layers:
+    """L layers over T frames, S exposures each; an object's layer, and its shadow's if it has one.
+
+    A renderer averages a layer's exposures, multiplies the mean by the tint, limits colours to
+    alpha, and puts the result over the frame, layer after layer in `order`. The id map is marked
+    where the alpha of `maps`, untinted, is at least one half.
+    """
+
+    slot: np.ndarray
+    """(L,) int64: the plan's object that is painted."""
+    maps: np.ndarray
+    """(L, T, 2, 3) float64: unit coordinates -> frame pixels, as `MotionPlan.placement`."""
+    exposures: np.ndarray
+    """(L, T, S, 2, 3) float64: the same at the instants of motion blur; S is 1 without."""
+    tint: np.ndarray
+    """(L, T, 4) int32: factors on premultiplied red, green, blue and alpha, 256 for 1."""
+    coarser: np.ndarray
+    """(L,) int64: source levels beyond the one that its size calls for, to soften it."""
+    label: np.ndarray
+    """(L,) uint8: slot + 1; 0 for a shadow, which is not in the truth."""
+    order: np.ndarray
+    """(T, L) int64: layers from the bottom up."""
+    plain: bool
+    """Nothing but objects as they are: one exposure, no tint, no shadow."""
+
+
+def make_layers(plan: MotionPlan) -> Layers:
+    """Lay out a plan for painting."""
+    maps = plan.placement()
+    slots, frames = plan.angle_deg.shape
+    label = np.arange(1, slots + 1, dtype=np.uint8)
+    tint = np.full((slots, frames, 4), ONE, np.int32)
+    if plan.tint is not None:
+        tint[..., :3] = np.rint(plan.tint * ONE)
+    exposures = maps[:, :, None] if plan.blur is None else _exposures(plan)
+    slot, order = np.arange(slots), np.ascontiguousarray(plan.order)
+    coarser = np.zeros(slots, np.int64)
+    if plan.shadow is not None:
+        shift = np.zeros((2, 3))
+        shift[:, 2] = plan.shadow.offset
+        dark = np.zeros_like(tint)
+        dark[..., 3] = round(plan.shadow.opacity * ONE)
+        steps = round(np.log2(max(plan.shadow.softness, 1)))
+        slot = np.concatenate([slot, slot])
+        maps = np.concatenate([maps, maps + shift])
+        exposures = np.concatenate([exposures, exposures + shift])
+        tint = np.concatenate([tint, dark])
+        coarser = np.concatenate([coarser, np.full(slots, steps)])
+        label = np.concatenate([label, np.zeros_like(label)])
+        order = np.stack([order + slots, order], axis=2).reshape(frames, -1)
+    return Layers(
+        slot=slot,
+        maps=maps,
+        exposures=exposures,
+        tint=tint,
+        coarser=coarser,
+        label=label,
+        order=order,
+        plain=plan.blur is None and plan.tint is None and plan.shadow is None,
+    )
+
+
+def _exposures(plan: MotionPlan) -> np.ndarray:
+    """Place objects at the instants of motion blur; beyond the ends they keep their velocity."""
+    from smile_motion.motion._kernels import place_objects
+
+    assert plan.blur is not None
+    times = np.arange(plan.frames)[:, None] + plan.blur.offsets()
+    first = np.clip(np.floor(times).astype(np.int64), 0, max(plan.frames - 2, 0))
+    part = times - first if plan.frames > 1 else np.zeros_like(times)
+    after = np.minimum(first + 1, plan.frames - 1)
+
+    def at(values: np.ndarray) -> np.ndarray:
+        share = part.reshape(*part.shape, *[1] * (values.ndim - 2))
+        moments = values[:, first] * (1 - share) + values[:, after] * share
+        return moments.reshape(len(values), times.size, *values.shape[2:])
+
+    maps = place_objects(plan.base_size, at(plan.scale), at(plan.angle_deg), at(plan.centre))
+    return maps.reshape(plan.slots, *times.shape, 2, 3)

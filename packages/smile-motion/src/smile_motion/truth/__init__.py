@@ -1,0 +1,1 @@
+"""Exact truth of a motion plan: masks, boxes, outlines, flow, tracks."""

@@ -1,0 +1,57 @@
+"""Optical flow of the pasted objects, exact, from their plan."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from smile_motion.errors import InputError
+from smile_motion.motion.plan import MotionPlan
+
+
+@dataclass(frozen=True, eq=False)
+class OpticalFlow:
+    """Where each pixel's surface point goes, and whether it is still seen there."""
+
+    vectors: np.ndarray
+    """(T - 1, H, W, 2) float32, pixels, x then y: position in the other frame minus position in
+    this.
+
+    Inside an object it is the object's own motion; on the background it is 0, which is true of
+    still backgrounds (black, noise, image, frame) and unknown for natural video.
+    """
+    occluded: np.ndarray
+    """(T - 1, H, W) bool: there, the point lies outside the frame or something covers it."""
+
+
+def optical_flow(plan: MotionPlan, ids: np.ndarray, *, backward: bool = False) -> OpticalFlow:
+    """Compute the flow between neighbouring frames.
+
+    ids       (T, H, W) uint8 modal id map of the plan (`Truth.ids`).
+    backward  entry t goes from frame t + 1 to frame t; otherwise from frame t to frame t + 1.
+    Raises InputError when the plan has one frame only.
+    """
+    if plan.frames < 2:
+        raise InputError("optical flow needs two frames; the plan has one")
+    placement = plan.placement()
+    here, there = (slice(1, None), slice(None, -1)) if backward else (slice(-1), slice(1, None))
+    source, target = placement[:, here], placement[:, there]
+    seen, other = ids[here], ids[there]
+    vectors = np.zeros((*seen.shape, 2), np.float32)
+    occluded = other > 0  # the background stays; an object over it hides it
+    for slot in range(plan.slots):
+        for t in range(plan.frames - 1):
+            y, x = np.nonzero(seen[t] == slot + 1)
+            if not len(y):
+                continue
+            turn = target[slot, t, :, :2] @ np.linalg.inv(source[slot, t, :, :2])
+            points = np.stack([x, y], axis=1).astype(np.float64)
+            moved = (points - source[slot, t, :, 2]) @ turn.T + target[slot, t, :, 2]
+            vectors[t, y, x] = moved - points
+            column, row = np.rint(moved).astype(np.int64).T
+            inside = (column >= 0) & (column < plan.width) & (row >= 0) & (row < plan.height)
+            hidden = np.ones(len(y), bool)
+            hidden[inside] = other[t, row[inside], column[inside]] != slot + 1
+            occluded[t, y, x] = hidden
+    return OpticalFlow(vectors, occluded)

@@ -1,0 +1,168 @@
+"""Ground truth of a clip, computed from its plan."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from smile_motion.errors import InputError
+from smile_motion.motion.plan import MotionPlan
+from smile_motion.renderer.cpu import paint
+from smile_motion.tokens import TokenGrid
+from smile_motion.truth.flow import OpticalFlow, optical_flow
+from smile_motion.truth.tracks import PointTracks, track_points
+
+if TYPE_CHECKING:
+    from shapely import Geometry
+
+    from smile_motion.bank import ObjectBank
+
+LARGEST_MASKS_BYTES = 1 << 31
+"""Memory of all objects' amodal masks together, where they are made at once. Ours."""
+
+
+class Truth:
+    """What is where in a clip, exactly; each part is computed when first asked for.
+
+    An object's silhouette is where its alpha is at least one half. Coordinates: pixel centres at
+    integers, so that a frame spans -0.5 to W - 0.5; K objects ("slots") over T frames.
+    """
+
+    def __init__(
+        self, plan: MotionPlan, bank: ObjectBank, *, ids: np.ndarray | None = None
+    ) -> None:
+        """Keep the plan; `ids` is the id map where rendering has made it already."""
+        self.plan = plan
+        self.bank = bank
+        if ids is not None:
+            self.ids = ids
+
+    @cached_property
+    def ids(self) -> np.ndarray:
+        """Modal id map, (T, H, W) uint8: slot + 1 of the topmost object, 0 for background."""
+        ids = np.empty((self.plan.frames, self.plan.height, self.plan.width), np.uint8)
+        paint(None, ids, self.plan, self.bank)
+        return ids
+
+    @cached_property
+    def amodal(self) -> np.ndarray:
+        """Amodal masks, (K, T, H, W) bool: whole silhouettes inside the frame, hidden parts too.
+
+        Raises InputError where all together would fill the memory; `silhouette` makes one.
+        """
+        plan = self.plan
+        size = plan.slots * plan.frames * plan.height * plan.width
+        if size > LARGEST_MASKS_BYTES:
+            raise InputError(
+                f"amodal masks of {plan.slots} objects in {plan.frames} frames of {plan.width} x "
+                f"{plan.height} px take {size / 1e9:.1f} GB; at most "
+                f"{LARGEST_MASKS_BYTES / 1e9:.1f} GB are made at once: ask for one object after "
+                f"the other with Truth.silhouette(slot)"
+            )
+        masks = np.empty((plan.slots, plan.frames, plan.height, plan.width), bool)
+        for slot in range(plan.slots):
+            masks[slot] = self.silhouette(slot)
+        return masks
+
+    def silhouette(self, slot: int) -> np.ndarray:
+        """Amodal mask of one object, (T, H, W) bool; `amodal[slot]` without the others."""
+        plan = self.plan
+        ids = np.empty((plan.frames, plan.height, plan.width), np.uint8)
+        paint(None, ids, plan.only(slot), self.bank)
+        return ids > 0
+
+    @property
+    def full_boxes(self) -> np.ndarray:
+        """Tight boxes of whole silhouettes, (K, T, 4) float64 x0, y0, x1, y1, uncut."""
+        return self._boxes[0]
+
+    @property
+    def boxes(self) -> np.ndarray:
+        """Tight boxes of the silhouettes' parts inside the frame, (K, T, 4); NaN where outside."""
+        return self._boxes[1]
+
+    @cached_property
+    def _boxes(self) -> tuple[np.ndarray, np.ndarray]:
+        from smile_motion.truth._kernels import bound_outline
+
+        plan = self.plan
+        placement = plan.placement()
+        full = np.empty((plan.slots, plan.frames, 4))
+        cut = np.empty((plan.slots, plan.frames, 4))
+        for slot, index in enumerate(plan.objects):
+            points, ring_start = self.bank.rings(int(index))
+            bound_outline(
+                points, ring_start, placement[slot], plan.width, plan.height, full[slot], cut[slot]
+            )
+        return full, cut
+
+    @cached_property
+    def polygons(self) -> list[list[Geometry]]:
+        """Silhouette outlines as shapely polygons, holes kept: `polygons[slot][frame]`, amodal."""
+        from shapely.affinity import affine_transform
+
+        placement = self.plan.placement()
+        outlines = [self.bank.outline(int(index)) for index in self.plan.objects]
+        return [
+            [
+                affine_transform(outline, [*map_[0, :2], *map_[1, :2], *map_[:, 2]])
+                for map_ in placement[slot]
+            ]
+            for slot, outline in enumerate(outlines)
+        ]
+
+    @cached_property
+    def visible_share(self) -> np.ndarray:
+        """Share of each silhouette that is seen: neither hidden nor outside, (K, T) float64."""
+        from smile_motion.truth._counting import count_ids
+
+        seen = count_ids(self.ids, self.plan.slots)
+        whole = self._whole_pixels()
+        return np.divide(seen, whole, out=np.zeros(seen.shape), where=whole > 0)
+
+    def token_coverage(self, grid: TokenGrid) -> np.ndarray:
+        """Share of each space-time token that the visible part of each object covers.
+
+        returns (K, slices, rows, columns) float32 in 0..1; times `grid.token_pixels` and summed
+        over tokens it is the area of the object's modal mask.
+        """
+        from smile_motion.truth._counting import count_tokens
+
+        counts = np.zeros((self.plan.slots, *grid.shape), np.int32)
+        count_tokens(self.ids, self.full_boxes, grid.tubelet, grid.patch, counts)
+        return counts.astype(np.float32) * np.float32(1 / grid.token_pixels)
+
+    @property
+    def order(self) -> np.ndarray:
+        """Draw order, (T, K) int64: slots from the bottom up."""
+        return self.plan.order
+
+    @property
+    def centres(self) -> np.ndarray:
+        """Track of each object's centre, (K, T, 2) float64 x, y, pixels."""
+        return self.plan.centre
+
+    def track(self, points: np.ndarray, frame: int = 0) -> PointTracks:
+        """Follow points of objects through the clip; see `track_points`."""
+        return track_points(self.plan, self.ids, points, frame)
+
+    def flow(self, *, backward: bool = False) -> OpticalFlow:
+        """Optical flow between neighbouring frames, with occlusion masks; see `OpticalFlow`."""
+        return optical_flow(self.plan, self.ids, backward=backward)
+
+    def _whole_pixels(self) -> np.ndarray:
+        """Silhouette pixels of each object, beyond the frame too, (K, T) int64."""
+        plan = self.plan
+        whole = np.empty((plan.slots, plan.frames), np.int64)
+        for slot in range(plan.slots):
+            alone = plan.only(slot)
+            boxes = self.full_boxes[slot]
+            low = np.floor(np.minimum(boxes[:, :2].min(axis=0), 0)) - 1
+            high = np.ceil(boxes[:, 2:].max(axis=0)) + 2
+            width, height = np.maximum(high - low, 1).astype(int)
+            moved = alone.framed(shift=-low, height=int(height), width=int(width))
+            ids = np.empty((plan.frames, moved.height, moved.width), np.uint8)
+            whole[slot] = paint(None, ids, moved, self.bank)[0]
+        return whole

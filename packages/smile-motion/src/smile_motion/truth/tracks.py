@@ -1,0 +1,62 @@
+"""Points that stick to objects, followed through a clip."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from smile_motion.errors import InputError
+from smile_motion.motion.plan import MotionPlan
+
+
+@dataclass(frozen=True, eq=False)
+class PointTracks:
+    """Where points of objects are in every frame, exactly, and where they are seen."""
+
+    slot: np.ndarray
+    """(n,) int64: the object that a point sticks to; -1 for the background."""
+    positions: np.ndarray
+    """(n, T, 2) float64 x, y, pixels; beyond the frame and behind others too. A point of the
+    background stays, which is true of still backgrounds."""
+    visible: np.ndarray
+    """(n, T) bool: inside the frame, and its object lies on top in the pixel around it."""
+
+
+def track_points(
+    plan: MotionPlan, ids: np.ndarray, points: np.ndarray, frame: int = 0
+) -> PointTracks:
+    """Follow points from a frame to all others.
+
+    ids     (T, H, W) uint8 modal id map of the plan (`Truth.ids`).
+    points  (n, 2) x, y in the frame, pixels; each sticks to what lies on top there.
+    frame   the frame that the points are given in.
+    Raises InputError when the frame does not exist or a point lies outside.
+    """
+    if not 0 <= frame < plan.frames:
+        raise InputError(f"frame is {frame}; the clip has frames 0 to {plan.frames - 1}")
+    points = np.asarray(points, np.float64).reshape(-1, 2)
+    column, row = np.rint(points).astype(np.int64).T
+    if not _inside(plan, column, row).all():
+        raise InputError(
+            f"points lie outside the frame of {plan.height} x {plan.width} px; "
+            f"give x, y between -0.5 and the side less a half"
+        )
+    slot = ids[frame, row, column].astype(np.int64) - 1
+    positions = np.repeat(points[:, None], plan.frames, axis=1)
+    maps = plan.placement()
+    for number in np.unique(slot[slot >= 0]):
+        chosen = slot == number
+        back = np.linalg.inv(maps[number, frame, :, :2])
+        unit = (points[chosen] - maps[number, frame, :, 2]) @ back.T
+        moved = np.einsum("tij,nj->nti", maps[number, :, :, :2], unit)
+        positions[chosen] = moved + maps[number, :, :, 2]
+    column, row = np.rint(positions).astype(np.int64).transpose(2, 0, 1)
+    inside = _inside(plan, column, row)
+    at = np.broadcast_to(np.arange(plan.frames), column.shape)
+    on_top = ids[at, row.clip(0, plan.height - 1), column.clip(0, plan.width - 1)]
+    return PointTracks(slot, positions, inside & (on_top == slot[:, None] + 1))
+
+
+def _inside(plan: MotionPlan, column: np.ndarray, row: np.ndarray) -> np.ndarray:
+    return (column >= 0) & (column < plan.width) & (row >= 0) & (row < plan.height)
