@@ -26,8 +26,8 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 from smile_motion.bank import ObjectBank, ProceduralSource, build
-from smile_motion.bank.layout import CARD, METADATA, PACKED
-from smile_motion.bank.pack import LEVELS, VERSION, pack_object
+from smile_motion.bank.format import CARD, METADATA, PACKED
+from smile_motion.bank.packing import LEVELS, VERSION, pack_object
 from smile_motion.io.files import dump_json, dump_lines, sha256
 from smile_train.config import PretrainConfig
 from smile_train.data import ClipLoader, MicroBatches, open_clips

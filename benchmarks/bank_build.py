@@ -20,20 +20,15 @@ from random_models import FULL, TINY, random_models
 from rich.console import Console
 from rich.table import Table
 from smile_motion.bank import ProceduralSource
-from smile_motion.bank.candidate_bank import CandidatePlan, Models
-from smile_motion.bank.candidate_store import (
-    Cutting,
-    cut_out,
-    encode_fast,
-    store_candidate,
-)
-from smile_motion.bank.candidates import Candidate, Category, Mask, MaskScore, Thresholds
-from smile_motion.bank.cleaning import clean
+from smile_motion.bank.builder.journal import JOURNAL, Journal
+from smile_motion.bank.candidates.build import CandidatePlan, Models
+from smile_motion.bank.candidates.cutout import clean
+from smile_motion.bank.candidates.pipeline import Pipeline
+from smile_motion.bank.candidates.schedule import Schedule
+from smile_motion.bank.candidates.store import Cutting, cut_out, encode_fast, store_candidate
+from smile_motion.bank.candidates.types import Candidate, Category, Mask, MaskScore, Thresholds
+from smile_motion.bank.candidates.units import Goal, first_round, plan_units
 from smile_motion.bank.duplicates import fingerprint
-from smile_motion.bank.journal import JOURNAL, Journal
-from smile_motion.bank.pipeline import Pipeline
-from smile_motion.bank.schedule import Schedule
-from smile_motion.bank.units import Goal, first_round, plan_units
 
 CORES = 2
 """Threads of the stages without a model."""

@@ -17,8 +17,8 @@ import smile_train
 import torch
 from smile_motion import ClipMaker, MotionRecipe, ObjectBank, make_background, read_clip, read_plan
 from smile_motion.bank import ProceduralSource, build
-from smile_motion.bank.layout import CARD, METADATA, read_rgba
-from smile_motion.bank.verify import verify
+from smile_motion.bank.format import CARD, METADATA, read_rgba
+from smile_motion.bank.integrity import verify
 from smile_motion.clips.clip_files import clip_json
 from smile_motion.clips.options import ClipOptions
 from smile_motion.io.files import sha256

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from smile_motion.bank.candidate_bank import Models
-from smile_motion.bank.diffusion import Diffusion
-from smile_motion.bank.makers import DiffusionMaker
-from smile_motion.bank.scoring import ClipScorer
-from smile_motion.bank.segmenting import ClipSegSegmenter
+from smile_motion.bank.candidates.build import Models
+from smile_motion.bank.candidates.diffusion import Diffusion
+from smile_motion.bank.candidates.images import DiffusionMaker
+from smile_motion.bank.candidates.score import ClipScorer
+from smile_motion.bank.candidates.segmenters import ClipSegSegmenter
 from smile_motion.runtime.open_clip import OpenClipModel
 
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import av
 import pytest
 from smile_motion import ObjectBank, read_clip, read_plan
-from smile_motion.bank.candidate_store import read_candidate_image
-from smile_motion.bank.layout import read_metadata, read_rgba
-from smile_motion.bank.makers import PhotographMaker
-from smile_motion.bank.units import Attempt
-from smile_motion.bank.verify import verify
+from smile_motion.bank.candidates.images import PhotographMaker
+from smile_motion.bank.candidates.store import read_candidate_image
+from smile_motion.bank.candidates.units import Attempt
+from smile_motion.bank.format import read_metadata, read_rgba
+from smile_motion.bank.integrity import verify
 from smile_motion.clips.options import ClipOptions
 from smile_motion.errors import InputError
 from smile_motion.io.photographs import read_photograph

@@ -14,13 +14,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from smile_motion.bank.candidate_bank import CandidatePlan, Models
-from smile_motion.bank.candidates import Category, Thresholds
-from smile_motion.bank.diffusion import Diffusion
-from smile_motion.bank.makers import DiffusionMaker
-from smile_motion.bank.scoring import ClipScorer
-from smile_motion.bank.segmenting import open_segmenter
-from smile_motion.bank.units import Goal, default_max_tries
+from smile_motion.bank.candidates.build import CandidatePlan, Models
+from smile_motion.bank.candidates.diffusion import Diffusion
+from smile_motion.bank.candidates.images import DiffusionMaker
+from smile_motion.bank.candidates.score import ClipScorer
+from smile_motion.bank.candidates.segmenters import open_segmenter
+from smile_motion.bank.candidates.types import Category, Thresholds
+from smile_motion.bank.candidates.units import Goal, default_max_tries
 from tiny_clip import write_tiny_clip
 from tiny_pipelines import write_tiny_stable_diffusion
 from tiny_segmenters import write_tiny_clipseg, write_tiny_onnx_segmenter
@@ -32,7 +32,7 @@ PROMPT = "a photo of a single {name}"
 PRELOADED = [
     "torch", "diffusers.pipelines.auto_pipeline", "diffusers.pipelines.stable_diffusion",
     "transformers.models.clipseg", "open_clip", "onnxruntime", "imagehash", "rich.progress", "tyro",
-    "smile_motion.cli.building",
+    "smile_motion.cli.bank.candidates",
 ]  # fmt: skip
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from smile_motion.bank import FolderSource, ObjectBank, build
-from smile_motion.bank.sources.shapes import ShapeKind, ShapeSource
+from smile_motion.bank.builder.shapes import ShapeKind, ShapeSource
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -23,7 +23,7 @@ from repeated_photographs import Repeated
 if TYPE_CHECKING:
     from candidate_builds import TinyModels
     from playwright.sync_api import Browser
-    from smile_motion.bank.candidate_bank import Models
+    from smile_motion.bank.candidates.build import Models
 
 
 @pytest.fixture(scope="session")
@@ -122,7 +122,7 @@ def models(tiny_models: TinyModels) -> Models:
 def built_bank(models: Models, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bank that was built from candidates in one go."""
     from candidate_builds import plan
-    from smile_motion.bank.candidate_bank import build_from_candidates
+    from smile_motion.bank.candidates.build import build_from_candidates
 
     out = tmp_path_factory.mktemp("banks") / "straight"
     build_from_candidates(plan(), lambda: models, out)

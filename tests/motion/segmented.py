@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from smile_motion.bank.candidates import Category, Mask
-from smile_motion.bank.segmenting import open_segmenter
+from smile_motion.bank.candidates.segmenters import open_segmenter
+from smile_motion.bank.candidates.types import Category, Mask
 
 CAT = Category("cat")
 

@@ -13,9 +13,9 @@ import shapely
 from PIL import Image
 from smile_motion.__main__ import COMMANDS
 from smile_motion.bank import FolderSource, ObjectBank, ProceduralSource, build, verify
-from smile_motion.bank.makers import PhotographMaker
-from smile_motion.bank.pack import make_levels, trace_silhouette
-from smile_motion.bank.sources.procedural import CATEGORIES
+from smile_motion.bank.builder.procedural import CATEGORIES
+from smile_motion.bank.candidates.images import PhotographMaker
+from smile_motion.bank.packing import make_levels, trace_silhouette
 from smile_motion.cli.app import run_app
 from smile_motion.errors import InputError
 from smile_motion.io.photographs import find_photographs

@@ -191,7 +191,7 @@ with stage_bars() as on_progress:
 
 def test_help_needs_none_of_the_libraries() -> None:
     names = ("sheet", "dedup", "pack", "export", "push", "pull", "info", "verify")
-    modules = ", ".join(f"smile_motion.cli.bank_{name}" for name in names)
+    modules = ", ".join(f"smile_motion.cli.bank.{name}" for name in names)
     code = f"import sys, {modules}; print(*sys.modules)"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     loaded = {name.partition(".")[0] for name in result.stdout.split()}

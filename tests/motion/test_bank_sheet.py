@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFont
 from smile_motion.bank import ObjectBank, build
-from smile_motion.bank.sheet import (
+from smile_motion.bank.builder.sources import SourceObject
+from smile_motion.bank.contact_sheet import (
     MARGIN,
     PAGE_HEIGHT_PX,
     PAGE_WIDTH_PX,
@@ -22,8 +23,7 @@ from smile_motion.bank.sheet import (
     thumbnail,
     wrap,
 )
-from smile_motion.bank.sheet_sections import object_sections, refused_sections
-from smile_motion.bank.sources import SourceObject
+from smile_motion.bank.contact_sheet_pages import object_sections, refused_sections
 from smile_motion.errors import InputError
 
 REASONS = (

@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from smile_motion.bank.candidates import Category
-from smile_motion.bank.categories import deny, quotas, read_categories
+from smile_motion.bank.candidates.categories import deny, quotas, read_categories
+from smile_motion.bank.candidates.types import Category
 from smile_motion.errors import InputError
 
 

@@ -3,8 +3,8 @@ import math
 
 from hypothesis import given
 from hypothesis import strategies as st
-from smile_motion.bank.candidates import Candidate, MaskScore, Thresholds
-from smile_motion.bank.choice import choose, decide
+from smile_motion.bank.candidates.choice import choose, decide
+from smile_motion.bank.candidates.types import Candidate, MaskScore, Thresholds
 
 PAPER = Thresholds()
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from skimage import data
-from smile_motion.bank.cleaning import clean
+from smile_motion.bank.candidates.cutout import clean
 from smile_motion.bank.duplicates import fingerprint, mark_duplicates
 
 SIDE = 384

@@ -10,8 +10,8 @@ import pytest
 import torch
 from no_network import no_network
 from segmented import CAT, assert_same
-from smile_motion.bank.candidates import Category
-from smile_motion.bank.segmenting import open_segmenter
+from smile_motion.bank.candidates.segmenters import open_segmenter
+from smile_motion.bank.candidates.types import Category
 from smile_motion.errors import InputError
 from tiny_segmenters import write_tiny_clipseg
 

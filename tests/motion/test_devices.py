@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from smile_motion.bank.model_folders import parameter_count
+from smile_motion.bank.candidates.diffusers_folder import parameter_count
 from smile_motion.errors import InputError
 from smile_motion.runtime.devices import choose_device
 from tiny_clip import write_tiny_clip
@@ -16,9 +16,9 @@ from tiny_segmenters import write_tiny_clipseg, write_tiny_onnx_segmenter
 
 OPENERS = """
 import json, sys
-from smile_motion.bank.diffusion import Diffusion, refuse_silent_cpu
-from smile_motion.bank.scoring import ClipScorer
-from smile_motion.bank.segmenting import open_segmenter
+from smile_motion.bank.candidates.diffusion import Diffusion, refuse_silent_cpu
+from smile_motion.bank.candidates.score import ClipScorer
+from smile_motion.bank.candidates.segmenters import open_segmenter
 from smile_motion.errors import InputError
 
 openers = {

@@ -9,7 +9,7 @@ import pytest
 import torch
 from no_network import no_network
 from safetensors.torch import load_file, save_file
-from smile_motion.bank.diffusion import Diffusion
+from smile_motion.bank.candidates.diffusion import Diffusion
 from smile_motion.errors import InputError
 from tiny_pipelines import (
     PROMPTS,

@@ -10,13 +10,15 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 from smile_motion.bank import ProceduralSource, build, embedded_bank, verify
-from smile_motion.bank.embedded import FOLDER_VARIABLE
-from smile_motion.bank.sources.procedural import VERSION
+from smile_motion.bank.builder.default import FOLDER_VARIABLE
+from smile_motion.bank.builder.procedural import VERSION
 from smile_motion.clips.presets import recipe_bank
 from smile_motion.io.folders import CACHE_VARIABLE, writable_cache
 
 NAME = f"embedded-{VERSION}-8"
-PROGRAM = "import smile_motion.bank.embedded as e; e.OBJECTS = {}; print(e.embedded_bank().path)"
+PROGRAM = (
+    "import smile_motion.bank.builder.default as e; e.OBJECTS = {}; print(e.embedded_bank().path)"
+)
 
 
 @pytest.fixture(autouse=True)
@@ -27,7 +29,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(project)
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
     monkeypatch.delenv(FOLDER_VARIABLE, raising=False)
-    monkeypatch.setattr("smile_motion.bank.embedded.OBJECTS", 8)
+    monkeypatch.setattr("smile_motion.bank.builder.default.OBJECTS", 8)
     writable_cache.cache_clear()
     return tmp_path / "cache"
 

@@ -31,7 +31,7 @@ def test_names_in_messages_are_printable(name: str, shown: str) -> None:
 def test_commands_print_a_name_as_it_is(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    commands = [Command("verify", "", "smile_motion.cli.bank_verify")]
+    commands = [Command("verify", "", "smile_motion.cli.bank.verify")]
     assert run_app("program", "", commands, ["verify", str(tmp_path / name)]) == 2
     said = capsys.readouterr().err
     assert NAMES[name] in said

@@ -14,7 +14,7 @@ import pytest
 import smile_motion
 from smile_motion import InputError, MotionRecipe, ObjectBank, plan_from_json, read_clip
 from smile_motion.__main__ import COMMANDS
-from smile_motion.bank.layout import METADATA
+from smile_motion.bank.format import METADATA
 from smile_motion.cli.app import run_app
 from smile_motion.explore.guard import make_room
 from smile_motion.explore.numbers import measure_clip, numbers_html

@@ -11,18 +11,14 @@ import pytest
 from candidate_builds import LOOSE, TinyModels, files, plan, read_lines
 from smile_motion.__main__ import COMMANDS
 from smile_motion.bank import ObjectBank, verify
-from smile_motion.bank.candidate_bank import CandidatePlan, Models, build_from_candidates
-from smile_motion.bank.candidate_store import (
-    StoredCandidate,
-    encode_fast,
-    read_candidate_image,
-)
-from smile_motion.bank.candidates import Category
-from smile_motion.bank.filtering import StoredBank, filter_bank
-from smile_motion.bank.layout import encode_png, read_rgba
-from smile_motion.bank.makers import PhotographMaker
-from smile_motion.bank.segmenting import FullSegmenter
-from smile_motion.bank.units import Goal
+from smile_motion.bank.candidates.build import CandidatePlan, Models, build_from_candidates
+from smile_motion.bank.candidates.images import PhotographMaker
+from smile_motion.bank.candidates.refilter import StoredBank, filter_bank
+from smile_motion.bank.candidates.segmenters import FullSegmenter
+from smile_motion.bank.candidates.store import StoredCandidate, encode_fast, read_candidate_image
+from smile_motion.bank.candidates.types import Category
+from smile_motion.bank.candidates.units import Goal
+from smile_motion.bank.format import encode_png, read_rgba
 from smile_motion.cli.app import run_app
 from smile_motion.errors import InputError
 

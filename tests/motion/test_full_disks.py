@@ -89,13 +89,13 @@ def test_errors_of_libraries_are_laid_to_the_full_disk_where_it_is_full(
 def test_commands_say_what_to_do_about_it(
     error: OSError, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from smile_motion.cli import bank_verify
+    from smile_motion.cli.bank import verify as bank_verify
 
     def run(_: object) -> None:
         raise error
 
     monkeypatch.setattr(bank_verify, "run", run)
-    commands = [Command("verify", "", "smile_motion.cli.bank_verify")]
+    commands = [Command("verify", "", "smile_motion.cli.bank.verify")]
     assert run_app("program", "", commands, ["verify", "folder"]) == 2
     assert said in capsys.readouterr().err
 

@@ -11,10 +11,10 @@ import smile_train
 from hub_server import OWNER, running_hub
 from huggingface_hub import constants
 from no_network import no_network
-from smile_motion.bank.diffusion import Diffusion
+from smile_motion.bank.candidates.diffusion import Diffusion
+from smile_motion.bank.candidates.score import ClipScorer
+from smile_motion.bank.candidates.segmenters import open_segmenter
 from smile_motion.bank.hub import pull
-from smile_motion.bank.scoring import ClipScorer
-from smile_motion.bank.segmenting import open_segmenter
 from smile_motion.errors import InputError, in_one_line, shortened
 from smile_motion.io import hub as hub_access
 from smile_motion.io.hub import hub_or_cache, why_offline

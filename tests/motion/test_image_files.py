@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
-from smile_motion.bank.layout import read_rgba
-from smile_motion.bank.makers import PhotographMaker
+from smile_motion.bank.candidates.images import PhotographMaker
+from smile_motion.bank.format import read_rgba
 from smile_motion.io.photographs import read_photograph
 
 GREY = np.linspace(0, 255, 48).astype(np.uint8)[None].repeat(32, axis=0)

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 from candidate_builds import TinyModels, files, launch, read_lines, wait
-from smile_motion.bank.candidate_bank import Models
-from smile_motion.bank.journal import JOURNAL
+from smile_motion.bank.builder.journal import JOURNAL
+from smile_motion.bank.candidates.build import Models
 
 MOMENTS = (
     ("os.rename", "build.json", 1),

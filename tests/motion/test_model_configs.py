@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 from no_network import no_network
-from smile_motion.bank.diffusion import Diffusion
-from smile_motion.bank.scoring import ClipScorer
-from smile_motion.bank.segmenting import open_segmenter
+from smile_motion.bank.candidates.diffusion import Diffusion
+from smile_motion.bank.candidates.score import ClipScorer
+from smile_motion.bank.candidates.segmenters import open_segmenter
 from smile_motion.errors import InputError
 from smile_motion.runtime.model_configs import require_plain_configs
 from smile_train.teachers import ClipTeacher, TimmTeacher

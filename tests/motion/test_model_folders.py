@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from no_network import no_network
-from smile_motion.bank.model_folders import parameter_count
+from smile_motion.bank.candidates.diffusers_folder import parameter_count
 from smile_motion.errors import InputError
 from tiny_pipelines import (
     PROMPTS,

@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from segmented import CAT, assert_same, segment
-from smile_motion.bank.segmenting import WELL_KNOWN, ModelDescription, open_segmenter
+from smile_motion.bank.candidates.segmenters import WELL_KNOWN, ModelDescription, open_segmenter
 from smile_motion.errors import InputError
 from tiny_segmenters import write_tiny_onnx_segmenter
 

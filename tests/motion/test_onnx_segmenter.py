@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 from segmented import assert_same, overlap, segment
-from smile_motion.bank.segmenting import open_segmenter
+from smile_motion.bank.candidates.segmenters import open_segmenter
 from smile_motion.errors import InputError
 from tiny_segmenters import write_tiny_onnx_segmenter
 
@@ -139,7 +139,7 @@ def test_onnxruntime_leaves_nothing_in_the_users_cache(tmp_path: Path) -> None:
     home.mkdir()
     script = (
         "import sys, numpy as np\n"
-        "from smile_motion.bank.segmenting import open_segmenter\n"
+        "from smile_motion.bank.candidates.segmenters import open_segmenter\n"
         "segmenter = open_segmenter(sys.argv[1])\n"
         "print(segmenter.segment(np.zeros((1, 9, 9, 3), np.uint8), [])[0].alpha.shape)\n"
     )

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 from smile_motion.bank import ObjectBank
+from smile_motion.bank.integrity import count_files, verify
 from smile_motion.bank.packed_arrays import PackedArrays, _fault, open_arrays
-from smile_motion.bank.verify import count_files, verify
 from smile_motion.errors import InputError
 from smile_motion.io.files import dump_json
 
@@ -197,7 +197,7 @@ def test_what_is_opened_is_what_was_packed(small_bank: ObjectBank) -> None:
 def test_records_of_wrong_types_are_refused_by_line_and_field(
     packed: Path, change: dict[str, Any], said: str
 ) -> None:
-    from smile_motion.bank.layout import read_metadata
+    from smile_motion.bank.format import read_metadata
 
     path = packed / "metadata.jsonl"
     kept = path.read_bytes()

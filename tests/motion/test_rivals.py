@@ -101,7 +101,7 @@ def test_a_rivals_bank_is_made_once(
 def banks_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SMILE_OBJECT_BANKS", str(tmp_path / "banks"))
     monkeypatch.setattr("smile_motion.clips.presets.BANK_OBJECTS", 12)
-    monkeypatch.setattr("smile_motion.bank.embedded.OBJECTS", 30)
+    monkeypatch.setattr("smile_motion.bank.builder.default.OBJECTS", 30)
 
 
 def run(*words: object) -> int:

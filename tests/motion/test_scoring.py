@@ -9,8 +9,8 @@ import pytest
 import torch
 from no_network import no_network
 from PIL import Image
-from smile_motion.bank.candidates import Category
-from smile_motion.bank.scoring import ClipScorer
+from smile_motion.bank.candidates.score import ClipScorer
+from smile_motion.bank.candidates.types import Category
 from smile_motion.errors import InputError
 from tiny_clip import write_tiny_clip
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from segmented import CAT
-from smile_motion.bank.segmenting import open_segmenter
+from smile_motion.bank.candidates.segmenters import open_segmenter
 from smile_motion.errors import InputError
 from tiny_segmenters import write_tiny_onnx_segmenter
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from smile_motion.__main__ import COMMANDS
 from smile_motion.bank import ObjectBank
-from smile_motion.bank.sources.shapes import CORNERS, ShapeKind, ShapeSource, corners, fill, texture
+from smile_motion.bank.builder.shapes import CORNERS, ShapeKind, ShapeSource, corners, fill, texture
 from smile_motion.cli.app import run_app
 from smile_motion.errors import InputError
 from smile_motion.io.photographs import read_photograph

@@ -3,8 +3,7 @@
 import cv2
 import numpy as np
 import pytest
-from smile_motion.bank.pack import COVER_SIDES, cover_polygon, make_levels
-from smile_motion.bank.sources._surfaces import (
+from smile_motion.bank.builder._surfaces import (
     FAR,
     average_4x4,
     find_cells,
@@ -12,7 +11,8 @@ from smile_motion.bank.sources._surfaces import (
     light_surface,
     raise_cushion,
 )
-from smile_motion.bank.sources.procedural import CATEGORIES, ProceduralSource
+from smile_motion.bank.builder.procedural import CATEGORIES, ProceduralSource
+from smile_motion.bank.packing import COVER_SIDES, cover_polygon, make_levels
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 from smile_motion.__main__ import COMMANDS
 from smile_motion.bank import ObjectBank, ProceduralSource, build, verify
 from smile_motion.bank.dataset_card import write_dataset_card
-from smile_motion.bank.layout import read_bank
+from smile_motion.bank.format import read_bank
 from smile_motion.bank.union import unite
 from smile_motion.cli.app import run_app
 from smile_motion.errors import InputError

@@ -2,12 +2,12 @@ from collections.abc import Sequence
 
 from hypothesis import given
 from hypothesis import strategies as st
-from smile_motion.bank.candidate_store import CutOut, StoredCandidate
-from smile_motion.bank.candidates import Candidate, Category, MaskScore, Thresholds
-from smile_motion.bank.judging import judge
-from smile_motion.bank.makers import prompt_for
-from smile_motion.bank.schedule import Schedule
-from smile_motion.bank.units import (
+from smile_motion.bank.candidates.images import prompt_for
+from smile_motion.bank.candidates.schedule import Schedule
+from smile_motion.bank.candidates.select import judge
+from smile_motion.bank.candidates.store import CutOut, StoredCandidate
+from smile_motion.bank.candidates.types import Candidate, Category, MaskScore, Thresholds
+from smile_motion.bank.candidates.units import (
     Attempt,
     Goal,
     Unit,

@@ -6,7 +6,7 @@ from pathlib import Path
 from string import ascii_lowercase
 from typing import Any, Literal
 
-from smile_motion.bank.diffusion import Diffusion
+from smile_motion.bank.candidates.diffusion import Diffusion
 from tiny_models import seeded, text_config, tiny_tokenizer
 
 PROMPTS = [f"a photo of a single {name}" for name in ("cat", "fire engine", "flower", "rocket")]

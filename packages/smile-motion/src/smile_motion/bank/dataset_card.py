@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from smile_motion.bank.layout import CARD, IMAGES, METADATA
+from smile_motion.bank.format import CARD, IMAGES, METADATA
 from smile_motion.bank.statistics import score_summary, segmenter_counts
 from smile_motion.bank.union import ORIGINS
 from smile_motion.io.files import write_atomically

@@ -7,12 +7,12 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from smile_motion.bank.build import OnProgress
+from smile_motion.bank.builder.build import OnProgress
+from smile_motion.bank.contact_sheet import SheetLayout
+from smile_motion.bank.contact_sheet_pages import object_sections, spread_sections
 from smile_motion.bank.dataset_card import CARD_SHEET, README, write_dataset_card
-from smile_motion.bank.layout import CARD, METADATA, read_bank, require_unchanged
-from smile_motion.bank.sheet import SheetLayout
+from smile_motion.bank.format import CARD, METADATA, read_bank, require_unchanged
 from smile_motion.bank.sheet_files import write_pages
-from smile_motion.bank.sheet_sections import object_sections, spread_sections
 from smile_motion.errors import InputError
 from smile_motion.io.files import dump_json, dump_lines, sha256, write_atomically
 from smile_motion.io.new_folder import new_folder, place_file

@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-from smile_motion.bank.build import OnProgress
+from smile_motion.bank.builder.build import OnProgress
 from smile_motion.bank.dataset_card import CARD_SHEET, README
 from smile_motion.bank.export import export_bank
-from smile_motion.bank.layout import CARD, IMAGES, METADATA
+from smile_motion.bank.format import CARD, IMAGES, METADATA
+from smile_motion.bank.integrity import verify
 from smile_motion.bank.object_bank import ObjectBank
-from smile_motion.bank.pack import pack
-from smile_motion.bank.verify import verify
+from smile_motion.bank.packing import pack
 from smile_motion.errors import InputError
 from smile_motion.io.hub import hub_errors_explained, require_online
 from smile_motion.io.new_folder import new_folder, require_free

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from smile_motion.bank.layout import (
+from smile_motion.bank.format import (
     BUILD_AGAIN,
     METADATA,
     PACKED,
@@ -18,8 +18,8 @@ from smile_motion.bank.layout import (
     read_card,
     read_rgba,
 )
-from smile_motion.bank.pack import is_packed, pack
 from smile_motion.bank.packed_arrays import LEVELS, PIXELS, open_arrays
+from smile_motion.bank.packing import is_packed, pack
 from smile_motion.errors import InputError
 from smile_motion.io.schema import parse_line
 

@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 import numpy as np
 from annotated_types import Interval, Len
 
-from smile_motion.bank.layout import PACKED, Hash
+from smile_motion.bank.format import PACKED, Hash
 from smile_motion.errors import InputError
 from smile_motion.io.schema import read_record
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from smile_motion.bank.sheet import Section, SheetLayout, draw_pages
+from smile_motion.bank.contact_sheet import Section, SheetLayout, draw_pages
 from smile_motion.errors import InputError
 from smile_motion.io.files import write_atomically
 

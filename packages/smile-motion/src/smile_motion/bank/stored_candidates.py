@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 from annotated_types import Ge, Interval
 
-from smile_motion.bank.candidates import MaskScore
-from smile_motion.bank.layout import BUILD_AGAIN, Name
+from smile_motion.bank.candidates.types import MaskScore
+from smile_motion.bank.format import BUILD_AGAIN, Name
 from smile_motion.errors import InputError
 from smile_motion.io.schema import read_records
 

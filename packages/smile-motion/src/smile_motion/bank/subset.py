@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from smile_motion.bank.build import OnProgress
-from smile_motion.bank.layout import CARD, METADATA, read_bank
+from smile_motion.bank.builder.build import OnProgress
+from smile_motion.bank.format import CARD, METADATA, read_bank
 from smile_motion.bank.object_bank import ObjectBank
-from smile_motion.bank.pack import pack
+from smile_motion.bank.packing import pack
 from smile_motion.errors import InputError
 from smile_motion.io.files import dump_json, dump_lines, sha256, write_atomically
 from smile_motion.io.new_folder import new_folder, place_file

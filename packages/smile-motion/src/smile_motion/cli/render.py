@@ -31,7 +31,7 @@ from smile_motion.runtime.extras import require_extra
 from smile_motion.runtime.processors import available_cores
 
 if TYPE_CHECKING:
-    from smile_motion.bank.shards import Shard
+    from smile_motion.bank.builder.shards import Shard
     from smile_motion.export import Collection, Format
 
 MAKES = "rendered clips"
@@ -118,7 +118,7 @@ def run(options: Options) -> Outcome:
 def _render(
     options: Options, collection: Collection, settings: dict[str, Any], job: Shard | None
 ) -> Outcome:
-    from smile_motion.cli.building import stopped_by_signals
+    from smile_motion.cli.bank.candidates import stopped_by_signals
     from smile_motion.export.collection import read_index, sound_shards, write_index
     from smile_motion.runtime.progress import progress_bar
 
@@ -167,7 +167,7 @@ def _rendered(
 
 
 def _job(options: Options) -> Shard | None:
-    from smile_motion.bank.shards import Shard
+    from smile_motion.bank.builder.shards import Shard
 
     if options.shard_index is None and options.num_shards is None:
         return None

@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from smile_motion.bank.sources.shapes import VERSION, ShapeKind, ShapeSource
+from smile_motion.bank.builder.shapes import VERSION, ShapeKind, ShapeSource
 from smile_motion.choices import RecipeName
 from smile_motion.motion.recipe import MotionRecipe
 from smile_motion.motion.transforms import AcceleratingPath, DeadLeavesSize, SteadyRates
@@ -118,7 +118,7 @@ def recipe_bank(
     count   objects in a rival's; `BANK_OBJECTS` by default.
     Raises InputError when photographs are needed and not given.
     """
-    from smile_motion.bank.embedded import bank_on_first_use, embedded_bank
+    from smile_motion.bank.builder.default import bank_on_first_use, embedded_bank
 
     rival = RIVALS.get(name)
     kind = rival.objects if rival else None

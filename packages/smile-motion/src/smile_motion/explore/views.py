@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
-from smile_motion.bank.layout import read_metadata
+from smile_motion.bank.format import read_metadata
 from smile_motion.bank.statistics import object_score
 from smile_motion.io.markup import Markup, element, joined
 
@@ -105,7 +105,7 @@ class BankBrowser:
     def _picture(self, index: int) -> str:
         import cv2
 
-        from smile_motion.bank.sheet import thumbnail
+        from smile_motion.bank.contact_sheet import thumbnail
 
         picture = thumbnail(self.bank.image(index), THUMBNAIL_PX)
         data = cv2.imencode(".webp", picture[..., ::-1], [cv2.IMWRITE_WEBP_QUALITY, 85])[1]

@@ -56,7 +56,7 @@ def find_sources(plan: MotionPlan, layers: Layers, bank: ObjectBank) -> Sources:
 
 def _repainted(plan: MotionPlan, bank: ObjectBank) -> tuple[np.ndarray, np.ndarray]:
     """Pack the plan's objects anew with their colours changed; silhouettes stay as they are."""
-    from smile_motion.bank.pack import make_levels
+    from smile_motion.bank.packing import make_levels
 
     assert plan.appearance is not None
     assert plan.appearance_seed is not None

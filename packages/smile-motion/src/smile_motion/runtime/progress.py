@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-from smile_motion.bank.build import OnProgress
+from smile_motion.bank.builder.build import OnProgress
 
 INTERVAL_S = 0.05
 """Calls that come sooner after another of the same stage are not drawn: they may be millions."""

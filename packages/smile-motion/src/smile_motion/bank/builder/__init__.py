@@ -1,0 +1,1 @@
+"""Building object banks from any source of objects."""

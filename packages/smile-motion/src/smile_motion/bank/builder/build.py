@@ -1,0 +1,167 @@
+"""Building a bank of numbered objects: several processes, continued where it was stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import cv2
+from annotated_types import Ge
+
+from smile_motion.bank.builder.journal import (
+    JOURNAL,
+    Journal,
+    conclude,
+    read_journal,
+    require_same,
+    start,
+    sweep,
+)
+from smile_motion.bank.builder.manifest import Records, finish, finish_shard, pack_if_needed
+from smile_motion.bank.builder.shards import Shard, is_finished, require_finished_alike
+from smile_motion.bank.builder.sources import ObjectSource
+from smile_motion.bank.format import CARD, FORMAT, ObjectRecord, encode_png, read_card
+from smile_motion.bank.object_bank import ObjectBank
+from smile_motion.errors import InputError
+from smile_motion.io.files import sha256, write_atomically
+from smile_motion.io.output_folders import folder_lock
+from smile_motion.runtime.processors import available_cores
+from smile_motion.runtime.workers import run_in_processes
+
+CHUNK = 16
+"""Objects handed to a process at a time."""
+
+OnProgress = Callable[[str, int, int], None]
+"""Called with (stage, done, total)."""
+
+
+def build(
+    source: ObjectSource,
+    out: Path,
+    *,
+    card: dict[str, Any] | None = None,
+    workers: int | None = None,
+    on_progress: OnProgress = lambda stage, done, total: None,
+) -> ObjectBank:
+    """Make a bank, or continue one, and open it.
+
+    card     what the card says besides the source's own entries.
+    workers  processes; as many as cores by default, 0 works in this one.
+    The result does not depend on `workers`, nor on how often the build was stopped and continued.
+    Raises InputError when `out` holds another bank, or another process is building it.
+    """
+    settings = _settings(source, card)
+    make_folder(out)
+    with folder_lock(out, required=True):
+        if (out / CARD).is_file():
+            require_same(read_card(out), settings, out)
+            sweep(out)
+            conclude(out)
+        else:
+            start(out, settings)
+            numbers = range(source.count)
+            finish(out, settings, _make(source, out, numbers, workers, on_progress), on_progress)
+        pack_if_needed(out, on_progress)
+    return ObjectBank(out)
+
+
+def build_shard(
+    source: ObjectSource,
+    out: Path,
+    shard: Shard,
+    *,
+    card: dict[str, Any] | None = None,
+    workers: int | None = None,
+    on_progress: OnProgress = lambda stage, done, total: None,
+) -> None:
+    """Make a part of a bank, or continue it: every `shard.of`-th object from `shard.index`.
+
+    `smile_motion.bank.builder.shards.merge` unites all parts to the very bank that `build` makes.
+    Raises InputError as `build` does.
+    """
+    settings = _settings(source, card)
+    make_folder(out)
+    with folder_lock(out, required=True):
+        if is_finished(out):
+            require_finished_alike(out, settings, shard)
+            conclude(out)
+            return
+        start(out, {**settings, "shard": [shard.index, shard.of]})
+        numbers = range(shard.index, source.count, shard.of)
+        records = _make(source, out, numbers, workers, on_progress)
+        finish_shard(out, settings, shard.index, shard.of, records)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MadeObject(ObjectRecord):
+    """A line of the journal: the object's record, and which it is."""
+
+    number: Annotated[int, Ge(0)]
+
+
+def make_folder(out: Path) -> None:
+    """Make a bank's folder.
+
+    Raises InputError when a file is in the way.
+    """
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out}: a file is in the way; choose another --out")
+    out.mkdir(parents=True, exist_ok=True)
+
+
+def _settings(source: ObjectSource, card: dict[str, Any] | None) -> dict[str, Any]:
+    if source.count < 1:
+        raise InputError(f"a bank of {source.count} objects; ask for at least one with --n")
+    return {"format": FORMAT, **source.card(), **(card or {}), "count": source.count}
+
+
+def _make(
+    source: ObjectSource,
+    out: Path,
+    numbers: range,
+    workers: int | None,
+    on_progress: OnProgress,
+) -> Records:
+    """Make what the journal does not have yet, and return the records of all."""
+    records = {
+        record["number"]: record
+        for record in read_journal(out / JOURNAL, MadeObject)
+        if (out / record["file_name"]).is_file()
+    }
+    todo = [number for number in numbers if number not in records]
+    on_progress("making objects", len(records), len(numbers))
+    with Journal(out / JOURNAL) as journal:
+        workers = min(available_cores(), len(todo)) if workers is None else workers
+        work = partial(make_object, source, out)
+        for number, record in run_in_processes(work, todo, workers=workers, chunk=CHUNK):
+            journal.append([record])
+            records[number] = record
+            on_progress("making objects", len(records), len(numbers))
+    return Records(
+        objects=[
+            {name: value for name, value in record.items() if name != "number"}
+            for record in records.values()
+        ]
+    )
+
+
+def make_object(source: ObjectSource, out: Path, number: int) -> dict[str, Any]:
+    """Make and write an object; returns its record."""
+    thing = source.make(number)
+    data = encode_png(thing.image)
+    file_name = f"images/{thing.category}/{thing.name}.png"
+    write_atomically(out / file_name, data)
+    return {
+        "number": number,
+        "file_name": file_name,
+        "id": f"{thing.category}/{thing.name}",
+        "category": thing.category,
+        "width": thing.image.shape[1],
+        "height": thing.image.shape[0],
+        "area_share": round(cv2.mean(thing.image)[3] / 255, 4),
+        "sha256": sha256(data),
+        **thing.details,
+    }

@@ -1,0 +1,179 @@
+"""Objects from a tree of images that already have transparency."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from smile_motion.bank.builder.sources import SourceObject
+from smile_motion.bank.format import LARGEST_SIDE_PX, read_rgba
+from smile_motion.errors import InputError
+from smile_motion.io.file_tree import find_files
+from smile_motion.io.files import dump_lines, sha256
+from smile_motion.io.images import (
+    IMAGE_SUFFIXES,
+    UNREAD_SUFFIXES,
+    count_types,
+    open_image,
+    say_counts,
+)
+from smile_motion.io.text import read_lines
+from smile_motion.seeding import Stream, keyed_generator
+
+SUFFIXES = (".png", ".webp")
+LARGEST_STORED_PX = 512
+"""Objects with a longer side are made smaller."""
+ROOT_CATEGORY = "object"
+"""Category of files that lie in no folder of their own."""
+CUT_OUT = "cut objects out of photographs with --source images"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FolderSource:
+    """RGBA images; the category is the name of the folder that a file lies in."""
+
+    root: Path
+    """Folder that `files` are relative to."""
+    files: tuple[str, ...]
+    """Chosen files, sorted."""
+    left_out: dict[str, int] = field(default_factory=dict)
+    """Images below the folder that are no objects, counted by reason."""
+
+    @classmethod
+    def open(
+        cls, root: Path, *, list_file: Path | None = None, count: int | None = None, seed: int = 0
+    ) -> FolderSource:
+        """Find the images.
+
+        list_file  lines such as `category/0.png`, relative to `root`, select files.
+        count      how many to take, balanced over categories; all of them by default.
+        Images without transparency are left out; they would be opaque rectangles.
+        Raises InputError when there are none, fewer than `count`, or a line names no file, or one
+        without transparency.
+        """
+        if not root.is_dir():
+            raise InputError(f"{root}: no such folder; give the folder of RGBA images with --from")
+        if list_file is not None:
+            files, left_out = _listed(root, list_file), {}
+        else:
+            found = find_files(root, (*IMAGE_SUFFIXES, *UNREAD_SUFFIXES))
+            readable = [path for path in found if path.suffix.lower() in SUFFIXES]
+            kept = [path for path in readable if _has_transparency(path)]
+            left_out = count_types(path for path in found if path.suffix.lower() not in SUFFIXES)
+            if opaque := len(readable) - len(kept):
+                left_out["without transparency"] = opaque
+            files = sorted(path.relative_to(root).as_posix() for path in kept)
+        if not files:
+            there = f" ({say_counts(left_out)}; {CUT_OUT})" if left_out else ""
+            raise InputError(
+                f"{root}: no {' or '.join(SUFFIXES)} file with transparency below it{there}; "
+                f"check --from"
+            )
+        if count is not None and count > len(files):
+            raise InputError(
+                f"{root}: {len(files)} images, fewer than --n {count}; lower --n or leave it out"
+            )
+        if count is not None:
+            files = _balanced(files, count, seed)
+        return cls(root=root, files=tuple(files), left_out=left_out)
+
+    @property
+    def count(self) -> int:
+        """How many objects there are."""
+        return len(self.files)
+
+    def make(self, number: int) -> SourceObject:
+        """Read, crop and bound one image.
+
+        Raises InputError when it cannot be read, has no opaque pixel, or no other.
+        """
+        file = self.files[number]
+        rgba = read_rgba(self.root / file)
+        if rgba[..., 3].min() == 255:
+            raise InputError(
+                f"{self.root / file}: opaque to its corners; remove it, give it a transparent "
+                f"border if it is an object, or {CUT_OUT}"
+            )
+        rows = np.flatnonzero((rgba[..., 3] > 0).any(axis=1))
+        columns = np.flatnonzero((rgba[..., 3] > 0).any(axis=0))
+        rgba = rgba[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        # The index keeps apart files whose names differ in suffix or in folders above.
+        name = f"{Path(file).stem}-{number:06d}"
+        return SourceObject(name, _category(file), _bounded(rgba), {"original": file})
+
+    def card(self) -> dict[str, Any]:
+        """What the bank's card says of the source."""
+        listed = sha256(dump_lines({"file": file} for file in self.files))
+        return {
+            "source": "folder",
+            "folder": self.root.name,
+            "files": len(self.files),
+            "files_sha256": listed,
+            "licence": "that of the original images",
+            **({"left_out": self.left_out} if self.left_out else {}),
+        }
+
+
+def _has_transparency(path: Path) -> bool:
+    """Whether an image's header promises an alpha channel; true of what cannot be read, which is
+    named when it is its turn."""
+    try:
+        with open_image(path, largest_px=LARGEST_SIDE_PX) as image:
+            return image.has_transparency_data
+    except InputError:
+        return True
+
+
+def _category(file: str) -> str:
+    parent = Path(file).parent.name
+    return parent or ROOT_CATEGORY
+
+
+def _listed(root: Path, list_file: Path) -> list[str]:
+    files = []
+    lines = read_lines(list_file, remedy="check --list", names_files=True)
+    for number, line in enumerate(lines, start=1):
+        name = line.strip()
+        if not name:
+            continue
+        path = root / name
+        if not path.resolve().is_relative_to(root.resolve()) or not path.is_file():
+            raise InputError(f"{list_file}:{number}: {name}: no such file below {root}")
+        if not _has_transparency(path):
+            raise InputError(f"{list_file}:{number}: {name}: has no transparency; {CUT_OUT}")
+        files.append(Path(name).as_posix())
+    return sorted(set(files))
+
+
+def _balanced(files: list[str], count: int, seed: int) -> list[str]:
+    """Take one random file of each category in turn until there are enough."""
+    groups: dict[str, list[str]] = {}
+    for file in files:
+        groups.setdefault(_category(file), []).append(file)
+    queues = []
+    for index, category in enumerate(sorted(groups)):
+        rng = keyed_generator(seed, Stream.OBJECT, index=index)
+        queues.append([groups[category][place] for place in rng.permutation(len(groups[category]))])
+    turns = [
+        queue[turn]
+        for turn in range(max(map(len, queues)))
+        for queue in queues
+        if turn < len(queue)
+    ]
+    return sorted(turns[:count])
+
+
+def _bounded(rgba: np.ndarray) -> np.ndarray:
+    factor = LARGEST_STORED_PX / max(rgba.shape[:2])
+    if factor >= 1:
+        return np.ascontiguousarray(rgba)
+    height, width = (max(1, round(side * factor)) for side in rgba.shape[:2])
+    alpha = rgba[..., 3:].astype(np.float32) / 255
+    premultiplied = np.dstack([rgba[..., :3] * alpha, alpha])
+    small = cv2.resize(premultiplied, (width, height), interpolation=cv2.INTER_AREA)
+    straight = small[..., :3] / np.maximum(small[..., 3:], 1e-6)
+    return np.rint(np.dstack([straight, small[..., 3:] * 255])).clip(0, 255).astype(np.uint8)

@@ -1,0 +1,1 @@
+"""Candidates of an object bank: generated, cut out, scored, selected."""

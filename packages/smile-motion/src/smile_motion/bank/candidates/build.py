@@ -1,0 +1,254 @@
+"""A bank whose objects are chosen among candidates: the whole way from categories to its card."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from smile_motion.bank.builder.build import OnProgress, make_folder
+from smile_motion.bank.builder.journal import (
+    JOURNAL,
+    Journal,
+    conclude,
+    read_journal,
+    require_same,
+    start,
+    sweep,
+)
+from smile_motion.bank.builder.manifest import Records, finish, finish_shard, pack_if_needed
+from smile_motion.bank.builder.shards import Shard, is_finished, require_finished_alike
+from smile_motion.bank.candidates.images import Maker
+from smile_motion.bank.candidates.pipeline import Pipeline, Progress, timings
+from smile_motion.bank.candidates.schedule import Judged, Schedule
+from smile_motion.bank.candidates.select import candidate_record, category_record, object_record
+from smile_motion.bank.candidates.store import (
+    CUT,
+    CandidateLine,
+    Cutting,
+    StoredCandidate,
+    cut_name,
+    is_there,
+    segmenters_of_own_alpha,
+)
+from smile_motion.bank.candidates.types import Scorer, Segmenter, Thresholds
+from smile_motion.bank.candidates.units import Goal, plan_units
+from smile_motion.bank.format import CARD, FORMAT, read_card
+from smile_motion.bank.statistics import refusal_counts
+from smile_motion.bank.stored_candidates import CANDIDATE_IMAGES
+from smile_motion.errors import InputError
+from smile_motion.io.files import dump_json, sha256
+from smile_motion.io.new_folder import place_file
+from smile_motion.io.output_folders import LOCK, folder_lock
+
+
+@dataclass(frozen=True, kw_only=True)
+class CandidatePlan:
+    """What is wanted, and what decides over it besides the models."""
+
+    goals: tuple[Goal, ...]
+    """Categories with something wanted of them."""
+    batch: int
+    """Images made together."""
+    thresholds: Thresholds = field(default_factory=Thresholds)
+    """What candidates must reach."""
+    fill_holes: bool = False
+    """See `cleaning.clean`."""
+    keep_candidates: bool = True
+    """Leave the candidates' images and masks in the finished bank."""
+    card: dict[str, Any] = field(default_factory=dict)
+    """What the card says besides, as JSON values: the source first of all."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Models:
+    """What makes and judges images."""
+
+    maker: Maker
+    """Makes them."""
+    segmenters: Sequence[Segmenter]
+    """Each finds the object in every one."""
+    scorer: Scorer
+    """Scores every mask."""
+
+
+def build_from_candidates(
+    plan: CandidatePlan,
+    open_models: Callable[[], Models],
+    out: Path,
+    *,
+    shard: Shard | None = None,
+    writers: int | None = None,
+    on_progress: OnProgress = lambda stage, done, total: None,
+    on_candidates: Callable[[Progress], None] = lambda progress: None,
+) -> None:
+    """Make a bank, or continue one; or a shard of one.
+
+    open_models  called once the folder's lock is held.
+    shard        make only units `shard.index`, `shard.index + shard.of`, …
+    writers      threads that cut out and write; as many as cores by default.
+    The result depends on the plan and the models alone: not on threads, nor on how often the build
+    was stopped, nor on how it was divided into shards.
+    Raises InputError when `out` holds something else, another process is building it, a model
+    cannot be used, or not one candidate is accepted.
+    """
+    if plan.batch < 1:
+        raise InputError(f"--batch {plan.batch}: expected at least 1 image")
+    make_folder(out)
+    with folder_lock(out, required=True):
+        try:
+            models = open_models()
+            settings = _settings(plan, models)
+        except InputError:
+            _leave_nothing(out)
+            raise
+        if (out / CARD).is_file():
+            require_same(read_card(out), settings, out)
+        elif shard is not None and is_finished(out):
+            require_finished_alike(out, settings, shard)
+        else:
+            _build(plan, models, settings, out, shard, writers, on_progress, on_candidates)
+        sweep(out)
+        conclude(out)
+        if (out / CUT).is_dir():
+            shutil.rmtree(out / CUT)
+        if not plan.keep_candidates and (out / CANDIDATE_IMAGES).is_dir():
+            shutil.rmtree(out / CANDIDATE_IMAGES)
+        if shard is None:
+            pack_if_needed(out, on_progress)
+
+
+def _build(
+    plan: CandidatePlan,
+    models: Models,
+    settings: dict[str, Any],
+    out: Path,
+    shard: Shard | None,
+    writers: int | None,
+    on_progress: OnProgress,
+    on_candidates: Callable[[Progress], None],
+) -> None:
+    part = {} if shard is None else {"shard": [shard.index, shard.of]}
+    start(out, {**settings, **part})
+    units = plan_units(plan.goals, plan.batch)
+    if shard is not None:
+        units = units[shard.index :: shard.of]
+    finished = map(StoredCandidate.from_json, read_journal(out / JOURNAL, CandidateLine))
+    schedule = Schedule(
+        units, plan.batch, plan.thresholds, (one for one in finished if is_there(out, one))
+    )
+    with Journal(out / JOURNAL) as journal:
+        pipeline = Pipeline(
+            bank=out,
+            maker=models.maker,
+            segmenters=models.segmenters,
+            scorer=models.scorer,
+            cutting=Cutting(
+                thresholds=plan.thresholds,
+                fill_holes=plan.fill_holes,
+                own_alpha=segmenters_of_own_alpha(settings["segmenters"]),
+            ),
+            schedule=schedule,
+            journal=journal,
+            **({} if writers is None else {"writers": max(1, writers)}),
+        )
+        progress = pipeline.run(on_candidates)
+    judged = schedule.judged()
+    records = _records(judged, timings(progress, models.maker.stage))
+    if shard is None and not records.objects:
+        raise InputError(none_accepted(out, records.candidates or ()))
+    _place(judged, out, on_progress)
+    if shard is None:
+        finish(out, settings, records, on_progress)
+    else:
+        finish_shard(out, settings, shard.index, shard.of, records)
+
+
+def _leave_nothing(out: Path) -> None:
+    """Remove a folder in which nothing was begun."""
+    if [path.name for path in out.iterdir()] == [LOCK]:
+        (out / LOCK).unlink()
+        out.rmdir()
+
+
+def none_accepted(out: Path, candidates: Iterable[Any]) -> str:
+    """Say that no candidate became an object, and why."""
+    reasons = refusal_counts(list(candidates))
+    why = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
+    return (
+        f"{out}: none of {sum(reasons.values())} candidates was accepted ({why}); loosen the "
+        f"thresholds, use other models, and choose another --out"
+    )
+
+
+def _settings(plan: CandidatePlan, models: Models) -> dict[str, Any]:
+    """Everything that decides over the bank, as its card and an unfinished build say it."""
+    names = Counter(segmenter.name for segmenter in models.segmenters)
+    if not names:
+        raise InputError("no segmenter; name at least one with --segmenter")
+    twice = [name for name, count in names.items() if count > 1]
+    if twice:
+        raise InputError(
+            f"two segmenters are named {twice[0]!r}; name one of them, as in other={twice[0]}.onnx"
+        )
+    settings = {
+        "format": FORMAT,
+        **plan.card,
+        **models.maker.card(),
+        "wanted": sum(goal.wanted for goal in plan.goals),
+        "wanted_sha256": _digest(plan.goals),
+        "batch": plan.batch,
+        "segmenters": [segmenter.card() for segmenter in models.segmenters],
+        "scorer": models.scorer.card(),
+        "thresholds": asdict(plan.thresholds),
+        "fill_holes": plan.fill_holes,
+        "candidates_kept": plan.keep_candidates,
+    }
+    return json.loads(dump_json(settings))
+
+
+def _digest(goals: Sequence[Goal]) -> str:
+    """Hash of the categories, in order, and of what is wanted of each."""
+    lines = (
+        f"{goal.category.folder}\t{goal.category.name}\t{goal.category.definition}\t"
+        f"{goal.wanted}\t{goal.max_tries}\n"
+        for goal in goals
+    )
+    return sha256("".join(lines).encode())
+
+
+def _records(judged: Sequence[Judged], times: dict[str, Any]) -> Records:
+    objects, candidates, categories = [], [], []
+    for one in judged:
+        goal = one.goal
+        for stored, verdict in zip(one.stored, one.verdicts, strict=True):
+            candidates.append(candidate_record(stored.candidate, verdict))
+            if verdict.accepted and stored.cut is not None:
+                objects.append(object_record(stored.candidate, stored.cut, goal.category))
+        categories.append(category_record(goal.category, goal.wanted, goal.max_tries, one.verdicts))
+    return Records(objects=objects, candidates=candidates, categories=categories, timings=times)
+
+
+def _place(judged: Sequence[Judged], out: Path, on_progress: OnProgress) -> None:
+    """Move accepted cut-outs to where the bank has its images."""
+    accepted = [
+        stored
+        for one in judged
+        for stored, verdict in zip(one.stored, one.verdicts, strict=True)
+        if verdict.accepted
+    ]
+    for done, stored in enumerate(accepted, start=1):
+        cut = out / cut_name(stored.candidate.category, stored.candidate.attempt)
+        if stored.cut is None or sha256(cut.read_bytes()) != stored.cut.sha256:
+            raise InputError(
+                f"{cut}: changed since it was written; delete it and run the build again, which "
+                f"makes it anew"
+            )
+        image = out / f"images/{stored.candidate.id}.png"
+        image.unlink(missing_ok=True)
+        place_file(cut, image)
+        on_progress("placing images", done, len(accepted))

@@ -1,0 +1,164 @@
+"""Lists of what objects are of: from models' label sets, annotation files, and texts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from importlib.resources import files
+from pathlib import Path
+
+from smile_motion.bank.candidates.types import Category
+from smile_motion.errors import InputError
+from smile_motion.io.schema import LARGEST_BYTES, read
+from smile_motion.io.text import read_lines, read_text, split_lines
+
+LISTS = ("imagenet1k", "imagenet21k")
+"""Lists that are known by name."""
+PEOPLE = "<people>"
+"""Line of a list of denied categories: those that their own list says are people."""
+_WORDNET_PEOPLE = ("n096", "n114")
+"""From which WordNet id to which there are people only: kinds of person, then names."""
+
+
+def read_categories(spec: str) -> tuple[Category, ...]:
+    """Read a list of categories.
+
+    spec  `imagenet1k` (open_clip's names), `imagenet21k` (timm's names and definitions), an LVIS or
+          COCO annotation file (.json), or a text file with a line `name` or `name<TAB>definition`
+          each; empty lines and lines that start with # are skipped.
+    returns the categories in the list's order. One that comes twice with the same definition, or
+            none, is taken once; those that differ by definition alone are told apart by `sense`.
+    Raises InputError when there is no such list, it is of another form, or a name has no letters.
+    """
+    if spec == "imagenet1k":
+        from open_clip.zero_shot_metadata import IMAGENET_CLASSNAMES
+
+        return _distinct((Category(name) for name in IMAGENET_CLASSNAMES), spec)
+    if spec == "imagenet21k":
+        return _distinct(_imagenet21k(), spec)
+    path = Path(spec)
+    if not path.is_file():
+        raise InputError(
+            f"categories {spec!r}: no such file, and not {' or '.join(LISTS)}; check --categories"
+        )
+    if path.suffix == ".json":
+        return _distinct(_annotated(path), spec)
+    return _distinct(_listed(path), spec)
+
+
+def deny(
+    categories: Sequence[Category], deny_list: Path | None = None
+) -> tuple[tuple[Category, ...], tuple[Category, ...]]:
+    """Part categories into those to make and those refused.
+
+    deny_list  a file to use instead of the one that comes with smile-motion (`denied.txt`): a line
+               is a name, refused whatever its case and spaces; `/pattern/`, a regular expression
+               that refuses by definition; or `<people>`, which refuses what its list says are
+               people, as `imagenet21k` does. # starts a comment.
+    Raises InputError when the file is missing or a pattern is malformed.
+    """
+    if deny_list is None:
+        source, text = (
+            "denied.txt",
+            files("smile_motion.bank.candidates").joinpath("denied.txt").read_text(),
+        )
+    else:
+        source, text = str(deny_list), read_text(deny_list, remedy="check --deny")
+    names, patterns = set(), []
+    lines = [line.partition("#")[0].strip() for line in split_lines(text)]
+    for number, entry in enumerate(lines, start=1):
+        if entry in ("", PEOPLE):
+            continue
+        if len(entry) > 1 and entry[0] == entry[-1] == "/":
+            try:
+                patterns.append(re.compile(entry[1:-1], re.IGNORECASE))
+            except re.error as error:
+                raise InputError(
+                    f"{source}:{number}: {entry}: {error}; mend the pattern"
+                ) from error
+        else:
+            names.add(Category(entry).folder)
+    kept, refused = [], []
+    for category in categories:
+        by_kind = category.people and PEOPLE in lines
+        by_name = replace(category, sense=1).folder in names
+        by_gloss = category.definition and any(p.search(category.definition) for p in patterns)
+        (refused if by_kind or by_name or by_gloss else kept).append(category)
+    return tuple(kept), tuple(refused)
+
+
+def quotas(count: int, categories: int) -> tuple[int, ...]:
+    """Objects wanted of each category: they differ by one at most, the larger evenly spread."""
+    return tuple(
+        count * (place + 1) // categories - count * place // categories
+        for place in range(categories)
+    )
+
+
+def _distinct(categories: Iterable[Category], source: str) -> tuple[Category, ...]:
+    senses: dict[str, list[Category]] = {}
+    found = []
+    for category in categories:
+        try:
+            known = senses.setdefault(category.folder, [])
+        except InputError as error:
+            raise InputError(f"{source}: {error}") from error
+        if any(category.definition in (None, other.definition) for other in known):
+            continue
+        known.append(replace(category, sense=len(known) + 1))
+        found.append(known[-1])
+    if not found:
+        raise InputError(f"{source}: no category in it; write a line for each")
+    return tuple(found)
+
+
+def _imagenet21k() -> Iterable[Category]:
+    from timm.data.imagenet_info import ImageNetInfo
+
+    info = ImageNetInfo("imagenet21k")
+    for index in range(info.num_classes()):
+        names, _, definition = info.index_to_description(index, detailed=True).partition(": ")
+        first, end = _WORDNET_PEOPLE
+        people = first <= info.index_to_label_name(index) < end
+        yield Category(names.split(", ")[0], definition or None, people=people)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Entry:
+    """A category of an annotation file; LVIS has definitions."""
+
+    name: str
+    def_: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Annotations:
+    """What is read of an annotation file."""
+
+    categories: list[_Entry]
+
+
+def _annotated(path: Path) -> Iterable[Category]:
+    """LVIS names have underscores and perhaps a qualifier in brackets, as `bow_(weapon)` has."""
+    remedy = 'give annotations of LVIS or COCO, {"categories": [{"name": …}]}'
+    for entry in read(
+        path, _Annotations, remedy=remedy, unknown="ignore", largest=LARGEST_BYTES
+    ).categories:
+        name, _, qualifier = entry.name.replace("_", " ").partition(" (")
+        definition = qualifier.rstrip(")") if qualifier and entry.def_ is None else entry.def_
+        yield Category(name, definition)
+
+
+def _listed(path: Path) -> Iterable[Category]:
+    lines = read_lines(path, remedy="give a line for each category")
+    for number, line in enumerate(lines, start=1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        name, _, definition = (part.strip() for part in line.partition("\t"))
+        category = Category(name, definition or None)
+        try:
+            _ = category.folder
+        except InputError as error:
+            raise InputError(f"{path}:{number}: {error}") from error
+        yield category

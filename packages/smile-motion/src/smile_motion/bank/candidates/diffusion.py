@@ -1,0 +1,267 @@
+"""Images from prompts by a diffusion model, one seed per image."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from smile_motion.bank.candidates.diffusers_folder import (
+    FULL_SIZE,
+    model_name,
+    only_variant,
+    parameter_count,
+    require_parts,
+    snapshot_commit,
+)
+from smile_motion.bank.candidates.diffusion_settings import (
+    choose_size,
+    choose_steps_and_guidance,
+    is_distilled,
+    use_fast_scheduler,
+)
+from smile_motion.errors import InputError, in_one_line
+from smile_motion.io.hub import hub_or_cache
+from smile_motion.runtime.devices import Precision, choose_device, choose_dtype
+from smile_motion.runtime.libraries import quiet_loading, require_libraries
+from smile_motion.runtime.model_configs import require_plain_configs
+
+LIBRARIES = ("diffusers", "transformers", "torch")
+"""Whose versions the card says."""
+
+
+@dataclass(frozen=True, eq=False)
+class GeneratedImages:
+    """Images and what the safety checker said of them."""
+
+    images: np.ndarray
+    """(N, H, W, 3) uint8; black where `unsafe`."""
+    unsafe: tuple[bool | None, ...]
+    """What the safety checker said of each; None where none ran."""
+
+
+def refuse_silent_cpu(model: str, *, device: str) -> None:
+    """Refuse to run a full-size model on the CPU unless `cpu` was asked for by name.
+
+    A model by its hub name counts as full-size; a folder is judged by the number of parameters in
+    the headers of its weights, at most 100 million being small.
+    Raises InputError, also when the folder has no such weights.
+    """
+    if device != "auto" or choose_device("auto").type != "cpu":
+        return
+    folder = Path(model)
+    if folder.is_dir():
+        require_parts(folder, safety_checker=False)
+        count = parameter_count(folder)
+        if count <= FULL_SIZE:
+            return
+        size = f"a model of {count / 1e6:.0f} million parameters"
+    else:
+        size = "a full-size model"
+    raise InputError(
+        f"{model}: {size}, and torch sees no CUDA device; on a CPU an image takes minutes: "
+        f"pass --device cpu if you mean it, or run on a machine with a GPU"
+    )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Diffusion:
+    """A text-to-image model that is ready to run.
+
+    Example::
+
+        diffusion = Diffusion.open("models/stable-diffusion-v1-5", steps=50, guidance=7.5)
+        made = diffusion.generate(["a photo of a single fire engine"], seeds=[7])
+        made.images                                             # (1, 512, 512, 3) uint8
+    """
+
+    pipeline: Any
+    """The open diffusers pipeline."""
+    model: str
+    """Its name on the hub, or its folder's name."""
+    revision: str | None
+    """Commit on the hub, where it is known."""
+    steps: int | None
+    """Denoising steps; None where the pipeline takes none."""
+    guidance: float | None
+    """Guidance scale; None where the pipeline takes none."""
+    size_px: int
+    """Height and width of the images."""
+    dtype: str
+    """Of the weights."""
+    safety_checker: bool | None
+    """Whether one runs; None where the model has none."""
+
+    @classmethod
+    def open(
+        cls,
+        model: str,
+        *,
+        device: str = "auto",
+        dtype: Precision = "auto",
+        steps: int | None = None,
+        guidance: float | None = None,
+        size_px: int | None = None,
+        safety_checker: bool = True,
+        revision: str | None = None,
+    ) -> Diffusion:
+        """Open any model that `AutoPipelineForText2Image` knows.
+
+        model           a folder as `save_pretrained` writes it, from which nothing leads to the
+                        network; or a name on the hub, whose snapshot is fetched first.
+        device          `auto`, `cpu`, `cuda` or `cuda:1`; see `refuse_silent_cpu`.
+        dtype           `auto` is float32 on the CPU; on CUDA float16 for a U-Net and bfloat16 for
+                        a transformer.
+        steps, guidance the model's own by default: the pipeline's, or 4 and 0 for models named
+                        turbo, schnell or lightning.
+        size_px         the size that the model was trained on, by default.
+        safety_checker  False switches it off.
+        revision        commit, tag or branch of a name on the hub.
+        Stable Diffusion published with the scheduler DDIM or PNDM runs DPM-Solver++ multistep
+        instead (X-Paste); every other model runs its own scheduler.
+        Raises InputError when a part is missing or cannot be read, or an option does not fit.
+        """
+        require_libraries(*LIBRARIES)
+        import torch
+        from diffusers.pipelines.auto_pipeline import AutoPipelineForText2Image
+
+        if steps is not None and steps < 1:
+            raise InputError(f"--steps {steps}: expected at least 1")
+        refuse_silent_cpu(model, device=device)
+        chosen = choose_device(device)
+        folder = _snapshot(model, revision)
+        index = require_parts(folder, safety_checker=safety_checker)
+        require_plain_configs(folder)
+        precision = choose_dtype(
+            dtype, chosen, half="bfloat16" if "transformer" in index else "float16"
+        )
+        has_checker = None not in (index.get("safety_checker") or [None])
+        left_out: dict[str, Any] = {}
+        if has_checker and not safety_checker:
+            left_out = {"safety_checker": None, "requires_safety_checker": False}
+        try:
+            with quiet_loading():
+                pipeline = AutoPipelineForText2Image.from_pretrained(
+                    str(folder),
+                    local_files_only=True,
+                    use_safetensors=True,
+                    dtype=precision,
+                    variant=only_variant(folder),
+                    **left_out,
+                ).to(chosen)
+        except torch.cuda.OutOfMemoryError as error:
+            raise InputError(
+                f"{model}: does not fit into the memory of {chosen}; use a smaller model"
+            ) from error
+        except Exception as error:  # many kinds, of diffusers, transformers and the file formats
+            raise InputError(
+                f"{model}: cannot be opened as a text-to-image model ({in_one_line(error)}); "
+                f"download or save it again, or choose another"
+            ) from error
+        pipeline.set_progress_bar_config(disable=True)
+        # Records hold the flag of each image; a warning for each would bury all other output.
+        checker_log = "diffusers.pipelines.stable_diffusion.safety_checker"
+        logging.getLogger(checker_log).setLevel(logging.ERROR)
+        use_fast_scheduler(pipeline)
+        name = model_name(folder)
+        saved_from = Path(str(index.get("_name_or_path", ""))).name
+        chosen_steps, chosen_guidance = choose_steps_and_guidance(
+            pipeline, steps, guidance, distilled=is_distilled(name) or is_distilled(saved_from)
+        )
+        return cls(
+            pipeline=pipeline,
+            model=name if Path(model).is_dir() else model,
+            revision=snapshot_commit(folder),
+            steps=chosen_steps,
+            guidance=chosen_guidance,
+            size_px=choose_size(pipeline, size_px),
+            dtype=str(precision).removeprefix("torch."),
+            safety_checker=safety_checker if has_checker else None,
+        )
+
+    def generate(self, prompts: Sequence[str], seeds: Sequence[int]) -> GeneratedImages:
+        """Make one image per prompt, in one batch.
+
+        seeds  one per image, from 0 to 2^63 - 1; the same model, batch of prompts and seeds gives
+               the same bytes on the same machine.
+        Raises InputError when the batch does not fit into the device's memory.
+        """
+        import torch
+
+        if len(prompts) != len(seeds):
+            raise ValueError(f"{len(prompts)} prompts and {len(seeds)} seeds; expected as many")
+        options = {"num_inference_steps": self.steps, "guidance_scale": self.guidance}
+        try:
+            with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
+                result = self.pipeline(
+                    prompt=list(prompts),
+                    # On the CPU, where a seed draws the same noise for every device.
+                    generator=[torch.Generator("cpu").manual_seed(seed) for seed in seeds],
+                    height=self.size_px,
+                    width=self.size_px,
+                    output_type="np",
+                    **{name: value for name, value in options.items() if value is not None},
+                )
+        except torch.cuda.OutOfMemoryError as error:
+            raise InputError(
+                f"{self.model}: {len(prompts)} images of {self.size_px} px at a time do not fit "
+                f"into the device's memory; use a smaller --batch"
+            ) from error
+        if not np.isfinite(result.images).all():
+            raise InputError(
+                f"{self.model}: images with values that are no numbers, in {self.dtype}; "
+                f"pass --dtype bfloat16 or float32"
+            )
+        flags = getattr(result, "nsfw_content_detected", None)
+        images = np.rint(np.clip(result.images, 0, 1) * 255).astype(np.uint8)
+        return GeneratedImages(
+            images,
+            tuple(map(bool, flags)) if flags is not None else (None,) * len(prompts),
+        )
+
+    def card(self) -> dict[str, Any]:
+        """What the bank's card says of it: everything that decides over an image but the seed."""
+        return {
+            "model": self.model,
+            "revision": self.revision,
+            "pipeline": type(self.pipeline).__name__,
+            "scheduler": type(self.pipeline.scheduler).__name__,
+            "steps": self.steps,
+            "guidance": self.guidance,
+            "size_px": self.size_px,
+            "dtype": self.dtype,
+            "safety_checker": self.safety_checker,
+            "versions": {name: version(name) for name in LIBRARIES},
+        }
+
+
+def _snapshot(model: str, revision: str | None) -> Path:
+    """The model's folder; a name is fetched from the hub, or found in its cache."""
+    folder = Path(model)
+    if folder.is_dir():
+        if revision is not None:
+            raise InputError(f"{model}: a folder has no revision {revision}; drop --revision")
+        return folder
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", model) or folder.exists() or model.startswith("."):
+        raise InputError(
+            f"{model}: no such folder, and no name on the hub; give --model a folder with "
+            f"model_index.json, or a name such as stable-diffusion-v1-5/stable-diffusion-v1-5"
+        )
+    from diffusers.pipelines.pipeline_utils import DiffusionPipeline
+
+    try:
+        with hub_or_cache(model, instead="give --model a folder"):
+            return Path(DiffusionPipeline.download(model, revision=revision, use_safetensors=True))
+    except InputError:
+        raise
+    except Exception as error:  # diffusers lets many kinds of its libraries through
+        raise InputError(
+            f"{model}: could not be fetched ({in_one_line(error)}); check the name, or give "
+            f"--model a folder"
+        ) from error

@@ -1,0 +1,282 @@
+"""Making candidates: images, masks and scores, cut-outs, each stage in threads of its own.
+
+one thread         makes images: the diffusion model runs without a pause
+one thread         segments and scores them, on a CUDA stream of its own
+a few threads      cut out, encode and write; a journal line ends each candidate
+"""
+
+from __future__ import annotations
+
+import queue
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from smile_motion.bank.builder.journal import Journal
+from smile_motion.bank.candidates.assessing import Assessed, assess
+from smile_motion.bank.candidates.images import MadeImage, Maker
+from smile_motion.bank.candidates.schedule import Count, Schedule
+from smile_motion.bank.candidates.store import Cutting, StoredCandidate, store_candidate
+from smile_motion.bank.candidates.types import Scorer, Segmenter
+from smile_motion.bank.candidates.units import Batch
+from smile_motion.runtime.processors import available_cores
+
+WAITING = 2
+"""Batches of images that wait to be segmented, at most."""
+WRITING = 4
+"""Batches of candidates that wait to be written, at most."""
+WATCH_S = 0.2
+"""How often progress is told and threads are looked after."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """How far a run is."""
+
+    count: Count
+    """Objects and candidates."""
+    made: int
+    """Images made by this run."""
+    assessed: int
+    """Images segmented and scored by this run."""
+    written: int
+    """Candidates finished by this run."""
+    seconds: float
+    """Since the run began."""
+    busy: dict[str, float]
+    """Seconds that each stage worked: the maker's, `scoring` and `writing`."""
+    busy_share: float
+    """Share of the time between its first batch's start and its last one's end that the maker
+    worked."""
+
+
+@dataclass(kw_only=True, eq=False)
+class _Meter:
+    """Measures stages; each is written to by its own threads under the lock."""
+
+    began: float = field(default_factory=time.perf_counter)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    busy: dict[str, float] = field(default_factory=dict)
+    done: dict[str, int] = field(default_factory=dict)
+    first: float | None = None
+    last: float | None = None
+
+    @contextmanager
+    def stage(self, name: str, count: int, *, spanned: bool = False) -> Iterator[None]:
+        begin = time.perf_counter()
+        yield
+        end = time.perf_counter()
+        with self.lock:
+            self.busy[name] = self.busy.get(name, 0.0) + end - begin
+            self.done[name] = self.done.get(name, 0) + count
+            if spanned:
+                self.first = begin if self.first is None else self.first
+                self.last = end
+
+    def progress(self, count: Count, maker: str) -> Progress:
+        with self.lock:
+            span = (self.last or 0.0) - (self.first or 0.0)
+            return Progress(
+                count=count,
+                made=self.done.get(maker, 0),
+                assessed=self.done.get("scoring", 0),
+                written=self.done.get("writing", 0),
+                seconds=time.perf_counter() - self.began,
+                busy=dict(self.busy),
+                busy_share=self.busy.get(maker, 0.0) / span if span else 0.0,
+            )
+
+
+class _Stopped(Exception):
+    """Another stage failed, or the run was interrupted."""
+
+
+@dataclass(kw_only=True, eq=False)
+class Pipeline:
+    """Everything that makes candidates; `run` works until the schedule is finished."""
+
+    bank: Path
+    """Folder to write to; its lock is held."""
+    maker: Maker
+    """Makes images."""
+    segmenters: Sequence[Segmenter]
+    """Each finds the object in every image."""
+    scorer: Scorer
+    """Scores every mask."""
+    cutting: Cutting
+    """How objects are cut out."""
+    schedule: Schedule
+    """What is to be made."""
+    journal: Journal
+    """Where finished candidates are noted."""
+    writers: int = field(default_factory=lambda: min(8, available_cores()))
+    """Threads that cut out and write."""
+
+    def run(self, on_progress: Callable[[Progress], None] = lambda progress: None) -> Progress:
+        """Make every candidate that the schedule asks for.
+
+        An error in any stage, or an interruption, stops all of them; candidates that are finished
+        by then stay in the journal.
+        """
+        self._meter = _Meter()
+        self._stop = threading.Event()
+        self._errors: list[BaseException] = []
+        self._made: queue.Queue[tuple[Batch, list[MadeImage]] | None] = queue.Queue(WAITING)
+        self._room = threading.Semaphore(WRITING)
+        stages = [
+            threading.Thread(target=self._guarded, args=(stage,), name=stage.__name__, daemon=True)
+            for stage in (self._make, self._assess)
+        ]
+        with deterministic_convolutions(), ThreadPoolExecutor(self.writers) as self._pool:
+            for stage in stages:
+                stage.start()
+            try:
+                while any(stage.is_alive() for stage in stages):
+                    stages[-1].join(WATCH_S)
+                    on_progress(self._progress())
+            finally:
+                if any(stage.is_alive() for stage in stages):
+                    self._halt()
+                for stage in stages:
+                    stage.join()
+        if self._errors:
+            raise self._errors[0]
+        progress = self._progress()
+        on_progress(progress)
+        return progress
+
+    def _progress(self) -> Progress:
+        return self._meter.progress(self.schedule.count(), self.maker.stage)
+
+    def _halt(self) -> None:
+        self._stop.set()
+        self.schedule.stop()
+        self.maker.interrupt()
+
+    def _guarded(self, stage: Callable[[], None]) -> None:
+        try:
+            stage()
+        except _Stopped:
+            pass
+        except BaseException as error:
+            self._errors.append(error)
+            self._halt()
+
+    def _make(self) -> None:
+        while (batch := self.schedule.take()) is not None:
+            with self._meter.stage(self.maker.stage, len(batch), spanned=True):
+                made = self.maker.make(batch)
+            self._pass_on((batch, made))
+        self._pass_on(None)
+
+    def _pass_on(self, item: tuple[Batch, list[MadeImage]] | None) -> None:
+        while not self._stop.is_set():
+            try:
+                return self._made.put(item, timeout=WATCH_S)
+            except queue.Full:
+                continue
+        raise _Stopped
+
+    def _receive(self) -> tuple[Batch, list[MadeImage]] | None:
+        while not self._stop.is_set():
+            try:
+                return self._made.get(timeout=WATCH_S)
+            except queue.Empty:
+                continue
+        raise _Stopped
+
+    def _assess(self) -> None:
+        with own_stream():
+            while (item := self._receive()) is not None:
+                batch, made = item
+                with self._meter.stage("scoring", len(batch)):
+                    assessed = assess(batch, made, self.segmenters, self.scorer)
+                self._write(batch, assessed)
+
+    def _write(self, batch: Batch, assessed: Sequence[Assessed]) -> None:
+        """Hand a batch to the writers; those candidates only that are not finished already."""
+        missing = [
+            one
+            for attempt, one in zip(batch, assessed, strict=True)
+            if not self.schedule.has(attempt.category.folder, attempt.number)
+        ]
+        while not self._room.acquire(timeout=WATCH_S):
+            if self._stop.is_set():
+                raise _Stopped
+        remaining = _Remaining(len(missing))
+        for one in missing:
+            self._pool.submit(self._guarded, lambda one=one: self._finish(one, remaining))
+
+    def _finish(self, assessed: Assessed, remaining: _Remaining) -> None:
+        with self._meter.stage("writing", 1):
+            stored = store_candidate(
+                self.bank, assessed.candidate, assessed.image, assessed.masks, self.cutting
+            )
+            self.journal.append([stored.to_json()])
+        if remaining.add(stored):
+            self._room.release()
+            self.schedule.put(remaining.stored)
+
+
+class _Remaining:
+    """Counts the candidates of a batch as they are finished, in whatever order."""
+
+    def __init__(self, count: int) -> None:
+        self.stored: list[StoredCandidate] = []
+        self._count = count
+        self._lock = threading.Lock()
+
+    def add(self, stored: StoredCandidate) -> bool:
+        """Note one; whether it was the last."""
+        with self._lock:
+            self.stored.append(stored)
+            return len(self.stored) == self._count
+
+
+def timings(progress: Progress, maker: str) -> dict[str, Any]:
+    """What the card says of a run's duration; the only part of it that two builds differ in."""
+    return {
+        "seconds": round(progress.seconds, 2),
+        "device": _device_name(),
+        "images_made": progress.made,
+        "busy_seconds": {name: round(value, 2) for name, value in sorted(progress.busy.items())},
+        f"{maker}_busy_share": round(progress.busy_share, 4),
+    }
+
+
+@contextmanager
+def deterministic_convolutions() -> Iterator[None]:
+    """Keep cuDNN to algorithms that repeat themselves, in all threads, while torch is in use."""
+    with ExitStack() as stack:
+        if "torch" in sys.modules:
+            import torch
+
+            stack.enter_context(
+                torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True)
+            )
+        yield
+
+
+@contextmanager
+def own_stream() -> Iterator[None]:
+    """Give this thread's CUDA work a stream of its own, so that it need not wait for others'."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_initialized():
+        yield
+        return
+    torch.cuda.synchronize()
+    with torch.cuda.stream(torch.cuda.Stream()):
+        yield
+
+
+def _device_name() -> str:
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        return str(torch.cuda.get_device_name())
+    return "cpu"

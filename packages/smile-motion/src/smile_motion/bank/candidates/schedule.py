@@ -1,0 +1,190 @@
+"""Which batch of candidates is made next, and what becomes of those that are finished."""
+
+from __future__ import annotations
+
+import heapq
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from smile_motion.bank.candidates.select import Verdict, by_attempt, judge
+from smile_motion.bank.candidates.store import StoredCandidate
+from smile_motion.bank.candidates.types import Thresholds
+from smile_motion.bank.candidates.units import Batch, Goal, Unit, first_round, next_round
+
+
+@dataclass(frozen=True)
+class Judged:
+    """All candidates of a category at the end."""
+
+    goal: Goal
+    """What was wanted."""
+    stored: tuple[StoredCandidate, ...]
+    """In the order of their attempts."""
+    verdicts: tuple[Verdict, ...]
+    """One for each."""
+
+
+@dataclass(frozen=True)
+class Count:
+    """How far a build is."""
+
+    wanted: int
+    """Objects."""
+    accepted: int
+    """Objects so far, as far as units have been judged."""
+    planned: int
+    """Candidates of all rounds so far begun."""
+    finished: int
+    """Candidates that are finished."""
+
+
+class Schedule:
+    """Hands out batches, takes finished candidates, judges units; for many threads at once.
+
+    A unit's rounds depend on its own candidates alone, so that the batches are the same however
+    the work is timed, divided or interrupted.
+    """
+
+    def __init__(
+        self,
+        units: Sequence[Unit],
+        batch: int,
+        thresholds: Thresholds,
+        finished: Iterable[StoredCandidate],
+    ) -> None:
+        """Plan everything that is not among the `finished` candidates of earlier runs."""
+        self._batch = batch
+        self._thresholds = thresholds
+        self._states = [_UnitState(unit) for unit in units]
+        self._of_category = {
+            goal.category.folder: state for state in self._states for goal in state.unit.goals
+        }
+        self._wanted = sum(goal.wanted for unit in units for goal in unit.goals)
+        self._ready: list[tuple[int, int, int, Batch]] = []
+        self._changed = threading.Condition()
+        self._stopped = False
+        for stored in finished:
+            state = self._of_category.get(stored.candidate.category)
+            if state is not None:
+                state.add(stored)
+        for state in self._states:
+            self._advance(state)
+
+    def take(self, seconds: float | None = None) -> Batch | None:
+        """Wait for the next batch; None when there is and will be none."""
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self._ready or self._stopped or not any(s.open for s in self._states),
+                seconds,
+            )
+            if self._stopped or not self._ready:
+                return None
+            return heapq.heappop(self._ready)[-1]
+
+    def put(self, finished: Sequence[StoredCandidate]) -> None:
+        """Take the finished candidates of one batch."""
+        with self._changed:
+            touched: dict[int, _UnitState] = {}
+            for stored in finished:
+                state = self._of_category[stored.candidate.category]
+                state.add(stored)
+                touched[state.unit.number] = state
+            for state in touched.values():
+                state.outstanding -= 1
+                if not state.outstanding:
+                    self._advance(state)
+            self._changed.notify_all()
+
+    def stop(self) -> None:
+        """Hand out nothing more."""
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
+
+    def has(self, category: str, attempt: int) -> bool:
+        """Whether a candidate is finished."""
+        with self._changed:
+            return attempt in self._of_category[category].stored[category]
+
+    def count(self) -> Count:
+        """How far the build is."""
+        with self._changed:
+            states = self._states
+            return Count(
+                wanted=self._wanted,
+                accepted=sum(state.accepted for state in states),
+                planned=sum(state.planned for state in states),
+                finished=sum(state.finished for state in states),
+            )
+
+    def judged(self) -> list[Judged]:
+        """All categories, once every unit is finished."""
+        return [
+            Judged(
+                goal,
+                tuple(by_attempt(state.stored[folder], state.made[folder])),
+                tuple(state.verdicts[folder]),
+            )
+            for state in self._states
+            for goal in state.unit.goals
+            for folder in (goal.category.folder,)
+        ]
+
+    def _advance(self, state: _UnitState) -> None:
+        """Plan rounds until one has candidates to make, or the unit is finished."""
+        while state.open:
+            batches = state.plan(self._batch, self._thresholds)
+            state.open = bool(batches)
+            for number, batch in enumerate(batches):
+                if not all(a.number in state.stored[a.category.folder] for a in batch):
+                    key = (state.unit.number, state.round, number)
+                    heapq.heappush(self._ready, (*key, batch))
+                    state.outstanding += 1
+            if state.outstanding:
+                return
+
+
+class _UnitState:
+    """A unit between rounds."""
+
+    def __init__(self, unit: Unit) -> None:
+        folders = [goal.category.folder for goal in unit.goals]
+        self.unit = unit
+        self.round = -1
+        self.open = True
+        self.outstanding = 0
+        self.accepted = self.planned = self.finished = 0
+        self.made: dict[str, int] = dict.fromkeys(folders, 0)
+        self.stored: dict[str, dict[int, StoredCandidate]] = {folder: {} for folder in folders}
+        self.verdicts: dict[str, list[Verdict]] = {folder: [] for folder in folders}
+
+    def add(self, stored: StoredCandidate) -> None:
+        """Take a finished candidate."""
+        of_category = self.stored[stored.candidate.category]
+        self.finished += stored.candidate.attempt not in of_category
+        of_category[stored.candidate.attempt] = stored
+
+    def plan(self, batch: int, thresholds: Thresholds) -> tuple[Batch, ...]:
+        """Judge what the last round made, and plan the next one."""
+        self.round += 1
+        if self.round == 0:
+            batches = first_round(self.unit, batch)
+        else:
+            for goal in self.unit.goals:
+                folder = goal.category.folder
+                so_far = by_attempt(self.stored[folder], self.made[folder])
+                self.verdicts[folder] = judge(
+                    [stored.candidate for stored in so_far],
+                    [stored.cut for stored in so_far],
+                    thresholds,
+                    goal.wanted,
+                )
+            self.accepted = sum(v.accepted for vs in self.verdicts.values() for v in vs)
+            passed = {name: sum(v.passed for v in vs) for name, vs in self.verdicts.items()}
+            batches = next_round(self.unit, self.made, passed, batch)
+        self.planned += sum(map(len, batches))
+        for made in batches:
+            for attempt in made:
+                self.made[attempt.category.folder] += 1
+        return batches

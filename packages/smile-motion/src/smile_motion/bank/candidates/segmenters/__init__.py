@@ -1,0 +1,67 @@
+"""Segmenters: find the object in an image. `open_segmenter` opens any of them by a short text."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from smile_motion.bank.candidates.segmenters.clipseg import DEFAULT_MODEL, ClipSegSegmenter
+from smile_motion.bank.candidates.segmenters.description import WELL_KNOWN, ModelDescription
+from smile_motion.bank.candidates.segmenters.full import FullSegmenter
+from smile_motion.bank.candidates.segmenters.onnx import OnnxSegmenter
+from smile_motion.bank.candidates.types import Segmenter
+from smile_motion.errors import InputError
+
+__all__ = [
+    "WELL_KNOWN",
+    "ClipSegSegmenter",
+    "FullSegmenter",
+    "ModelDescription",
+    "OnnxSegmenter",
+    "open_segmenter",
+]
+
+
+def open_segmenter(
+    spec: str, *, device: str = "cpu", batch: int = 8, threads: int | None = None
+) -> Segmenter:
+    """Open a segmenter.
+
+    spec     `isnet-general-use.onnx`, a path to an ONNX file (see `ModelDescription.beside`);
+             `clipseg`, or `clipseg=` with a folder or a hub name; `full`, for images with alpha.
+             `NAME=` before any of these names it in records; otherwise the file's stem or the
+             kind does.
+    device   `auto`, `cpu`, `cuda` or `cuda:1`.
+    batch    images at a time.
+    threads  of an ONNX model on the CPU; as many as cores by default.
+    Raises InputError when the text means nothing or the model cannot be opened.
+
+    Example::
+
+        isnet = open_segmenter("models/isnet-general-use.onnx", device="cuda")
+        masks = isnet.segment(images, [Category("fire engine")] * len(images))
+    """
+    if batch < 1:
+        raise InputError(f"a segmenter's batch of {batch}; expected at least 1")
+    if threads is not None and threads < 1:
+        raise InputError(f"{threads} threads for a segmenter; expected at least 1")
+    name, kind = _split(spec)
+    if kind == "full":
+        return FullSegmenter(name=name or "full")
+    if kind == "clipseg" or kind.startswith("clipseg="):
+        model = kind.partition("=")[2] or DEFAULT_MODEL
+        return ClipSegSegmenter.open(model, name=name or "clipseg", device=device, batch=batch)
+    if kind.endswith(".onnx"):
+        path = Path(kind)
+        return OnnxSegmenter.open(path, name=name, device=device, batch=batch, threads=threads)
+    raise InputError(
+        f"segmenter {spec!r}: expected a path to an .onnx file, clipseg, clipseg=FOLDER or full"
+    )
+
+
+def _split(spec: str) -> tuple[str | None, str]:
+    """Part a name from what it names; a path may hold `=` too."""
+    head, equals, rest = spec.partition("=")
+    if equals and head != "clipseg" and re.fullmatch(r"[\w.-]+", head):
+        return head, rest
+    return None, spec

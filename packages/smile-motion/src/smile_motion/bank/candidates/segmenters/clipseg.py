@@ -1,0 +1,183 @@
+"""CLIPSeg: segmentation by a prompt (Lüddecke and Ecker, CVPR 2022), through transformers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from smile_motion.bank.candidates.diffusers_folder import snapshot_commit
+from smile_motion.bank.candidates.masks import opaque, to_mask
+from smile_motion.bank.candidates.types import Category, Mask
+from smile_motion.errors import InputError, in_one_line
+from smile_motion.io.files import hash_file
+from smile_motion.io.hub import fetch_model
+from smile_motion.io.schema import read
+from smile_motion.runtime.devices import choose_device
+from smile_motion.runtime.libraries import quiet_loading, require_libraries
+from smile_motion.runtime.model_configs import require_plain_configs
+
+DEFAULT_MODEL = "CIDAS/clipseg-rd64-refined"
+"""The refined CLIPSeg of reduced dimension 64; X-Paste used rd64."""
+PROMPT = "a photo of {name}"
+"""What the model is asked to find (X-Paste)."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ClipSegSegmenter:
+    """Finds what a prompt with the category's name says."""
+
+    name: str
+    """What records call it."""
+    model_name: str
+    """Folder's name, or name on the hub."""
+    weights: Path | None
+    """The weights' file, where it is known."""
+    revision: str | None
+    """Commit on the hub, where it is known."""
+    model: Any
+    """The open model."""
+    processor: Any
+    """Its image processor and tokenizer."""
+    batch: int
+    """Images at a time."""
+    prompt: str = PROMPT
+    """With `{name}` where the category goes."""
+
+    @classmethod
+    def open(
+        cls,
+        model: str = DEFAULT_MODEL,
+        *,
+        name: str = "clipseg",
+        device: str = "cpu",
+        batch: int = 8,
+    ) -> ClipSegSegmenter:
+        """Open a CLIPSeg.
+
+        model   a folder as `save_pretrained` writes it, from which nothing leads to the network;
+                or a name on the hub.
+        Raises InputError when it is not there, lacks a part, or is another kind of model.
+        """
+        require_libraries("torch", "transformers")
+        from transformers import CLIPSegForImageSegmentation, CLIPSegProcessor
+
+        chosen = choose_device(device)
+        folder = Path(model)
+        local = folder.is_dir()
+        if not local and (not re.fullmatch(r"[\w.-]+/[\w.-]+", model) or folder.exists()):
+            raise InputError(f"{model}: no folder of a CLIPSeg; give clipseg=FOLDER or a hub name")
+        # From the hub a folder comes too: what it holds is checked before transformers sees it.
+        opened = folder if local else fetch_model(model, instead="give clipseg=FOLDER")
+        _require_parts(opened)
+        require_plain_configs(opened)
+        try:
+            with quiet_loading():
+                processor = CLIPSegProcessor.from_pretrained(
+                    opened, local_files_only=True, trust_remote_code=False
+                )
+                loaded: Any = CLIPSegForImageSegmentation.from_pretrained(
+                    opened, local_files_only=True, output_loading_info=True
+                )
+        except Exception as error:  # many kinds, of transformers, the hub and the file formats
+            reason = in_one_line(error)
+            remedy = "save it again" if local else "give clipseg=FOLDER"
+            raise InputError(f"{model}: CLIPSeg cannot be opened ({reason}); {remedy}") from error
+        network, loading = loaded
+        if missing := sorted(loading["missing_keys"]):
+            raise InputError(f"{model}: weights lack {missing[0]}; use a whole CLIPSeg model")
+        return cls(
+            name=name,
+            model_name=folder.resolve().name if local else model,
+            weights=_weights(folder) if local else None,
+            revision=None if local else snapshot_commit(opened),
+            model=network.eval().requires_grad_(False).to(chosen),
+            processor=processor,
+            batch=batch,
+        )
+
+    def segment(self, images: np.ndarray, categories: Sequence[Category]) -> list[Mask]:
+        """Find a category in each of images (N, H, W, 3 or 4) uint8."""
+        import torch
+
+        height, width = images.shape[1:3]
+        masks = []
+        for start in range(0, len(images), self.batch):
+            part = slice(start, start + self.batch)
+            names = [category.name.replace("_", " ") for category in categories[part]]
+            # Always as long as the model takes, so that a prompt's neighbours cannot change it.
+            text = self.processor.tokenizer(
+                [self.prompt.format(name=name) for name in names],
+                padding="max_length",
+                truncation=True,
+                max_length=self.model.config.text_config.max_position_embeddings,
+                return_tensors="pt",
+            )
+            pixels = self.processor.image_processor(
+                list(opaque(images[part])), input_data_format="channels_last", return_tensors="pt"
+            )
+            with torch.inference_mode():
+                logits = self.model(
+                    input_ids=text["input_ids"].to(self.model.device),
+                    attention_mask=text["attention_mask"].to(self.model.device),
+                    pixel_values=pixels["pixel_values"].to(self.model.device),
+                ).logits
+            outputs = logits.sigmoid().float().cpu().numpy()
+            outputs = outputs.reshape(len(names), *outputs.shape[-2:])
+            masks.extend(to_mask(output, height, width) for output in outputs)
+        return masks
+
+    def card(self) -> dict[str, Any]:
+        """What the bank's card says of it."""
+        size = dict(self.processor.image_processor.size)
+        digest = None if self.weights is None else hash_file(self.weights)
+        return {
+            "name": self.name,
+            "kind": "clipseg",
+            "model": self.model_name,
+            "revision": self.revision,
+            "sha256": digest,
+            "input_size_px": [size.get("height"), size.get("width")],
+            "prompt": self.prompt,
+        }
+
+
+def _weights(folder: Path) -> Path | None:
+    """The file that transformers reads, where the weights are in one."""
+    for name in ("model.safetensors", "pytorch_model.bin"):
+        if (folder / name).is_file():
+            return folder / name
+    return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Config:
+    """What is read of a model's configuration."""
+
+    model_type: str | None = None
+
+
+def _require_parts(folder: Path) -> None:
+    """Raise InputError when a folder is not that of a whole CLIPSeg."""
+    config = folder / "config.json"
+    try:
+        kind = read(config, _Config, remedy="save the model again", unknown="ignore").model_type
+    except FileNotFoundError:
+        raise InputError(
+            f"{folder}: no config.json; give the folder that save_pretrained wrote"
+        ) from None
+    if kind != "clipseg":
+        raise InputError(f"{config}: a model of type {kind}, expected clipseg; give another folder")
+    for part, names in (
+        ("weights", ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")),
+        ("tokenizer", ("tokenizer.json", "vocab.json")),
+        ("image processor", ("preprocessor_config.json", "processor_config.json")),
+    ):
+        if not any((folder / name).is_file() for name in names):
+            raise InputError(
+                f"{folder}: no {part} ({' or '.join(names)}); save the model with its processor"
+            )

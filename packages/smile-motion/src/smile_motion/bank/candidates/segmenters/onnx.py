@@ -1,0 +1,257 @@
+"""Saliency models as ONNX files: U2-Net, IS-Net, BiRefNet and their kind."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from smile_motion.bank.candidates.masks import opaque, to_mask
+from smile_motion.bank.candidates.segmenters.description import ModelDescription
+from smile_motion.bank.candidates.types import Category, Mask
+from smile_motion.errors import InputError, in_one_line
+from smile_motion.io.files import hash_file
+from smile_motion.runtime.devices import choose_device
+from smile_motion.runtime.libraries import require_libraries
+from smile_motion.runtime.processors import available_cores
+
+TOLERANCE = 1e-3
+"""How far an output may leave 0..1 before its description must be wrong."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class OnnxSegmenter:
+    """Runs an ONNX model through onnxruntime."""
+
+    name: str
+    """What records call it."""
+    path: Path
+    """The file."""
+    description: ModelDescription
+    """How to feed and read it."""
+    device: str
+    """`cpu`, or `cuda` with or without a number."""
+    batch: int
+    """Images at a time; the file's own number where it is fixed."""
+    session: Any
+    """The open onnxruntime session."""
+    input: str
+    """Name of its input."""
+    output: str
+    """Name of the output with the mask."""
+    dtype: type[np.floating[Any]]
+    """Of its input."""
+    fixed: bool
+    """Every batch must have exactly `batch` images."""
+
+    @classmethod
+    def open(
+        cls,
+        path: Path,
+        *,
+        name: str | None = None,
+        device: str = "cpu",
+        batch: int = 8,
+        threads: int | None = None,
+    ) -> OnnxSegmenter:
+        """Open a model with the TOML beside it (see `ModelDescription.beside`).
+
+        name     what records call it; the file's stem by default.
+        threads  on the CPU; as many as cores by default.
+        Raises InputError when the file or its TOML is missing or is not what it should be, and
+        for CUDA where onnxruntime cannot use it.
+        """
+        require_libraries("onnxruntime", "torch")
+        if not path.is_file():
+            raise InputError(f"{path}: no such file; give --segmenter a path to an ONNX model")
+        description = ModelDescription.beside(path)
+        chosen = choose_device(device)
+        session = _session(path, str(chosen), threads)
+        entry = _only_input(session.get_inputs(), description, path)
+        output = _output(session.get_outputs(), description, path)
+        fixed = isinstance(entry.shape[0], int)
+        return cls(
+            name=name or path.stem,
+            path=path,
+            description=description,
+            device=str(chosen),
+            batch=entry.shape[0] if fixed else batch,
+            session=session,
+            input=entry.name,
+            output=output,
+            dtype=np.float16 if entry.type == "tensor(float16)" else np.float32,
+            fixed=fixed,
+        )
+
+    def segment(self, images: np.ndarray, categories: Sequence[Category]) -> list[Mask]:
+        """Find the object in images (N, H, W, 3 or 4) uint8; the categories do not matter.
+
+        Raises InputError when an output has another shape or range than described.
+        """
+        height, width = images.shape[1:3]
+        masks = []
+        for start in range(0, len(images), self.batch):
+            part = images[start : start + self.batch]
+            prepared = self._prepare(opaque(part))
+            missing = self.batch - len(part) if self.fixed else 0
+            if missing:
+                prepared = np.concatenate([prepared, np.repeat(prepared[-1:], missing, axis=0)])
+            outputs = self._run(prepared)[: len(part)]
+            masks.extend(to_mask(output, height, width) for output in outputs)
+        return masks
+
+    def card(self) -> dict[str, Any]:
+        """What the bank's card says of it."""
+        digest = hash_file(self.path)
+        return {
+            "name": self.name,
+            "kind": "onnx",
+            "file": self.path.name,
+            "sha256": digest,
+            "input_size_px": list(self.description.size_px),
+        }
+
+    def _prepare(self, images: np.ndarray) -> np.ndarray:
+        """(n, H, W, 3) uint8 to (n, 3, h, w) of the model's dtype."""
+        height, width = self.description.size_px
+        mean = np.array(self.description.mean, np.float32)
+        std = np.array(self.description.std, np.float32)
+        prepared = np.empty((len(images), 3, height, width), self.dtype)
+        for image, planes in zip(images, prepared, strict=True):
+            small = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)
+            pixels = np.asarray(small)
+            top = max(int(pixels.max()), 1) if self.description.divide_by_max else 255
+            # A table of what each of 256 values becomes: ten times faster than whole images.
+            table = (np.arange(256, dtype=np.float32)[:, None] / np.float32(top) - mean) / std
+            for channel, plane in enumerate(cv2.split(pixels)):
+                planes[channel] = cv2.LUT(plane, np.ascontiguousarray(table[:, channel]))
+        return prepared
+
+    def _run(self, prepared: np.ndarray) -> np.ndarray:
+        """(n, 3, h, w) to the model's masks (n, h', w') float32 of 0 to 1."""
+        try:
+            raw = self.session.run([self.output], {self.input: prepared})[0]
+        except Exception as error:  # onnxruntime's own exceptions have no common class
+            raise InputError(
+                f"{self.path}: could not run on a batch of {len(prepared)} ({in_one_line(error)}); "
+                f"check its TOML, or use a smaller batch"
+            ) from error
+        if raw.ndim == 4 and raw.shape[1] == 1:
+            raw = raw[:, 0]
+        if raw.ndim != 3 or len(raw) != len(prepared):
+            raise InputError(
+                f"{self.path}: output {self.output} has the shape {raw.shape} for {len(prepared)} "
+                f"images, expected (images, 1, height, width); name another output in its TOML"
+            )
+        masks = raw.astype(np.float32)
+        if self.description.sigmoid:
+            return 1 / (1 + np.exp(-np.clip(masks, -80, 80)))
+        low, high = float(np.nanmin(masks)), float(np.nanmax(masks))
+        if low < -TOLERANCE or high > 1 + TOLERANCE:
+            raise InputError(
+                f"{self.path}: output {self.output} runs from {low:.3g} to {high:.3g}, expected 0 "
+                f"to 1; say sigmoid = true in its TOML, or name another output"
+            )
+        return masks
+
+
+def _session(path: Path, device: str, threads: int | None) -> Any:
+    """Open a file with onnxruntime on one device, never silently on another."""
+    # Importing it writes a device id into the user's cache and reports events, unless told before;
+    # the call alone comes too late for that, but serves where it was imported elsewhere.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    import onnxruntime
+
+    onnxruntime.disable_telemetry_events()
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.use_deterministic_compute = True
+    options.inter_op_num_threads = 1
+    options.intra_op_num_threads = threads or available_cores()
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    providers: list[Any] = ["CPUExecutionProvider"]
+    if device.startswith("cuda"):
+        if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+            raise InputError(
+                f"{path}: this onnxruntime has no CUDA; install onnxruntime-gpu in its place, or "
+                f"run the segmenters with --device cpu"
+            )
+        onnxruntime.preload_dlls()
+        cuda = {"device_id": int(device.partition(":")[2] or 0), "use_tf32": 0}
+        providers.insert(0, ("CUDAExecutionProvider", cuda))
+    try:
+        session = onnxruntime.InferenceSession(str(path), options, providers=providers)
+    except Exception as error:  # onnxruntime's own exceptions have no common class
+        raise InputError(
+            f"{path}: not a model that onnxruntime reads ({in_one_line(error)}); "
+            f"download or export it again"
+        ) from error
+    if len(providers) > 1 and session.get_providers()[0] != "CUDAExecutionProvider":
+        raise InputError(
+            f"{path}: onnxruntime could not start CUDA and would use the CPU; install the CUDA and "
+            f"cuDNN that onnxruntime-gpu asks for, or run the segmenters with --device cpu"
+        )
+    return session
+
+
+def _only_input(inputs: Sequence[Any], description: ModelDescription, path: Path) -> Any:
+    names = [entry.name for entry in inputs]
+    if len(inputs) != 1:
+        raise InputError(
+            f"{path}: {len(inputs)} inputs ({', '.join(names)}), expected one, the image; "
+            f"export it with that input only"
+        )
+    entry = inputs[0]
+    if description.input not in (None, entry.name):
+        raise InputError(
+            f"{path}: its input is named {entry.name!r}, its TOML says {description.input!r}; "
+            f"correct the TOML"
+        )
+    if entry.type not in ("tensor(float)", "tensor(float16)"):
+        raise InputError(
+            f"{path}: its input is a {entry.type}, expected tensor(float); export it again"
+        )
+    wanted = (3, *description.size_px)
+    found = tuple(entry.shape)
+    if len(found) != 4 or any(
+        isinstance(side, int) and side != want for side, want in zip(found[1:], wanted, strict=True)
+    ):
+        raise InputError(
+            f"{path}: its input has the shape {_shape(found)}, expected (images, "
+            f"{', '.join(map(str, wanted))}); correct size_px in its TOML, or export it again"
+        )
+    return entry
+
+
+def _output(outputs: Sequence[Any], description: ModelDescription, path: Path) -> str:
+    names = [entry.name for entry in outputs]
+    wanted = description.output
+    if wanted is None:
+        if len(names) != 1:
+            raise InputError(
+                f"{path}: {len(names)} outputs ({', '.join(names)}); say which holds the mask, "
+                f'such as output = "{names[0]}", in its TOML'
+            )
+        wanted = 0
+    number = names.index(wanted) if wanted in names else wanted
+    if not isinstance(number, int) or not 0 <= number < len(names):
+        raise InputError(
+            f"{path}: no output {wanted!r}, it has {', '.join(names)}; correct its TOML"
+        )
+    shape = outputs[number].shape
+    if len(shape) not in (0, 3, 4):
+        raise InputError(
+            f"{path}: output {names[number]} has the shape {_shape(shape)}, expected "
+            f"(images, 1, height, width); name another output in its TOML"
+        )
+    return names[number]
+
+
+def _shape(shape: Sequence[Any]) -> str:
+    return f"({', '.join(map(str, shape))})"

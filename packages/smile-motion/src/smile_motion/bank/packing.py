@@ -1,0 +1,238 @@
+"""Packed pixels: every object at every size it is drawn from, in one memory-mapped file.
+
+Derived from the images and `metadata.jsonl`; rebuilt when the latter's hash differs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import contourpy
+import cv2
+import numpy as np
+import shapely
+
+from smile_motion.bank.format import METADATA, PACKED, read_bank, read_rgba, require_unchanged
+from smile_motion.bank.packed_arrays import (
+    COVER_SIDES,
+    HEADER,
+    LEVELS,
+    MAX_SIDE_PX,
+    VERSION,
+)
+from smile_motion.errors import InputError
+from smile_motion.io.files import dump_json, replacing, sha256, write_atomically
+from smile_motion.io.schema import read
+from smile_motion.runtime.processors import available_cores
+
+MIN_SIDE_PX = 8
+"""Longer side below which no further level is made."""
+SILHOUETTE = 127.5
+"""Alpha that an object's silhouette runs along."""
+
+
+@dataclass(frozen=True, eq=False)
+class PackedObject:
+    """One object in its packed form."""
+
+    levels: list[np.ndarray]
+    """Premultiplied (h + 2, w + 2, 4) uint8, transparent border, each half the former."""
+    rings: list[np.ndarray]
+    """(n, 2) float32 unit coordinates: the silhouette's outer rings, each followed by its holes."""
+    ring_is_hole: list[bool]
+    """Which rings are holes in the last outer ring before them."""
+    cover: np.ndarray
+    """(COVER_SIDES, 2) float32 unit coordinates: a convex polygon around everything not clear."""
+
+
+def pack_object(rgba: np.ndarray) -> PackedObject:
+    """Pack one image, (H, W, 4) uint8 straight-alpha RGBA."""
+    levels = make_levels(rgba)
+    alpha = cv2.extractChannel(levels[0], 3)
+    rings, holes = trace_silhouette(alpha)
+    return PackedObject(levels, rings, holes, cover_polygon(alpha))
+
+
+def make_levels(rgba: np.ndarray) -> list[np.ndarray]:
+    """Premultiply, bound and halve an image by area averages; see `PackedObject.levels`."""
+    from smile_motion.bank._kernels import premultiply
+
+    level = np.empty(rgba.shape, np.float32)
+    premultiply(rgba, level)
+    factor = MAX_SIDE_PX / max(level.shape[:2])
+    if factor < 1:
+        height, width = (max(1, round(side * factor)) for side in level.shape[:2])
+        level = cv2.resize(level, (width, height), interpolation=cv2.INTER_AREA)
+    levels = []
+    while True:
+        rounded = cv2.convertScaleAbs(level)
+        levels.append(cv2.copyMakeBorder(rounded, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0))
+        if len(levels) == LEVELS or max(level.shape[:2]) <= MIN_SIDE_PX:
+            return levels
+        height, width = ((side + 1) // 2 for side in level.shape[:2])
+        level = cv2.resize(level, (width, height), interpolation=cv2.INTER_AREA)
+
+
+def trace_silhouette(alpha: np.ndarray) -> tuple[list[np.ndarray], list[bool]]:
+    """Follow alpha = one half around an object, between the pixels.
+
+    alpha   (h + 2, w + 2) uint8 with a transparent border.
+    returns rings in unit coordinates and which are holes; see `PackedObject`.
+    """
+    height, width = alpha.shape[0] - 2, alpha.shape[1] - 2
+    # Handed over as it is stored: contourpy makes such a grid of its own in twice the time.
+    grid = np.empty((2, *alpha.shape))
+    grid[0], grid[1] = np.arange(width + 2), np.arange(height + 2)[:, None]
+    lines = contourpy.contour_generator(
+        grid[0], grid[1], alpha.astype(np.float64), fill_type=contourpy.FillType.OuterOffset
+    ).filled(SILHOUETTE, 256)
+    rings, holes = [], []
+    for points, offsets in zip(*lines, strict=True):
+        for number, (start, end) in enumerate(pairwise(offsets)):
+            ring = shapely.simplify(shapely.LinearRing(points[start:end]), 0.1)
+            unit = shapely.get_coordinates(ring)[:-1] - 1 - [(width - 1) / 2, (height - 1) / 2]
+            rings.append((unit / [width, height]).astype(np.float32))
+            holes.append(number > 0)
+    return rings, holes
+
+
+def cover_polygon(alpha: np.ndarray) -> np.ndarray:
+    """Bound what is not clear by the lines that touch it in evenly spaced directions.
+
+    alpha   (h + 2, w + 2) uint8 with a transparent border.
+    returns (COVER_SIDES, 2) float32 unit coordinates, the corners in order.
+    """
+    solid = alpha > 0
+    rows = np.flatnonzero(solid.any(axis=1))
+    # The farthest pixel in any direction is the first or last of its row.
+    first = solid[rows].argmax(axis=1)
+    last = alpha.shape[1] - 1 - solid[rows, ::-1].argmax(axis=1)
+    x, y = np.concatenate([first, last]), np.concatenate([rows, rows])
+    size = np.array([alpha.shape[1] - 2, alpha.shape[0] - 2])
+    centres = (np.stack([x, y], axis=1) - 1 - (size - 1) / 2) / size
+    angle = np.arange(COVER_SIDES) * 2 * np.pi / COVER_SIDES
+    normal = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    along = centres[:, :1] * normal[:, 0] + centres[:, 1:] * normal[:, 1]
+    # A pixel reaches half its width and height beyond its centre.
+    reach = along.max(axis=0) + (np.abs(normal) * 0.5 / size).sum(axis=1)
+    following = np.roll(normal, -1, axis=0), np.roll(reach, -1)
+    determinant = normal[:, 0] * following[0][:, 1] - normal[:, 1] * following[0][:, 0]
+    corner_x = (reach * following[0][:, 1] - following[1] * normal[:, 1]) / determinant
+    corner_y = (normal[:, 0] * following[1] - following[0][:, 0] * reach) / determinant
+    return np.stack([corner_x, corner_y], axis=1).astype(np.float32)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _MadeFrom:
+    """What a packed form was made from; the rest of its header is read when it is opened."""
+
+    version: int
+    metadata_sha256: str
+
+
+def is_packed(folder: Path) -> bool:
+    """Whether the packed form is there and made from the metadata that is there."""
+    try:
+        made = read(folder / PACKED / HEADER, _MadeFrom, remedy="", unknown="ignore")
+    except (OSError, InputError):
+        return False
+    return made.version == VERSION and made.metadata_sha256 == sha256(
+        (folder / METADATA).read_bytes()
+    )
+
+
+def pack(folder: Path, on_object: Callable[[int, int], None] | None = None) -> None:
+    """Make a bank's packed form anew.
+
+    on_object  called with (done, total) after each object.
+    Raises InputError naming the first file that is missing, cannot be read, or has changed since
+    the bank was built.
+    """
+    _, records = read_bank(folder)
+    with replacing(folder / PACKED) as temporary:
+        temporary.mkdir()
+        _write(folder, temporary, records, on_object)
+
+
+def _write(
+    folder: Path,
+    target: Path,
+    records: list[dict],
+    on_object: Callable[[int, int], None] | None,
+) -> None:
+    count = len(records)
+    offset = np.zeros((count, LEVELS), np.int64)
+    size = np.zeros((count, LEVELS, 2), np.int32)
+    rings, ring_start, ring_hole = [], [0], []
+    object_ring = [0]
+    cover = np.empty((count, COVER_SIDES, 2), np.float32)
+    position = 0
+    hashed = hashlib.sha256()
+    with (target / "pixels.bin").open("wb") as pixels:
+        for index, packed in enumerate(_packed_objects(folder, records)):
+            for level in range(LEVELS):
+                if level < len(packed.levels):
+                    image = packed.levels[level]
+                    offset[index, level] = position
+                    size[index, level] = image.shape[1] - 2, image.shape[0] - 2
+                    data = image.tobytes()
+                    pixels.write(data)
+                    hashed.update(data)
+                    position += image.nbytes
+                else:
+                    offset[index, level] = offset[index, level - 1]
+                    size[index, level] = size[index, level - 1]
+            cover[index] = packed.cover
+            rings += packed.rings
+            for ring in packed.rings:
+                ring_start.append(ring_start[-1] + len(ring))
+            ring_hole += packed.ring_is_hole
+            object_ring.append(len(rings))
+            if on_object is not None:
+                on_object(index + 1, count)
+    categories = sorted({record["category"] for record in records})
+    number = {category: place for place, category in enumerate(categories)}
+    arrays = {
+        "offset": offset,
+        "size": size,
+        "cover": cover,
+        "category": np.array([number[record["category"]] for record in records], np.int32),
+        "ring": np.concatenate(rings),
+        "ring_start": np.array(ring_start, np.int64),
+        "ring_hole": np.array(ring_hole, bool),
+        "object_ring": np.array(object_ring, np.int64),
+    }
+    hashes = {"pixels.bin": hashed.hexdigest()}
+    for name, array in arrays.items():
+        path = target / f"{name}.npy"
+        np.save(path, array)
+        hashes[path.name] = sha256(path.read_bytes())
+    header = {
+        "version": VERSION,
+        "metadata_sha256": sha256((folder / METADATA).read_bytes()),
+        "count": count,
+        "categories": categories,
+        "max_side_px": MAX_SIDE_PX,
+        "sha256": hashes,
+    }
+    write_atomically(target / HEADER, dump_json(header))
+
+
+def _packed_objects(folder: Path, records: list[dict]) -> Iterator[PackedObject]:
+    """Pack in order, a few at a time: OpenCV and PIL release the interpreter lock."""
+
+    def one(record: dict) -> PackedObject:
+        path = folder / record["file_name"]
+        image = read_rgba(path)
+        require_unchanged(path, record["sha256"])
+        return pack_object(image)
+
+    with ThreadPoolExecutor(available_cores()) as pool:
+        batch = 64
+        for start in range(0, len(records), batch):
+            yield from pool.map(one, records[start : start + batch])

@@ -1,0 +1,85 @@
+"""Make a bank with other thresholds from the candidates that a bank stored; no diffusion is run.
+
+With --segmenter or --scorer the stored images are segmented and scored anew by other models;
+otherwise no model is run at all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from smile_motion.cli.bank.options import JudgingOptions, writers
+from smile_motion.cli.outcome import Outcome
+from smile_motion.errors import InputError
+from smile_motion.io.options import Count, Workers
+
+MAKES = "an object bank"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Options of `smile-motion bank filter`. Defaults are what the bank was built with."""
+
+    folder: Annotated[Path, tyro.conf.Positional]
+    """The bank's folder; it is not changed."""
+    out: Path
+    """Folder of the new bank."""
+    n: Count | None = None
+    """Objects wanted in all, balanced over categories. Default: as many as were wanted before."""
+    judging: Annotated[JudgingOptions, tyro.conf.OmitArgPrefixes] = field(
+        default_factory=JudgingOptions
+    )
+    device: str = "auto"
+    """Where models run: auto, cpu, cuda or cuda:1."""
+    workers: Workers | None = None
+    """Threads that cut out and write. Default: one per core."""
+
+
+def run(options: Options) -> Outcome:
+    """Filter, and say what came of it."""
+    from smile_motion.bank.candidates.progress import candidate_bars
+    from smile_motion.bank.candidates.refilter import StoredBank, filter_bank, reassess_bank
+    from smile_motion.bank.candidates.score import DEFAULT_MODEL, TEXT
+    from smile_motion.cli.bank.candidates import stopped_by_signals
+
+    stored = StoredBank.open(options.folder)
+    judging = options.judging
+    thresholds = judging.thresholds(stored.thresholds)
+    with stopped_by_signals(), candidate_bars("reading") as (on_candidates, on_progress):
+        if judging.segmenter or judging.scorer or judging.scorer_pretrained:
+            if not judging.segmenter:
+                raise InputError("with another scorer name the segmenters too: add --segmenter")
+            bank = reassess_bank(
+                stored,
+                options.out,
+                lambda: judging.open((), DEFAULT_MODEL, TEXT,
+                                     options.device),
+                judging={
+                    "judge_batch": judging.judge_batch,
+                    **judging.fix_threads(options.device),
+                },
+                thresholds=thresholds,
+                fill_holes=judging.fill_holes,
+                count=options.n,
+                writers=writers(options.workers),
+                on_progress=on_progress,
+                on_candidates=on_candidates,
+            )  # fmt: skip
+        else:
+            bank = filter_bank(
+                stored,
+                options.out,
+                thresholds=thresholds,
+                fill_holes=judging.fill_holes,
+                count=options.n,
+                on_progress=on_progress,
+            )
+    print(
+        f"{options.out}: {len(bank)} objects in {len(bank.categories)} categories, "
+        f"{stored.card['count']} before"
+    )
+    return Outcome({"out": options.out, "objects": len(bank), "categories": len(bank.categories)})
