@@ -29,7 +29,7 @@ from smile_motion.bank import ObjectBank, ProceduralSource, build
 from smile_motion.bank.format import CARD, METADATA, PACKED
 from smile_motion.bank.packing import LEVELS, VERSION, pack_object
 from smile_motion.io.files import dump_json, dump_lines, sha256
-from smile_train.config import PretrainConfig
+from smile_train.config.pretrain import PretrainConfig
 from smile_train.data import ClipLoader, MicroBatches, open_clips
 
 CATEGORIES = 1000

@@ -21,15 +21,15 @@ import torch
 import tyro
 from accelerate import Accelerator
 from smile_motion.tokens import TokenGrid
+from smile_train.config.probe import StrictProbeConfig
 from smile_train.data.views import TestViews
 from smile_train.datasets import LabelledVideo, LabelledVideos, Span
-from smile_train.encoder import VideoEncoder
-from smile_train.evaluate.testing import ViewReader, ViewShape
-from smile_train.model.pretrain_model import Encoder
-from smile_train.probe.config import StrictProbeConfig
-from smile_train.probe.features import extract_features
-from smile_train.probe.linear import train_linear
-from smile_train.students import STUDENTS, StudentName
+from smile_train.encoders.video_encoder import VideoEncoder
+from smile_train.evaluation.predict import ViewReader, ViewShape
+from smile_train.models.config import STUDENTS, StudentName
+from smile_train.models.mae import Encoder
+from smile_train.probes.features import extract_features
+from smile_train.probes.linear import train_linear
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,16 +26,16 @@ from smile_motion.io.photographs import read_photograph
 from smile_motion.tokens import TokenGrid
 from smile_motion.video import find_videos, index_video, read_frames
 from smile_motion.video.encoder import write_video
-from smile_train.checkpoint import MANIFEST, find_fault, load_checkpoint, save_checkpoint
-from smile_train.config import PretrainConfig
-from smile_train.datasets.adapter import DatasetPlace, open_split
-from smile_train.datasets.labelled import LabelledVideo, LabelledVideos
+from smile_train.checkpoints.files import MANIFEST, find_fault, load_checkpoint, save_checkpoint
+from smile_train.checkpoints.weight_files import ENCODERS, open_weights
+from smile_train.config.pretrain import PretrainConfig
+from smile_train.datasets.base import LabelledVideo, LabelledVideos
 from smile_train.datasets.manifest import read_manifest, write_manifest
-from smile_train.evaluate.results import Results
-from smile_train.evaluate.rows import place
-from smile_train.model import STUDENTS, PretrainModel
-from smile_train.run_state import describe
-from smile_train.weight_files import ENCODERS, open_weights
+from smile_train.datasets.registry import DatasetPlace, open_split
+from smile_train.evaluation.results import Results
+from smile_train.evaluation.tables.match import place
+from smile_train.models import STUDENTS, PretrainModel
+from smile_train.training.state import describe
 
 FIXTURES = Path(__file__).parents[1] / "tests/fixtures/official"
 HEADS = json.loads((FIXTURES / "meta.json").read_bytes())["heads"]

@@ -30,7 +30,7 @@ from smile_motion import Truth, render
 from smile_motion.bank import ProceduralSource, build
 from smile_motion.masking.masks import mask_trajectory
 from smile_motion.seeding import Stream, keyed_generator
-from smile_train.config import PretrainConfig
+from smile_train.config.pretrain import PretrainConfig
 from smile_train.data import ClipLoader, MicroBatches, TrainingClips, open_clips
 from torch.utils.data import DataLoader
 

@@ -20,10 +20,10 @@ import torch
 import torch.nn.functional as F
 import tyro
 from smile_motion.tokens import masked_tokens
-from smile_train.model import PretrainModel, linear
-from smile_train.objective import masked_loss
-from smile_train.presets import PRESETS
+from smile_train.config.pretrain_presets import PRESETS
+from smile_train.models import PretrainModel, linear
 from smile_train.teachers import ClipTeacher
+from smile_train.training.objective import masked_loss
 
 
 @dataclass(frozen=True, kw_only=True)

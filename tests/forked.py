@@ -22,8 +22,12 @@ from pathlib import Path
 from typing import IO
 
 IMPORTED = (
-    *("smile_train.pretrain", "smile_train.finetune", "smile_train.teachers.clip"),
-    *("smile_train.data.preloaded", "smile_train.data.preloaded_labelled"),
+    *(
+        "smile_train.training.pretrain",
+        "smile_train.training.finetune",
+        "smile_train.teachers.clip",
+    ),
+    *("smile_train.data._preload_pretrain", "smile_train.data._preload_finetune"),
     *("torch._dynamo", "torch.distributed.tensor", "torch.utils.tensorboard"),
     *("matplotlib.backends.backend_agg", "transformers", "open_clip", "rich.progress", "tyro"),
     *("smile_motion.cli.render", "smile_motion.truth.instances"),

@@ -15,7 +15,7 @@ from smile_motion.__main__ import COMMANDS
 from smile_motion.bank import ObjectBank
 from smile_motion.cli.app import EXIT_INPUT, EXIT_INTERRUPTED, EXIT_UNREAD, run_app
 from smile_motion.cli.outcome import EXIT_FAULTY
-from smile_train.stopping import EXIT_REQUEUE
+from smile_train.training.stop import EXIT_REQUEUE
 
 ROOT = Path(__file__).parents[1]
 PROGRAMS = {"smile-motion": "smile_motion", "smile-train": "smile_train"}

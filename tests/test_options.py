@@ -13,7 +13,7 @@ from smile_motion.clips.options import ClipOptions
 from smile_motion.errors import InputError
 from smile_motion.io.options import conditions_of, given_options
 from smile_train.cli import pretrain
-from smile_train.presets import PRESETS
+from smile_train.config.pretrain_presets import PRESETS
 
 COMMANDS = {
     "smile-motion": smile_motion.__main__.COMMANDS,

@@ -13,7 +13,7 @@ from smile_motion.cli.app import EXIT_INPUT, Command, run_app
 from smile_motion.clips.options import ClipOptions
 from smile_motion.errors import InputError
 from smile_motion.io.options import Within, limits_of
-from smile_train.config import PretrainConfig
+from smile_train.config.pretrain import PretrainConfig
 
 COMMANDS = {
     "smile-motion": smile_motion.__main__.COMMANDS,

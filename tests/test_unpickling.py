@@ -20,10 +20,10 @@ from smile_motion.clips.options import ClipOptions
 from smile_motion.errors import InputError
 from smile_motion.io.files import sha256
 from smile_motion.motion.plan_json import read_plan
-from smile_train.checkpoint import load_checkpoint, save_checkpoint
+from smile_train.checkpoints.files import load_checkpoint, save_checkpoint
+from smile_train.checkpoints.weight_files import read_weights
 from smile_train.datasets.manifest import read_manifest
 from smile_train.teachers import ClipTeacher, TimmTeacher
-from smile_train.weight_files import read_weights
 
 
 class Bomb:
@@ -104,8 +104,8 @@ def tiny_folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folders as open_clip, timm and transformers write them."""
     import timm
     from smile_motion.tokens import TokenGrid
-    from smile_train.interop.to_transformers import export_transformers
-    from smile_train.model import STUDENTS, PretrainModel
+    from smile_train.checkpoints.to_transformers import export_transformers
+    from smile_train.models import STUDENTS, PretrainModel
     from timm.models import save_for_hf
     from tiny_clip import write_tiny_clip
 

@@ -14,7 +14,7 @@ from PIL import Image
 from smile_motion.cli.app import run_app
 from smile_motion.video import find_videos, index_video, read_frames, write_video
 from smile_train.__main__ import COMMANDS
-from smile_train.evaluate.clips import cut_middle
+from smile_train.evaluation.figures.clips import cut_middle
 
 TRAIN, TEST = 10, 16
 MANNERS = {

@@ -23,10 +23,10 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run whose student, of 8 frames of 64 x 64, has learned nothing yet."""
     import torch
     from smile_motion.tokens import TokenGrid
-    from smile_train.checkpoint import save_checkpoint
-    from smile_train.config import PretrainConfig
-    from smile_train.model import STUDENTS, PretrainModel
-    from smile_train.run_state import describe
+    from smile_train.checkpoints.files import save_checkpoint
+    from smile_train.config.pretrain import PretrainConfig
+    from smile_train.models import STUDENTS, PretrainModel
+    from smile_train.training.state import describe
 
     torch.manual_seed(0)
     model = PretrainModel(STUDENTS["tiny"], TokenGrid(frames=8, height=64, width=64), 1536)

@@ -3,10 +3,10 @@
 import json
 from pathlib import Path
 
-from smile_train.config import PretrainConfig
-from smile_train.evaluate.results import Protocol, Results
-from smile_train.presets import PRESETS
-from smile_train.stages import plan_stages
+from smile_train.config.pretrain import PretrainConfig
+from smile_train.config.pretrain_presets import PRESETS
+from smile_train.config.stages import plan_stages
+from smile_train.evaluation.results import Protocol, Results
 
 
 def trained(config: PretrainConfig, stage: int = -1) -> dict[str, object]:

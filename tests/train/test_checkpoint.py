@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import torch
 from smile_motion.errors import InputError
-from smile_train.checkpoint import load_checkpoint, newest_checkpoint, save_checkpoint
+from smile_train.checkpoints.files import load_checkpoint, newest_checkpoint, save_checkpoint
 
 
 def save(folder: Path, step: int, keep: int = 3) -> Path:

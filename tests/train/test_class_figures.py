@@ -8,13 +8,13 @@ import pytest
 from PIL import Image
 from smile_motion.cli.app import run_app
 from smile_train.__main__ import COMMANDS
-from smile_train.datasets.labelled import LabelledVideo, LabelledVideos
-from smile_train.evaluate.confusion import draw_confusion
-from smile_train.evaluate.gains import ClassScores, class_gains
-from smile_train.evaluate.metrics import classification_metrics, confusion
-from smile_train.evaluate.reporting import write_evaluation
-from smile_train.evaluate.results import Results
-from smile_train.evaluate.testing import Predictions
+from smile_train.datasets.base import LabelledVideo, LabelledVideos
+from smile_train.evaluation.figures.confusion import draw_confusion
+from smile_train.evaluation.figures.gains import ClassScores, class_gains
+from smile_train.evaluation.metrics import classification_metrics, confusion
+from smile_train.evaluation.predict import Predictions
+from smile_train.evaluation.reporting import write_evaluation
+from smile_train.evaluation.results import Results
 
 
 def evaluate(*words: str | Path) -> int:

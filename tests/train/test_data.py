@@ -10,9 +10,9 @@ import torch
 from smile_motion.bank import ObjectBank
 from smile_motion.choices import BackgroundKind
 from smile_motion.errors import InputError
-from smile_train.config import PretrainConfig
+from smile_train.config.pretrain import PretrainConfig
 from smile_train.data import ClipLoader, MicroBatches, SampleOrder, open_clips
-from smile_train.data.planned import PlanRenderer
+from smile_train.data.device_clips import PlanRenderer
 from torch.utils.data import DataLoader, default_collate
 
 SMALL = PretrainConfig(
@@ -97,7 +97,7 @@ def test_workers_do_not_touch_a_batch_that_is_being_read(small_bank: ObjectBank)
 
 def test_all_that_workers_share_can_be_imported() -> None:
     # Where it cannot, workers still work, but each takes memory and time of its own.
-    subprocess.run([sys.executable, "-c", "import smile_train.data.preloaded"], check=True)
+    subprocess.run([sys.executable, "-c", "import smile_train.data._preload_pretrain"], check=True)
 
 
 def test_too_little_shared_memory_is_said_before_it_is_used(small_bank: ObjectBank) -> None:
@@ -109,7 +109,7 @@ def test_too_little_shared_memory_is_said_before_it_is_used(small_bank: ObjectBa
 
 HALTED = """
 import multiprocessing, sys, time
-from smile_train.config import PretrainConfig
+from smile_train.config.pretrain import PretrainConfig
 from smile_train.data import ClipLoader, MicroBatches, open_clips
 
 if __name__ == "__main__":

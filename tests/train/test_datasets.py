@@ -21,8 +21,8 @@ from smile_train.datasets import (
     read_manifest,
     write_manifest,
 )
-from smile_train.datasets.labelled import require_fitting
-from smile_train.evaluate.testing import ViewShape, read_views
+from smile_train.datasets.base import require_fitting
+from smile_train.evaluation.predict import ViewShape, read_views
 
 Put = Callable[..., None]
 

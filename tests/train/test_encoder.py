@@ -7,12 +7,12 @@ import smile_train
 import torch
 from smile_motion.errors import InputError
 from smile_motion.tokens import TokenGrid
-from smile_train.checkpoint import save_checkpoint
-from smile_train.config import PretrainConfig
-from smile_train.interop.official import save_official
-from smile_train.interop.to_transformers import export_transformers
-from smile_train.model import STUDENTS, PretrainModel
-from smile_train.run_state import describe
+from smile_train.checkpoints.files import save_checkpoint
+from smile_train.checkpoints.published import save_official
+from smile_train.checkpoints.to_transformers import export_transformers
+from smile_train.config.pretrain import PretrainConfig
+from smile_train.models import STUDENTS, PretrainModel
+from smile_train.training.state import describe
 
 GRID = TokenGrid(frames=4, height=64, width=64)
 

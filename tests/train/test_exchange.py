@@ -15,20 +15,20 @@ from smile_motion.cli.app import run_app
 from smile_motion.errors import InputError
 from smile_motion.tokens import TokenGrid
 from smile_train.__main__ import COMMANDS
-from smile_train.checkpoint import write_checkpoint
-from smile_train.interop.from_transformers import (
+from smile_train.checkpoints.files import write_checkpoint
+from smile_train.checkpoints.from_transformers import (
     classifier_from_transformers,
     pretraining_from_transformers,
 )
-from smile_train.interop.official import save_official
-from smile_train.interop.onnx import export_onnx
-from smile_train.interop.opening import open_model
-from smile_train.interop.to_transformers import (
+from smile_train.checkpoints.onnx import export_onnx
+from smile_train.checkpoints.opening import open_model
+from smile_train.checkpoints.published import save_official
+from smile_train.checkpoints.to_transformers import (
     classifier_to_transformers,
     export_transformers,
     pretraining_to_transformers,
 )
-from smile_train.model import Classifier, PretrainModel, StudentConfig
+from smile_train.models import Classifier, PretrainModel, StudentConfig
 
 GRID = TokenGrid(frames=4, height=64, width=64)
 SMALL = StudentConfig(

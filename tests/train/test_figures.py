@@ -16,14 +16,19 @@ from smile_motion.errors import InputError
 from smile_motion.tokens import TokenGrid
 from smile_motion.video import index_video, read_frames, write_video
 from smile_train.__main__ import COMMANDS
-from smile_train.evaluate.attention import Query, attention_map, last_attention, paint_attention
-from smile_train.evaluate.clips import ClipSource, cut_middle, short_names
-from smile_train.evaluate.feature_pca import Components, paint_components
-from smile_train.evaluate.gallery import ROWS, Exhibit, Gallery
-from smile_train.evaluate.pictures import shorten
-from smile_train.evaluate.results import Results
-from smile_train.evaluate.similarity import frame_similarity, measure_similarity
-from smile_train.model.transformer import Attention
+from smile_train.evaluation.figures.attention import (
+    Query,
+    attention_map,
+    last_attention,
+    paint_attention,
+)
+from smile_train.evaluation.figures.clips import ClipSource, cut_middle, short_names
+from smile_train.evaluation.figures.common import ROWS, Exhibit, Gallery
+from smile_train.evaluation.figures.pca import Components, paint_components
+from smile_train.evaluation.figures.pictures import shorten
+from smile_train.evaluation.figures.similarity import frame_similarity, measure_similarity
+from smile_train.evaluation.results import Results
+from smile_train.models.layers import Attention
 
 
 def evaluate(*words: str | Path) -> int:

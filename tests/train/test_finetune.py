@@ -15,12 +15,12 @@ from smile_motion.cli.app import run_app
 from smile_motion.errors import InputError
 from smile_motion.tokens import TokenGrid
 from smile_train.__main__ import COMMANDS
-from smile_train.evaluate.results import Results
-from smile_train.finetune_config import FinetuneConfig
-from smile_train.model import STUDENTS
-from smile_train.optim import layer_scales, parameter_groups
-from smile_train.recipes import NOTES, RECIPES, changed_options, without_mixing
-from smile_train.stopping import EXIT_REQUEUE
+from smile_train.config.finetune import FinetuneConfig
+from smile_train.config.finetune_presets import NOTES, RECIPES, changed_options, without_mixing
+from smile_train.evaluation.results import Results
+from smile_train.models import STUDENTS
+from smile_train.training.optim import layer_scales, parameter_groups
+from smile_train.training.stop import EXIT_REQUEUE
 
 QUICK = [
     *("--batch=8", "--stride=1", "--workers=0", "--precision=fp32", "--track=none"),
@@ -259,7 +259,7 @@ def test_what_several_labels_have_no_use_for_is_off_or_refused() -> None:
 
 
 def test_weight_decay_and_rates_of_a_classifier() -> None:
-    from smile_train.model import Classifier
+    from smile_train.models import Classifier
 
     model = Classifier(STUDENTS["tiny"], TokenGrid(frames=4, height=32, width=32), 5)
     groups = parameter_groups(model, 0.05, layer_scales(model, 4, 0.75))

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from smile_motion.errors import InputError
-from smile_train.weight_files import read_own_state, read_weights
+from smile_train.checkpoints.weight_files import read_own_state, read_weights
 
 
 class Calls:

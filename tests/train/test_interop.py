@@ -11,16 +11,16 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from smile_motion.errors import InputError
 from smile_motion.tokens import TokenGrid
-from smile_train.interop.checkpoints import open_checkpoint
-from smile_train.interop.from_transformers import from_transformers
-from smile_train.interop.official import (
+from smile_train.checkpoints.checkpoints import open_checkpoint
+from smile_train.checkpoints.from_transformers import from_transformers
+from smile_train.checkpoints.published import (
     OfficialCheckpoint,
     infer_student,
     load_official,
     save_official,
 )
-from smile_train.interop.to_transformers import export_transformers, to_transformers
-from smile_train.model import STUDENTS, PretrainModel, StudentConfig
+from smile_train.checkpoints.to_transformers import export_transformers, to_transformers
+from smile_train.models import STUDENTS, PretrainModel, StudentConfig
 
 FIXTURES = Path(__file__).parents[1] / "fixtures/official"
 GRID = TokenGrid(frames=4, height=64, width=64)

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from smile_motion.bank import ObjectBank
 from smile_motion.errors import InputError
-from smile_train import length
 from smile_train.cli.pretrain import defaults
-from smile_train.config import PretrainConfig
-from smile_train.presets import PRESETS
-from smile_train.pretrain import pretrain
-from smile_train.report import Report, spoken_time
+from smile_train.config.pretrain import PretrainConfig
+from smile_train.config.pretrain_presets import PRESETS
+from smile_train.training import length
+from smile_train.training.metrics_logger import Report, spoken_time
+from smile_train.training.pretrain import pretrain
 
 
 def small(bank: ObjectBank, **more: object) -> PretrainConfig:
@@ -72,7 +72,9 @@ def test_a_run_says_early_how_long_it_takes(
 ) -> None:
     clock = iter([100.0, 101.0, 102.0, 105.0, 106.0])
     report = Report(tmp_path, 1000, batch=16)
-    monkeypatch.setattr("smile_train.report.time.perf_counter", lambda: next(clock))
+    monkeypatch.setattr(
+        "smile_train.training.metrics_logger.time.perf_counter", lambda: next(clock)
+    )
     for step in range(1, 6):
         report.advance(step)
     said = capsys.readouterr().err

@@ -3,8 +3,8 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from smile_train.model import STUDENTS, PretrainModel
-from smile_train.model.linear import ONE_DNN, Linear, linear, quicken
+from smile_train.models import STUDENTS, PretrainModel
+from smile_train.models.linear import ONE_DNN, Linear, linear, quicken
 from smile_train.teachers import ClipTeacher
 from torch import nn
 
@@ -29,7 +29,7 @@ def test_layer_and_gradients_are_those_of_torch(rows: tuple[int, ...], biased: b
 @pytest.mark.skipif(not ONE_DNN, reason="no processor of the kind")
 def test_it_is_what_float32_models_run_through() -> None:
     """Counted by torch's profiler: products of float32 go to oneDNN, of bfloat16 as ever."""
-    from smile_train.presets import PRESETS
+    from smile_train.config.pretrain_presets import PRESETS
 
     grid = PRESETS["tiny"].grid
     model = PretrainModel(STUDENTS["tiny"], grid, 8)

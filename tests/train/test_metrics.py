@@ -11,7 +11,7 @@ from sklearn.metrics import (
     top_k_accuracy_score,
 )
 from smile_motion.errors import InputError
-from smile_train.evaluate.metrics import (
+from smile_train.evaluation.metrics import (
     average_precision,
     classification_metrics,
     confusion,

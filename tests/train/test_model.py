@@ -4,11 +4,16 @@ import pytest
 import torch
 from smile_motion.errors import InputError
 from smile_motion.tokens import TokenGrid
-from smile_train.interop.official import load_official, load_weights, open_pretrained, save_official
-from smile_train.interop.to_transformers import export_transformers, to_transformers
-from smile_train.model import STUDENTS, PretrainModel, StudentConfig
-from smile_train.model.embedding import cut_cubes, join_cubes, take
-from smile_train.targets import pixel_targets, restore_pixels
+from smile_train.checkpoints.published import (
+    load_official,
+    load_weights,
+    open_pretrained,
+    save_official,
+)
+from smile_train.checkpoints.to_transformers import export_transformers, to_transformers
+from smile_train.models import STUDENTS, PretrainModel, StudentConfig
+from smile_train.models.embedding import cut_cubes, join_cubes, take
+from smile_train.training.losses import pixel_targets, restore_pixels
 
 GRID = TokenGrid(frames=4, height=64, width=64)
 SMALL = StudentConfig(

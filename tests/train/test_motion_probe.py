@@ -13,9 +13,9 @@ from smile_motion.cli.app import run_app
 from smile_motion.tokens import TokenGrid
 from smile_motion.truth.instances import Truth
 from smile_train.__main__ import COMMANDS
-from smile_train.encoder import VideoEncoder
-from smile_train.model import STUDENTS
-from smile_train.model.pretrain_model import Encoder
+from smile_train.encoders.video_encoder import VideoEncoder
+from smile_train.models import STUDENTS
+from smile_train.models.mae import Encoder
 from smile_train.motion_probe.backdrops import Texture
 from smile_train.motion_probe.candidates import pixels, trained_and_untrained
 from smile_train.motion_probe.clips import PARTS, ProbeClips, share_out

@@ -21,10 +21,10 @@ from smile_train.datasets import diving48 as diving48_adapter
 from smile_train.datasets import epic as epic_adapter
 from smile_train.datasets import finegym as finegym_adapter
 from smile_train.datasets import kinetics as kinetics_adapter
-from smile_train.datasets import something as something_adapter
+from smile_train.datasets import ssv2 as something_adapter
 from smile_train.datasets import ucf_hmdb as ucf_hmdb_adapter
 from smile_train.datasets import ucf_rc as ucf_rc_adapter
-from smile_train.evaluate.testing import ViewShape, read_views
+from smile_train.evaluation.predict import ViewShape, read_views
 
 Put = Callable[..., None]
 

@@ -9,12 +9,17 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from smile_motion.tokens import TokenGrid
-from smile_train.interop.official import infer_student, load_official, load_weights, open_pretrained
-from smile_train.model import Classifier
-from smile_train.model.embedding import take
-from smile_train.optim import decays, layer_scales, parameter_groups, warmup_cosine
-from smile_train.targets import mean_squared_error, normalise_targets, pixel_targets
+from smile_train.checkpoints.published import (
+    infer_student,
+    load_official,
+    load_weights,
+    open_pretrained,
+)
+from smile_train.models import Classifier
+from smile_train.models.embedding import take
 from smile_train.teachers import ClipTeacher
+from smile_train.training.losses import mean_squared_error, normalise_targets, pixel_targets
+from smile_train.training.optim import decays, layer_scales, parameter_groups, warmup_cosine
 
 FOLDER = Path(__file__).parents[1] / "fixtures/official"
 META = json.loads((FOLDER / "meta.json").read_text())

@@ -17,16 +17,16 @@ from smile_motion.cli.app import run_app
 from smile_motion.errors import InputError
 from smile_motion.tokens import TokenGrid
 from smile_train.__main__ import COMMANDS
+from smile_train.checkpoints.published import save_official
 from smile_train.cli.finetune import name_of
-from smile_train.encoder import VideoEncoder, load
-from smile_train.evaluate.results import Results
-from smile_train.interop.official import save_official
-from smile_train.model import STUDENTS, PretrainModel
-from smile_train.model.attentive import AttentiveProbes
-from smile_train.model.pretrain_model import Encoder
-from smile_train.probe.features import hash_settings
-from smile_train.probe.linear import hold_out, score_views, train_linear
-from smile_train.probe.neighbours import neighbour_votes
+from smile_train.encoders.video_encoder import VideoEncoder, load
+from smile_train.evaluation.knn import neighbour_votes
+from smile_train.evaluation.results import Results
+from smile_train.models import STUDENTS, PretrainModel
+from smile_train.models.attentive import AttentiveProbes
+from smile_train.models.mae import Encoder
+from smile_train.probes.features import hash_settings
+from smile_train.probes.linear import hold_out, score_views, train_linear
 
 CPU = torch.device("cpu")
 

@@ -12,13 +12,13 @@ import pytest
 from results import make_results
 from smile_motion.cli.app import run_app
 from smile_train.__main__ import COMMANDS
-from smile_train.evaluate.layout import MEAN
-from smile_train.evaluate.published import OTHERS, TABLES
-from smile_train.evaluate.report_files import as_markdown, write_report
-from smile_train.evaluate.severe import EXPERIMENTS
-from smile_train.evaluate.sheets import letter, make_sheets, signed
-from smile_train.evaluate.tables import build_report, find_runs
-from smile_train.presets import NOTES, PRESETS
+from smile_train.config.pretrain_presets import NOTES, PRESETS
+from smile_train.evaluation.severe import EXPERIMENTS
+from smile_train.evaluation.tables.collect import build_report, find_runs
+from smile_train.evaluation.tables.format import letter, make_sheets, signed
+from smile_train.evaluation.tables.published import OTHERS, TABLES
+from smile_train.evaluation.tables.schema import MEAN
+from smile_train.evaluation.tables.write import as_markdown, write_report
 
 
 def evaluate(*words: str | Path) -> int:

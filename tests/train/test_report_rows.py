@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from results import make_results, trained
 from smile_motion.errors import InputError
-from smile_train.config import PretrainConfig
-from smile_train.evaluate.rows import place
-from smile_train.interop.families import FAMILIES
-from smile_train.presets import PRESETS
+from smile_train.checkpoints.families import FAMILIES
+from smile_train.config.pretrain import PretrainConfig
+from smile_train.config.pretrain_presets import PRESETS
+from smile_train.evaluation.tables.match import place
 
 
 @pytest.mark.parametrize("name", sorted(PRESETS))

@@ -13,8 +13,8 @@ from scipy.io import savemat
 from smile_motion.cli.app import run_app
 from smile_motion.video import index_video, read_frames, write_video
 from smile_train.__main__ import COMMANDS
-from smile_train.evaluate.results import Results
-from smile_train.evaluate.severe import EXPERIMENTS, as_markdown, severe_mean
+from smile_train.evaluation.results import Results
+from smile_train.evaluation.severe import EXPERIMENTS, as_markdown, severe_mean
 
 QUICK = ["--epochs=1", "--batch=4", "--workers=0", "--precision=fp32", "--track=none"]
 Put = Callable[..., None]

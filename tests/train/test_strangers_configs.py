@@ -13,11 +13,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from smile_motion.errors import InputError
 from smile_motion.tokens import TokenGrid
-from smile_train.checkpoint import write_checkpoint
-from smile_train.interop.backbones import open_backbone
-from smile_train.interop.checkpoints import open_checkpoint
-from smile_train.interop.to_transformers import export_transformers
-from smile_train.model import Classifier, PretrainModel, StudentConfig
+from smile_train.checkpoints.checkpoints import open_checkpoint
+from smile_train.checkpoints.files import write_checkpoint
+from smile_train.checkpoints.open import open_backbone
+from smile_train.checkpoints.to_transformers import export_transformers
+from smile_train.models import Classifier, PretrainModel, StudentConfig
 
 GRID = TokenGrid(frames=4, height=32, width=32)
 SMALL = StudentConfig(

@@ -9,10 +9,10 @@ import torch
 from safetensors.torch import load_file
 from smile_motion.bank import ObjectBank
 from smile_motion.errors import InputError
-from smile_train.config import PretrainConfig
+from smile_train.config.pretrain import PretrainConfig
+from smile_train.config.pretrain_presets import NOTES, PRESETS
 from smile_train.data import open_clips
-from smile_train.presets import NOTES, PRESETS
-from smile_train.pretrain import pretrain
+from smile_train.training.pretrain import pretrain
 
 SMALL = {
     "preset": "tiny",
@@ -138,7 +138,7 @@ def test_positions_follow_longer_and_larger_clips(small_bank: ObjectBank, tmp_pa
     pretrain(config(small_bank, steps=2), run)
     larger = config(small_bank, init=run, frames=8, size=96, steps=2)
     pretrain(larger, tmp_path / "larger")
-    from smile_train.interop.checkpoints import open_checkpoint
+    from smile_train.checkpoints.checkpoints import open_checkpoint
 
     model, _ = open_checkpoint(tmp_path / "larger")
     assert model.trained.shape == (2, 4, 4)
@@ -151,8 +151,8 @@ def test_positions_follow_longer_and_larger_clips(small_bank: ObjectBank, tmp_pa
 def test_a_published_checkpoint_starts_a_run_and_another_model_does_not(
     small_bank: ObjectBank, tmp_path: Path
 ) -> None:
-    from smile_train.interop.checkpoints import open_checkpoint
-    from smile_train.interop.official import save_official
+    from smile_train.checkpoints.checkpoints import open_checkpoint
+    from smile_train.checkpoints.published import save_official
 
     run = tmp_path / "run"
     pretrain(config(small_bank, steps=2), run)
@@ -188,7 +188,7 @@ def test_a_loss_that_is_no_number_names_its_samples(
 ) -> None:
     run = tmp_path / "run"
     pretrain(config(small_bank, steps=9, stop_at=2, save_every=2), run)
-    from smile_train import pretrain as loop
+    from smile_train.training import pretrain as loop
 
     honest, calls = loop.masked_loss, []
 
@@ -227,7 +227,7 @@ def test_every_preset_is_a_whole_configuration_with_an_origin() -> None:
 
 
 def test_features_that_tell_labels_apart_and_those_that_have_collapsed() -> None:
-    from smile_train.watching import effective_rank, neighbour_accuracy
+    from smile_train.training.monitor import effective_rank, neighbour_accuracy
 
     generator = torch.Generator().manual_seed(0)
     spread = torch.randn(200, 32, generator=generator)

@@ -7,8 +7,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from smile_motion.errors import InputError
 from smile_motion.tokens import TokenGrid
-from smile_train.targets import normalise_targets
 from smile_train.teachers import ClipTeacher
+from smile_train.training.losses import normalise_targets
 
 GRID = TokenGrid(frames=4, height=64, width=64)
 CONFIG = "open_clip_config.json"

@@ -8,7 +8,7 @@ import torch
 from smile_motion.cli.app import run_app
 from smile_motion.errors import InputError
 from smile_train.__main__ import COMMANDS
-from smile_train.evaluate.results import Results
+from smile_train.evaluation.results import Results
 
 Weights = dict[str, torch.Tensor]
 

@@ -22,7 +22,7 @@ from smile_train.data.views import (
     training_frames,
 )
 from smile_train.datasets import LabelledVideo, Span
-from smile_train.evaluate.testing import ViewShape, read_views
+from smile_train.evaluation.predict import ViewShape, read_views
 
 
 @given(

@@ -20,16 +20,16 @@ import torch
 from safetensors.torch import save_file
 from smile_motion.errors import InputError
 from smile_motion.tokens import TokenGrid
-from smile_train.interop.backbones import open_backbone
-from smile_train.interop.official import load_official, save_official
-from smile_train.model import PretrainModel, StudentConfig
-from smile_train.weight_files import (
+from smile_train.checkpoints.open import open_backbone
+from smile_train.checkpoints.published import load_official, save_official
+from smile_train.checkpoints.weight_files import (
     ENCODERS,
     open_folder,
     open_weights,
     read_own_state,
     read_weights,
 )
+from smile_train.models import PretrainModel, StudentConfig
 
 GRID = TokenGrid(frames=4, height=64, width=64)
 SMALL = StudentConfig(

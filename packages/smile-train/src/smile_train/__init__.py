@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from smile_train.encoder import VideoEncoder, load
+    from smile_train.encoders.video_encoder import VideoEncoder, load
 
     __version__: str
     """Version of the installed distribution."""
@@ -29,7 +29,7 @@ def __dir__() -> list[str]:
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first used, so that the command line starts at once."""
     if name in __all__:
-        from smile_train import encoder
+        from smile_train.encoders import video_encoder as encoder
 
         return getattr(encoder, name)
     if name == "__version__":

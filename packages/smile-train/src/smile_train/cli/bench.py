@@ -11,7 +11,7 @@ from smile_motion.errors import InputError
 from smile_motion.io.options import Count
 
 from smile_train.cli import pretrain as pretrain_command
-from smile_train.config import PretrainConfig
+from smile_train.config.pretrain import PretrainConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,9 +39,9 @@ def run(options: Options) -> Outcome:
     from rich.progress import Progress
     from smile_motion.runtime.devices import choose_device
 
-    from smile_train.bench import PARTS, advise, measure
-    from smile_train.machine import settle_machine
     from smile_train.teachers import ClipTeacher
+    from smile_train.training.benchmark import PARTS, advise, measure
+    from smile_train.training.machine import settle_machine
 
     machine = settle_machine(options.precision, options.cpu_threads)
     options = replace(options, precision=machine.precision, cpu_threads=machine.cpu_threads)

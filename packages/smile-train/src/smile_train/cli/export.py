@@ -12,7 +12,7 @@ from smile_motion.errors import InputError
 from smile_motion.io.options import Heads
 
 if TYPE_CHECKING:
-    from smile_train.model import Classifier, PretrainModel
+    from smile_train.models import Classifier, PretrainModel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,12 +37,12 @@ class Options:
 
 def run(options: Options) -> Outcome:
     """Export and say where the result is."""
-    from smile_train.interop.official import save_official
-    from smile_train.interop.onnx import export_onnx
-    from smile_train.interop.opening import open_model
-    from smile_train.interop.to_transformers import export_transformers
-    from smile_train.machine import use_cores
-    from smile_train.model import Classifier
+    from smile_train.checkpoints.onnx import export_onnx
+    from smile_train.checkpoints.opening import open_model
+    from smile_train.checkpoints.published import save_official
+    from smile_train.checkpoints.to_transformers import export_transformers
+    from smile_train.models import Classifier
+    from smile_train.training.machine import use_cores
 
     if options.push and options.to in ("onnx", "official"):
         raise InputError(f"--push: --to {options.to} writes a file; push one of the folders")
@@ -59,7 +59,7 @@ def run(options: Options) -> Outcome:
         case "hub":
             _save_for_hub(model, out)
             kind = type(model).__name__
-            print(f"{out}: {source} for smile_train.model.{kind}.from_pretrained({str(out)!r})")
+            print(f"{out}: {source} for smile_train.models.{kind}.from_pretrained({str(out)!r})")
         case _:
             whole = options.to == "transformers-pretraining"
             export_transformers(model, out, pretraining=whole, classes=classes)
@@ -77,7 +77,7 @@ def run(options: Options) -> Outcome:
 
 
 def _their_class(model: PretrainModel | Classifier, whole: bool) -> str:
-    from smile_train.model import Classifier
+    from smile_train.models import Classifier
 
     if isinstance(model, Classifier):
         return "VideoMAEForVideoClassification"

@@ -11,8 +11,8 @@ from smile_motion.cli.outcome import Outcome
 from smile_motion.errors import InputError
 
 from smile_train.cli.single import results_folder
-from smile_train.finetune_config import FinetuneConfig
-from smile_train.recipes import NOTES, OWN_RECIPES, RECIPES, Protocol, recipe_for
+from smile_train.config.finetune import FinetuneConfig
+from smile_train.config.finetune_presets import NOTES, OWN_RECIPES, RECIPES, Protocol, recipe_for
 
 MAKES = "a training run"
 Options = FinetuneConfig
@@ -50,8 +50,8 @@ def run(config: FinetuneConfig) -> Outcome | None:
         _list_recipes()
         return None
     out = prepare_folder(config)
-    from smile_train.cli.outcome import print_outcome
-    from smile_train.finetune import finetune
+    from smile_train.cli.common import print_outcome
+    from smile_train.training.finetune import finetune
 
     with results_folder(out):
         results = finetune(replace(config, out=out), out)
@@ -67,7 +67,7 @@ def prepare_folder(config: FinetuneConfig) -> Path:
         raise InputError("no checkpoint; give a run, a checkpoint, or a published file")
     name = name_of(str(config.checkpoint))
     out = config.out or Path("runs") / f"{name}-{config.protocol}-{config.dataset}"
-    from smile_train.stages import holds_a_run
+    from smile_train.config.stages import holds_a_run
 
     if not config.resume and holds_a_run(out):
         raise InputError(f"{out}: holds a run; continue it with --resume, or choose another --out")

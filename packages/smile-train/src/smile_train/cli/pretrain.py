@@ -13,8 +13,8 @@ from smile_motion.errors import InputError
 from smile_motion.io.files import parse_json
 
 from smile_train.cli.single import is_first_process, results_folder
-from smile_train.config import PretrainConfig
-from smile_train.presets import NOTES, PRESETS
+from smile_train.config.pretrain import PretrainConfig
+from smile_train.config.pretrain_presets import NOTES, PRESETS
 
 MAKES = "a training run"
 Options = PretrainConfig
@@ -71,12 +71,12 @@ def run(config: PretrainConfig) -> Outcome | None:
         _list_presets()
         return None
     out = config.out or _free_folder(config)
-    from smile_train.stages import holds_a_run
+    from smile_train.config.stages import holds_a_run
 
     if not config.resume and holds_a_run(out):
         raise InputError(f"{out}: holds a run; continue it with --resume, or choose another --out")
-    from smile_train.checkpoint import stored_settings
-    from smile_train.pretrain import pretrain
+    from smile_train.checkpoints.files import stored_settings
+    from smile_train.training.pretrain import pretrain
 
     with results_folder(out):
         checkpoint = pretrain(replace(config, out=out), out)

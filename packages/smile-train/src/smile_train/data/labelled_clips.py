@@ -15,8 +15,8 @@ from smile_motion.seeding import Stream, keyed_generator
 from smile_motion.video import open_index, read_frames
 
 from smile_train.data.augmentation import augment
-from smile_train.data.clips import ATTEMPTS
-from smile_train.data.order import SampleOrder
+from smile_train.data.moving_clips import ATTEMPTS
+from smile_train.data.sampling import SampleOrder
 from smile_train.data.views import Sampling, frame_range, square_crops, training_frames
 from smile_train.datasets import LabelledVideo, LabelledVideos
 
@@ -42,7 +42,7 @@ class LabelledClips:
     used. Repeats are augmented apart but decoded once ("repeated augmentation").
     """
 
-    workshop: ClassVar[str] = "smile_train.data.preloaded_labelled"
+    workshop: ClassVar[str] = "smile_train.data._preload_finetune"
 
     videos: LabelledVideos
     """The samples."""

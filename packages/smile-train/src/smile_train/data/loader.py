@@ -28,8 +28,8 @@ from smile_motion.io.full_disks import SHARED_MEMORY, shared_memory_explained
 from smile_motion.runtime.signals import hold_signals
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
-from smile_train.data.order import MicroBatches
-from smile_train.stopping import SIGNALS, ignore_stops
+from smile_train.data.sampling import MicroBatches
+from smile_train.training.stop import SIGNALS, ignore_stops
 
 AHEAD = 2
 """Batches that a worker makes before they are asked for."""

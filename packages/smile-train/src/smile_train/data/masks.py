@@ -16,7 +16,7 @@ from smile_motion.motion.plan import MotionPlan
 from smile_motion.seeding import Stream, lent_generator
 from smile_motion.tokens import masked_tokens
 
-from smile_train.config import PretrainConfig
+from smile_train.config.pretrain import PretrainConfig
 
 OFFICIAL_VISIBLE = 0.1
 """Share of trajectory tokens that the published code leaves visible."""

@@ -17,9 +17,8 @@ from pathlib import Path
 from smile_motion.errors import InputError
 from smile_motion.io.text import read_lines
 
-from smile_train.datasets.adapter import DatasetPlace
-from smile_train.datasets.labelled import LabelledVideos, Split
-from smile_train.datasets.official import (
+from smile_train.datasets.base import LabelledVideos, Split
+from smile_train.datasets.common import (
     DOWNLOAD,
     build_split,
     find_annotation,
@@ -27,6 +26,7 @@ from smile_train.datasets.official import (
     reading,
     require_count,
 )
+from smile_train.datasets.registry import DatasetPlace
 
 CLASSES = 157
 SIZES: dict[Split, int] = {"train": 7_985, "validation": 1_863, "test": 1_863}

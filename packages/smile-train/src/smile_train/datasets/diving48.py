@@ -18,14 +18,9 @@ from typing import Annotated
 
 from annotated_types import Interval
 
-from smile_train.datasets.adapter import DatasetPlace
-from smile_train.datasets.labelled import LabelledVideos, Split
-from smile_train.datasets.official import (
-    build_split,
-    find_annotation,
-    read_json,
-    require_count,
-)
+from smile_train.datasets.base import LabelledVideos, Split
+from smile_train.datasets.common import build_split, find_annotation, read_json, require_count
+from smile_train.datasets.registry import DatasetPlace
 
 CLASSES = 48
 SIZES: dict[Split, int] = {"train": 15_027, "validation": 1_970, "test": 1_970}

@@ -16,9 +16,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from smile_train.datasets.adapter import DatasetPlace
-from smile_train.datasets.labelled import LabelledVideos, Span, Split
-from smile_train.datasets.official import (
+from smile_train.datasets.base import LabelledVideos, Span, Split
+from smile_train.datasets.common import (
     build_split,
     find_annotation,
     only_splits,
@@ -26,6 +25,7 @@ from smile_train.datasets.official import (
     reading,
     require_count,
 )
+from smile_train.datasets.registry import DatasetPlace
 
 VERBS, NOUNS = 97, 300
 SIZES: dict[Split, int] = {"train": 67_217, "validation": 9_668}

@@ -14,15 +14,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from smile_train.datasets.adapter import DatasetPlace
-from smile_train.datasets.labelled import LabelledVideos, Split
-from smile_train.datasets.official import (
+from smile_train.datasets.base import LabelledVideos, Split
+from smile_train.datasets.common import (
     build_split,
     find_annotation,
     read_csv,
     reading,
     require_count,
 )
+from smile_train.datasets.registry import DatasetPlace
 
 CLASSES = 400
 FILES: dict[Split, tuple[str, ...]] = {

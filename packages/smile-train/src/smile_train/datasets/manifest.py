@@ -20,7 +20,7 @@ from smile_motion.io.files import encode_json, write_atomically
 from smile_motion.io.schema import parse_line, parse_text
 from smile_motion.io.text import read_lines
 
-from smile_train.datasets.labelled import LabelledVideo, LabelledVideos, Span, Split, Target, Task
+from smile_train.datasets.base import LabelledVideo, LabelledVideos, Span, Split, Target, Task
 
 SUFFIX = ".jsonl"
 _REMEDY = "write one with smile_train data list"

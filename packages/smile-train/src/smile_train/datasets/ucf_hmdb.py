@@ -19,15 +19,15 @@ from smile_motion.errors import InputError
 from smile_motion.io.file_tree import find_files
 from smile_motion.io.text import read_lines
 
-from smile_train.datasets.adapter import DatasetPlace
-from smile_train.datasets.labelled import LabelledVideos, Split
-from smile_train.datasets.official import (
+from smile_train.datasets.base import LabelledVideos, Split
+from smile_train.datasets.common import (
     DOWNLOAD,
     build_split,
     find_annotation,
     reading,
     require_count,
 )
+from smile_train.datasets.registry import DatasetPlace
 
 UCF_CLASSES, HMDB_CLASSES = 101, 51
 UCF_SIZES = {1: (9_537, 3_783), 2: (9_586, 3_734), 3: (9_624, 3_696)}

@@ -20,9 +20,9 @@ from typing import Any
 from smile_motion.errors import InputError
 from smile_motion.io.file_tree import find_files
 
-from smile_train.datasets.adapter import DatasetPlace
-from smile_train.datasets.labelled import LabelledVideos, Span, Split
-from smile_train.datasets.official import build_split, require_count
+from smile_train.datasets.base import LabelledVideos, Span, Split
+from smile_train.datasets.common import build_split, require_count
+from smile_train.datasets.registry import DatasetPlace
 
 SIZES: dict[Split, tuple[int, ...]] = {
     "train": (421, 422),

@@ -22,7 +22,7 @@ from smile_motion.io.options import (
     require_within,
 )
 
-from smile_train.run_options import Precision
+from smile_train.config.run import Precision
 
 PoolingName = Literal["slices", "mean"]
 FEWEST_CLIPS = 80

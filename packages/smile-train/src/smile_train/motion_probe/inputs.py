@@ -12,9 +12,9 @@ import torch
 from smile_motion.errors import InputError
 from smile_motion.tokens import TokenGrid
 
-from smile_train.encoder import VideoEncoder
-from smile_train.model.pretrain_model import Encoder
-from smile_train.model.transformer import initialise
+from smile_train.encoders.video_encoder import VideoEncoder
+from smile_train.models.layers import initialise
+from smile_train.models.mae import Encoder
 
 Shown = Literal["clip", "first frame", "shuffled"]
 SHOWN: tuple[Shown, ...] = get_args(Shown)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from smile_motion.bank import embedded_bank
 
-from smile_train.encoder import VideoEncoder
-from smile_train.model.pretrain_model import Encoder
+from smile_train.encoders.video_encoder import VideoEncoder
+from smile_train.models.mae import Encoder
 from smile_train.motion_probe.backdrops import Texture
 from smile_train.motion_probe.candidates import trained_and_untrained
 from smile_train.motion_probe.factors import FACTORS, FactorName

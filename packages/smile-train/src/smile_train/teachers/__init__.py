@@ -6,9 +6,9 @@ from typing import Literal
 
 from smile_motion.tokens import TokenGrid
 
+from smile_train.teachers.base import Teacher
 from smile_train.teachers.clip import ClipTeacher
-from smile_train.teachers.teacher import Teacher
-from smile_train.teachers.timm_teacher import TimmTeacher
+from smile_train.teachers.timm import TimmTeacher
 
 __all__ = ["ClipTeacher", "Teacher", "TimmTeacher", "open_teacher"]
 

@@ -14,9 +14,9 @@ from smile_motion.io.schema import read
 from smile_motion.runtime.open_clip import HUB_PREFIX, open_clip_model
 from torch import nn
 
-from smile_train.model.linear import linear, quicken
-from smile_train.teachers.teacher import Teacher
-from smile_train.weight_files import CLIP, open_weights, say_what_was_left_out
+from smile_train.checkpoints.weight_files import CLIP, open_weights, say_what_was_left_out
+from smile_train.models.linear import linear, quicken
+from smile_train.teachers.base import Teacher
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)

@@ -1,0 +1,234 @@
+"""The published checkpoint format: SMILE's and, alike, VideoMAE's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from smile_motion.errors import InputError
+from smile_motion.io.files import replacing
+from smile_motion.tokens import TokenGrid
+
+from smile_train.checkpoints.configs import count_blocks, require_sizes
+from smile_train.checkpoints.weight_files import ENCODERS, Kind, open_weights, say_what_was_left_out
+from smile_train.models import STUDENTS, Classifier, PretrainModel, StudentConfig
+from smile_train.models.config import ratio_of
+
+HEAD_WIDTH = 64
+"""Width of an attention head where nothing else tells."""
+ENCODER_HEADS = {student.width: student.heads for student in STUDENTS.values()} | {1408: 16}
+DECODER_HEADS = {student.decoder_width: student.decoder_heads for student in STUDENTS.values()}
+"""Heads of the published widths; those of ViT-H are 80 wide, of VideoMAE V2's ViT-g 88, not 64."""
+
+
+@dataclass(frozen=True, eq=False)
+class OfficialCheckpoint:
+    """What a published checkpoint holds."""
+
+    path: Path
+    """The file."""
+    weights: dict[str, torch.Tensor]
+    """State dict of the model."""
+    args: dict[str, Any]
+    """Arguments it was trained with."""
+    epoch: int | None
+    """Last epoch."""
+
+
+def load_official(path: Path, *, kind: Kind = ENCODERS) -> OfficialCheckpoint:
+    """Read a published checkpoint, or what another training loop left; nothing in it is called.
+
+    kind  of model that is looked for.
+    Raises InputError when the file is missing, unreadable, or holds no weights.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such checkpoint file")
+    opened = open_weights(path, kind)
+    say_what_was_left_out(opened)
+    return OfficialCheckpoint(
+        path=path, weights=opened.weights, args=opened.args, epoch=opened.epoch
+    )
+
+
+def infer_student(
+    checkpoint: OfficialCheckpoint, *, heads: int | None = None, decoder_heads: int | None = None
+) -> StudentConfig:
+    """Read widths and depths off the shapes; shapes do not tell the heads.
+
+    heads, decoder_heads  where given. Otherwise what the file's own arguments say, else those of a
+                          published width, else the width over 64; a decoder of which none of these
+                          tells has as many heads as the encoder.
+    Raises InputError when the weights are not of this architecture.
+    """
+    weights, args = checkpoint.weights, checkpoint.args
+    prefix = "encoder." if "encoder.patch_embed.proj.weight" in weights else ""
+    try:
+        width = weights[f"{prefix}patch_embed.proj.weight"].shape[0]
+        hidden = weights[f"{prefix}blocks.0.mlp.fc1.weight"].shape[0]
+        decoder_width = weights["mask_token"].shape[-1] if "mask_token" in weights else width
+        depth = count_blocks(weights, f"{prefix}blocks.")
+        decoder_depth = count_blocks(weights, "decoder.blocks.")
+    except KeyError as error:
+        raise InputError(
+            f"{checkpoint.path}: no {error.args[0]} in it; not a VideoMAE-family checkpoint"
+        ) from error
+    except (IndexError, ValueError) as error:
+        raise InputError(
+            f"{checkpoint.path}: names or shapes of another architecture ({error}); "
+            f"not a VideoMAE-family checkpoint"
+        ) from error
+    heads = heads or _stored(args, "encoder_heads") or _usual_heads(width, ENCODER_HEADS)
+    if heads is None:
+        raise InputError(
+            f"{checkpoint.path}: does not tell the attention heads of its width {width}; "
+            f"give them with --heads"
+        )
+    if decoder_heads is None and "mask_token" in weights:
+        decoder_heads = _stored(args, "decoder_heads")
+    try:
+        return StudentConfig(
+            width=width,
+            depth=depth,
+            heads=heads,
+            mlp_ratio=ratio_of(hidden, width),
+            decoder_width=decoder_width,
+            decoder_depth=decoder_depth,
+            decoder_heads=decoder_heads
+            or (_usual_heads(decoder_width, DECODER_HEADS) if "mask_token" in weights else heads)
+            or heads,
+        )
+    except InputError as error:
+        raise InputError(f"{checkpoint.path}: {error}") from error
+
+
+def infer_encoder(
+    weights: dict[str, torch.Tensor],
+    checkpoint: OfficialCheckpoint,
+    *,
+    frames: int,
+    heads: int | None = None,
+) -> tuple[StudentConfig, TokenGrid]:
+    """Sizes and tokens of an encoder's weights under our names; see `infer_student`.
+
+    frames  of a clip, where the checkpoint's arguments do not say.
+    """
+    bare = replace(checkpoint, weights=weights)
+    return infer_student(bare, heads=heads), infer_grid(bare, frames=frames)
+
+
+def infer_grid(checkpoint: OfficialCheckpoint, *, frames: int = TokenGrid.frames) -> TokenGrid:
+    """Read the token's size off the projection, the clip's off the arguments.
+
+    Arguments that do not say mean `frames` of 224 x 224 pixels, as published.
+    """
+    weights = checkpoint.weights
+    proj = weights.get("encoder.patch_embed.proj.weight", weights.get("patch_embed.proj.weight"))
+    if proj is None or proj.ndim != 5:
+        raise InputError(
+            f"{checkpoint.path}: no tubelet projection in it; not a VideoMAE-family checkpoint"
+        )
+    side = _stored(checkpoint.args, "input_size") or TokenGrid.width
+    try:
+        return TokenGrid(
+            frames=_stored(checkpoint.args, "num_frames") or frames,
+            height=side,
+            width=side,
+            tubelet=proj.shape[2],
+            patch=proj.shape[3],
+        )
+    except InputError as error:
+        raise InputError(f"{checkpoint.path}: {error}") from error
+
+
+def require_own_positions(model: PretrainModel | Classifier) -> None:
+    """Raise InputError when positions are not the published table: others compute their own."""
+    if model.config.positions != "flat":
+        raise InputError("positions are those of MVD, which other formats do not know")
+    if model.trained.shape != model.grid.shape:
+        raise InputError(
+            f"positions are interpolated from {model.trained.shape} to {model.grid.shape}, "
+            f"which other formats cannot say; use the checkpoint with smile_train.load"
+        )
+
+
+def load_weights(model: torch.nn.Module, weights: dict[str, torch.Tensor], source: Path) -> None:
+    """Load weights whose names and shapes must match exactly.
+
+    Raises InputError listing what is unknown, missing, or of another shape.
+    """
+    own = model.state_dict()
+    faults = [f"unknown {name}" for name in weights if name not in own]
+    faults += [f"missing {name}" for name in own if name not in weights]
+    faults += [
+        f"{name} {tuple(weights[name].shape)} instead of {tuple(own[name].shape)}"
+        for name in own
+        if name in weights and weights[name].shape != own[name].shape
+    ]
+    if faults:
+        listed = ", ".join(faults[:6]) + (f" and {len(faults) - 6} more" if len(faults) > 6 else "")
+        raise InputError(
+            f"{source}: a checkpoint of another model ({listed}); choose the student that it is of"
+        )
+    model.load_state_dict(weights)
+
+
+def open_pretrained(
+    path: Path, grid: TokenGrid | None = None, *, heads: int | None = None
+) -> tuple[PretrainModel, OfficialCheckpoint]:
+    """Build the pre-training model that a published checkpoint is of, with its weights.
+
+    grid  of the clips; by default what the checkpoint says.
+    """
+    checkpoint = load_official(path)
+    config = infer_student(checkpoint, heads=heads)
+    if "decoder.head.weight" not in checkpoint.weights:
+        raise InputError(f"{path}: no decoder in it; not a pre-training checkpoint")
+    require_sizes(config, checkpoint.weights, path, prefix="encoder.")
+    target_dim = checkpoint.weights["decoder.head.weight"].shape[0]
+    model = PretrainModel(config, grid or infer_grid(checkpoint), target_dim)
+    load_weights(model, checkpoint.weights, path)
+    return model, checkpoint
+
+
+def save_official(
+    path: Path, model: PretrainModel | Classifier, *, args: dict[str, Any], epoch: int
+) -> None:
+    """Write a checkpoint that the published code loads.
+
+    args  more entries for its `args`, beside those from which the model is built again.
+    Raises InputError when there is something at `path` already, and for frames that are not square,
+    which the published code does not know.
+    """
+    config, grid = model.config, model.grid
+    if grid.height != grid.width:
+        raise InputError(
+            f"frames of {grid.height} x {grid.width}: the published format knows square ones only"
+        )
+    require_own_positions(model)
+    if path.exists():
+        raise InputError(f"{path}: exists; choose another --out")
+    own = {
+        "encoder_heads": config.heads,
+        "decoder_heads": config.decoder_heads,
+        "decoder_depth": config.decoder_depth,
+        "nb_classes": getattr(getattr(model, "head", None), "out_features", 0),
+        "num_frames": grid.frames,
+        "input_size": grid.width,
+    }
+    data = {"model": model.state_dict(), "epoch": epoch, "args": own | args}
+    with replacing(path) as temporary:
+        torch.save(data, temporary)
+
+
+def _stored(args: dict[str, Any], name: str) -> int | None:
+    """A positive whole number among a checkpoint's arguments, if it is there."""
+    value = args.get(name)
+    return value if isinstance(value, int) and value > 0 else None
+
+
+def _usual_heads(width: int, published: dict[int, int]) -> int | None:
+    if width in published:
+        return published[width]
+    return None if width % HEAD_WIDTH else width // HEAD_WIDTH

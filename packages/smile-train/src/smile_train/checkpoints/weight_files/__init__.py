@@ -1,0 +1,54 @@
+"""The one door to files of weights that others made: nothing in them is called, or taken on trust.
+
+`open_weights` reads the weights of one model out of whatever a training loop left: beside them may
+be an optimizer's state, paths, options, classes that are not installed here.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import torch
+
+from smile_train.checkpoints.weight_files.opening import (
+    WeightFile,
+    open_folder,
+    open_weights,
+    read_own_state,
+)
+from smile_train.checkpoints.weight_files.state_dicts import (
+    CLIP,
+    ENCODERS,
+    TRANSFORMERS,
+    VICLIP,
+    Kind,
+)
+
+__all__ = [
+    "CLIP",
+    "ENCODERS",
+    "TRANSFORMERS",
+    "VICLIP",
+    "Kind",
+    "WeightFile",
+    "open_folder",
+    "open_weights",
+    "read_own_state",
+    "read_weights",
+    "say_what_was_left_out",
+]
+
+
+def read_weights(path: Path) -> dict[str, torch.Tensor]:
+    """Read named tensors as they are named.
+
+    Raises InputError when the file is damaged, or holds no weights.
+    """
+    return open_weights(path, None).weights
+
+
+def say_what_was_left_out(file: WeightFile) -> None:
+    """Print what was chosen and left out in opening a file."""
+    for line in file.said:
+        print(f"{file.path}: {line}", file=sys.stderr)

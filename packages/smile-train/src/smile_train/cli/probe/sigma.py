@@ -1,0 +1,18 @@
+"""Train a normalisation and a linear head on a frozen backbone, augmented (SIGMA's protocol)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from smile_train.cli.finetune import choose_recipe, run
+from smile_train.config.finetune import FinetuneConfig
+
+__all__ = ["Options", "defaults", "run"]
+
+MAKES = "a training run"
+Options = FinetuneConfig
+
+
+def defaults(arguments: Sequence[str]) -> FinetuneConfig:
+    """The probe's recipe, with the data set's own sampling."""
+    return choose_recipe(arguments, "linear-sigma")

@@ -1,0 +1,1 @@
+"""Every dataclass that a run is configured by, and every named preset."""

@@ -1,0 +1,160 @@
+"""Everything a fine-tuning or a linear probe with a frozen backbone depends on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+from smile_motion.io.options import (
+    Batch,
+    Count,
+    Decay,
+    Epochs,
+    FrameCount,
+    Heads,
+    MovingDecay,
+    NonNegative,
+    OnlyWith,
+    OpenShare,
+    Positive,
+    Seed,
+    Share,
+    Side,
+    Stride,
+    Views,
+)
+
+from smile_train.config.run import RunOptions
+from smile_train.datasets.base import LabelledVideos
+from smile_train.datasets.manifest import choose_samples
+from smile_train.datasets.registry import DatasetName, DatasetPlace
+
+OF_FOLDS = OnlyWith(
+    lambda options: options.dataset in ("ucf101", "hmdb51"), "with --dataset ucf101 or hmdb51"
+)
+_AUGMENTED = OnlyWith(lambda options: options.augment, "without --no-augment")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneConfig(RunOptions):
+    """Options of `smile_train finetune`. A recipe sets them all; what is given besides wins."""
+
+    checkpoint: Annotated[
+        Path,
+        tyro.conf.Positional,
+        tyro.conf.arg(metavar="CHECKPOINT", help_behavior_hint="(required)"),
+    ] = Path()
+    """A run, a checkpoint, or a published file to start from."""
+    recipe: str | None = None
+    """Named set of defaults: see --list-recipes. Default: the data set's."""
+    list_recipes: bool = False
+    """Print the recipes, and where their values come from, and stop."""
+
+    dataset: DatasetName = "folder"
+    """What is learned; `list`, `folder` and `manifest` are data of your own."""
+    data: Annotated[Path, tyro.conf.arg(help_behavior_hint="(default: this folder)")] = Path()
+    """Folder of the data set."""
+    annotations: Path | None = None
+    """Folder of its annotation files, where they are not in --data."""
+    fold: Annotated[Literal[1, 2, 3], OF_FOLDS] = 1
+    """Official train/test split of UCF-101 and HMDB-51."""
+    subset: Path | None = None
+    """Manifest of the training samples to use, as `data list --few` writes it. Default: all."""
+    few: Count | None = None
+    """Training samples of each class, drawn by --seed. Default: all."""
+    test_split: Literal["validation", "test"] = "validation"
+    """What is tested on, and what the best weights are chosen by."""
+    allow_missing: bool = False
+    """Leave out videos that are not there or cannot be read, and say so in the results."""
+
+    protocol: Literal["finetune", "linear-sigma", "attentive"] = "finetune"
+    """Train everything; only the last normalisation and the head (SIGMA's linear probe); or a grid
+    of attentive probes on the frozen encoder (V-JEPA 2)."""
+    reset_head: bool = False
+    """Start with a new head where the checkpoint is a classifier of other classes."""
+    heads: Heads | None = None
+    """Attention heads of a published file, where they are not the width over 64."""
+    frames: FrameCount | None = None
+    """Frames in a clip. Default: the checkpoint's; positions are interpolated for others."""
+    size: Side | None = None
+    """Side of a frame, pixels. Default: the checkpoint's."""
+    stride: Annotated[
+        Stride, OnlyWith(lambda options: options.sampling == "dense", "with --sampling dense")
+    ] = 4
+    """Video frames from one clip frame to the next, where sampling is dense."""
+    sampling: Literal["dense", "uniform"] = "dense"
+    """A stretch of the video, or one frame of each of its equal parts."""
+
+    epochs: Epochs = 100
+    """Passes over the videos."""
+    batch: Batch = 16
+    """Videos in a step, over all processes and accumulation."""
+    accumulate: Batch = 1
+    """Parts that a process splits its share of a step into, to save memory."""
+    repeats: Views = 1
+    """Clips of each video in a step, augmented apart."""
+    base_lr: Positive = 1e-3
+    """Peak learning rate for a batch of 256; scales with the batch."""
+    min_lr: NonNegative = 1e-6
+    """Final learning rate for a batch of 256. VideoMAE."""
+    warmup_epochs: NonNegative = 5
+    """Epochs of linear warm-up. VideoMAE."""
+    layer_decay: Decay = 0.75
+    """Learning rate of a layer over that of the next one."""
+    weight_decay: NonNegative = 0.05
+    """AdamW's decay of matrices. VideoMAE."""
+    betas: tuple[OpenShare, OpenShare] = (0.9, 0.999)
+    """AdamW's. VideoMAE."""
+    clip_grad: Positive | None = None
+    """Largest gradient norm. VideoMAE: none."""
+    drop_path: OpenShare = 0.1
+    """Share of clips for which the last block is left out. VideoMAE."""
+    head_dropout: OpenShare = 0.0
+    """Share of features left out before the head."""
+    head_scale: NonNegative = 0.001
+    """Factor on the head's first weights. VideoMAE."""
+    label_smoothing: OpenShare = 0.1
+    """Share of a label spread over all classes. VideoMAE."""
+    mixup: NonNegative = 0.8
+    """Parameter of mixup's Beta distribution; 0 for none. VideoMAE."""
+    cutmix: NonNegative = 1.0
+    """Parameter of CutMix's; 0 for none. VideoMAE."""
+    rand_augment: Annotated[str, _AUGMENTED] = "rand-m7-n4-mstd0.5-inc1"
+    """timm's description of RandAugment; `none` for none. VideoMAE."""
+    erasing: Annotated[Share, _AUGMENTED] = 0.25
+    """Probability of random erasing. VideoMAE."""
+    augment: bool = True
+    """Crop at random, mirror, RandAugment and erase; else the middle square alone."""
+    flip: Annotated[bool | None, _AUGMENTED] = None
+    """Mirror half of the clips. Default: unless left or right is part of a label."""
+    ema: MovingDecay | None = None
+    """Decay of a moving average of the weights, which is then what is tested. Default: none."""
+    seed: Seed = 0
+    """Seed of everything drawn."""
+
+    validate_every: Count = 1
+    """Epochs between validations, on one view of each video."""
+    segments: Views = 5
+    """Test clips along time."""
+    crops: Views = 3
+    """Test crops of each."""
+
+    def __post_init__(self) -> None:
+        RunOptions.__post_init__(self)
+
+    @property
+    def place(self) -> DatasetPlace:
+        """Where the data set is."""
+        return DatasetPlace(
+            name=self.dataset,
+            root=self.data,
+            annotations=self.annotations,
+            fold=self.fold,
+            allow_missing=self.allow_missing,
+        )
+
+    def choose(self, train: LabelledVideos) -> LabelledVideos:
+        """The samples that are learned from."""
+        return choose_samples(train, subset=self.subset, few=self.few, seed=self.seed)

@@ -1,0 +1,192 @@
+"""Everything a pre-training run depends on. Importable without torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from smile_motion.clips.options import ClipOptions
+from smile_motion.errors import InputError
+from smile_motion.io.options import (
+    Batch,
+    Count,
+    Epochs,
+    Index,
+    MaskRatio,
+    NonNegative,
+    OnlyWith,
+    OpenShare,
+    Positive,
+    Share,
+    Views,
+)
+from smile_motion.tokens import TokenGrid, masked_tokens
+
+from smile_train.config.run import RunOptions
+from smile_train.models.config import STUDENTS, StudentConfig, StudentName
+
+TargetName = Literal["pixel", "clip", "dino", "dinov2", "mae"]
+TEACHERS: dict[TargetName, str] = {
+    "clip": "ViT-B-16-quickgelu",
+    "dino": "vit_base_patch16_224.dino",
+    "dinov2": "vit_base_patch14_dinov2.lvd142m",
+    "mae": "vit_base_patch16_224.mae",
+}
+"""The teacher meant by a target, by its open_clip or timm name. All are ViT-B. Paper, Table 4b."""
+
+_OF_FEATURES = OnlyWith(lambda options: options.target != "pixel", "with a --target of features")
+_WITHOUT_STEPS = OnlyWith(lambda options: options.steps is None, "without --steps")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainConfig(RunOptions, ClipOptions):
+    """Options of `smile_train pretrain`. A preset sets them all; what is given besides wins."""
+
+    preset: str = "tiny"
+    """Named set of defaults: see --list-presets."""
+    list_presets: bool = False
+    """Print the presets, and where their values come from, and stop."""
+    out: Path | None = None
+    """Folder of the run. Default: runs/PRESET, or the next free runs/PRESET-2, …"""
+
+    samples: Annotated[
+        Count,
+        OnlyWith(
+            lambda options: options.background_kind in ("black", "noise"),
+            "with --background black or noise, which are endless",
+        ),
+    ] = 10_000
+    """Clips in an epoch where the background is endless; else the number of files counts. Ours."""
+
+    student: StudentName = "vit-b"
+    """Size of the student."""
+
+    init: Path | None = None
+    """Start from these weights: a run, a checkpoint of ours, or a published one of SMILE, VideoMAE
+    and their family. Positions are interpolated where clips are longer or larger."""
+    gradient_checkpointing: bool = False
+    """Compute activations of the student's blocks again in the backward pass, to save memory."""
+
+    target: TargetName = "clip"
+    """What is reconstructed: normalised pixels, or features of CLIP, DINO, DINOv2 or MAE."""
+    teacher: Annotated[str | None, _OF_FEATURES] = None
+    """Where the features come from: for CLIP open_clip's names, folders and OpenAI's files, for
+    the others timm's names and folders. Default: the ViT-B of --target. Paper: OpenAI's CLIP."""
+    target_norm: Annotated[Literal["clip-channel", "token", "none"], _OF_FEATURES] = "clip-channel"
+    """Features normalised per channel over a clip's tokens (paper), per token, or not at all."""
+    official_teacher_input: Annotated[bool, _OF_FEATURES] = False
+    """Feed the teacher ImageNet-normalised pixels, as the published code does."""
+    strategy: Literal["single", "mixed", "progressive"] = "single"
+    """Objects in all clips; in a share of them; or first with, then without objects, from the first
+    stage's weights, with a new optimiser and warm-up (Table 4d; paper: progressive)."""
+    mixed_share: Annotated[
+        OpenShare, OnlyWith(lambda options: options.strategy == "mixed", "with --strategy mixed")
+    ] = 0.5
+    """Share of clips with objects under --strategy mixed; the others are masked in tubes. Ours."""
+    second_epochs: Annotated[
+        Epochs | None,
+        _WITHOUT_STEPS,
+        OnlyWith(lambda options: options.strategy == "progressive", "with --strategy progressive"),
+    ] = None
+    """Epochs of the second stage under --strategy progressive. Default: those of the first."""
+    masking: Literal["trajectory", "tube", "random", "official"] = "trajectory"
+    """Masking along trajectories with tubes on the rest, tubes alone, tokens at random, or as the
+    published code does it (boxes, tubes partly broken up)."""
+    mask_ratio: MaskRatio = 0.8
+    """Share of tokens masked. Paper: 0.8 (Table 4e)."""
+    trajectory_visible: Annotated[
+        Share | None,
+        OnlyWith(
+            lambda options: options.masking in ("trajectory", "official"),
+            "with --masking trajectory or official",
+        ),
+    ] = None
+    """Share of trajectory tokens left visible. Default: 1 - --mask-ratio (paper), 0.1 for
+    --masking official."""
+    coverage_threshold: Annotated[
+        OpenShare,
+        OnlyWith(lambda options: options.masking == "trajectory", "with --masking trajectory"),
+    ] = 0.0
+    """Share of a token that objects must cover, and more, for it to lie on a trajectory. Ours."""
+    masks_per_clip: Views = 1
+    """Masks that each clip is learned under; the teacher runs once. Official: 2."""
+    decoder_mask_ratio: OpenShare = 0.0
+    """Share of masked tokens that the decoder neither gets nor predicts, to save time. Ours: none;
+    VideoMAE V2: 0.5."""
+
+    epochs: Annotated[Epochs, _WITHOUT_STEPS] = 300
+    """Passes over the clips. Paper: 300 a stage."""
+    steps: Count | None = None
+    """Optimiser steps of a stage, instead of --epochs."""
+    minutes: Positive | None = None
+    """Most minutes that the steps of a stage may take: where a short measurement says that this
+    machine needs longer, there are fewer steps, and the whole schedule in them. Their number is
+    stored, and a resumed run keeps it. Default: no limit; none for `tiny` either, where --steps or
+    --epochs is given."""
+    batch: Batch = 256
+    """Clips in a step, over all processes and accumulation. Official: 256."""
+    accumulate: Batch = 1
+    """Parts that a process splits its share of a step into, to save memory."""
+    base_lr: Positive = 1.5e-4
+    """Peak learning rate for a batch of 256; scales with the batch. Official."""
+    min_lr: NonNegative = 1e-5
+    """Final learning rate for a batch of 256; scales with the batch. Official."""
+    warmup_epochs: NonNegative = 40
+    """Epochs of linear warm-up from 0. Official."""
+    weight_decay: NonNegative = 0.05
+    """AdamW's decay of matrices. Official."""
+    betas: tuple[OpenShare, OpenShare] = (0.9, 0.95)
+    """AdamW's. Official."""
+    clip_grad: Positive | None = None
+    """Largest gradient norm. Official: none."""
+
+    render: Literal["cpu", "device"] = "cpu"
+    """Where objects are painted: by the workers, or on the training device, where the bank must
+    fit; workers then only decode and plan."""
+    knn: Path | None = None
+    """List of labelled videos (`path label` lines) that a nearest-neighbour probe of the student's
+    features is tried on at every picture."""
+    probe_motion_every: Index | None = None
+    """Steps between small motion probes of the student, which ask in which of eight directions an
+    object travels; 0 asks at the end alone. At the end the architecture with random weights is
+    asked, too. Default: never."""
+    picture_every: Index = 0
+    """Steps between pictures of input, mask and reconstruction; 0 draws one at the end."""
+
+    def __post_init__(self) -> None:
+        RunOptions.__post_init__(self)
+        ClipOptions.__post_init__(self)
+        moving = self.objects is None or self.objects > 0
+        if self.masking in ("trajectory", "official") and not moving:
+            raise InputError(
+                f"--masking {self.masking} needs objects; use --masking tube with --objects 0"
+            )
+        _ = self.grid
+
+    @property
+    def grid(self) -> TokenGrid:
+        """The student's token grid."""
+        return TokenGrid(
+            frames=self.frames,
+            height=self.size,
+            width=self.frame_size[1],
+            tubelet=self.tubelet,
+            patch=self.patch,
+        )
+
+    @property
+    def teacher_name(self) -> str | None:
+        """The teacher's name or path; none for pixels."""
+        return None if self.target == "pixel" else self.teacher or TEACHERS[self.target]
+
+    @property
+    def reconstructed(self) -> int:
+        """Masked tokens that the decoder predicts."""
+        hidden = masked_tokens(self.grid, self.mask_ratio)
+        return max(1, hidden - int(self.decoder_mask_ratio * hidden))
+
+    @property
+    def student_config(self) -> StudentConfig:
+        """The student's sizes."""
+        return STUDENTS[self.student]

@@ -1,0 +1,129 @@
+"""Options of probes on cached features."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+from smile_motion.errors import InputError
+from smile_motion.io.options import (
+    Batch,
+    Count,
+    Epochs,
+    Heads,
+    NonNegative,
+    OnlyWith,
+    Positive,
+    Seed,
+    Stride,
+    Threads,
+    Views,
+    Workers,
+    require_within,
+)
+
+from smile_train.config.finetune import OF_FOLDS
+from smile_train.config.run import Precision
+from smile_train.datasets.registry import DatasetName, DatasetPlace
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureProbeConfig:
+    """What `probe strict` and `probe knn` share."""
+
+    checkpoint: Annotated[
+        str,
+        tyro.conf.Positional,
+        tyro.conf.arg(metavar="CHECKPOINT", help_behavior_hint="(required)"),
+    ] = ""
+    """A run, a checkpoint, a published file, a folder of transformers, or a hub id."""
+    dataset: DatasetName = "folder"
+    """What is asked; `list`, `folder` and `manifest` are data of your own."""
+    data: Annotated[Path, tyro.conf.arg(help_behavior_hint="(default: this folder)")] = Path()
+    """Folder of the data set."""
+    annotations: Path | None = None
+    """Folder of its annotation files, where they are not in --data."""
+    fold: Annotated[Literal[1, 2, 3], OF_FOLDS] = 1
+    """Official train/test split of UCF-101 and HMDB-51."""
+    subset: Path | None = None
+    """Manifest of the training samples to use, as `data list --few` writes it. Default: all."""
+    few: Count | None = None
+    """Training samples of each class, drawn by --seed. Default: all."""
+    test_split: Literal["validation", "test"] = "validation"
+    """What is tested on. Nothing is chosen by it."""
+    allow_missing: bool = False
+    """Leave out videos that are not there or cannot be read, and say so in the results."""
+    out: Path | None = None
+    """Folder of the results. Default: runs/CHECKPOINT-PROTOCOL-DATASET."""
+    cache: Path = Path("runs/features")
+    """Folder of features, which probes of one checkpoint share."""
+
+    sampling: Literal["dense", "uniform"] | None = None
+    """A stretch of the video, or one frame of each of its parts. Default: as fine-tuning has it."""
+    stride: Annotated[
+        Stride | None,
+        OnlyWith(lambda options: options.sampling != "uniform", "with --sampling dense"),
+    ] = None
+    """Video frames from one clip frame to the next. Default: as fine-tuning has it."""
+    segments: Views = 2
+    """Test clips along time. SIGMA, on SSv2: 2."""
+    crops: Views = 3
+    """Test crops of each. SIGMA, on SSv2: 3."""
+    batch: Batch = 8
+    """Clips encoded at once."""
+    precision: Precision = "auto"
+    """Of the encoder. auto: bf16 on CUDA devices that have it, fp16 on older ones; on a CPU bf16
+    where a short measurement says that it pays, else fp32."""
+    cpu_threads: Threads | None = None
+    """Threads on the CPU. Default: all cores that this process may use, shared by the processes of
+    this machine, or OMP_NUM_THREADS where you set it."""
+    workers: Workers = 2
+    """Processes that decode."""
+    heads: Heads | None = None
+    """Attention heads of a published file, where they are not the width over 64."""
+    seed: Seed = 0
+    """Seed of everything drawn."""
+
+    def __post_init__(self) -> None:
+        require_within(self)
+
+    @property
+    def place(self) -> DatasetPlace:
+        """Where the data set is."""
+        return DatasetPlace(
+            name=self.dataset,
+            root=self.data,
+            annotations=self.annotations,
+            fold=self.fold,
+            allow_missing=self.allow_missing,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class StrictProbeConfig(FeatureProbeConfig):
+    """Options of `smile_train probe strict`: a linear classifier on frozen, cached features."""
+
+    rates: tuple[Positive, ...] = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
+    """Learning rates tried, for a batch of 256; chosen by a tenth of the training samples, by their
+    loss where accuracies are equal. Ours."""
+    epochs: Epochs = 30
+    """Passes over the training features. Ours."""
+    head_batch: Batch = 1024
+    """Samples in a step. Ours."""
+    weight_decay: NonNegative = 0.0
+    """AdamW's. Ours."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.rates:
+            raise InputError("--rates: give one or more learning rates above 0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class NeighbourProbeConfig(FeatureProbeConfig):
+    """Options of `smile_train probe knn`: nearest neighbours in frozen, cached features."""
+
+    neighbours: tuple[Count, ...] = (1, 5, 10, 20, 50)
+    """Numbers of neighbours tried; chosen by leaving out each training sample in its turn. Ours."""

@@ -1,0 +1,71 @@
+"""What every training run has, whatever it learns. Importable without torch."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from smile_motion.io.options import Count, Threads, Workers, require_within
+
+PrecisionName = Literal["bf16", "fp16", "fp32"]
+"""Of activations; weights stay float32."""
+Precision = Literal["auto", "bf16", "fp16", "fp32"]
+"""`auto` is settled by `smile_train.training.machine` when a run begins."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """Options of a run that do not touch what is learned, but for its precision."""
+
+    out: Path | None = None
+    """Folder of the run. Default: a new one below runs/."""
+    resume: bool = False
+    """Continue the run in --out from its newest sound checkpoint."""
+    stop_at: Count | None = None
+    """End this step early, as if asked to stop: the schedule stays that of the whole run."""
+    precision: Precision = "auto"
+    """Of activations; weights stay float32. auto: bf16 on CUDA devices that have it, fp16 on older
+    ones; on a CPU bf16 where a short measurement says that it pays, else fp32. A resumed run keeps
+    its own. Official: fp16; ours auto."""
+    cpu_threads: Threads | None = None
+    """Threads of a run on the CPU. Default: all cores that this process may use, shared by the
+    processes of this machine, or OMP_NUM_THREADS where you set it; a resumed run keeps its own."""
+    compile: bool = False
+    """Compile the models with torch.compile: slow to start, faster after that."""
+    workers: Workers = 2
+    """Processes that make clips; 0 makes them in the training process."""
+    track: Literal["tensorboard", "trackio", "wandb", "none"] = "tensorboard"
+    """Where curves go, besides log.jsonl."""
+    save_every: Count = 1000
+    """Steps between checkpoints."""
+    keep: Count = 3
+    """Checkpoints kept."""
+    log_every: Count = 10
+    """Steps between records of the loss."""
+
+    def __post_init__(self) -> None:
+        require_within(self)
+
+    def to_json(self) -> dict[str, Any]:
+        """All fields, as JSON values."""
+        return {
+            name: str(value) if isinstance(value, Path) else value
+            for name, value in asdict(self).items()
+        }
+
+    def differing(self, other: dict[str, Any]) -> list[str]:
+        """Fields that matter in which a stored configuration differs, with both values."""
+        mine = json.loads(json.dumps(self.to_json()))
+        return [
+            f"{field.name} {other.get(field.name)!r} there, {mine[field.name]!r} asked for"
+            for field in fields(self)
+            if field.name not in FREE_FIELDS and other.get(field.name) != mine[field.name]
+        ]
+
+
+FREE_FIELDS = frozenset(field.name for field in fields(RunOptions)) - {"precision"} | {
+    *("picture_every", "probe_motion_every", "allow_missing", "minutes")
+}
+"""Fields that a resumed run may change: they do not touch what is learned."""

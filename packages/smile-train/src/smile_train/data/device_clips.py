@@ -1,0 +1,135 @@
+"""Clips that workers only plan, and that the training device renders."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from smile_motion.bank import ObjectBank
+from smile_motion.masking import device as masks
+from smile_motion.masking.masks import draw_keys
+from smile_motion.renderer import DeviceRecords, DeviceRenderer, Records
+from smile_motion.renderer.device_records import make_records
+from smile_motion.tokens import masked_tokens
+from torch import Tensor
+
+from smile_train.config.pretrain import PretrainConfig
+from smile_train.data.masks import draw_masks, draw_picks, mask_generators
+from smile_train.data.moving_clips import TrainingClips
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedClips(TrainingClips):
+    """Sample number -> background, plan and masks, or the keys that decide them.
+
+    A sample holds `background` (T, H, W, 3) uint8, or (1, H, W, 3) where it is still; the fields of
+    `Records`; and `visible` and `masked`, or, where masks follow trajectories, `keys` (masks, n)
+    float64. `PlanRenderer` makes of a batch what `TrainingClips` would have held.
+    """
+
+    def shapes(self) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
+        """Shape and type of every tensor of a sample, by name."""
+        shapes = super().shapes()
+        _, height, width, _ = shapes.pop("frames")[0]
+        still = 1 if self.maker.background.is_still else self.config.frames
+        shapes["background"] = ((still, height, width, 3), torch.uint8)
+        for name, array in self._example._asdict().items():
+            shapes[name] = (array.shape[1:], torch.from_numpy(array).dtype)
+        if self.config.masking == "trajectory":
+            del shapes["visible"], shapes["masked"]
+            keys = draw_keys(np.random.default_rng(0), self.config.grid)
+            shapes["keys"] = ((self.config.masks_per_clip, keys.shape[1]), torch.float64)
+            if self.config.decoder_mask_ratio:
+                hidden = masked_tokens(self.config.grid, self.config.mask_ratio)
+                shapes["picks"] = ((self.config.masks_per_clip, hidden), torch.float64)
+        return shapes
+
+    @cached_property
+    def _example(self) -> Records:
+        """Records of some clip: all of a recipe have the same shapes.
+
+        Raises InputError when a device cannot render the recipe.
+        """
+        return self._records(0, 0)[1]
+
+    def _records(self, epoch: int, index: int) -> tuple[Any, Records]:
+        maker = self.maker_of(epoch, index)
+        plan = maker.plan(index, epoch)
+        return plan, make_records(
+            [plan],
+            maker.bank,
+            objects=max(self.maker.recipe.objects, 1),
+            frames=maker.frames,
+            size=maker.size,
+        )
+
+    def _make(self, epoch: int, index: int, row: dict[str, np.ndarray]) -> None:
+        """Plan the clip of an index into a row of a batch."""
+        self.maker.draw_background(index, epoch, out=row["background"])
+        plan, records = self._records(epoch, index)
+        for name, array in records._asdict().items():
+            row[name][...] = array[0]
+        generators = mask_generators(self.config, epoch, index)
+        if "keys" in row:
+            for part, rng in enumerate(generators):
+                row["keys"][part] = draw_keys(rng, self.config.grid)[0]
+                if "picks" in row:
+                    row["picks"][part] = draw_picks(self.config, rng)
+            return
+        drawn = draw_masks(self.config, generators, plan, _no_coverage)
+        for part, mask in enumerate(drawn):
+            row["visible"][part], row["masked"][part] = mask.visible, mask.masked
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanRenderer:
+    """Renders batches of `PlannedClips` on the training device."""
+
+    config: PretrainConfig
+    """The run."""
+    renderer: DeviceRenderer
+    """Holds the bank."""
+
+    @classmethod
+    def open(cls, config: PretrainConfig, bank: ObjectBank, device: torch.device) -> PlanRenderer:
+        """Copy the bank to the device.
+
+        Raises InputError when it does not fit there.
+        """
+        renderer = DeviceRenderer(bank, device, frames=config.frames, size=config.frame_size)
+        return cls(config=config, renderer=renderer)
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """Render a batch: adds `frames`, `visible` and `masked`, on the device."""
+        sent = {
+            name: value.to(self.renderer.device, non_blocking=True)
+            for name, value in batch.items()
+            if isinstance(value, Tensor)
+        }
+        records = DeviceRecords(**{name: sent[name] for name in DeviceRecords._fields})
+        clips = self.renderer.paint(sent["background"], records)
+        sent["frames"] = clips.frames
+        if "keys" in sent:
+            grid, keys = self.config.grid, sent["keys"]
+            coverage = clips.token_coverage(grid).repeat_interleave(keys.shape[1], dim=0)
+            drawn = masks.mask_trajectory(
+                keys.flatten(0, 1),
+                grid,
+                self.config.mask_ratio,
+                coverage,
+                threshold=self.config.coverage_threshold,
+                visible_share=self.config.trajectory_visible,
+            )
+            visible, masked = (tokens.view(*keys.shape[:2], -1) for tokens in drawn)
+            if "picks" in sent:
+                order = sent["picks"].argsort(dim=-1)[..., : self.config.reconstructed]
+                masked = masked.gather(-1, order.sort(dim=-1).values)
+            sent["visible"], sent["masked"] = visible, masked
+        return batch | sent
+
+
+def _no_coverage() -> np.ndarray:
+    raise AssertionError("masks along trajectories are drawn on the device")

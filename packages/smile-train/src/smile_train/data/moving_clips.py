@@ -1,0 +1,143 @@
+"""The data set: rendered clips with their masks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from smile_motion.clips.clip import ClipMaker
+from smile_motion.errors import InputError
+from smile_motion.seeding import Stream, keyed_generator, lent_generator
+from smile_motion.tokens import masked_tokens
+
+from smile_train.config.pretrain import PretrainConfig
+from smile_train.data.masks import draw_masks, mask_generators
+from smile_train.data.sampling import SampleOrder
+
+ATTEMPTS = 20
+"""Files tried in place of a broken one before giving up."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingClips:
+    """Sample number -> clip and masks; depends on the configuration and the number alone.
+
+    An item is `frames` (T, H, W, 3) uint8, `visible` (masks, Nv) and `masked` (masks, Nm) int64
+    token numbers, its `number`, and `broken`, what is wrong with files that could not be used.
+    """
+
+    workshop: ClassVar[str] = "smile_train.data._preload_pretrain"
+
+    config: PretrainConfig
+    """The run."""
+    maker: ClipMaker
+    """Renders the clips."""
+    order: SampleOrder
+    """Where a sample number points."""
+
+    def __getitem__(self, number: int) -> dict[str, Any]:
+        """Make one sample, in memory of its own; see `fill`."""
+        batch = self.new_batch(1)
+        broken = self.fill([number], batch)
+        return {name: values[0] for name, values in batch.items()} | {"broken": broken}
+
+    def shapes(self) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
+        """Shape and type of every tensor of a sample, by name."""
+        config, grid = self.config, self.config.grid
+        hidden = masked_tokens(grid, config.mask_ratio)
+        return {
+            "frames": ((config.frames, *config.frame_size, 3), torch.uint8),
+            "visible": ((config.masks_per_clip, grid.tokens - hidden), torch.int64),
+            "masked": ((config.masks_per_clip, config.reconstructed), torch.int64),
+            "number": ((), torch.int64),
+        }
+
+    def new_batch(self, count: int) -> dict[str, torch.Tensor]:
+        """Return memory for `count` samples, for `fill`."""
+        return {
+            name: torch.empty((count, *shape), dtype=dtype)
+            for name, (shape, dtype) in self.shapes().items()
+        }
+
+    def fill(self, numbers: Sequence[int], batch: dict[str, torch.Tensor]) -> list[str]:
+        """Make samples into a batch's memory, without a copy.
+
+        numbers  of the samples, as many as the batch has room for.
+        batch    tensors as from `new_batch`, overwritten.
+        returns  what is wrong with files that could not be used. A broken file is replaced by
+                 another that depends on the sample's number alone.
+        Raises InputError when many in a row are broken.
+        """
+        arrays = {name: batch[name].numpy() for name in self.shapes()}
+        arrays.pop("number")[:] = numbers
+        broken: list[str] = []
+        for place, number in enumerate(numbers):
+            self._fill_row(number, {name: array[place] for name, array in arrays.items()}, broken)
+        return broken
+
+    def _fill_row(self, number: int, row: dict[str, np.ndarray], broken: list[str]) -> None:
+        """Make one sample into its row of a batch, and add to `broken`."""
+        epoch, index = self.order.locate(number)
+        for attempt in range(ATTEMPTS):
+            if attempt:
+                rng = keyed_generator(
+                    self.config.seed, Stream.REPLACEMENT, epoch=epoch, index=index, part=attempt
+                )
+                index = int(rng.integers(self.order.length))
+            try:
+                self._make(epoch, index, row)
+                return
+            except InputError as error:
+                broken.append(str(error))
+        raise InputError(f"{ATTEMPTS} files in a row cannot be used, the last: {broken[-1]}")
+
+    def _make(self, epoch: int, index: int, row: dict[str, np.ndarray]) -> None:
+        """Make the clip of an index into a row of a batch."""
+        clip = self.maker_of(epoch, index).make(index, epoch, out=row["frames"])
+        masks = draw_masks(
+            self.config,
+            mask_generators(self.config, epoch, index),
+            clip.plan,
+            lambda: clip.truth.token_coverage(self.config.grid),
+        )
+        for part, mask in enumerate(masks):
+            row["visible"][part], row["masked"][part] = mask.visible, mask.masked
+
+    def file_of(self, index: int) -> Path | None:
+        """The file behind the objects of clip `index`, if there is one."""
+        files: tuple[Path, ...] = getattr(self.maker.background, "files", ())
+        return files[index % len(files)] if files else None
+
+    def maker_of(self, epoch: int, index: int) -> ClipMaker:
+        """The maker of a clip: under --strategy mixed, some have no objects."""
+        if self.config.strategy != "mixed":
+            return self.maker
+        rng = lent_generator(self.config.seed, Stream.AUGMENT, epoch=epoch, index=index)
+        return self.maker if rng.random() < self.config.mixed_share else self._plain_maker
+
+    @cached_property
+    def _plain_maker(self) -> ClipMaker:
+        return replace(self.maker, recipe=replace(self.maker.recipe, objects=0))
+
+
+def open_clips(config: PretrainConfig) -> TrainingClips:
+    """Open what a configuration names.
+
+    Raises InputError when a file is missing or does not fit.
+    """
+    from smile_train.data.device_clips import PlannedClips
+
+    maker = config.make_maker()
+    if maker.recipe.objects == 0 and config.masking in ("trajectory", "official"):
+        raise InputError(
+            f"--recipe {config.recipe} has no objects, whose trajectories --masking "
+            f"{config.masking} could follow; use --masking tube"
+        )
+    length = len(maker.background) or config.samples
+    kind = PlannedClips if config.render == "device" else TrainingClips
+    return kind(config=config, maker=maker, order=SampleOrder(length=length, seed=config.seed))

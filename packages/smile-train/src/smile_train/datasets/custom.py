@@ -1,0 +1,185 @@
+"""Data of your own: `path label` lists, folders of classes, manifests.
+
+::
+
+    list/  train.txt  validation.txt      lines `path label`, `path,label` (also .csv)
+    folder/  train/  validation/          each with a folder for every class
+             train/walking/a.mp4
+    manifest/  train.jsonl  validation.jsonl      as `smile_train data list` writes
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from smile_motion.errors import InputError, shortened
+from smile_motion.io.file_tree import find_folders
+from smile_motion.io.text import read_lines
+from smile_motion.video import ListedVideo, find_videos
+
+from smile_train.datasets.base import LabelledVideo, LabelledVideos, Split
+from smile_train.datasets.common import Listings, judge_missing
+from smile_train.datasets.manifest import SUFFIX, read_manifest
+from smile_train.datasets.registry import DatasetPlace
+
+NAMES: dict[Split, tuple[str, ...]] = {
+    "train": ("train", "training"),
+    "validation": ("validation", "val", "valid", "test"),
+    "test": ("test", "testing"),
+}
+"""What files and folders of a split are called."""
+EMPTY_CLASS = "put a video of the class into it, or remove the class from every split"
+"""What to do about a class folder without videos."""
+LIST_SUFFIXES = (".txt", ".csv", ".list")
+NUMBER = re.compile(r"(-?[0-9]+)(?:\.0*)?")
+"""A label that is a class number, `3` or `3.0`; one below 0 is refused."""
+MOST_CLASSES = 100_000
+"""Larger numbers are no classes: the largest known sets have a quarter as many."""
+
+
+def read(place: DatasetPlace, split: Split) -> LabelledVideos:
+    """Read a split of a list, a folder of classes, or a manifest.
+
+    Raises InputError when it is not there, or a video has no label.
+    """
+    match place.name:
+        case "manifest":
+            return _read_manifest(place, split)
+        case "list":
+            return _read_list(place, split)
+        case _:
+            return _read_folders(place, split)
+
+
+def _find(root: Path, split: Split, suffixes: Sequence[str]) -> Path:
+    for name in NAMES[split]:
+        for suffix in suffixes:
+            path = root / f"{name}{suffix}"
+            if path.exists():
+                return path
+    looked = ", ".join(f"{name}{suffix}" for name in NAMES[split] for suffix in suffixes)
+    raise InputError(f"{root}: no {split} split in it (looked for {looked}); check --data")
+
+
+def _read_manifest(place: DatasetPlace, split: Split) -> LabelledVideos:
+    """The samples whose files are there."""
+    found = read_manifest(_find(place.root, split, (SUFFIX,)))
+    there = Listings(Path("/"))
+    kept, missing = [], []
+    for video in found.videos:
+        if there.has(str(video.path.absolute())):
+            kept.append(video)
+        else:
+            missing.append(video.path)
+    judge_missing(place, split, missing, len(found))
+    return replace(found, videos=tuple(kept), partial=found.partial or bool(missing))
+
+
+def _read_list(place: DatasetPlace, split: Split) -> LabelledVideos:
+    path = _find(place.root, split, LIST_SUFFIXES)
+    listed = find_videos(path, remedy="check --data", keep_missing=True)
+    bare = next((video for video in listed if video.label is None), None)
+    if bare is not None:
+        raise InputError(f"{path}: {bare.path.name} has no label; write `path label` lines")
+    missing = [video.path for video in listed if not video.there]
+    judge_missing(place, split, missing, len(listed))
+    classes = _class_names(place, split, listed, path)
+    numbers = {name: number for number, name in enumerate(classes)}
+    return LabelledVideos(
+        name=place.root.name,
+        split=split,
+        videos=tuple(
+            LabelledVideo(
+                key=_key(video.path, path.parent),
+                path=video.path,
+                target=_number(str(video.label), numbers, path),
+            )
+            for video in listed
+            if video.there
+        ),
+        classes=classes,
+        partial=bool(missing),
+    )
+
+
+def _class_names(
+    place: DatasetPlace, split: Split, listed: Sequence[ListedVideo], path: Path
+) -> tuple[str, ...]:
+    """Names from classes.txt, a line each; else those of the training list's labels.
+
+    A label that does not fit is refused, lest it move the numbers of the classes.
+    """
+    names = place.root / "classes.txt"
+    if names.is_file():
+        lines = read_lines(names, remedy="write a class a line")
+        found = tuple(line.strip() for line in lines if line.strip())
+        _require_few(len(found), names)
+        return found
+    if split != "train":
+        train = _find(place.root, "train", LIST_SUFFIXES)
+        listed = find_videos(train, remedy="check --data", keep_missing=True)
+        path = train
+    labels = {str(video.label) for video in listed}
+    numbers = {label: found[1] for label in labels if (found := NUMBER.fullmatch(label))}
+    if not numbers:
+        _require_few(len(labels), path)
+        return tuple(sorted(labels))
+    if len(numbers) < len(labels):
+        odd = next(video for video in listed if str(video.label) not in numbers)
+        raise InputError(
+            f"{path}:{odd.line}: the label {shortened(str(odd.label), 60)!r} is no number, others "
+            f"are; write numbers or names throughout, and take out lines that name no video"
+        )
+    # Numbers of so many digits that Python refuses to read them are too large as well.
+    largest = max(int(digits[:12]) for digits in numbers.values())
+    _require_few(largest + 1, path)
+    return tuple(str(number) for number in range(largest + 1))
+
+
+def _require_few(classes: int, path: Path) -> None:
+    if classes > MOST_CLASSES:
+        raise InputError(
+            f"{path}: {classes:,} classes or more, at most {MOST_CLASSES:,} are learned; correct "
+            f"the labels"
+        )
+
+
+def _number(label: str, numbers: dict[str, int], path: Path) -> int:
+    if label in numbers:
+        return numbers[label]
+    if found := NUMBER.fullmatch(label):
+        # By number, of classes that classes.txt names; judged with the others.
+        return int(found[1][:12])
+    raise InputError(
+        f"{path}: the label {label!r} is none of the {len(numbers)} classes; correct it, or add it "
+        f"to classes.txt or the training list"
+    )
+
+
+def _read_folders(place: DatasetPlace, split: Split) -> LabelledVideos:
+    folder = _find(place.root, split, ("",))
+    classes = tuple(sorted(path.name for path in find_folders(folder)))
+    train = _find(place.root, "train", ("",))
+    known = tuple(sorted(path.name for path in find_folders(train)))
+    if classes != known:
+        differing = sorted(set(classes) ^ set(known))
+        raise InputError(
+            f"{folder}: {differing[0]} is a class of one split only ({len(known)} classes in "
+            f"training, {len(classes)} here); add the folder, or remove it from the other"
+        )
+    if not classes:
+        raise InputError(f"{folder}: no class folders in it; expected {folder}/CLASS/video.mp4")
+    videos = []
+    for number, name in enumerate(classes):
+        videos += [
+            LabelledVideo(key=_key(video.path, folder), path=video.path, target=number)
+            for video in find_videos(folder / name, remedy=EMPTY_CLASS)
+        ]
+    return LabelledVideos(name=place.root.name, split=split, videos=tuple(videos), classes=classes)
+
+
+def _key(path: Path, folder: Path) -> str:
+    return (path.relative_to(folder) if path.is_relative_to(folder) else path).as_posix()

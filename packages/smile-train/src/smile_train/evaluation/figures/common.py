@@ -1,0 +1,90 @@
+"""Clips beside what an encoder makes of them: a video of each, and a strip of them all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from smile_motion.io.files import write_atomically
+from smile_motion.video import encode_animation, write_video
+
+from smile_train.evaluation.figures.pictures import save_figure, shorten, side_by_side
+
+COLUMNS = 6
+"""Frames of a clip in a strip."""
+ROWS = 8
+"""Most clips in a strip; all have a video."""
+MovingFormat = Literal["mp4", "webp"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Exhibit:
+    """A clip and its picture."""
+
+    name: str
+    """Of the video."""
+    frames: np.ndarray
+    """(T, H, W, 3) uint8: the input."""
+    painted: np.ndarray
+    """(T, H, W, 3) uint8: what is shown beside it."""
+    rate_hz: float
+    """Frames a second, as in the video."""
+    caption: str = ""
+    """A few words on the picture."""
+
+
+@dataclass(kw_only=True)
+class Gallery:
+    """Exhibits in a folder: each is written as it comes, the first ones are kept for a strip."""
+
+    folder: Path
+    """Where the videos go."""
+    form: MovingFormat
+    """What they are."""
+    count: int = 0
+    """How many there are."""
+    kept: list[Exhibit] = field(default_factory=list)
+    """The first ones, `ROWS` at most: as many videos as there are never have to fit in memory."""
+
+    def add(self, exhibit: Exhibit) -> None:
+        """Write input and picture beside each other, moving."""
+        path = self.folder / f"{exhibit.name}.{self.form}"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        joined = side_by_side(exhibit.frames, exhibit.painted)
+        if self.form == "mp4":
+            write_video(path, joined, rate_hz=exhibit.rate_hz)
+        else:
+            write_atomically(path, encode_animation(joined, rate_hz=exhibit.rate_hz))
+        self.count += 1
+        if len(self.kept) < ROWS:
+            self.kept.append(exhibit)
+
+    def draw_strip(self, path: Path, *, title: str) -> None:
+        """Draw some frames of the first clips, and below each their pictures."""
+        from matplotlib.figure import Figure
+
+        frames = np.linspace(0, len(self.kept[0].frames) - 1, COLUMNS).round().astype(int)
+        height, width = self.kept[0].frames.shape[1:3]
+        cell = 1.5
+        figure = Figure(
+            figsize=(cell * COLUMNS + 0.4, 2 * cell * height / width * len(self.kept) + 0.6),
+            layout="constrained",
+        )
+        figure.get_layout_engine().set(w_pad=0.02, h_pad=0.03, wspace=0, hspace=0)  # type: ignore[union-attr]
+        axes = figure.subplots(2 * len(self.kept), COLUMNS, squeeze=False)
+        for number, exhibit in enumerate(self.kept):
+            for row, clip in enumerate((exhibit.frames, exhibit.painted)):
+                line = axes[2 * number + row]
+                for cell_axes, t in zip(line, frames, strict=True):
+                    cell_axes.imshow(clip[t], interpolation="nearest")
+                    cell_axes.set_xticks([])
+                    cell_axes.set_yticks([])
+                    if number == row == 0:
+                        cell_axes.set_title(f"frame {t}", fontsize=9)
+                line[0].set_ylabel((shorten(exhibit.name, 20), exhibit.caption)[row], fontsize=8)
+        left = self.count - len(self.kept)
+        more = f"; {left} more in the videos" if left else ""
+        figure.suptitle(f"{title}{more}", fontsize=9)
+        save_figure(figure, path)

@@ -1,0 +1,206 @@
+"""Testing over several views of each video, each video once, whatever the number of processes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.utils import gather_object
+from smile_motion.errors import InputError
+from smile_motion.io.full_disks import shared_memory_explained
+from smile_motion.runtime.signals import hold_signals
+from smile_motion.video import read_frames
+from smile_motion.video.remembering import open_index
+from torch.utils.data import DataLoader, Dataset
+
+from smile_train.data.views import Sampling, TestViews, clip_frames, frame_range, square_crops
+from smile_train.data.worker_errors import worker_errors_in_one_line
+from smile_train.datasets import LabelledVideo, LabelledVideos
+from smile_train.training.stop import SIGNALS, ignore_stops
+
+AHEAD = 2
+"""Videos that a worker decodes before they are asked for."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ViewShape:
+    """What a test clip is like."""
+
+    frames: int = 16
+    """Frames T."""
+    size: int = 224
+    """Side, pixels."""
+    stride: int = 4
+    """Video frames from one to the next, where sampling is dense."""
+    sampling: Sampling = "dense"
+    """Which frames."""
+
+
+def read_views(video: LabelledVideo, shape: ViewShape, views: TestViews) -> np.ndarray:
+    """Decode all views of a sample, once.
+
+    returns (segments * crops, T, size, size, 3) uint8; crops of a segment follow each other.
+    Raises InputError when the video cannot be read.
+    """
+    index = open_index(video.path)
+    first, end = frame_range(index, video)
+    places = clip_frames(
+        end - first,
+        frames=shape.frames,
+        stride=shape.stride,
+        sampling=shape.sampling,
+        segments=views.segments,
+    )
+    distinct, where = np.unique(first + places, return_inverse=True)
+    squares = square_crops(read_frames(index, distinct), shape.size, views.crops)
+    clips = squares[:, where.reshape(places.shape)]  # (crops, segments, T, ...)
+    return np.ascontiguousarray(clips.swapaxes(0, 1)).reshape(-1, *clips.shape[2:])
+
+
+class ViewReader(Dataset[tuple[int, Any]]):
+    """Sample number -> all its views; a reason instead of pixels where it cannot be read."""
+
+    def __init__(self, videos: LabelledVideos, shape: ViewShape, views: TestViews) -> None:
+        self.videos, self.shape, self.views = videos, shape, views
+
+    def __getitem__(self, number: int) -> tuple[int, torch.Tensor | str]:
+        try:
+            views = read_views(self.videos.videos[number], self.shape, self.views)
+        except InputError as error:
+            return number, str(error)
+        return number, torch.from_numpy(views)
+
+
+def iterate_views(
+    reader: ViewReader, numbers: Sequence[int], *, workers: int
+) -> Iterator[tuple[int, torch.Tensor | str]]:
+    """Read samples, in order, with worker processes."""
+    with hold_signals(*SIGNALS), shared_memory_explained():
+        batches = iter(
+            DataLoader(
+                reader,
+                sampler=numbers,
+                batch_size=None,
+                num_workers=workers,
+                worker_init_fn=ignore_stops,
+                prefetch_factor=AHEAD if workers else None,
+                multiprocessing_context="forkserver" if workers else None,
+                generator=torch.Generator(),  # The shared one is the model's.
+            )
+        )
+    with worker_errors_in_one_line():
+        yield from batches
+
+
+def map_views(
+    model: Callable[[torch.Tensor], torch.Tensor],
+    samples: Iterable[tuple[int, torch.Tensor | str]],
+    *,
+    batch: int,
+    device: torch.device,
+) -> Iterator[tuple[int, torch.Tensor | str]]:
+    """Pass samples' views through a model, in batches that samples share.
+
+    samples  as from `iterate_views`.
+    batch    views in a forward pass, at most.
+    yields   each sample's number, in order, with its outputs (views, D) float32 on the CPU, or why
+             it could not be read.
+    """
+    waiting: list[tuple[int, torch.Tensor | str]] = []
+    views = 0
+
+    def passed() -> Iterator[tuple[int, torch.Tensor | str]]:
+        clips = [found for _, found in waiting if not isinstance(found, str)]
+        found: Iterator[torch.Tensor] = iter(())
+        if clips:
+            together = torch.cat(clips)
+            outputs = [model(part.to(device)).float() for part in together.split(batch)]
+            found = iter(torch.cat(outputs).cpu().split([len(clip) for clip in clips]))
+        for number, clip in waiting:
+            yield number, clip if isinstance(clip, str) else next(found)
+
+    for number, clips in samples:
+        waiting.append((number, clips))
+        views += 0 if isinstance(clips, str) else len(clips)
+        if views >= batch:
+            yield from passed()
+            waiting, views = [], 0
+    yield from passed()
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Predictions:
+    """Scores of the samples of a split."""
+
+    keys: tuple[str, ...]
+    """Names of the samples."""
+    scores: np.ndarray
+    """(n, outputs) float32: mean over views."""
+    targets: np.ndarray
+    """What is true of them."""
+    broken: tuple[str, ...]
+    """Why samples were left out."""
+
+
+def predict(
+    model: Callable[[torch.Tensor], torch.Tensor],
+    videos: LabelledVideos,
+    *,
+    outputs: int,
+    shape: ViewShape,
+    views: TestViews,
+    accelerator: Accelerator,
+    batch: int = 8,
+    workers: int = 2,
+    ensemble: Literal["mean", "max"] = "mean",
+    allow_missing: bool = False,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Predictions:
+    """Score every sample over its views; processes share the samples, none is scored twice.
+
+    model     clips (n, T, H, W, 3) uint8 to what is averaged, (n, outputs): probabilities.
+    batch     views in a forward pass.
+    ensemble  how views become one: their mean, or the highest of each output.
+    returns   the same in every process.
+    Raises InputError when a video cannot be read and `allow_missing` is not given.
+    """
+    count, device = len(videos), accelerator.device
+    mine = range(accelerator.process_index, count, accelerator.num_processes)
+    scores = torch.zeros((count, outputs), device=device)
+    seen = torch.zeros(count, dtype=torch.int64, device=device)
+    faults: list[tuple[int, str]] = []
+    reader = ViewReader(videos, shape, views)
+    samples = iterate_views(reader, mine, workers=workers)
+
+    def scored(clips: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad(), accelerator.autocast():
+            return model(clips)
+
+    found_of = map_views(scored, samples, batch=batch, device=device)
+    for done, (number, found) in enumerate(found_of, start=1):
+        if isinstance(found, str):
+            faults.append((number, found))
+            if not allow_missing:
+                raise InputError(f"{found} (or go on without it: --allow-missing)")
+        else:
+            scores[number] = (found.mean(0) if ensemble == "mean" else found.amax(0)).to(device)
+            seen[number] = 1
+        on_progress(min(done * accelerator.num_processes, count), count)
+    joined: Any = accelerator.reduce((scores, seen))
+    gathered, times = (values.cpu().numpy() for values in joined)
+    if times.max() > 1:
+        raise AssertionError("a sample was scored more than once")
+    broken = [fault for _, fault in sorted(gather_object(faults))]
+    kept = np.flatnonzero(times)
+    if not len(kept):
+        raise InputError(f"{videos.name}, {videos.split}: no video could be read: {broken[0]}")
+    return Predictions(
+        keys=tuple(videos.videos[number].key for number in kept),
+        scores=gathered[kept],
+        targets=videos.targets()[kept],
+        broken=tuple(broken),
+    )

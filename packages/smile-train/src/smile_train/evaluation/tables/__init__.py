@@ -1,0 +1,1 @@
+"""The comparison report: runs beside the paper's tables."""

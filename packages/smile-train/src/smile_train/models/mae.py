@@ -1,0 +1,149 @@
+"""The pre-training model: the encoder sees visible tokens, the decoder predicts masked ones."""
+
+import torch
+from huggingface_hub import PyTorchModelHubMixin
+from smile_motion.tokens import TokenGrid
+from torch import nn
+
+from smile_train.models.config import StudentConfig
+from smile_train.models.embedding import PatchEmbed, cut_cubes, take
+from smile_train.models.layers import Block, initialise, run_blocks
+from smile_train.models.linear import Linear
+from smile_train.models.loading import StrictLoading
+from smile_train.models.positions import grid_positions
+
+MODEL_CARD = {
+    "library_name": "smile-train",
+    "license": "mit",
+    "pipeline_tag": "video-classification",
+    "tags": ["video", "masked-autoencoder", "smile"],
+}
+"""What the hub shows of models that are pushed there."""
+
+
+class Encoder(nn.Module):
+    """Embeds and encodes the tokens it is given."""
+
+    positions: torch.Tensor
+
+    def __init__(
+        self, config: StudentConfig, grid: TokenGrid, trained: TokenGrid | None = None
+    ) -> None:
+        super().__init__()
+        self.grid = grid
+        self.gradient_checkpointing = False
+        self.patch_embed = PatchEmbed(grid, config.width)
+        table = grid_positions(grid, config.width, trained, config.positions)
+        self.register_buffer("positions", table, persistent=False)
+        self.blocks = nn.ModuleList(
+            Block(config.width, config.heads, config.mlp_ratio, epsilon=config.epsilon)
+            for _ in range(config.depth)
+        )
+        self.norm = nn.LayerNorm(config.width, eps=config.epsilon)
+        self.apply(initialise)
+
+    def forward(self, frames: torch.Tensor, visible: torch.Tensor | None = None) -> torch.Tensor:
+        """Encode visible tokens, or all of them.
+
+        frames  (B, T, H, W, 3) uint8, or float in 0..1.
+        visible (B, n) int64 token numbers.
+        returns (B, n, width) after the final norm.
+        """
+        cubes = cut_cubes(frames, self.grid)
+        positions = self.positions
+        if visible is not None:
+            cubes, positions = take(cubes, visible), positions[visible]
+        tokens = self.patch_embed(cubes) + positions
+        return self.norm(run_blocks(self.blocks, tokens, again=self.gradient_checkpointing))
+
+    @property
+    def width(self) -> int:
+        """Channels of a token."""
+        return self.positions.shape[1]
+
+    def encode(self, frames: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """All tokens (B, N, width) of clips (B, T, H, W, 3), and their mean (B, width)."""
+        tokens = self(frames)
+        return tokens, tokens.mean(1)
+
+
+class Decoder(nn.Module):
+    """Runs over visible and masked tokens, predicts for the masked ones."""
+
+    positions: torch.Tensor
+
+    def __init__(
+        self,
+        config: StudentConfig,
+        grid: TokenGrid,
+        target_dim: int,
+        trained: TokenGrid | None = None,
+    ) -> None:
+        super().__init__()
+        width = config.decoder_width
+        self.gradient_checkpointing = False
+        table = grid_positions(grid, width, trained, config.positions)
+        self.register_buffer("positions", table, persistent=False)
+        self.blocks = nn.ModuleList(
+            Block(width, config.decoder_heads, config.mlp_ratio, epsilon=config.epsilon)
+            for _ in range(config.decoder_depth)
+        )
+        self.norm = nn.LayerNorm(width, eps=config.head_epsilon)
+        self.head = Linear(width, target_dim)
+        self.apply(initialise)
+
+    def forward(self, tokens: torch.Tensor, predicted: int) -> torch.Tensor:
+        """(B, n, width), the last `predicted` of them masked, to (B, predicted, target_dim)."""
+        tokens = run_blocks(self.blocks, tokens, again=self.gradient_checkpointing)
+        return self.head(self.norm(tokens[:, -predicted:]))
+
+
+class PretrainModel(nn.Module, StrictLoading, PyTorchModelHubMixin, **MODEL_CARD):
+    """Masked reconstruction (SMILE, section 3; VideoMAE's architecture).
+
+    `save_pretrained`, `from_pretrained` and `push_to_hub` are huggingface_hub's.
+    """
+
+    weights_prefix = "encoder."
+
+    def __init__(
+        self,
+        student: StudentConfig,
+        grid: TokenGrid,
+        target_dim: int,
+        *,
+        trained: TokenGrid | None = None,
+    ) -> None:
+        """Build the model, its weights drawn from torch's generator.
+
+        student     its sizes.
+        target_dim  values predicted for each token.
+        trained     the grid that weights to be loaded were learned on, where that is another.
+        """
+        super().__init__()
+        self.config, self.grid, self.target_dim = student, grid, target_dim
+        self.trained = trained or grid
+        self.encoder = Encoder(student, grid, trained)
+        self.encoder_to_decoder = Linear(student.width, student.decoder_width, bias=False)
+        self.mask_token = nn.Parameter(torch.zeros(1, 1, student.decoder_width))
+        nn.init.trunc_normal_(self.mask_token, std=0.02)
+        self.decoder = Decoder(student, grid, target_dim, trained)
+
+    def save_memory(self) -> None:
+        """Compute activations of blocks again in the backward pass (gradient checkpointing)."""
+        self.encoder.gradient_checkpointing = self.decoder.gradient_checkpointing = True
+
+    def forward(
+        self, frames: torch.Tensor, visible: torch.Tensor, masked: torch.Tensor
+    ) -> torch.Tensor:
+        """Predict the targets of masked tokens.
+
+        frames   (B, T, H, W, 3) uint8, or float in 0..1; standardised inside, after the gather.
+        visible  (B, Nv) int64 and masked (B, Nm) int64 token numbers; together all tokens, or
+                 fewer where the decoder is spared some.
+        returns  (B, Nm, target_dim), in the order of `masked`.
+        """
+        seen = self.encoder_to_decoder(self.encoder(frames, visible))
+        positions = self.decoder.positions
+        hidden = self.mask_token + positions[masked]
+        return self.decoder(torch.cat([seen + positions[visible], hidden], 1), masked.shape[1])

@@ -1,0 +1,197 @@
+"""Probes that need features once: a linear grid and nearest neighbours."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from smile_motion.errors import InputError
+from smile_motion.runtime.progress import progress_bar
+
+from smile_train.config.finetune_presets import OWN_RECIPES, RECIPES
+from smile_train.config.probe import FeatureProbeConfig, NeighbourProbeConfig, StrictProbeConfig
+from smile_train.data.views import TestViews
+from smile_train.datasets import LabelledVideos, choose_samples, open_split
+from smile_train.datasets.base import require_fitting
+from smile_train.encoders.video_encoder import VideoEncoder, load
+from smile_train.evaluation.knn import neighbour_votes
+from smile_train.evaluation.metrics import classification_metrics, multi_label_metrics
+from smile_train.evaluation.predict import Predictions, ViewShape
+from smile_train.evaluation.reporting import write_evaluation
+from smile_train.evaluation.results import Results
+from smile_train.probes.features import Features, extract_features, hash_encoder
+from smile_train.probes.linear import held_out_loss, hold_out, score_views, train_linear
+from smile_train.training.accelerator import open_accelerator
+from smile_train.training.machine import settle_machine
+
+
+def probe_strict(config: StrictProbeConfig, out: Path) -> Results:
+    """Train linear classifiers on cached features, choose the rate on held-out training samples.
+
+    Raises InputError when checkpoint and data do not fit each other, or there is no sample to
+    choose a rate by.
+    """
+
+    def judge(train: Features, test: Features, classes: int, device: torch.device):
+        task: Literal["single-label", "multi-label"] = (
+            "single-label" if train.targets.ndim == 1 else "multi-label"
+        )
+        name = "top1" if task == "single-label" else "map"
+
+        def fit(rows: np.ndarray, rates: tuple[float, ...], what: str):
+            with progress_bar() as on_progress:
+                return train_linear(
+                    train.values[rows, 0],
+                    train.targets[rows],
+                    classes,
+                    rates=rates,
+                    epochs=config.epochs,
+                    batch=config.head_batch,
+                    weight_decay=config.weight_decay,
+                    seed=config.seed,
+                    device=device,
+                    on_progress=lambda done, total: on_progress(what, done, total),
+                )
+
+        grid, choose = [], ()
+        best = config.rates[0]
+        if len(config.rates) > 1:
+            learn, choose = hold_out(train.targets, config.seed)
+            if not len(choose):
+                raise InputError(
+                    f"{config.dataset}: no class has two training samples, to learn from one and "
+                    f"choose the rate by the other; give one rate: --rates {config.rates[0]:g}"
+                )
+            heads = fit(learn, config.rates, "grid")
+            tried = score_views(heads, train.values[choose], task, device)
+            truth = train.targets[choose]
+            for rate, scores in zip(config.rates, tried, strict=True):
+                reached, loss = _metrics(scores, truth)[name], held_out_loss(scores, truth)
+                grid.append({"rate": rate, name: reached, "loss": loss})
+            best = max(grid, key=lambda entry: (entry[name], -entry["loss"]))["rate"]
+        heads = fit(np.arange(len(train.keys)), (best,), "chosen rate")
+        scores = score_views(heads, test.values, task, device)[0]
+        return scores, {"grid": grid, "chosen": best, "held_out": len(choose)}
+
+    return _probe(config, out, "linear-strict", judge)
+
+
+def probe_neighbours(config: NeighbourProbeConfig, out: Path) -> Results:
+    """Let nearest neighbours vote, their number chosen on the training samples themselves.
+
+    Raises InputError when checkpoint and data do not fit each other.
+    """
+
+    def judge(train: Features, test: Features, classes: int, device: torch.device):
+        if train.targets.ndim != 1:
+            raise InputError("nearest neighbours need one label a sample; use probe strict")
+        known = torch.from_numpy(train.values[:, 0]).to(device)
+        labels = torch.from_numpy(train.targets).to(device)
+        grid = []
+        for count in config.neighbours:
+            votes = neighbour_votes(known, labels, None, neighbours=count, classes=classes)
+            metrics = _metrics(votes.cpu().numpy(), train.targets)
+            grid.append({"neighbours": count, "top1": metrics["top1"]})
+        best = max(grid, key=lambda entry: entry["top1"])["neighbours"]
+        asked = torch.from_numpy(test.values).to(device)
+        votes = sum(
+            neighbour_votes(known, labels, asked[:, view], neighbours=best, classes=classes)
+            for view in range(asked.shape[1])
+        )
+        assert isinstance(votes, torch.Tensor)
+        return votes.cpu().numpy(), {"grid": grid, "chosen": best}
+
+    return _probe(config, out, "knn", judge)
+
+
+def _probe(
+    config: FeatureProbeConfig,
+    out: Path,
+    protocol: Literal["linear-strict", "knn"],
+    judge: Callable[[Features, Features, int, torch.device], tuple[np.ndarray, dict[str, Any]]],
+) -> Results:
+    """Extract both splits' features, judge the test ones, write what was found."""
+    machine = settle_machine(config.precision, config.cpu_threads)
+    config = replace(config, precision=machine.precision, cpu_threads=machine.cpu_threads)
+    accelerator = open_accelerator(machine.precision)
+    train = choose_samples(
+        open_split(config.place, "train"), subset=config.subset, few=config.few, seed=config.seed
+    )
+    test = open_split(config.place, config.test_split)
+    require_fitting(train, test)
+    if train.task == "count":
+        raise InputError(f"{train.name}: counts have no linear probe; fine-tune on it")
+    encoder = load(config.checkpoint, heads=config.heads).to(accelerator.device)
+    views = TestViews(segments=config.segments, crops=config.crops)
+    accelerator.print(machine.said, file=sys.stderr)
+    train_features = _extract(config, encoder, train, TestViews(), accelerator)
+    test_features = _extract(config, encoder, test, views, accelerator)
+    scores, choice = judge(train_features, test_features, len(train.classes), accelerator.device)
+    predictions = Predictions(
+        keys=test_features.keys,
+        scores=scores,
+        targets=test_features.targets,
+        broken=test_features.broken,
+    )
+    broken = bool(predictions.broken or train_features.broken)
+    results = Results(
+        protocol=protocol,
+        dataset=test.name,
+        split=test.split,
+        samples=len(predictions.keys),
+        metrics=_metrics(scores, predictions.targets),
+        main_metric="top1" if test.task == "single-label" else "map",
+        checkpoint={"source": config.checkpoint, "sha256": hash_encoder(encoder)},
+        pretraining=encoder.pretraining,
+        dataset_sha256={"train": train.sha256, test.split: test.sha256},
+        partial=train.partial or test.partial or broken,
+        missing=train.missing or test.missing or broken,
+        config=json.loads(json.dumps(asdict(config), default=str)) | {"views": str(views)},
+        ours=("protocol: published ones differ; the grid is in grid.json",),
+    )
+    if accelerator.is_main_process:
+        write_evaluation(out, results, predictions, test, choice)
+    accelerator.wait_for_everyone()
+    return results
+
+
+def _extract(
+    config: FeatureProbeConfig,
+    encoder: VideoEncoder,
+    videos: LabelledVideos,
+    views: TestViews,
+    accelerator: Accelerator,
+) -> Features:
+    recipe = RECIPES[OWN_RECIPES[config.dataset]]
+    shape = ViewShape(
+        frames=encoder.grid.frames,
+        size=encoder.grid.height,
+        stride=config.stride or recipe.stride,
+        sampling=config.sampling or recipe.sampling,
+    )
+    with progress_bar() as on_progress:
+        return extract_features(
+            encoder,
+            videos,
+            shape=shape,
+            views=views,
+            cache=config.cache,
+            accelerator=accelerator,
+            batch=config.batch,
+            workers=config.workers,
+            allow_missing=config.allow_missing,
+            on_progress=lambda done, total: on_progress(f"{videos.split} features", done, total),
+        )
+
+
+def _metrics(scores: np.ndarray, targets: np.ndarray) -> dict[str, float]:
+    if targets.ndim == 1:
+        return classification_metrics(scores, targets)
+    return multi_label_metrics(scores, targets)

@@ -1,0 +1,81 @@
+"""What teachers have in common: frozen image models whose patch features are reconstructed."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+import torch.nn.functional as F
+from smile_motion.errors import InputError
+from smile_motion.tokens import TokenGrid
+from torch import nn
+
+from smile_train.models.embedding import IMAGENET_MEAN, IMAGENET_STD, to_unit
+
+SQUEEZE = 0.15
+"""Change of aspect that is let pass: rounding small sides to whole patches makes as much."""
+
+
+class Teacher(nn.Module, ABC):
+    """Encodes the first frame of each tubelet; a kind of teacher says how (`encode_images`)."""
+
+    def __init__(
+        self,
+        *,
+        mean: tuple[float, ...],
+        std: tuple[float, ...],
+        size: tuple[int, int],
+        rows_columns: tuple[int, int],
+        width: int,
+        depth: int,
+        official_input: bool = False,
+    ) -> None:
+        """Describe the model.
+
+        mean, std       of the pixels, in 0..1, that it was trained on.
+        size            (height, width) of the images it takes, pixels.
+        rows_columns    its own grid of patches.
+        width           channels of a patch feature.
+        depth           blocks.
+        official_input  feed the student's ImageNet-normalised pixels, as the published code does,
+                        instead of the teacher's own normalisation.
+        """
+        super().__init__()
+        self.mean, self.std = (IMAGENET_MEAN, IMAGENET_STD) if official_input else (mean, std)
+        self.size, self.rows_columns = size, rows_columns
+        self.width, self.depth = width, depth
+
+    def require_fits(self, grid: TokenGrid) -> None:
+        """Raise InputError where frames would have to be squeezed out of shape."""
+        height, width = self.size
+        if abs(grid.width / grid.height / (width / height) - 1) > SQUEEZE:
+            raise InputError(
+                f"the teacher sees {width} x {height} px, frames are {grid.width} x {grid.height}: "
+                f"their token grids cannot be matched; give frames of the teacher's shape"
+            )
+
+    @abstractmethod
+    def encode_images(self, images: torch.Tensor) -> torch.Tensor:
+        """Patch tokens of normalised images: (n, 3, H, W) float to (n, patches, width)."""
+
+    @torch.no_grad()
+    def forward(self, frames: torch.Tensor, grid: TokenGrid) -> torch.Tensor:
+        """Targets of a clip: the first frame of each tubelet, encoded.
+
+        frames  (B, T, H, W, 3) uint8.
+        returns (B, grid.tokens, width) float32, in the grid's token order; the teacher's own patch
+                grid is resized bilinearly where it differs.
+        """
+        unit = to_unit(frames[:, :: grid.tubelet])
+        batch, slices = unit.shape[:2]
+        mean, std = (torch.tensor(v, device=unit.device) for v in (self.mean, self.std))
+        standard = (unit - mean) / std
+        images = standard.permute(0, 1, 4, 2, 3).flatten(0, 1)
+        if tuple(images.shape[-2:]) != self.size:
+            images = F.interpolate(images, self.size, mode="bicubic", antialias=True)
+        tokens = self.encode_images(images).float()
+        if self.rows_columns != (grid.rows, grid.columns):
+            field = tokens.transpose(1, 2).unflatten(2, self.rows_columns)
+            field = F.interpolate(field, (grid.rows, grid.columns), mode="bilinear")
+            tokens = field.flatten(2).transpose(1, 2)
+        return tokens.reshape(batch, slices * grid.slice_tokens, self.width)

@@ -1,0 +1,102 @@
+"""Curves for people to look at, through Accelerate's trackers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from accelerate import Accelerator, DistributedType
+from accelerate.state import AcceleratorState
+from accelerate.utils import FullyShardedDataParallelPlugin, ProjectConfiguration
+from smile_motion.errors import InputError
+
+from smile_train.config.run import PrecisionName, RunOptions
+from smile_train.training.machine import settle_machine
+
+Options = TypeVar("Options", bound=RunOptions)
+
+
+def open_run(config: Options, begun: Mapping[str, Any]) -> tuple[Options, Accelerator, str]:
+    """Settle what a run takes from its machine, and join the processes that were launched.
+
+    begun   settings that the run began with, which it keeps where no option says otherwise; empty
+            for a new one.
+    returns the configuration with its precision and threads, and what to say of them, once.
+    Raises InputError when the tracker that is asked for is not installed, or the machine lacks what
+    is asked for.
+    """
+    if config.track != "none" and find_spec(config.track) is None:
+        raise InputError(
+            f"--track {config.track}: not installed; install it with pip install {config.track}, "
+            f"or use --track tensorboard"
+        )
+    machine = settle_machine(
+        config.precision,
+        config.cpu_threads,
+        begun_precision=begun.get("precision"),
+        begun_threads=begun.get("cpu_threads"),
+    )
+    settled = replace(config, precision=machine.precision, cpu_threads=machine.cpu_threads)
+    accelerator = open_accelerator(machine.precision, track=config.track)
+    if accelerator.distributed_type == DistributedType.MULTI_CPU and _wants_sharding():
+        # Accelerate leaves FSDP out on CPUs, where torch shards as well as anywhere.
+        plugin = FullyShardedDataParallelPlugin(fsdp_version=2)
+        accelerator.state.distributed_type = DistributedType.FSDP
+        accelerator.state.fsdp_plugin = plugin
+    return settled, accelerator, machine.said
+
+
+def open_accelerator(precision: PrecisionName, *, track: str = "none") -> Accelerator:
+    """Join the processes that `accelerate launch` started, or be alone."""
+    # An earlier run in this process may have had another precision.
+    AcceleratorState._reset_state(reset_partial_state=False)
+    return Accelerator(
+        mixed_precision="no" if precision == "fp32" else precision,
+        cpu=not torch.cuda.is_available(),
+        log_with=None if track == "none" else track,
+        project_config=ProjectConfiguration(logging_dir="."),
+    )
+
+
+def _wants_sharding() -> bool:
+    """Whether `accelerate launch` was told to use FSDP."""
+    return os.environ.get("ACCELERATE_USE_FSDP", "").lower() in ("1", "true")
+
+
+def describe_processes(accelerator: Accelerator, *, sharded: bool) -> str:
+    """Say what a run runs on, such as `2 x NVIDIA H100 (FSDP)` or `1 x CPU`."""
+    device = accelerator.device
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type.upper()
+    alone = accelerator.num_processes == 1
+    how = "" if alone else " (FSDP)" if sharded else " (DDP)"
+    return f"{accelerator.num_processes} x {name}{how}"
+
+
+def start_tracking(
+    accelerator: Accelerator, config: RunOptions, out: Path, described: dict[str, Any], step: int
+) -> None:
+    """Open the tracker of a stage: TensorBoard's files in its folder, the others' by its name.
+
+    step  after which it goes on; what TensorBoard has of later ones, from before, it drops.
+    """
+    if config.track == "none":
+        return
+    if config.track == "tensorboard":
+        accelerator.project_configuration.logging_dir = str(out)
+        accelerator.init_trackers(
+            "tensorboard", init_kwargs={"tensorboard": {"purge_step": step + 1}}
+        )
+        return
+    values = {
+        name: value if isinstance(value, int | float) else str(value)
+        for name, value in described.items()
+    }
+    named: dict[str, Any] = {"name": out.as_posix()}
+    if config.track == "wandb":
+        named["dir"] = str(out)
+    accelerator.init_trackers("smile", config=values, init_kwargs={config.track: named})

@@ -1,0 +1,73 @@
+"""What the student reconstructs, and the loss."""
+
+from typing import Literal
+
+import torch
+from smile_motion.tokens import TokenGrid
+
+from smile_train.models.embedding import cut_cubes, join_cubes, take, to_unit
+
+EPSILON = 1e-6
+"""Added to deviations. Official."""
+
+Normalisation = Literal["clip-channel", "token", "none"]
+
+
+def pixel_statistics(cubes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Mean and deviation of each token and colour.
+
+    cubes   (B, n, P * 3) as `cut_cubes`.
+    returns centred cubes (B, n, P, 3), mean and deviation (B, n, 1, 3), all of pixels in 0..1;
+            deviation from the unbiased variance, plus epsilon.
+    """
+    unit = to_unit(cubes).unflatten(-1, (-1, 3))
+    mean = unit.mean(-2, keepdim=True)
+    centred = unit - mean
+    # Two sums over rows of memory: `torch.var` takes an element at a time on a CPU.
+    variance = centred.square().sum(-2, keepdim=True) / (unit.shape[-2] - 1)
+    return centred, mean, variance.sqrt() + EPSILON
+
+
+def pixel_targets(
+    frames: torch.Tensor, grid: TokenGrid, index: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Pixels of tokens, normalised per token and colour (VideoMAE; SMILE, Table 7).
+
+    frames  (B, T, H, W, 3) uint8, or float in 0..1.
+    index   (B, n) int64 token numbers; all tokens by default.
+    returns (B, n, P * 3) float32, pixel first (frame, row, column), then colour, as published.
+    """
+    cubes = cut_cubes(frames, grid)
+    centred, _, deviation = pixel_statistics(cubes if index is None else take(cubes, index))
+    return (centred / deviation).flatten(2)
+
+
+def restore_pixels(predicted: torch.Tensor, frames: torch.Tensor, grid: TokenGrid) -> torch.Tensor:
+    """Turn normalised pixels back into a clip, with the true mean and contrast of each token.
+
+    predicted (B, tokens, P * 3) as `pixel_targets`.
+    frames    (B, T, H, W, 3), the true clip.
+    returns   (B, T, H, W, 3) float in 0..1.
+    """
+    _, mean, deviation = pixel_statistics(cut_cubes(frames, grid))
+    cubes = predicted.unflatten(-1, (-1, 3)) * deviation + mean
+    return join_cubes(cubes.flatten(2), grid).clamp(0, 1)
+
+
+def normalise_targets(tokens: torch.Tensor, how: Normalisation = "clip-channel") -> torch.Tensor:
+    """Normalise teacher tokens (B, N, D).
+
+    clip-channel  each channel over all tokens of the clip, masked and visible (SMILE).
+    token         each token over its channels.
+    none          as they are.
+    """
+    if how == "none":
+        return tokens
+    over = 1 if how == "clip-channel" else -1
+    variance, mean = torch.var_mean(tokens, dim=over, correction=1, keepdim=True)
+    return (tokens - mean) / (variance.sqrt() + EPSILON)
+
+
+def mean_squared_error(predicted: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Mean over masked tokens and channels, in float32: scalar."""
+    return (predicted.float() - target.float()).square().mean()

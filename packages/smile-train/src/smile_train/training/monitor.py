@@ -1,0 +1,204 @@
+"""Looking at a student while it learns: pictures, collapse, nearest neighbours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from smile_motion.errors import InputError
+
+from smile_train.config.pretrain import PretrainConfig
+from smile_train.evaluation.knn import neighbour_votes
+from smile_train.models import PretrainModel
+from smile_train.motion_probe.online import ENTRY, UNTRAINED, OnlineProbe, sentence
+from smile_train.teachers import Teacher
+from smile_train.training.metrics_logger import Report
+from smile_train.training.monitor_plots import Reconstruction, draw_loss_curve, draw_reconstructions
+from smile_train.training.objective import teach
+from smile_train.training.state import is_sharded
+
+SHOWN = 3
+"""Clips in a picture."""
+RANKED_CLIPS = 8
+"""Clips whose tokens are ranked."""
+RANKED = 2048
+"""Tokens whose features tell the rank."""
+NEIGHBOURS = 10
+"""Neighbours that vote on a video's label."""
+
+
+@dataclass(kw_only=True, eq=False)
+class Watcher:
+    """Draws what a student makes of the last batch, and measures its features."""
+
+    config: PretrainConfig
+    """The stage."""
+    out: Path
+    """Its folder: loss.png, reconstruction.png."""
+    model: PretrainModel
+    """The student."""
+    teacher: Teacher | None
+    """Its teacher."""
+    probe: NeighbourProbe | None
+    """Labelled videos to try its features on."""
+    batch: dict[str, Any] | None = None
+    """What was learned last."""
+    looked: int = -1
+    """The last step that was looked at."""
+
+    @classmethod
+    def open(
+        cls, config: PretrainConfig, out: Path, model: PretrainModel, teacher: Teacher | None
+    ) -> Watcher:
+        """Decode the probe's videos, if there are any.
+
+        Raises InputError when they cannot be read.
+        """
+        probe = None if config.knn is None else NeighbourProbe.open(config.knn, config)
+        return cls(config=config, out=out, model=model, teacher=teacher, probe=probe)
+
+    def look(self, accelerator: Accelerator, report: Report, step: int) -> None:
+        """Draw and measure in the main process; nothing before the first batch."""
+        if self.batch is None or not accelerator.is_main_process or self.looked == step:
+            return
+        self.looked = step
+        draw_loss_curve(self.out / "loss.png", report.history)
+        if is_sharded(self.model):
+            return  # This process holds a part of the student only.
+        with evaluating(self.model):
+            self._draw(self.batch)
+            values = {"token_rank": token_rank(self.model, self.batch["frames"][:RANKED_CLIPS])}
+            if self.probe is not None:
+                values["knn_accuracy"] = self.probe.accuracy(self.model)
+        report.measure(step, values)
+
+    def probe_motion(
+        self, accelerator: Accelerator, report: Report, step: int, *, last: bool
+    ) -> None:
+        """Ask the student about motion, in the main process; at the end say what came of it."""
+        every = self.config.probe_motion_every
+        due = every is not None and (last or (every > 0 and step % every == 0))
+        if not due or not accelerator.is_main_process or is_sharded(self.model):
+            return
+        if (UNTRAINED if last else ENTRY) in report.measures.get(step, {}):
+            return  # Before this run was resumed.
+        size = min(self.config.frame_size)
+        with evaluating(self.model):
+            values = OnlineProbe(size=size).ask(self.model.encoder, untrained=last)
+        report.measure(step, values)
+        if last:
+            report.say(sentence(values))
+
+    def _draw(self, batch: dict[str, Any]) -> None:
+        device, config = next(self.model.parameters()).device, self.config
+        frames = batch["frames"][:SHOWN].to(device)
+        visible, masked = (batch[name][:SHOWN, 0].to(device) for name in ("visible", "masked"))
+        predicted = self.model(frames, visible, masked).float().cpu()
+        features = teach(frames, self.teacher, config)
+        clips = [
+            Reconstruction(
+                frames=frames[i].cpu(),
+                masked=masked[i].cpu(),
+                predicted=predicted[i],
+                features=None if features is None else features[i].float().cpu(),
+            )
+            for i in range(len(frames))
+        ]
+        draw_reconstructions(self.out / "reconstruction.png", clips, config.grid)
+
+
+@contextmanager
+def evaluating(model: torch.nn.Module) -> Iterator[None]:
+    """Look at a model without gradients, in evaluation mode."""
+    training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        model.train(training)
+
+
+def encode(model: PretrainModel, frames: torch.Tensor, *, at_once: int = 8) -> torch.Tensor:
+    """Mean of a clip's tokens: (n, T, H, W, 3) uint8 to (n, width) float32, on the CPU."""
+    device = next(model.parameters()).device
+    parts = frames.split(at_once)
+    return torch.cat([model.encoder(part.to(device)).float().mean(1).cpu() for part in parts])
+
+
+def token_rank(model: PretrainModel, frames: torch.Tensor) -> float:
+    """Effective rank of a student's token features over a few clips, (n, T, H, W, 3) uint8."""
+    tokens = model.encoder(frames.to(next(model.parameters()).device)).flatten(0, 1).float().cpu()
+    return effective_rank(tokens[:: max(1, len(tokens) // RANKED)][:RANKED])
+
+
+def effective_rank(features: torch.Tensor) -> float:
+    """How many directions features fill (RankMe, arXiv 2210.02885): 1 when they have collapsed.
+
+    features  (n, D): the exponential of the entropy of their normalised singular values, at most
+              the smaller of n and D.
+    """
+    values = torch.linalg.svdvals(features.double())
+    share = values / values.sum().clamp_min(1e-12) + 1e-7
+    return float(torch.exp(-(share * share.log()).sum()))
+
+
+def neighbour_accuracy(features: torch.Tensor, labels: torch.Tensor) -> float:
+    """Share of samples whose label their nearest neighbours vote for, each left out in its turn.
+
+    features  (n, D); labels (n,) int64.
+    """
+    votes = neighbour_votes(
+        features, labels, None, neighbours=NEIGHBOURS, classes=int(labels.max()) + 1
+    )
+    return float((votes.argmax(1) == labels).float().mean())
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class NeighbourProbe:
+    """A few labelled videos on which a student's features are tried."""
+
+    frames: torch.Tensor
+    """(n, T, H, W, 3) uint8: the middle clip of each video."""
+    labels: torch.Tensor
+    """(n,) int64."""
+
+    @classmethod
+    def open(cls, path: Path, config: PretrainConfig) -> NeighbourProbe:
+        """Decode a list of labelled videos.
+
+        Raises InputError when it cannot be read, or holds fewer than two labels.
+        """
+        from smile_motion.io.cropping import cut
+        from smile_motion.video import find_videos, index_video, read_frames
+
+        frames, labels = [], []
+        for video in find_videos(path):
+            index = index_video(video.path)
+            first = max(0, (len(index) - 1 - config.stride * (config.frames - 1)) // 2)
+            wanted = first + config.stride * np.arange(config.frames)
+            images = read_frames(index, np.minimum(wanted, len(index) - 1))
+            height, width = images.shape[1:3]
+            side = min(height, width)
+            crop = ((width - side) // 2, (height - side) // 2, side, side)
+            frames.append(cut(images, crop, config.frame_size))
+            labels.append(video.label)
+        if len(set(labels)) < 2:
+            raise InputError(
+                f"{path}: {len(set(labels))} label; a probe needs two, and videos of each"
+            )
+        number = {label: place for place, label in enumerate(sorted(set(labels), key=str))}
+        return cls(
+            frames=torch.from_numpy(np.stack(frames)),
+            labels=torch.tensor([number[label] for label in labels]),
+        )
+
+    def accuracy(self, model: PretrainModel) -> float:
+        """Share of the videos that their nearest neighbours in a student's features tell."""
+        return neighbour_accuracy(encode(model, self.frames), self.labels)

@@ -1,0 +1,127 @@
+"""Pictures of a run: its loss curve, and what the student makes of masked clips."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from smile_motion.io.files import replacing
+from smile_motion.tokens import TokenGrid
+
+from smile_train.training.losses import pixel_targets, restore_pixels
+
+COLUMNS = 6
+"""Frames of a clip that are shown."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Reconstruction:
+    """A clip with what the student saw of it and what it predicted."""
+
+    frames: torch.Tensor
+    """(T, H, W, 3) uint8: the input."""
+    masked: torch.Tensor
+    """(Nm,) int64 token numbers."""
+    predicted: torch.Tensor
+    """(Nm, D) float: predicted targets."""
+    features: torch.Tensor | None
+    """(N, D) float: the teacher's tokens; none where the target is normalised pixels."""
+
+
+def draw_loss_curve(path: Path, history: list[dict[str, float]]) -> None:
+    """Plot loss and learning rate over steps.
+
+    history  records with `step`, `loss` and `lr`.
+    """
+    figure = Figure(figsize=(7, 3.6))
+    axes = figure.subplots()
+    steps = [record["step"] for record in history]
+    losses = np.array([record["loss"] for record in history])
+    axes.plot(steps, losses, color="#9ec5e8", linewidth=1, label="loss")
+    window = max(1, len(losses) // 25)
+    if window > 1:
+        weights = np.ones(window) / window
+        smooth = np.convolve(losses, weights, mode="valid")
+        axes.plot(steps[window - 1 :], smooth, color="#1f5f99", linewidth=2, label="mean")
+    axes.set_xlabel("step")
+    axes.set_ylabel("mean squared error, masked tokens")
+    axes.grid(alpha=0.3)
+    rate = axes.twinx()
+    rate.plot(steps, [r["lr"] for r in history], color="#c77d2e", linewidth=1, linestyle="--")
+    rate.set_ylabel("learning rate", color="#c77d2e")
+    rate.ticklabel_format(axis="y", style="sci", scilimits=(0, 0))
+    axes.legend(loc="upper right", frameon=False)
+    _save(figure, path)
+
+
+def draw_reconstructions(path: Path, clips: list[Reconstruction], grid: TokenGrid) -> None:
+    """Show input, what was visible, and the reconstruction, for some frames of each clip.
+
+    Normalised pixels are shown with each token's true mean and contrast, features by the three
+    principal components of the teacher's tokens.
+    """
+    pixels = clips[0].features is None
+    frames = np.linspace(0, grid.frames - 1, COLUMNS).astype(int)
+    rows = [row for clip in clips for row in _rows(clip, grid)]
+    labels = ["input", "visible", *(["reconstruction"] if pixels else ["target", "prediction"])]
+    figure = Figure(figsize=(1.5 * COLUMNS + 1, 1.5 * len(rows) + 0.7))
+    axes = figure.subplots(len(rows), COLUMNS, squeeze=False)
+    for number, (row, line) in enumerate(zip(rows, axes, strict=True)):
+        for t, cell in zip(frames, line, strict=True):
+            cell.imshow(row[t], interpolation="nearest")
+            cell.set_xticks([])
+            cell.set_yticks([])
+            if number == 0:
+                cell.set_title(f"frame {t}", fontsize=9)
+        line[0].set_ylabel(labels[number % len(labels)], fontsize=9)
+    figure.suptitle(
+        "masked tokens are predicted; each shown with its true mean and contrast"
+        if pixels
+        else "teacher features by their principal components; predicted where masked",
+        fontsize=9,
+        y=0.005,
+        va="bottom",
+    )
+    figure.tight_layout(rect=(0, 0.02, 1, 1), pad=0.4)
+    _save(figure, path)
+
+
+def _rows(clip: Reconstruction, grid: TokenGrid) -> list[np.ndarray]:
+    """(T, H, W, 3) pictures of one clip, in 0..1."""
+    seen = torch.ones(grid.tokens, dtype=torch.bool)
+    seen[clip.masked] = False
+    shown = seen.view(grid.shape).float()
+    for axis, factor in enumerate((grid.tubelet, grid.patch, grid.patch)):
+        shown = shown.repeat_interleave(factor, axis)
+    whole = clip.frames.numpy() / 255
+    visible = np.where(shown.numpy()[..., None] > 0, whole, 0.5)
+    if clip.features is None:
+        tokens = pixel_targets(clip.frames[None], grid)[0]
+        tokens[clip.masked] = clip.predicted
+        rebuilt = restore_pixels(tokens[None], clip.frames[None], grid)[0]
+        return [whole, visible, rebuilt.numpy()]
+    predicted = clip.features.clone()
+    predicted[clip.masked] = clip.predicted
+    return [whole, visible, *_principal(clip.features, predicted, grid)]
+
+
+def _principal(target: torch.Tensor, predicted: torch.Tensor, grid: TokenGrid) -> list[np.ndarray]:
+    centred = target - target.mean(0)
+    basis = torch.linalg.svd(centred, full_matrices=False).Vh[:3].T
+    low, high = (torch.quantile(centred @ basis, q, dim=0) for q in (0.02, 0.98))
+    pictures = []
+    for tokens in (target, predicted):
+        colours = (((tokens - target.mean(0)) @ basis - low) / (high - low)).clamp(0, 1)
+        volume = colours.view(*grid.shape, 3)
+        for axis, factor in enumerate((grid.tubelet, grid.patch, grid.patch)):
+            volume = volume.repeat_interleave(factor, axis)
+        pictures.append(volume.numpy())
+    return pictures
+
+
+def _save(figure: Figure, path: Path) -> None:
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=120, bbox_inches="tight")

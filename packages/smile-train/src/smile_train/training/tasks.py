@@ -1,0 +1,236 @@
+"""What is asked of labelled videos: its model, its loss, its scores."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from smile_motion.errors import InputError
+from smile_motion.tokens import TokenGrid
+
+from smile_train.checkpoints.open import Backbone, classifier_weights
+from smile_train.config.finetune import FinetuneConfig
+from smile_train.data.augmentation import mix
+from smile_train.data.labelled_clips import sample_length
+from smile_train.datasets import LabelledVideos
+from smile_train.evaluation.metrics import (
+    classification_metrics,
+    counting_errors,
+    multi_label_metrics,
+)
+from smile_train.evaluation.predict import Predictions
+from smile_train.models import Classifier
+from smile_train.models.counter import RepetitionCounter
+from smile_train.models.embedding import to_unit
+from smile_train.training.optim import layer_scales, parameter_groups
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelledTask(ABC):
+    """What a task brings to the loop."""
+
+    main_metric: ClassVar[str]
+    """The score that tables show, and that the best weights are chosen by."""
+    sign: ClassVar[int] = 1
+    """1 where more of it is better, -1 where less is."""
+    ensemble: ClassVar[Literal["mean", "max"]] = "mean"
+    """How views become one."""
+
+    config: FinetuneConfig
+    """The run."""
+    outputs: int
+    """Numbers that the model predicts for a clip."""
+    classes: tuple[str, ...] = ()
+    """Names of the classes by number, where there are any."""
+
+    def build(self, backbone: Backbone) -> torch.nn.Module:
+        """Build the model, its encoder from a checkpoint; it has a `grid`.
+
+        Raises InputError when the checkpoint's head is of other classes.
+        """
+        config = self.config
+        model = Classifier(
+            backbone.config,
+            self.grid(backbone),
+            self.outputs,
+            drop_path=config.drop_path,
+            head_dropout=config.head_dropout,
+            head_scale=config.head_scale,
+            trained=backbone.trained,
+        )
+        weights = classifier_weights(
+            backbone, self.outputs, reset_head=config.reset_head, names=self.classes
+        )
+        return _start(model, weights, backbone)
+
+    def grid(self, backbone: Backbone) -> TokenGrid:
+        """Tokens of the clips that are learned: the checkpoint's, unless others are asked for."""
+        side = self.config.size or backbone.grid.height
+        frames = self.config.frames or backbone.grid.frames
+        return replace(backbone.grid, frames=frames, height=side, width=side)
+
+    def groups(self, model: torch.nn.Module, depth: int) -> list[dict[str, Any]]:
+        """Parameters for the optimiser, with `weight_decay` and `lr_scale` of each group.
+
+        depth  blocks of the encoder.
+        """
+        scales = layer_scales(model, depth, self.config.layer_decay)
+        return parameter_groups(model, self.config.weight_decay, scales)
+
+    def chosen(self, predictions: Predictions) -> Predictions:
+        """What is written down of predictions: all of them, unless the task has several models."""
+        return predictions
+
+    def grid_of(self, predictions: Predictions) -> list[dict[str, float]]:
+        """What each model reached, where the task has several; else nothing."""
+        return []
+
+    @abstractmethod
+    def loss(
+        self,
+        model: torch.nn.Module,
+        frames: torch.Tensor,
+        target: torch.Tensor,
+        numbers: list[int],
+    ) -> torch.Tensor:
+        """Mean loss of clips (B, T, H, W, 3) uint8 with targets; numbers are their samples'."""
+
+    @abstractmethod
+    def score(self, outputs: torch.Tensor) -> torch.Tensor:
+        """What is averaged over views: the model's outputs as probabilities, or rates."""
+
+    @abstractmethod
+    def metrics(self, predictions: Predictions, videos: LabelledVideos) -> dict[str, float]:
+        """Scores of a split."""
+
+
+class SingleLabel(LabelledTask):
+    """One class of each video: cross-entropy against mixed, smoothed labels."""
+
+    main_metric = "top1"
+
+    def loss(
+        self,
+        model: torch.nn.Module,
+        frames: torch.Tensor,
+        target: torch.Tensor,
+        numbers: list[int],
+    ) -> torch.Tensor:
+        config = self.config
+        mixed, soft = mix(
+            to_unit(frames),
+            target,
+            numbers,
+            classes=self.outputs,
+            mixup=config.mixup,
+            cutmix=config.cutmix,
+            smoothing=config.label_smoothing,
+            seed=config.seed,
+        )
+        return F.cross_entropy(model(mixed).float(), soft)
+
+    def score(self, outputs: torch.Tensor) -> torch.Tensor:
+        return outputs.float().softmax(-1)
+
+    def metrics(self, predictions: Predictions, videos: LabelledVideos) -> dict[str, float]:
+        return classification_metrics(predictions.scores, predictions.targets)
+
+
+class MultiLabel(LabelledTask):
+    """Any number of classes of each video: binary cross-entropy, the views' maximum (SEVERE)."""
+
+    main_metric = "map"
+    ensemble = "max"
+
+    def loss(
+        self,
+        model: torch.nn.Module,
+        frames: torch.Tensor,
+        target: torch.Tensor,
+        numbers: list[int],
+    ) -> torch.Tensor:
+        return F.binary_cross_entropy_with_logits(model(to_unit(frames)).float(), target)
+
+    def score(self, outputs: torch.Tensor) -> torch.Tensor:
+        return outputs.float().sigmoid()
+
+    def metrics(self, predictions: Predictions, videos: LabelledVideos) -> dict[str, float]:
+        return multi_label_metrics(predictions.scores, predictions.targets)
+
+
+class Counting(LabelledTask):
+    """Repetitions: a rate, times the video's length. The loss is the error of its logarithm; the
+    relative error itself is least for the slowest rate, where a head has learned nothing yet."""
+
+    main_metric = "mae"
+    sign = -1
+
+    def build(self, backbone: Backbone) -> torch.nn.Module:
+        if self.config.sampling != "dense":
+            raise InputError("--sampling uniform: repetitions are counted in dense clips only")
+        model = RepetitionCounter(
+            backbone.config,
+            self.grid(backbone),
+            drop_path=self.config.drop_path,
+            trained=backbone.trained,
+        )
+        return _start(model, classifier_weights(backbone, 1, reset_head=True), backbone)
+
+    def loss(
+        self,
+        model: torch.nn.Module,
+        frames: torch.Tensor,
+        target: torch.Tensor,
+        numbers: list[int],
+    ) -> torch.Tensor:
+        return (self.score(model(to_unit(frames)))[:, 0].log() - target.log()).abs().mean()
+
+    def score(self, outputs: torch.Tensor) -> torch.Tensor:
+        return outputs.float() / self.config.stride
+
+    def metrics(self, predictions: Predictions, videos: LabelledVideos) -> dict[str, float]:
+        found = {video.key: video for video in videos.videos}
+        lengths = np.array([sample_length(found[key]) for key in predictions.keys])
+        return counting_errors(predictions.scores[:, 0] * lengths, predictions.targets)
+
+
+def open_task(videos: LabelledVideos, config: FinetuneConfig) -> LabelledTask:
+    """The task of a data set under the run's protocol.
+
+    Raises InputError where a protocol cannot ask it.
+    """
+    if config.protocol == "attentive":
+        from smile_train.training.attentive import GRID, AttentiveGrid, MultiLabelGrid
+
+        if videos.task == "count":
+            raise InputError(f"{videos.name}: counts have no attentive probe; fine-tune on it")
+        kind = AttentiveGrid if videos.task == "single-label" else MultiLabelGrid
+        return kind(config=config, outputs=len(videos.classes) * len(GRID))
+    match videos.task:
+        case "single-label":
+            kind = SingleLabel
+        case "multi-label":
+            kind = MultiLabel
+        case "count":
+            return Counting(config=config, outputs=1)
+    return kind(config=config, outputs=len(videos.classes), classes=videos.classes)
+
+
+def _start(model: Classifier, weights: dict[str, torch.Tensor], backbone: Backbone) -> Classifier:
+    """Load what a checkpoint has of a model: all of the encoder, and nothing without a place."""
+    own = model.state_dict()
+    unknown = [
+        name for name in weights if name not in own or own[name].shape != weights[name].shape
+    ]
+    absent = [name for name in own if name not in weights and name.startswith(("patch_", "blocks"))]
+    if unknown or absent:
+        raise InputError(
+            f"{backbone.source}: weights that do not fit or are missing "
+            f"({', '.join((unknown + absent)[:4])}); another architecture?"
+        )
+    model.load_state_dict(own | weights)
+    return model
