@@ -25,10 +25,11 @@ from smile_motion.bank.candidates.build import CandidatePlan, Models
 from smile_motion.bank.candidates.cutout import clean
 from smile_motion.bank.candidates.pipeline import Pipeline
 from smile_motion.bank.candidates.schedule import Schedule
-from smile_motion.bank.candidates.store import Cutting, cut_out, encode_fast, store_candidate
+from smile_motion.bank.candidates.store import Cutting, cut_out, store_candidate
 from smile_motion.bank.candidates.types import Candidate, Category, Mask, MaskScore, Thresholds
 from smile_motion.bank.candidates.units import Goal, first_round, plan_units
 from smile_motion.bank.duplicates import fingerprint
+from smile_motion.io.images import encode_fast
 
 CORES = 2
 """Threads of the stages without a model."""

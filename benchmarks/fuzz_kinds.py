@@ -22,7 +22,7 @@ from smile_motion.bank.integrity import verify
 from smile_motion.clips.clip_files import clip_json
 from smile_motion.clips.options import ClipOptions
 from smile_motion.io.files import sha256
-from smile_motion.io.photographs import read_photograph
+from smile_motion.io.images import read_photograph
 from smile_motion.tokens import TokenGrid
 from smile_motion.video import find_videos, index_video, read_frames
 from smile_motion.video.encoder import write_video

@@ -17,7 +17,7 @@ from smile_motion.bank.format import read_metadata, read_rgba
 from smile_motion.bank.integrity import verify
 from smile_motion.clips.options import ClipOptions
 from smile_motion.errors import InputError
-from smile_motion.io.photographs import read_photograph
+from smile_motion.io.images import read_photograph
 from smile_motion.video import find_videos, index_video
 from smile_train.datasets.manifest import read_manifest
 

@@ -8,16 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from smile_motion.backgrounds import (
-    Background,
-    BackgroundClip,
-    NoiseBackground,
-    make_background,
-    redraw,
-)
+from smile_motion.backgrounds import make_background, redraw
+from smile_motion.backgrounds.base import Background, BackgroundClip
+from smile_motion.backgrounds.sources import NoiseBackground
 from smile_motion.errors import InputError
-from smile_motion.io.cropping import cut, draw_crop
-from smile_motion.io.photographs import read_photograph
+from smile_motion.io.images import cut, draw_crop, read_photograph
 from smile_motion.seeding import Stream, keyed_generator
 from smile_motion.video import index_video, read_frames
 

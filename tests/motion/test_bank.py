@@ -18,7 +18,7 @@ from smile_motion.bank.candidates.images import PhotographMaker
 from smile_motion.bank.packing import make_levels, trace_silhouette
 from smile_motion.cli.app import run_app
 from smile_motion.errors import InputError
-from smile_motion.io.photographs import find_photographs
+from smile_motion.io.images import find_photographs
 from smile_motion.seeding import Stream, keyed_generator
 
 

@@ -1,8 +1,8 @@
 from pathlib import Path
 
 import pytest
-from smile_motion.io.file_tree import find_files, find_folders
-from smile_motion.io.photographs import find_photographs
+from smile_motion.io.folders import find_files, find_folders
+from smile_motion.io.images import find_photographs
 from smile_motion.video import find_videos
 
 

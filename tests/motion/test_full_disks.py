@@ -10,8 +10,12 @@ import pytest
 import torch
 from smile_motion.cli.app import Command, run_app
 from smile_motion.errors import InputError
-from smile_motion.io.files import replacing, write_atomically
-from smile_motion.io.full_disks import full_disk_named, shared_memory_explained
+from smile_motion.io.files import (
+    full_disk_named,
+    replacing,
+    shared_memory_explained,
+    write_atomically,
+)
 from smile_motion.video.encoder import write_video
 
 

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from smile_motion.bank.candidates.images import PhotographMaker
 from smile_motion.bank.format import read_rgba
-from smile_motion.io.photographs import read_photograph
+from smile_motion.io.images import read_photograph
 
 GREY = np.linspace(0, 255, 48).astype(np.uint8)[None].repeat(32, axis=0)
 """A ramp, which clipping, inverting or swapping bytes would change."""

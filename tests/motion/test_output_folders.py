@@ -10,8 +10,13 @@ import pytest
 from smile_motion.bank import ObjectBank
 from smile_motion.cli.app import run_app
 from smile_motion.errors import InputError
-from smile_motion.io.output_folders import LOCK, folder_lock, is_locked, output_folder
-from smile_motion.io.output_paths import require_output
+from smile_motion.io.output_folders import (
+    LOCK,
+    folder_lock,
+    is_locked,
+    output_folder,
+    require_output,
+)
 
 SMALL = ("--background", "noise", "--frames", "4", "--size", "64", "--workers", "0")
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from smile_motion.backgrounds import BackgroundClip, make_background, redraw
+from smile_motion.backgrounds import make_background, redraw
+from smile_motion.backgrounds.base import BackgroundClip
 from smile_motion.backgrounds.pseudo_motion import (
     Change,
     PseudoMotionBackground,
@@ -17,7 +18,7 @@ from smile_motion.backgrounds.pseudo_motion import (
 from smile_motion.bank import ObjectBank
 from smile_motion.clips.clip import ClipMaker
 from smile_motion.errors import InputError
-from smile_motion.io.photographs import find_photographs, read_photograph
+from smile_motion.io.images import find_photographs, read_photograph
 from smile_motion.motion.recipe import MotionRecipe
 from smile_motion.seeding import Stream, keyed_generator
 

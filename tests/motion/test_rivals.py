@@ -6,7 +6,7 @@ from typing import get_args
 import numpy as np
 import pytest
 from smile_motion.__main__ import COMMANDS
-from smile_motion.backgrounds import BlackBackground
+from smile_motion.backgrounds.sources import BlackBackground
 from smile_motion.bank import ObjectBank
 from smile_motion.choices import RivalName
 from smile_motion.cli.app import run_app

@@ -11,7 +11,7 @@ from smile_motion.bank import ObjectBank
 from smile_motion.bank.builder.shapes import CORNERS, ShapeKind, ShapeSource, corners, fill, texture
 from smile_motion.cli.app import run_app
 from smile_motion.errors import InputError
-from smile_motion.io.photographs import read_photograph
+from smile_motion.io.images import read_photograph
 
 SEEDS = st.integers(0, 2**32 - 1)
 KINDS: tuple[ShapeKind, ...] = get_args(ShapeKind)

@@ -8,10 +8,11 @@ import pytest
 from candidate_builds import NAMES, TinyModels, files, launch, plan, wait
 from smile_motion.bank import ProceduralSource, build, verify
 from smile_motion.bank.builder.build import build_shard
-from smile_motion.bank.builder.shards import Launched, Shard, merge, wait_for_shards
+from smile_motion.bank.builder.shards import merge, wait_for_shards
 from smile_motion.bank.candidates.build import Models, build_from_candidates
 from smile_motion.errors import InputError
 from smile_motion.io.output_folders import folder_lock
+from smile_motion.runtime.partition import Launched, Shard
 
 
 @pytest.fixture

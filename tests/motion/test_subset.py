@@ -11,7 +11,7 @@ from smile_motion.bank.dedup import find_copies
 from smile_motion.bank.subset import subset
 from smile_motion.errors import InputError
 from smile_motion.io.files import dump_lines
-from smile_motion.io.new_folder import new_folder
+from smile_motion.io.output_folders import new_folder
 
 
 def test_dedup_keeps_the_best_of_what_looks_alike(

@@ -11,7 +11,7 @@ import pytest
 import torch
 from smile_motion.bank import ObjectBank
 from smile_motion.errors import InputError
-from smile_motion.runtime.processors import _quotas, available_cores
+from smile_motion.runtime.devices import _quotas, available_cores
 from smile_train.config.pretrain_presets import PRESETS
 from smile_train.config.run import RunOptions
 from smile_train.training.machine import (

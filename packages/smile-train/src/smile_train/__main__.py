@@ -3,8 +3,7 @@
 import sys
 
 from smile_motion.cli.app import Command, run_app
-from smile_motion.runtime.launchers import end_with_launchers
-from smile_motion.runtime.signals import repeat_lost_interrupts
+from smile_motion.runtime.signals import end_with_launchers, repeat_lost_interrupts
 
 COMMANDS = (
     Command("pretrain", "pre-train a video transformer", "smile_train.cli.pretrain"),

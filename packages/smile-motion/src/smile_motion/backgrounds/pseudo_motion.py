@@ -15,12 +15,11 @@ from typing import Any, get_args
 import cv2
 import numpy as np
 
-from smile_motion.backgrounds import BackgroundClip
+from smile_motion.backgrounds.base import BackgroundClip
 from smile_motion.backgrounds.origins import PseudoMotionChange as Change
 from smile_motion.backgrounds.origins import check_origin
 from smile_motion.errors import InputError
-from smile_motion.io.cropping import draw_crop
-from smile_motion.io.photographs import read_photograph
+from smile_motion.io.images import draw_crop, read_photograph
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,12 +1,18 @@
-"""Images of nothing but noise."""
+"""Backgrounds of video, of photographs, of black, and of noise."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
+from smile_motion.backgrounds.base import BackgroundClip
 from smile_motion.choices import NoiseKind
+from smile_motion.errors import InputError
+from smile_motion.io.images import cut, draw_crop, read_photograph
+from smile_motion.video import open_index, read_frames
 
 
 def noise_images(
@@ -30,3 +36,156 @@ def _noise_field(rng: np.random.Generator, kind: NoiseKind, size: tuple[int, int
         field_ = np.fft.irfft2(spectrum, s=size, axes=(0, 1))
         field_ = field_ / field_.std()
     return np.clip(np.rint(127.5 + 50 * field_), 0, 255).astype(np.uint8)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlackBackground:
+    """Nothing at all (Table 7, black)."""
+
+    is_still = True
+
+    def __len__(self) -> int:
+        """Endless."""
+        return 0
+
+    def draw(
+        self,
+        rng: np.random.Generator,
+        *,
+        index: int,
+        frames: int,
+        size: tuple[int, int],
+        out: np.ndarray | None = None,
+    ) -> BackgroundClip:
+        """Return black frames."""
+        black = np.zeros((1, *size, 3), np.uint8)
+        return BackgroundClip(_repeated(black, frames, out), {"kind": "black"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoiseBackground:
+    """Random pixels (Table 7, noise): one image, repeated."""
+
+    kind: NoiseKind = "uniform"
+    """Uniform over 0..255, Gaussian (mean 127.5, std 50), or with a 1/f spectrum. Ours."""
+    per_frame: bool = False
+    """A new image in each frame instead of one repeated. Paper: one repeated."""
+
+    @property
+    def is_still(self) -> bool:
+        """Whether one image is repeated."""
+        return not self.per_frame
+
+    def __len__(self) -> int:
+        """Endless."""
+        return 0
+
+    def draw(
+        self,
+        rng: np.random.Generator,
+        *,
+        index: int,
+        frames: int,
+        size: tuple[int, int],
+        out: np.ndarray | None = None,
+    ) -> BackgroundClip:
+        """Draw one noise image, or one a frame."""
+        drawn = noise_images(rng, self.kind, frames if self.per_frame else 1, size)
+        origin = {"kind": "noise", "noise": self.kind, "per_frame": self.per_frame}
+        return BackgroundClip(_repeated(drawn, frames, out), origin)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageBackground:
+    """Photographs such as Places-365 (Table 7, image): one, cropped, repeated."""
+
+    files: tuple[Path, ...]
+    """The photographs."""
+
+    is_still = True
+
+    def __len__(self) -> int:
+        """Count the photographs."""
+        return len(self.files)
+
+    def draw(
+        self,
+        rng: np.random.Generator,
+        *,
+        index: int,
+        frames: int,
+        size: tuple[int, int],
+        out: np.ndarray | None = None,
+    ) -> BackgroundClip:
+        """Crop one photograph."""
+        file = self.files[index % len(self.files)]
+        image = read_photograph(file)
+        crop = draw_crop(rng, image.shape[0], image.shape[1])
+        still = cut(image[None], crop, size)
+        origin = {"kind": "places", "file": str(file), "crop": list(crop)}
+        return BackgroundClip(_repeated(still, frames, out), origin)
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoBackground:
+    """Natural video, or one of its frames repeated (Table 7, frame)."""
+
+    files: tuple[Path, ...]
+    """The videos."""
+    stride: int = 4
+    """Video frames from one clip frame to the next. Paper: 4 on K400, 2 on SSv2."""
+    still: bool = False
+    """Repeat one frame."""
+
+    @property
+    def is_still(self) -> bool:
+        """Whether one frame is repeated."""
+        return self.still
+
+    def __post_init__(self) -> None:
+        if self.stride < 1:
+            raise InputError(f"stride is {self.stride}; give 1 or more")
+
+    def __len__(self) -> int:
+        """Count the videos."""
+        return len(self.files)
+
+    def draw(
+        self,
+        rng: np.random.Generator,
+        *,
+        index: int,
+        frames: int,
+        size: tuple[int, int],
+        out: np.ndarray | None = None,
+    ) -> BackgroundClip:
+        """Decode and crop a stretch of one video, or one frame of it."""
+        file = self.files[index % len(self.files)]
+        video = open_index(file)
+        span = 1 if self.still else (frames - 1) * self.stride + 1
+        if len(video) < span:
+            raise InputError(
+                f"{file}: {len(video)} frames, too short for {frames} at stride {self.stride} "
+                f"({span}); lower the stride, ask for fewer frames, or leave it out"
+            )
+        first = int(rng.integers(0, len(video) - span + 1))
+        numbers = np.arange(first, first + span, self.stride)
+        images = read_frames(video, numbers)
+        crop = draw_crop(rng, images.shape[1], images.shape[2])
+        origin = {
+            "kind": "frame" if self.still else "natural",
+            "file": str(file),
+            "frames": numbers.tolist(),
+            "crop": list(crop),
+        }
+        return BackgroundClip(_repeated(cut(images, crop, size), frames, out), origin)
+
+
+def _repeated(images: np.ndarray, frames: int, out: np.ndarray | None = None) -> np.ndarray:
+    """Fill frames with one image repeated, or with as many images as there are frames."""
+    if out is None:
+        if len(images) == frames and images.flags.writeable:
+            return images
+        out = np.empty((frames, *images.shape[1:]), np.uint8)
+    out[:] = images
+    return out

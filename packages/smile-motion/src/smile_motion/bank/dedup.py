@@ -8,11 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from smile_motion.bank.builder.build import OnProgress
 from smile_motion.bank.duplicates import fingerprint, mark_duplicates
 from smile_motion.bank.format import read_metadata, read_rgba
 from smile_motion.bank.statistics import object_score
-from smile_motion.runtime.processors import available_cores
+from smile_motion.runtime.devices import available_cores
+from smile_motion.runtime.progress import OnProgress
 
 _BATCH = 256
 

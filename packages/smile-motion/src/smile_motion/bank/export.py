@@ -7,7 +7,6 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from smile_motion.bank.builder.build import OnProgress
 from smile_motion.bank.contact_sheet import SheetLayout
 from smile_motion.bank.contact_sheet_pages import object_sections, spread_sections
 from smile_motion.bank.dataset_card import CARD_SHEET, README, write_dataset_card
@@ -15,7 +14,8 @@ from smile_motion.bank.format import CARD, METADATA, read_bank, require_unchange
 from smile_motion.bank.sheet_files import write_pages
 from smile_motion.errors import InputError
 from smile_motion.io.files import dump_json, dump_lines, sha256, write_atomically
-from smile_motion.io.new_folder import new_folder, place_file
+from smile_motion.io.output_folders import new_folder, place_file
+from smile_motion.runtime.progress import OnProgress
 
 SHOWN_CATEGORIES = 28
 """Categories on the contact sheet of a data set's card: one page."""

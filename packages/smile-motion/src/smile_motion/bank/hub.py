@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-from smile_motion.bank.builder.build import OnProgress
 from smile_motion.bank.dataset_card import CARD_SHEET, README
 from smile_motion.bank.export import export_bank
 from smile_motion.bank.format import CARD, IMAGES, METADATA
@@ -18,8 +17,9 @@ from smile_motion.bank.object_bank import ObjectBank
 from smile_motion.bank.packing import pack
 from smile_motion.errors import InputError
 from smile_motion.io.hub import hub_errors_explained, require_online
-from smile_motion.io.new_folder import new_folder, require_free
-from smile_motion.runtime.libraries import require_libraries
+from smile_motion.io.output_folders import new_folder, require_free
+from smile_motion.runtime.extras import require_libraries
+from smile_motion.runtime.progress import OnProgress
 
 FILES = (CARD, METADATA, README, f"{CARD_SHEET.rpartition('/')[0]}/*", f"{IMAGES}/*")
 """What of a repository belongs to a bank."""

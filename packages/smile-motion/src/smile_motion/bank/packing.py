@@ -28,7 +28,7 @@ from smile_motion.bank.packed_arrays import (
 from smile_motion.errors import InputError
 from smile_motion.io.files import dump_json, replacing, sha256, write_atomically
 from smile_motion.io.schema import read
-from smile_motion.runtime.processors import available_cores
+from smile_motion.runtime.devices import available_cores
 
 MIN_SIDE_PX = 8
 """Longer side below which no further level is made."""

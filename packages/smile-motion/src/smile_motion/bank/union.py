@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from smile_motion.bank.builder.build import OnProgress
 from smile_motion.bank.format import CARD, FORMAT, METADATA, read_bank
 from smile_motion.bank.object_bank import ObjectBank
 from smile_motion.bank.packing import pack
 from smile_motion.errors import InputError
 from smile_motion.io.files import dump_json, dump_lines, sha256, write_atomically
-from smile_motion.io.new_folder import new_folder, place_file
+from smile_motion.io.output_folders import new_folder, place_file
+from smile_motion.runtime.progress import OnProgress
 
 ORIGINS = "united_from"
 """Entry of a card with the card of each bank that was united; of a record, which of them it is

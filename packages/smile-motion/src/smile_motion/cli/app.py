@@ -177,7 +177,7 @@ def _check_output(module: ModuleType, options: Any) -> None:
     """Refuse to write over what is read, or among files of something else."""
     out = getattr(options, "out", None)
     if isinstance(out, Path):
-        from smile_motion.io.output_paths import paths_among, require_output
+        from smile_motion.io.output_folders import paths_among, require_output
 
         inputs = () if getattr(module, "WRITES_BESIDE", False) else paths_among(options)
         require_output(out, inputs=inputs, makes=getattr(module, "MAKES", None))

@@ -27,12 +27,12 @@ from smile_motion.io.options import (
     Side,
     Workers,
 )
+from smile_motion.runtime.devices import available_cores
 from smile_motion.runtime.extras import require_extra
-from smile_motion.runtime.processors import available_cores
 
 if TYPE_CHECKING:
-    from smile_motion.bank.builder.shards import Shard
     from smile_motion.export import Collection, Format
+    from smile_motion.runtime.partition import Shard
 
 MAKES = "rendered clips"
 SETTINGS = "render.json"
@@ -118,9 +118,9 @@ def run(options: Options) -> Outcome:
 def _render(
     options: Options, collection: Collection, settings: dict[str, Any], job: Shard | None
 ) -> Outcome:
-    from smile_motion.cli.bank.candidates import stopped_by_signals
     from smile_motion.export.collection import read_index, sound_shards, write_index
     from smile_motion.runtime.progress import progress_bar
+    from smile_motion.runtime.signals import stopped_by_signals
 
     _start_or_continue(options, settings, job)
     numbers = collection.numbers(job)
@@ -152,7 +152,8 @@ def _rendered(
     options: Options, collection: Collection, todo: Sequence[int]
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     from smile_motion.export.collection import render_shard
-    from smile_motion.runtime.workers import run_in_processes, run_on_ray
+    from smile_motion.runtime.ray import run_on_ray
+    from smile_motion.runtime.workers import run_in_processes
 
     work = partial(render_shard, collection=collection)
     chunk = max(1, CLIPS_AT_A_TIME // collection.format.clips_together)
@@ -167,7 +168,7 @@ def _rendered(
 
 
 def _job(options: Options) -> Shard | None:
-    from smile_motion.bank.builder.shards import Shard
+    from smile_motion.runtime.partition import Shard
 
     if options.shard_index is None and options.num_shards is None:
         return None

@@ -15,7 +15,7 @@ from smile_motion.seeding import Stream, keyed_generator, lent_generator
 from smile_motion.truth.instances import Truth
 
 if TYPE_CHECKING:
-    from smile_motion.backgrounds import Background, BackgroundClip
+    from smile_motion.backgrounds.base import Background, BackgroundClip
     from smile_motion.bank import ObjectBank
 
 ATTEMPTS = 50

@@ -7,7 +7,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from smile_motion.backgrounds import Background, make_background
+from smile_motion.backgrounds import make_background
+from smile_motion.backgrounds.base import Background
 from smile_motion.clips.clip import Clip, ClipMaker
 from smile_motion.errors import InputError
 from smile_motion.explore.state import Controls, Sources

@@ -17,8 +17,8 @@ from smile_motion.io.files import dump_lines, remove_leftovers, write_atomically
 from smile_motion.io.schema import parse_line, read_records
 
 if TYPE_CHECKING:
-    from smile_motion.bank.builder.shards import Shard
     from smile_motion.clips.clip import ClipMaker
+    from smile_motion.runtime.partition import Shard
 
 INDEX = "index.jsonl"
 PARTS = "parts"

@@ -1,16 +1,19 @@
-"""Opening image files that others made: bounded, upright, in 8 bits, as nothing but pictures."""
+"""Images: decoding within bounds, upright and in 8 bits; photographs; crops; PNG encoding."""
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import cv2
 import numpy as np
 from PIL import Image, ImageOps
 
 from smile_motion.errors import InputError
+from smile_motion.io.folders import find_files
 
 FORMATS = ("BMP", "JPEG", "PNG", "WEBP")
 """What is decoded, whatever a file's name ends in. Left to itself, Pillow would also hand
@@ -102,3 +105,93 @@ def _upright(image: Image.Image) -> Image.Image:
     if clear is not None:  # a value in 16 bits
         grey.putalpha(Image.fromarray(np.where(values == clear, 0, 255).astype(np.uint8)))
     return grey
+
+
+LARGEST_IMAGE_PX = 12_000
+"""Photographs with a longer side are refused before they are decoded."""
+
+
+def find_photographs(folder: Path) -> tuple[Path, ...]:
+    """Find the photographs in a folder, searched to the bottom, in order.
+
+    A line on standard error counts images of types that are not read.
+    Raises InputError when there are none.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; give a folder of photographs with --images")
+    found = find_files(folder, (*IMAGE_SUFFIXES, *UNREAD_SUFFIXES))
+    files = tuple(path for path in found if path.suffix.lower() in IMAGE_SUFFIXES)
+    if others := count_types(path for path in found if path.suffix.lower() in UNREAD_SUFFIXES):
+        print(
+            f"{folder}: left out: {say_counts(others)}; of images {', '.join(IMAGE_SUFFIXES)} "
+            f"are read",
+            file=sys.stderr,
+        )
+    if not files:
+        raise InputError(f"{folder}: no photograph below it ({', '.join(IMAGE_SUFFIXES)})")
+    return files
+
+
+def read_photograph(file: Path) -> np.ndarray:
+    """Decode one photograph, upright.
+
+    returns (H, W, 3) uint8 RGB; animated files give their first picture.
+    Raises InputError when it cannot be decoded, or is larger than `LARGEST_IMAGE_PX` a side.
+    """
+    with open_image(file, largest_px=LARGEST_IMAGE_PX) as image:
+        return decode_rgb(image)
+
+
+CROP_SCALES = (1.0, 0.875, 0.75, 0.66)
+"""Shares of the shorter side that a crop's sides are drawn from. Official."""
+
+
+def draw_crop(rng: np.random.Generator, height: int, width: int) -> tuple[int, int, int, int]:
+    """Draw a multi-scale crop (VideoMAE family): x, y, width, height in pixels.
+
+    Both sides are shares of the shorter side from `CROP_SCALES`, at most one step apart.
+    """
+    shorter = min(height, width)
+    first = int(rng.integers(len(CROP_SCALES)))
+    near = [place for place in (first - 1, first, first + 1) if 0 <= place < len(CROP_SCALES)]
+    second = near[int(rng.integers(len(near)))]
+    crop_w, crop_h = (max(1, int(shorter * CROP_SCALES[place])) for place in (first, second))
+    x = int(rng.integers(width - crop_w + 1))
+    y = int(rng.integers(height - crop_h + 1))
+    return x, y, crop_w, crop_h
+
+
+def cut(images: np.ndarray, crop: tuple[int, int, int, int], size: tuple[int, int]) -> np.ndarray:
+    """Crop (n, H, W, 3) uint8 images and resize them to `size` (height, width)."""
+    x, y, width, height = crop
+    shrinks = width > size[1]
+    how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    target = np.empty((len(images), *size, 3), np.uint8)
+    for image, place in zip(images, target, strict=True):
+        cv2.resize(
+            image[y : y + height, x : x + width], (size[1], size[0]), place, interpolation=how
+        )
+    return target
+
+
+def encode_fast(image: np.ndarray) -> bytes:
+    """Encode (H, W), (H, W, 3) or (H, W, 4) uint8 as PNG, four times as fast as by default and
+    as small."""
+    settings = [cv2.IMWRITE_PNG_COMPRESSION, 4]
+    settings += [cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]
+    settings += [cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP]
+    match image.shape[2:]:
+        case (3,):
+            image = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+        case (4,):
+            image = cv2.cvtColor(image, cv2.COLOR_RGBA2BGRA)
+    return cv2.imencode(".png", image, settings)[1].tobytes()
+
+
+def opaque(images: np.ndarray) -> np.ndarray:
+    """Put images (N, H, W, 3 or 4) uint8 on white: (N, H, W, 3) uint8."""
+    if images.shape[-1] == 3:
+        return images
+    alpha = images[..., 3:].astype(np.uint16)
+    mixed = images[..., :3] * alpha + 255 * (255 - alpha)
+    return ((mixed + 127) // 255).astype(np.uint8)

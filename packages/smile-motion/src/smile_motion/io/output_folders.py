@@ -1,7 +1,4 @@
-"""One process at a time in an output folder, or the jobs of one array together.
-
-The system lets go of a lock however its process ends; a file that a killed one leaves says nothing.
-"""
+"""Output folders: where they may be, locked while written, whole or not there."""
 
 from __future__ import annotations
 
@@ -10,18 +7,81 @@ import fcntl
 import json
 import os
 import shlex
+import shutil
 import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from smile_motion.errors import InputError
 from smile_motion.io.schema import parse_line
+
+_CANNOT_LINK = (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.ENOSYS, errno.EACCES)
+
+
+def require_free(out: Path) -> None:
+    """Raise InputError unless `out` is missing or an empty folder."""
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out}: a file is in the way; choose another --out")
+    if out.is_dir() and any(out.iterdir()):
+        raise InputError(f"{out}: not empty; remove it or choose another --out")
+
+
+@contextmanager
+def new_folder(out: Path, *, resume: bool = False) -> Iterator[Path]:
+    """Give a folder to write to, which takes the name `out` at the end.
+
+    resume  keep what an earlier, failed run wrote, and on failure leave what was written.
+    Raises InputError when `out` is taken, or another process is writing it.
+    """
+    require_free(out)
+    temporary = out.with_name(f".{out.name}.partial")
+    temporary.mkdir(parents=True, exist_ok=True)
+    with folder_lock(temporary, required=True, shown=out):
+        if not resume:
+            _clear(temporary)
+        try:
+            yield temporary
+            require_free(out)
+            (temporary / LOCK).unlink()
+            temporary.rename(out)
+        except BaseException:
+            if not resume:
+                shutil.rmtree(temporary, ignore_errors=True)
+            raise
+
+
+def place_file(source: Path, target: Path) -> None:
+    """Make `target` the same file as `source`: a hard link, or a copy where that cannot be.
+
+    Raises InputError when the source is missing.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    source = source.resolve()
+    try:
+        os.link(source, target)
+    except FileNotFoundError as error:
+        raise InputError(f"{source}: missing; build the bank again to restore it") from error
+    except OSError as error:
+        if error.errno not in _CANNOT_LINK:
+            raise
+        shutil.copyfile(source, target)
+
+
+def _clear(folder: Path) -> None:
+    for path in folder.iterdir():
+        if path.name == LOCK:
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
 
 LOCK = ".lock"
 """File in a folder that is locked; it is there while somebody works in the folder."""
@@ -222,3 +282,82 @@ def _is_at(descriptor: int, place: Path) -> bool:
         return os.path.samestat(os.fstat(descriptor), place.stat())
     except FileNotFoundError:
         return False
+
+
+Kind = Literal["an object bank", "rendered clips", "a training run"]
+"""What fills a folder of its own."""
+_SIGNS: dict[Kind, tuple[str, ...]] = {
+    "an object bank": ("bank.json", "build.json"),
+    "rendered clips": ("render.json",),
+    "a training run": ("checkpoints", "stage-1"),
+}
+"""One of these is in a folder of that kind."""
+_CHECKPOINT = ("manifest.json", "model.safetensors")
+"""Both are in a checkpoint's folder."""
+
+
+def _home() -> Path | None:
+    """The user's home; None where there is none, as for numbers without a name in containers."""
+    try:
+        return Path.home().resolve()
+    except RuntimeError:
+        return None
+
+
+def require_output(
+    out: Path, *, inputs: Iterable[str | Path] = (), makes: Kind | None = None
+) -> None:
+    """Refuse a file or folder to write to before anything is touched.
+
+    inputs  files and folders that are read; names that are no paths do no harm.
+    makes   what fills the folder, where something does: a folder of another kind is refused.
+    Raises InputError when it is an input, holds a file that is an input, lies in an object bank or
+    in a checkpoint, or is a folder that everything else lies in: `/`, the home, a repository.
+    """
+    place = out.resolve()
+    general = {
+        "the root of all files": place == Path(place.anchor),
+        "the home folder": place == _home(),
+        "the folder of a repository": (place / ".git").exists(),
+    }
+    for what, is_that in general.items():
+        if is_that:
+            raise InputError(f"{out}: is {what}; give --out a folder in it, such as {out / 'out'}")
+    for given in inputs:
+        source = Path(given).resolve()
+        if not source.exists():
+            continue
+        if source == place or (place.exists() and source.samefile(place)):
+            raise InputError(f"{out}: is what is read; choose another --out")
+        if source.is_file() and place in (source.parent, Path(given).parent.resolve()):
+            raise InputError(
+                f"{out}: holds {Path(given).name}, which is read; choose another --out"
+            )
+    for kind, signs in _SIGNS.items():
+        if kind != makes and (makes or kind != "a training run") and _holds(place, signs):
+            raise InputError(f"{out}: holds {kind}; choose another --out")
+    for folder in place.parents:
+        if _holds(folder, _SIGNS["an object bank"]):
+            raise InputError(f"{out}: lies within the object bank {folder}; choose another --out")
+    for folder in (place, *place.parents):
+        if all((folder / name).is_file() for name in _CHECKPOINT):
+            raise InputError(f"{out}: lies within the checkpoint {folder}; choose another --out")
+
+
+def paths_among(options: Any, *, besides: str = "out") -> Iterator[Path]:
+    """All paths in a command's options, those in groups of options too."""
+    for entry in fields(options):
+        if entry.name == besides:
+            continue
+        value = getattr(options, entry.name)
+        for one in value if isinstance(value, tuple) else (value,):
+            if isinstance(one, Path):
+                yield one
+            elif isinstance(one, str) and one and entry.name.startswith("checkpoint"):
+                yield Path(one)
+            elif is_dataclass(one):
+                yield from paths_among(one, besides=besides)
+
+
+def _holds(folder: Path, signs: Iterable[str]) -> bool:
+    return any((folder / name).exists() for name in signs)

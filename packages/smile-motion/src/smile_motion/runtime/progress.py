@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-
-from smile_motion.bank.builder.build import OnProgress
 
 INTERVAL_S = 0.05
 """Calls that come sooner after another of the same stage are not drawn: they may be millions."""
@@ -67,3 +65,7 @@ def stage_bars() -> Iterator[OnProgress]:
                 shown.clear()
 
         yield show
+
+
+OnProgress = Callable[[str, int, int], None]
+"""Called with (stage, done, total)."""

@@ -1,13 +1,82 @@
-"""Signals: kept from processes that are started; not lost where Python drops them."""
+"""Signals and launchers: how work that is under way learns that it is to end."""
 
 from __future__ import annotations
 
 import _thread
+import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from itertools import pairwise
+from pathlib import Path
+
+LAUNCHERS = frozenset({"accelerate", "torchrun", "uv", "uvx"})
+"""Programs that end with what they have started."""
+_MODULES = ("accelerate", "torch.distributed")
+"""Packages whose modules are launchers, as in `python -m torch.distributed.run`."""
+LOOK_S = 0.5
+"""How often launchers are looked for, seconds."""
+_DEPTH = 16
+"""Ancestors that are looked at, at most."""
+
+
+def find_launchers() -> dict[int, str]:
+    """The launchers among this process's ancestors, with what tells each from later processes of
+    the same number: nothing where there is no /proc, or the nearest ancestors are no launchers."""
+    found: dict[int, str] = {}
+    process = os.getppid()
+    for _ in range(_DEPTH):
+        state = _state(process)
+        if state is None or not _is_launcher(process):
+            break
+        parent, started = state
+        found[process] = started
+        process = parent
+    return found
+
+
+def end_with_launchers() -> None:
+    """Send this process SIGTERM when a program that it runs under has gone, however it went.
+
+    To be called when the program begins, since what has gone by then is not found.
+    """
+    launchers = find_launchers()
+
+    def watch() -> None:
+        while all(
+            (state := _state(process)) is not None and state[1] == started
+            for process, started in launchers.items()
+        ):
+            time.sleep(LOOK_S)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    if launchers:
+        threading.Thread(target=watch, daemon=True).start()
+
+
+def _state(process: int) -> tuple[int, str] | None:
+    """A process's parent and when it started; None where it has ended."""
+    try:
+        text = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    # The second field is the name in brackets, of any characters.
+    words = text.rpartition(")")[2].split()
+    return None if words[0] in "ZX" else (int(words[1]), words[19])
+
+
+def _is_launcher(process: int) -> bool:
+    try:
+        data = Path(f"/proc/{process}/cmdline").read_bytes()
+    except OSError:
+        return False
+    words = data.decode("utf-8", errors="replace").split("\0")
+    if any(Path(word).name in LAUNCHERS for word in words[:2]):
+        return True
+    return any(one == "-m" and other.startswith(_MODULES) for one, other in pairwise(words))
 
 
 @contextmanager
@@ -82,3 +151,29 @@ def _interrupt_main() -> None:
         _thread.interrupt_main(signal.SIGINT)
     else:  # ends what it waits for as well
         signal.pthread_kill(main, signal.SIGINT)
+
+
+@contextmanager
+def stopped_by_signals() -> Iterator[None]:
+    """End on SIGTERM and SIGHUP as on Ctrl-C: cleanly, with what is finished kept."""
+    import signal
+
+    def end(number: int, frame: object) -> None:
+        with suppress(OSError):  # The terminal may have gone.
+            print("stopped; the same command continues", file=sys.stderr)
+        raise SystemExit(128 + number)
+
+    former = {}
+    try:
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            # `nohup` has a closed terminal ignored.
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+                former[number] = signal.signal(number, end)
+    except ValueError:  # not the main thread
+        yield
+        return
+    try:
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)

@@ -1,11 +1,9 @@
 """Videos: finding them, reading them by exact frame number, writing them."""
 
 from smile_motion.video.encoder import encode_animation, write_video
-from smile_motion.video.finding import find_videos
 from smile_motion.video.frames import read_frames
-from smile_motion.video.index import VideoIndex, index_video
-from smile_motion.video.remembering import open_index
-from smile_motion.video.sources import SUFFIXES, ListedVideo
+from smile_motion.video.index import VideoIndex, index_video, open_index
+from smile_motion.video.sources import SUFFIXES, ListedVideo, find_videos
 
 __all__ = [
     "SUFFIXES",

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from smile_motion.errors import InputError
-from smile_motion.video.decoder import opened
-from smile_motion.video.decoding import decoded_frames, upright
+from smile_motion.video.decoder import decoded_frames, opened, upright
 from smile_motion.video.index import VideoIndex
 
 

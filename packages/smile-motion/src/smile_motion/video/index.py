@@ -7,15 +7,14 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
 from smile_motion.errors import InputError
-from smile_motion.video.decoder import opened, refuse_cut_short
-from smile_motion.video.decoding import decoded_frames
+from smile_motion.video.decoder import decoded_frames, opened, refuse_cut_short
 from smile_motion.video.tar import locate
 
 _TIMED = frozenset({"mov", "mp4", "matroska", "webm", "flv"})
@@ -214,3 +213,26 @@ def _say_lost(path: Path, lost: int, found: int) -> None:
         f"the other {found} are read",
         file=sys.stderr,
     )
+
+
+OPEN_INDEXES = 256
+"""How many: a minute of video takes about 15 KB."""
+
+
+def open_index(path: Path) -> VideoIndex:
+    """Index a video, or remember its index while the file that holds it stays as it was.
+
+    path  of a video or of one in a tar.
+    Raises InputError as `index_video` does.
+    """
+    span = locate(path)
+    if span is None:
+        return index_video(path)  # It says what is wrong.
+    state = span.file.stat()
+    return _open_index(path, state.st_mtime_ns, state.st_size)
+
+
+@lru_cache(maxsize=OPEN_INDEXES)
+def _open_index(path: Path, _mtime_ns: int, _size: int) -> VideoIndex:
+    """Index a video; one whose file has changed since is another key."""
+    return index_video(path)

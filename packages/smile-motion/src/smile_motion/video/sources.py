@@ -1,11 +1,4 @@
-"""Lists of videos, as people and the VideoMAE family's data preparation write them.
-
-::
-
-    clips/a.mp4                       clips/a.mp4 3              "clips/a, b.mp4",walking
-    clips/a.mp4 120 3                 path,label                 label,frames,path
-                                      clips/a.mp4,3.0            3,120,clips/a.mp4
-"""
+"""Finding videos: a file, a folder, or a list such as the VideoMAE family trains from."""
 
 from __future__ import annotations
 
@@ -17,8 +10,51 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from smile_motion.errors import InputError, shortened
+from smile_motion.io.folders import find_files, is_data
 from smile_motion.io.text import read_lines
-from smile_motion.video.tar import locate
+from smile_motion.video.tar import ARCHIVE, is_archive, locate, members
+
+
+def find_videos(
+    source: str | Path, *, remedy: str = "check --videos", keep_missing: bool = False
+) -> list[ListedVideo]:
+    """Find the videos that a path means.
+
+    source        a video, a tar of videos, a folder of either (searched to the bottom, sorted,
+                  through links, without hidden files), or a list; see `read_list`.
+    remedy        what to do where there are none.
+    keep_missing  let a list name files that are not there.
+    Raises InputError when there are none, or a line names no file.
+    """
+    source = Path(source)
+    if source.is_dir():
+        found = []
+        for path in find_files(source, (*SUFFIXES, ARCHIVE)):
+            found += _videos_in(path) if is_archive(path) else [path]
+        if not found:
+            raise InputError(
+                f"{source}: no video below it (looked for {', '.join(SUFFIXES)}); {remedy}"
+            )
+        return [ListedVideo(path, None) for path in found]
+    if not source.is_file():
+        raise InputError(f"{source}: no such file or folder; {remedy}")
+    if source.suffix.lower() in SUFFIXES:
+        return [ListedVideo(source, None)]
+    if is_archive(source):
+        found = _videos_in(source)
+        if not found:
+            raise InputError(f"{source}: no video in it ({', '.join(SUFFIXES)}); {remedy}")
+        return [ListedVideo(path, None) for path in found]
+    return read_list(source, remedy, keep_missing=keep_missing)
+
+
+def _videos_in(archive: Path) -> list[Path]:
+    return [
+        archive / name
+        for name in members(archive)
+        if Path(name).suffix.lower() in SUFFIXES and is_data(name)
+    ]
+
 
 SUFFIXES = (
     *(".mp4", ".avi", ".mkv", ".webm", ".mov", ".m4v", ".mpg", ".mpeg", ".ts"),

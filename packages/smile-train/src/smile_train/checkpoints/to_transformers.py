@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from smile_motion.errors import InputError
-from smile_motion.io.new_folder import new_folder
+from smile_motion.io.output_folders import new_folder
 
 from smile_train.checkpoints.published import require_own_positions
 from smile_train.checkpoints.transformers_names import to_their_names

@@ -85,7 +85,7 @@ def _their_class(model: PretrainModel | Classifier, whole: bool) -> str:
 
 
 def _save_for_hub(model: PretrainModel | Classifier, out: Path) -> None:
-    from smile_motion.io.new_folder import new_folder
+    from smile_motion.io.output_folders import new_folder
 
     with new_folder(out) as temporary:
         model.save_pretrained(temporary)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from smile_motion.errors import InputError
-from smile_motion.io.cropping import cut
+from smile_motion.io.images import cut
 from smile_motion.seeding import Stream, keyed_generator
 
 from smile_train.models.embedding import IMAGENET_MEAN, IMAGENET_STD

@@ -24,7 +24,7 @@ from typing import Any, ClassVar, Protocol
 
 import torch
 from smile_motion.errors import InputError
-from smile_motion.io.full_disks import SHARED_MEMORY, shared_memory_explained
+from smile_motion.io.files import SHARED_MEMORY, shared_memory_explained
 from smile_motion.runtime.signals import hold_signals
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 

@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 from smile_motion.errors import InputError
-from smile_motion.io.cropping import cut
+from smile_motion.io.images import cut
 from smile_motion.video import VideoIndex
 
 from smile_train.datasets import LabelledVideo

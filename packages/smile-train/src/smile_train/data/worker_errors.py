@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from smile_motion.errors import InputError
-from smile_motion.io.full_disks import SHARED_MEMORY
+from smile_motion.io.files import SHARED_MEMORY
 
 _CARRIED = "Original Traceback"
 """In what torch makes of a worker's error."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from smile_motion.errors import InputError
-from smile_motion.io.file_tree import is_data
+from smile_motion.io.folders import is_data
 from smile_motion.io.schema import LARGEST_BYTES, read
 from smile_motion.io.text import read_text
 from smile_motion.video.tar import is_archive, locate

@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from smile_motion.errors import InputError, shortened
-from smile_motion.io.file_tree import find_folders
+from smile_motion.io.folders import find_folders
 from smile_motion.io.text import read_lines
 from smile_motion.video import ListedVideo, find_videos
 

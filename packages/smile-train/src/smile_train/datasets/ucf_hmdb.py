@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from smile_motion.errors import InputError
-from smile_motion.io.file_tree import find_files
+from smile_motion.io.folders import find_files
 from smile_motion.io.text import read_lines
 
 from smile_train.datasets.base import LabelledVideos, Split

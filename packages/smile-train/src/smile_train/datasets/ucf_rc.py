@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from smile_motion.errors import InputError
-from smile_motion.io.file_tree import find_files
+from smile_motion.io.folders import find_files
 
 from smile_train.datasets.base import LabelledVideos, Span, Split
 from smile_train.datasets.common import build_split, require_count

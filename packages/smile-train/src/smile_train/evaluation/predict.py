@@ -11,10 +11,10 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 from smile_motion.errors import InputError
-from smile_motion.io.full_disks import shared_memory_explained
+from smile_motion.io.files import shared_memory_explained
 from smile_motion.runtime.signals import hold_signals
 from smile_motion.video import read_frames
-from smile_motion.video.remembering import open_index
+from smile_motion.video.index import open_index
 from torch.utils.data import DataLoader, Dataset
 
 from smile_train.data.views import Sampling, TestViews, clip_frames, frame_range, square_crops

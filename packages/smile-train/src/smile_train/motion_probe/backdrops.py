@@ -9,11 +9,10 @@ from typing import Literal, Protocol
 
 import cv2
 import numpy as np
-from smile_motion.backgrounds import BlackBackground, VideoBackground
 from smile_motion.backgrounds.pseudo_motion import PseudoMotionBackground
-from smile_motion.backgrounds.sources import noise_images
+from smile_motion.backgrounds.sources import BlackBackground, VideoBackground, noise_images
 from smile_motion.errors import InputError
-from smile_motion.io.photographs import find_photographs
+from smile_motion.io.images import find_photographs
 from smile_motion.motion.paths import REFERENCE_PX
 from smile_motion.video import find_videos
 

@@ -13,8 +13,7 @@ import torch
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 from smile_motion.errors import InputError
-from smile_motion.runtime.devices import has_bf16
-from smile_motion.runtime.processors import available_cores
+from smile_motion.runtime.devices import available_cores, has_bf16
 
 from smile_train.config.run import Precision, PrecisionName
 from smile_train.models.linear import linear

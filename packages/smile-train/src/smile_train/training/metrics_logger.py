@@ -21,8 +21,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from smile_motion.errors import InputError
-from smile_motion.io.files import dump_lines, write_atomically
-from smile_motion.io.full_disks import full_disk_named
+from smile_motion.io.files import dump_lines, full_disk_named, write_atomically
 from smile_motion.io.schema import parse_line
 
 PLAIN_EVERY_S = 15.0

@@ -175,7 +175,7 @@ class NeighbourProbe:
 
         Raises InputError when it cannot be read, or holds fewer than two labels.
         """
-        from smile_motion.io.cropping import cut
+        from smile_motion.io.images import cut
         from smile_motion.video import find_videos, index_video, read_frames
 
         frames, labels = [], []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,21 +20,20 @@ from smile_motion.bank.builder.journal import (
     sweep,
 )
 from smile_motion.bank.builder.manifest import Records, finish, finish_shard, pack_if_needed
-from smile_motion.bank.builder.shards import Shard, is_finished, require_finished_alike
+from smile_motion.bank.builder.shards import is_finished, require_finished_alike
 from smile_motion.bank.builder.sources import ObjectSource
 from smile_motion.bank.format import CARD, FORMAT, ObjectRecord, encode_png, read_card
 from smile_motion.bank.object_bank import ObjectBank
 from smile_motion.errors import InputError
 from smile_motion.io.files import sha256, write_atomically
 from smile_motion.io.output_folders import folder_lock
-from smile_motion.runtime.processors import available_cores
+from smile_motion.runtime.devices import available_cores
+from smile_motion.runtime.partition import Shard
+from smile_motion.runtime.progress import OnProgress
 from smile_motion.runtime.workers import run_in_processes
 
 CHUNK = 16
 """Objects handed to a process at a time."""
-
-OnProgress = Callable[[str, int, int], None]
-"""Called with (stage, done, total)."""
 
 
 def build(

@@ -12,8 +12,8 @@ import numpy as np
 from smile_motion.bank.builder.sources import SourceObject
 from smile_motion.bank.format import LARGEST_SIDE_PX, read_rgba
 from smile_motion.errors import InputError
-from smile_motion.io.file_tree import find_files
 from smile_motion.io.files import dump_lines, sha256
+from smile_motion.io.folders import find_files
 from smile_motion.io.images import (
     IMAGE_SUFFIXES,
     UNREAD_SUFFIXES,

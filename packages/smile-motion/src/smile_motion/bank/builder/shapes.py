@@ -16,7 +16,7 @@ import numpy as np
 from smile_motion.bank.builder.sources import SourceObject
 from smile_motion.errors import InputError
 from smile_motion.io.files import dump_lines, sha256
-from smile_motion.io.photographs import find_photographs, read_photograph
+from smile_motion.io.images import find_photographs, read_photograph
 from smile_motion.seeding import Stream, keyed_generator
 
 ShapeKind = Literal["circles", "shapes", "textures", "crops"]

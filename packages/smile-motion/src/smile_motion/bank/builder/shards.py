@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -25,56 +24,13 @@ from smile_motion.bank.object_bank import ObjectBank
 from smile_motion.bank.stored_candidates import CANDIDATE_IMAGES, CANDIDATES
 from smile_motion.errors import InputError
 from smile_motion.io.files import sha256
-from smile_motion.io.new_folder import place_file
-from smile_motion.io.output_folders import folder_lock, is_locked
+from smile_motion.io.output_folders import folder_lock, is_locked, place_file
 from smile_motion.io.schema import parse_line, read_record, read_records
+from smile_motion.runtime.partition import Shard
 
 PATIENCE_S = 120.0
 """How long a process of the same launch may neither run nor have finished before it counts as
 dead; long enough to import its libraries."""
-
-
-@dataclass(frozen=True)
-class Shard:
-    """Which part of a bank: of units, or of numbered objects, each `of`-th from `index`."""
-
-    index: int
-    """From 0."""
-    of: int
-    """How many shards there are."""
-
-    def __post_init__(self) -> None:
-        """Raise InputError for what cannot be."""
-        if self.of < 1 or not 0 <= self.index < self.of:
-            raise InputError(
-                f"shard {self.index} of {self.of}: --shard-index runs from 0 to --num-shards - 1"
-            )
-
-    @property
-    def name(self) -> str:
-        """Its folder's, such as `0-of-4`."""
-        return f"{self.index}-of-{self.of}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Launched:
-    """This process among those that `accelerate launch` or `torchrun` started together."""
-
-    rank: int
-    """Among all."""
-    world: int
-    """How many."""
-    local_rank: int
-    """Among those of this machine: the number of its GPU."""
-
-    @classmethod
-    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Launched | None:
-        """Read what the launcher set; None when this process was started alone."""
-        world = int(environment.get("WORLD_SIZE", "1"))
-        if world < 2 or "RANK" not in environment:
-            return None
-        rank = int(environment["RANK"])
-        return cls(rank=rank, world=world, local_rank=int(environment.get("LOCAL_RANK", rank)))
 
 
 def is_finished(folder: Path) -> bool:

@@ -11,7 +11,6 @@ import numpy as np
 from smile_motion.bank.candidates.choice import REFUSED
 from smile_motion.bank.candidates.cutout import LEVEL
 from smile_motion.bank.candidates.images import MadeImage
-from smile_motion.bank.candidates.masks import opaque
 from smile_motion.bank.candidates.types import (
     Candidate,
     Category,
@@ -21,6 +20,7 @@ from smile_motion.bank.candidates.types import (
     Segmenter,
 )
 from smile_motion.bank.candidates.units import Attempt
+from smile_motion.io.images import opaque
 
 DIGITS = 4
 """Decimals of scores and shares in records; decisions are made on the rounded numbers."""

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from smile_motion.bank.builder.build import OnProgress, make_folder
+from smile_motion.bank.builder.build import make_folder
 from smile_motion.bank.builder.journal import (
     JOURNAL,
     Journal,
@@ -21,7 +21,7 @@ from smile_motion.bank.builder.journal import (
     sweep,
 )
 from smile_motion.bank.builder.manifest import Records, finish, finish_shard, pack_if_needed
-from smile_motion.bank.builder.shards import Shard, is_finished, require_finished_alike
+from smile_motion.bank.builder.shards import is_finished, require_finished_alike
 from smile_motion.bank.candidates.images import Maker
 from smile_motion.bank.candidates.pipeline import Pipeline, Progress, timings
 from smile_motion.bank.candidates.schedule import Judged, Schedule
@@ -42,8 +42,9 @@ from smile_motion.bank.statistics import refusal_counts
 from smile_motion.bank.stored_candidates import CANDIDATE_IMAGES
 from smile_motion.errors import InputError
 from smile_motion.io.files import dump_json, sha256
-from smile_motion.io.new_folder import place_file
-from smile_motion.io.output_folders import LOCK, folder_lock
+from smile_motion.io.output_folders import LOCK, folder_lock, place_file
+from smile_motion.runtime.partition import Shard
+from smile_motion.runtime.progress import OnProgress
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -29,7 +29,7 @@ from smile_motion.bank.candidates.diffusion_settings import (
 from smile_motion.errors import InputError, in_one_line
 from smile_motion.io.hub import hub_or_cache
 from smile_motion.runtime.devices import Precision, choose_device, choose_dtype
-from smile_motion.runtime.libraries import quiet_loading, require_libraries
+from smile_motion.runtime.extras import quiet_loading, require_libraries
 from smile_motion.runtime.model_configs import require_plain_configs
 
 LIBRARIES = ("diffusers", "transformers", "torch")

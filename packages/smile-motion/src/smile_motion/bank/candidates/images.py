@@ -16,17 +16,17 @@ from smile_motion.bank.candidates.store import image_name, read_candidate_image
 from smile_motion.bank.candidates.types import Category
 from smile_motion.bank.candidates.units import Attempt, image_seed
 from smile_motion.errors import InputError
-from smile_motion.io.file_tree import find_files, find_folders
 from smile_motion.io.files import dump_lines, sha256
+from smile_motion.io.folders import find_files, find_folders
 from smile_motion.io.images import (
     IMAGE_SUFFIXES,
+    LARGEST_IMAGE_PX,
     UNREAD_SUFFIXES,
     count_types,
     decode_rgb,
     decode_rgba,
     open_image,
 )
-from smile_motion.io.photographs import LARGEST_IMAGE_PX
 from smile_motion.seeding import Stream, keyed_generator
 
 SAFETY = {

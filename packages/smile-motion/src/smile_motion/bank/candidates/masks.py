@@ -8,15 +8,6 @@ from PIL import Image
 from smile_motion.bank.candidates.types import Mask
 
 
-def opaque(images: np.ndarray) -> np.ndarray:
-    """Put images (N, H, W, 3 or 4) uint8 on white: (N, H, W, 3) uint8."""
-    if images.shape[-1] == 3:
-        return images
-    alpha = images[..., 3:].astype(np.uint16)
-    mixed = images[..., :3] * alpha + 255 * (255 - alpha)
-    return ((mixed + 127) // 255).astype(np.uint8)
-
-
 def to_mask(output: np.ndarray, height: int, width: int) -> Mask:
     """Resize an output (h, w) float of 0 to 1 to the image's size and stretch it to 0 to 255.
 

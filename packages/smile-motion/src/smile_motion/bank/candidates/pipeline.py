@@ -25,7 +25,7 @@ from smile_motion.bank.candidates.schedule import Count, Schedule
 from smile_motion.bank.candidates.store import Cutting, StoredCandidate, store_candidate
 from smile_motion.bank.candidates.types import Scorer, Segmenter
 from smile_motion.bank.candidates.units import Batch
-from smile_motion.runtime.processors import available_cores
+from smile_motion.runtime.devices import available_cores
 
 WAITING = 2
 """Batches of images that wait to be segmented, at most."""

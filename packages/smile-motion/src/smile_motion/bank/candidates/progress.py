@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from smile_motion.bank.builder.build import OnProgress
 from smile_motion.bank.candidates.pipeline import Progress
+from smile_motion.runtime.progress import OnProgress
 
 LINE_EVERY_S = 60.0
 """How often a line is written where there is no terminal."""

@@ -10,7 +10,6 @@ from typing import Annotated, Any
 
 from annotated_types import Ge
 
-from smile_motion.bank.builder.build import OnProgress
 from smile_motion.bank.builder.manifest import CATEGORIES, TIMINGS, Records, finish
 from smile_motion.bank.candidates.build import (
     CandidatePlan,
@@ -35,7 +34,6 @@ from smile_motion.bank.candidates.store import (
     candidate_from_json,
     cut_out,
     describe_cut,
-    encode_fast,
     image_name,
     mask_name,
     read_candidate_image,
@@ -49,9 +47,11 @@ from smile_motion.bank.stored_candidates import read_candidates
 from smile_motion.bank.subset import CHOICE, ORIGIN
 from smile_motion.errors import InputError
 from smile_motion.io.files import write_atomically
-from smile_motion.io.new_folder import new_folder, place_file
+from smile_motion.io.images import encode_fast
+from smile_motion.io.output_folders import new_folder, place_file
 from smile_motion.io.schema import parse_record, read_records
-from smile_motion.runtime.processors import available_cores
+from smile_motion.runtime.devices import available_cores
+from smile_motion.runtime.progress import OnProgress
 
 _RESULTS = (
     "categories", "metadata_sha256", "count", "counts", "fell_short", "candidates_sha256", TIMINGS,

@@ -12,7 +12,7 @@ from PIL import Image
 from smile_motion.bank.candidates.types import Category
 from smile_motion.errors import InputError
 from smile_motion.runtime.devices import Precision, choose_device, choose_dtype
-from smile_motion.runtime.libraries import require_libraries
+from smile_motion.runtime.extras import require_libraries
 from smile_motion.runtime.open_clip import OpenClipModel, open_clip_model
 
 DEFAULT_MODEL = "ViT-L-14"

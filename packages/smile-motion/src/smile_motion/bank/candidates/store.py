@@ -1,11 +1,4 @@
-"""Candidates on disk: the image, each segmenter's mask, and the object that one mask cuts out.
-
-    candidates/CATEGORY/000012.png             the image, RGB, or RGBA where it has alpha
-    candidates/CATEGORY/000012.isnet.png       the mask of segmenter isnet, grey
-    cut/CATEGORY/000012.png                    the object, while the build is unfinished
-
-A candidate counts as there once its line is in the journal, which is written after its files.
-"""
+"""Candidates on disk: the image, each segmenter's mask, and the cut-out object."""
 
 from __future__ import annotations
 
@@ -14,20 +7,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-import cv2
 import numpy as np
 from annotated_types import Ge, Interval
 
 from smile_motion.bank.candidates.choice import choose
 from smile_motion.bank.candidates.cutout import clean
-from smile_motion.bank.candidates.masks import opaque
 from smile_motion.bank.candidates.types import Candidate, Mask, MaskScore, Thresholds
 from smile_motion.bank.duplicates import fingerprint
 from smile_motion.bank.format import LARGEST_SIDE_PX
 from smile_motion.bank.stored_candidates import CANDIDATE_IMAGES, CandidateFields
 from smile_motion.errors import InputError
 from smile_motion.io.files import sha256, write_atomically
-from smile_motion.io.images import open_image
+from smile_motion.io.images import encode_fast, opaque, open_image
 
 CUT = "cut"
 """Folder of cut-out objects while a build is unfinished."""
@@ -216,20 +207,6 @@ def read_candidate_image(path: Path) -> np.ndarray:
     remedies = {"remedy": f"delete it and {MADE_ANEW}", "restore": MADE_ANEW}
     with open_image(path, largest_px=LARGEST_SIDE_PX, **remedies) as image:
         return np.asarray(image if image.mode in ("L", "RGB", "RGBA") else image.convert("RGB"))
-
-
-def encode_fast(image: np.ndarray) -> bytes:
-    """Encode (H, W), (H, W, 3) or (H, W, 4) uint8 as PNG, four times as fast as by default and
-    as small."""
-    settings = [cv2.IMWRITE_PNG_COMPRESSION, 4]
-    settings += [cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]
-    settings += [cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP]
-    match image.shape[2:]:
-        case (3,):
-            image = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-        case (4,):
-            image = cv2.cvtColor(image, cv2.COLOR_RGBA2BGRA)
-    return cv2.imencode(".png", image, settings)[1].tobytes()
 
 
 def _write(bank: Path, name: str, image: np.ndarray) -> int:

@@ -28,7 +28,7 @@ from smile_motion.errors import InputError
 from smile_motion.io.options import Count, OnlyWith, Seed, Workers
 
 if TYPE_CHECKING:
-    from smile_motion.bank.builder.shards import Shard
+    from smile_motion.runtime.partition import Shard
 
 MAKES = "an object bank"
 SHOWN = 10
@@ -106,9 +106,9 @@ class Options:
 def run(options: Options) -> Outcome | None:
     """Build the bank and say where it is."""
     from smile_motion.bank import banks_folder
-    from smile_motion.bank.builder.shards import Launched
-    from smile_motion.cli.bank.candidates import stopped_by_signals
     from smile_motion.io.output_folders import output_folder
+    from smile_motion.runtime.partition import Launched
+    from smile_motion.runtime.signals import stopped_by_signals
 
     chosen, reason = _choose(options)
     launched = Launched.from_environment()
@@ -223,7 +223,7 @@ def _choose(options: Options) -> tuple[str, str | None]:
 
 def _shard(options: ShardOptions) -> Shard | None:
     """The part of a bank that a job was given, if it was."""
-    from smile_motion.bank.builder.shards import Shard
+    from smile_motion.runtime.partition import Shard
 
     if options.engine == "ray" or (options.shard_index is None and options.num_shards is None):
         return None
@@ -248,9 +248,10 @@ def _build_shard(shard: Shard, out: Path, make: Make) -> Outcome:
 def _build_on_ray(options: Options, out: Path, make: Make, chosen: str) -> None:
     """Build all parts on a Ray cluster, then unite them."""
     from smile_motion.bank.builder.journal import SHARDS
-    from smile_motion.bank.builder.shards import Shard, merge
+    from smile_motion.bank.builder.shards import merge
+    from smile_motion.runtime.partition import Shard
     from smile_motion.runtime.progress import progress_bar
-    from smile_motion.runtime.workers import run_on_ray
+    from smile_motion.runtime.ray import run_on_ray
 
     of = options.shard.num_shards
     if of is None or options.shard.shard_index is not None:
@@ -283,7 +284,8 @@ def _build_there(options: Options, index: int) -> None:
 def _build_together(out: Path, make: Make, rank: int, world: int) -> bool:
     """Build this process's part; the first process then unites all. Whether this is the first."""
     from smile_motion.bank.builder.journal import SHARDS
-    from smile_motion.bank.builder.shards import Shard, is_finished, merge, wait_for_shards
+    from smile_motion.bank.builder.shards import is_finished, merge, wait_for_shards
+    from smile_motion.runtime.partition import Shard
     from smile_motion.runtime.progress import progress_bar
 
     folders = [out / SHARDS / Shard(index, world).name for index in range(world)]

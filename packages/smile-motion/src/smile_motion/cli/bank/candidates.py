@@ -1,10 +1,8 @@
-"""What `build-bank` does with its options: sources, shards, and processes launched together."""
+"""Sources of candidates from the options of `bank build`."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -169,32 +167,6 @@ def why_no_diffusion(made: DiffusionOptions) -> str | None:
     import torch
 
     return None if torch.cuda.is_available() else "torch sees no CUDA device"
-
-
-@contextmanager
-def stopped_by_signals() -> Iterator[None]:
-    """End on SIGTERM and SIGHUP as on Ctrl-C: cleanly, with what is finished kept."""
-    import signal
-
-    def end(number: int, frame: object) -> None:
-        with suppress(OSError):  # The terminal may have gone.
-            print("stopped; the same command continues", file=sys.stderr)
-        raise SystemExit(128 + number)
-
-    former = {}
-    try:
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            # `nohup` has a closed terminal ignored.
-            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
-                former[number] = signal.signal(number, end)
-    except ValueError:  # not the main thread
-        yield
-        return
-    try:
-        yield
-    finally:
-        for number, handler in former.items():
-            signal.signal(number, handler)
 
 
 def _goals(

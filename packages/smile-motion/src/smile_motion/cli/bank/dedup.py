@@ -38,7 +38,7 @@ def run(options: Options) -> Outcome:
     from smile_motion.bank.dedup import find_copies
     from smile_motion.bank.format import read_card, read_metadata
     from smile_motion.bank.subset import CHOICE, subset
-    from smile_motion.io.new_folder import require_free
+    from smile_motion.io.output_folders import require_free
     from smile_motion.runtime.progress import progress_bar
 
     if not options.dry_run:

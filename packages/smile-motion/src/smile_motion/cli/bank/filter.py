@@ -44,7 +44,7 @@ def run(options: Options) -> Outcome:
     from smile_motion.bank.candidates.progress import candidate_bars
     from smile_motion.bank.candidates.refilter import StoredBank, filter_bank, reassess_bank
     from smile_motion.bank.candidates.score import DEFAULT_MODEL, TEXT
-    from smile_motion.cli.bank.candidates import stopped_by_signals
+    from smile_motion.runtime.signals import stopped_by_signals
 
     stored = StoredBank.open(options.folder)
     judging = options.judging

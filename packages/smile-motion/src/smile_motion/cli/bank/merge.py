@@ -32,8 +32,8 @@ def run(options: Options) -> Outcome:
     from smile_motion.bank.builder.shards import merge
     from smile_motion.bank.format import CARD
     from smile_motion.bank.union import unite
-    from smile_motion.cli.bank.candidates import stopped_by_signals
     from smile_motion.runtime.progress import progress_bar
+    from smile_motion.runtime.signals import stopped_by_signals
 
     finished = [folder for folder in options.folders if (folder / CARD).is_file()]
     if finished and (others := [path for path in options.folders if path not in finished]):

@@ -24,7 +24,7 @@ from smile_motion.io.options import (
     Steps,
     Threads,
 )
-from smile_motion.runtime.processors import available_cores
+from smile_motion.runtime.devices import available_cores
 
 if TYPE_CHECKING:
     from smile_motion.bank.candidates.types import Scorer, Segmenter, Thresholds

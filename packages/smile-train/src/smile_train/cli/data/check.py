@@ -11,7 +11,7 @@ from typing import Annotated
 import tyro
 from smile_motion.cli.outcome import EXIT_FAULTY, Outcome
 from smile_motion.io.options import Workers
-from smile_motion.runtime.processors import available_cores
+from smile_motion.runtime.devices import available_cores
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from smile_motion.errors import InputError
-from smile_motion.io.cropping import cut
+from smile_motion.io.images import cut
 from smile_motion.tokens import TokenGrid
 from smile_motion.video import SUFFIXES, find_videos, index_video, read_frames
 

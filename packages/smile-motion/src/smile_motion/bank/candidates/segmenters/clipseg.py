@@ -11,14 +11,15 @@ from typing import Any
 import numpy as np
 
 from smile_motion.bank.candidates.diffusers_folder import snapshot_commit
-from smile_motion.bank.candidates.masks import opaque, to_mask
+from smile_motion.bank.candidates.masks import to_mask
 from smile_motion.bank.candidates.types import Category, Mask
 from smile_motion.errors import InputError, in_one_line
 from smile_motion.io.files import hash_file
 from smile_motion.io.hub import fetch_model
+from smile_motion.io.images import opaque
 from smile_motion.io.schema import read
 from smile_motion.runtime.devices import choose_device
-from smile_motion.runtime.libraries import quiet_loading, require_libraries
+from smile_motion.runtime.extras import quiet_loading, require_libraries
 from smile_motion.runtime.model_configs import require_plain_configs
 
 DEFAULT_MODEL = "CIDAS/clipseg-rd64-refined"

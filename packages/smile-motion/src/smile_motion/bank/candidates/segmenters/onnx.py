@@ -12,14 +12,14 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from smile_motion.bank.candidates.masks import opaque, to_mask
+from smile_motion.bank.candidates.masks import to_mask
 from smile_motion.bank.candidates.segmenters.description import ModelDescription
 from smile_motion.bank.candidates.types import Category, Mask
 from smile_motion.errors import InputError, in_one_line
 from smile_motion.io.files import hash_file
-from smile_motion.runtime.devices import choose_device
-from smile_motion.runtime.libraries import require_libraries
-from smile_motion.runtime.processors import available_cores
+from smile_motion.io.images import opaque
+from smile_motion.runtime.devices import available_cores, choose_device
+from smile_motion.runtime.extras import require_libraries
 
 TOLERANCE = 1e-3
 """How far an output may leave 0..1 before its description must be wrong."""
