@@ -19,7 +19,7 @@ from smile_motion import ClipMaker, MotionRecipe, ObjectBank, make_background, r
 from smile_motion.bank import ProceduralSource, build
 from smile_motion.bank.format import CARD, METADATA, read_rgba
 from smile_motion.bank.integrity import verify
-from smile_motion.clips.clip_files import clip_json
+from smile_motion.clips.clip import clip_json
 from smile_motion.clips.options import ClipOptions
 from smile_motion.io.files import sha256
 from smile_motion.io.images import read_photograph

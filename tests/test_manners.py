@@ -13,8 +13,7 @@ from pathlib import Path
 import pytest
 from smile_motion.__main__ import COMMANDS
 from smile_motion.bank import ObjectBank
-from smile_motion.cli.app import EXIT_INPUT, EXIT_INTERRUPTED, EXIT_UNREAD, run_app
-from smile_motion.cli.outcome import EXIT_FAULTY
+from smile_motion.cli.app import EXIT_FAULTY, EXIT_INPUT, EXIT_INTERRUPTED, EXIT_UNREAD, run_app
 from smile_train.training.stop import EXIT_REQUEUE
 
 ROOT = Path(__file__).parents[1]

@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from smile_motion import ClipMaker, MotionRecipe, TokenGrid, embedded_bank, make_background
 from smile_motion.masking.masks import mask_official, mask_random, mask_trajectory, mask_tube
 from smile_motion.motion.paths import GaussianPath
-from smile_motion.preview import draw_mask, draw_overlay, draw_tokens
 from smile_motion.seeding import Stream, keyed_generator
+from smile_motion.visualize import draw_mask, draw_overlay, draw_tokens
 
 PICTURES = Path(__file__).parents[1] / "pictures"
 MOMENT = 8

@@ -11,7 +11,7 @@ import smile_motion
 
 COUNT = """
 import numpy as np
-from smile_motion.truth._counting import count_ids
+from smile_motion.truth._kernels import count_ids
 
 assert count_ids(np.ones((1, 2, 3), np.uint8), 1).item() == 6
 print(count_ids.stats.cache_path)

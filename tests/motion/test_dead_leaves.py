@@ -3,7 +3,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from smile_motion.errors import InputError
-from smile_motion.motion.transforms import AcceleratingPath, DeadLeavesSize, SteadyRates, VideoTime
+from smile_motion.motion.paths import AcceleratingPath
+from smile_motion.motion.sizes import DeadLeavesSize
+from smile_motion.motion.transforms import SteadyRates, VideoTime
 
 SEEDS = st.integers(0, 2**32 - 1)
 

@@ -17,13 +17,11 @@ from smile_motion.__main__ import COMMANDS
 from smile_motion.bank.format import METADATA
 from smile_motion.cli.app import run_app
 from smile_motion.explore.guard import make_room
-from smile_motion.explore.numbers import measure_clip, numbers_html
-from smile_motion.explore.pictures import draw_flow
-from smile_motion.explore.showing import Shown, UploadLimits, make_shown
 from smile_motion.explore.snippets import clip_command, clip_file, clip_python
-from smile_motion.explore.state import Controls, Sources
-from smile_motion.explore.views import ALL, BankBrowser, pages
+from smile_motion.explore.state import Controls, Shown, Sources, UploadLimits, make_shown
+from smile_motion.explore.views import ALL, BankBrowser, measure_clip, numbers_html, pages
 from smile_motion.io.files import dump_json, sha256
+from smile_motion.visualize import draw_flow
 
 LIMITS = UploadLimits(bytes=8_000_000, seconds=20)
 PLAIN = Controls(frames=8, side=112)

@@ -15,7 +15,7 @@ import pytest
 from explorer_process import Explorer, explorer
 from PIL import Image, ImageSequence
 from smile_motion import ObjectBank, read_clip
-from smile_motion.explore.pictures import QUALITY, RATE_HZ
+from smile_motion.explore.views import QUALITY, RATE_HZ
 from smile_motion.video import encode_animation
 
 if TYPE_CHECKING:

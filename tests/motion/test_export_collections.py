@@ -15,7 +15,7 @@ import pytest
 from render_command import index_lines, render, start_render, tree
 from smile_motion import ClipMaker, InputError, MotionRecipe, make_background
 from smile_motion.bank import ObjectBank
-from smile_motion.clips.clip_files import read_clip
+from smile_motion.clips.clip import read_clip
 from smile_motion.export import Collection, Videos, WebDataset, render_shard
 
 PACKED = ["--format", "webdataset", "--clips-per-shard", "2"]

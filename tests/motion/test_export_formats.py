@@ -14,8 +14,7 @@ from PIL import Image
 from render_command import decode_video, index_lines, render
 from smile_motion import ClipMaker, MotionRecipe, make_background
 from smile_motion.bank import ObjectBank
-from smile_motion.clips.clip import Clip
-from smile_motion.clips.clip_files import read_clip
+from smile_motion.clips.clip import Clip, read_clip
 from smile_motion.export.flow import encode_kitti
 from smile_motion.io.files import sha256
 from smile_motion.video import find_videos, index_video, read_frames

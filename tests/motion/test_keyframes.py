@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from smile_motion.errors import InputError
-from smile_motion.motion.keyframes import KeyframeRates, KeyframeValues, Segments, interpolate
+from smile_motion.motion.transforms import KeyframeRates, KeyframeValues, Segments, interpolate
 
 
 @given(st.integers(0, 2**32), st.integers(1, 40), st.integers(0, 3))

@@ -7,7 +7,8 @@ import pytest
 from PIL import Image, ImageSequence
 from smile_motion import Clip, ClipMaker, MotionRecipe, ObjectBank, TokenGrid, make_background
 from smile_motion.masking.masks import mask_trajectory
-from smile_motion.preview import COLOURS, ZOOM, draw_mask, draw_overlay, draw_tokens, write_page
+from smile_motion.preview import write_page
+from smile_motion.visualize import COLOURS, ZOOM, draw_mask, draw_overlay, draw_tokens
 
 GRID = TokenGrid(frames=4, height=96, width=96)
 

@@ -9,9 +9,10 @@ from smile_motion.bank import ObjectBank
 from smile_motion.choices import PathName
 from smile_motion.errors import InputError
 from smile_motion.motion.effects import DropShadow
-from smile_motion.motion.keyframes import KeyframeValues
 from smile_motion.motion.paths import PATHS, BrownianPath, HarmonicPath
-from smile_motion.motion.recipe import MotionRecipe, OwnAspectSize
+from smile_motion.motion.recipe import MotionRecipe
+from smile_motion.motion.sizes import OwnAspectSize
+from smile_motion.motion.transforms import KeyframeValues
 from smile_motion.seeding import Stream, keyed_generator
 
 

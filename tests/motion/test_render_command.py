@@ -16,7 +16,7 @@ from smile_motion import ClipMaker, MotionRecipe, TokenGrid, make_background, re
 from smile_motion.__main__ import COMMANDS
 from smile_motion.bank import ObjectBank
 from smile_motion.cli.app import run_app
-from smile_motion.clips.clip_files import read_clip
+from smile_motion.clips.clip import read_clip
 from smile_motion.io.files import sha256
 from smile_motion.video import index_video, read_frames
 

@@ -10,8 +10,7 @@ from smile_motion.backgrounds.sources import BlackBackground
 from smile_motion.bank import ObjectBank
 from smile_motion.choices import RivalName
 from smile_motion.cli.app import run_app
-from smile_motion.clips.clip import ClipMaker
-from smile_motion.clips.clip_files import read_clip
+from smile_motion.clips.clip import ClipMaker, read_clip
 from smile_motion.clips.presets import RIVALS, recipe_bank
 from smile_motion.errors import InputError
 from smile_motion.motion.recipe import MotionRecipe

@@ -17,12 +17,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from smile_motion.backgrounds import make_background
     from smile_motion.bank import ObjectBank, embedded_bank
-    from smile_motion.clips.clip import Clip, ClipMaker
-    from smile_motion.clips.clip_files import read_clip
+    from smile_motion.clips.clip import Clip, ClipMaker, read_clip
     from smile_motion.clips.overlay import MotionOverlay
     from smile_motion.errors import InputError
-    from smile_motion.motion.plan import MotionPlan
-    from smile_motion.motion.plan_json import plan_from_json, plan_to_json, read_plan
+    from smile_motion.motion.plan import MotionPlan, plan_from_json, plan_to_json, read_plan
     from smile_motion.motion.recipe import MotionRecipe
     from smile_motion.renderer import DeviceRenderer
     from smile_motion.renderer.cpu import render
@@ -65,10 +63,10 @@ _HOMES = {
     "Truth": "truth.instances",
     "embedded_bank": "bank",
     "make_background": "backgrounds",
-    "read_clip": "clips.clip_files",
-    "plan_from_json": "motion.plan_json",
-    "plan_to_json": "motion.plan_json",
-    "read_plan": "motion.plan_json",
+    "read_clip": "clips.clip",
+    "plan_from_json": "motion.plan",
+    "plan_to_json": "motion.plan",
+    "read_plan": "motion.plan",
     "render": "renderer.cpu",
 }
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from smile_motion.clips.clip import Clip
@@ -15,69 +13,7 @@ from smile_motion.io.markup import Markup, element, page
 from smile_motion.masking.masks import TokenMask, mask_trajectory
 from smile_motion.seeding import Stream, keyed_generator
 from smile_motion.tokens import TokenGrid
-from smile_motion.video import encode_animation
-
-COLOURS = ((255, 196, 0), (0, 214, 255), (255, 92, 138), (122, 230, 96), (190, 130, 255))
-"""RGB of the first, second, … object's lines."""
-ZOOM = 2
-"""Picture pixels per clip pixel in overlays, so that lines are finer than pixels."""
-
-
-def draw_overlay(clip: Clip) -> np.ndarray:
-    """Boxes, silhouettes and the centres' paths over a clip.
-
-    returns (T, ZOOM * H, ZOOM * W, 3) uint8 RGB.
-    """
-    truth, plan = clip.truth, clip.plan
-    pictures = []
-    for t, frame in enumerate(clip.frames):
-        picture = cv2.resize(frame, None, fx=ZOOM, fy=ZOOM, interpolation=cv2.INTER_NEAREST)
-        for slot in range(plan.slots):
-            colour = COLOURS[slot % len(COLOURS)]
-            path = _points(plan.centre[slot])
-            cv2.polylines(picture, [path], False, colour, 1, cv2.LINE_AA, _SHIFT)
-            cv2.polylines(picture, [path[: t + 1]], False, colour, 3, cv2.LINE_AA, _SHIFT)
-            shape = truth.polygons[slot][t]
-            for part in getattr(shape, "geoms", [shape]):
-                for ring in (part.exterior, *part.interiors):
-                    points = [_points(np.array(ring.coords))]
-                    cv2.polylines(picture, points, True, colour, 2, cv2.LINE_AA, _SHIFT)
-            cv2.circle(picture, path[t].tolist(), 4 << _SHIFT, colour, -1, cv2.LINE_AA, _SHIFT)
-            box = truth.boxes[slot, t]
-            if np.isfinite(box).all():
-                low, high = _points(box.reshape(2, 2)).tolist()
-                cv2.rectangle(picture, low, high, colour, 1, cv2.LINE_AA, _SHIFT)
-        pictures.append(picture)
-    return np.stack(pictures)
-
-
-def draw_mask(clip: Clip, grid: TokenGrid, mask: TokenMask) -> np.ndarray:
-    """The tokens that a student would see; the others are grey.
-
-    returns (T, H, W, 3) uint8 RGB.
-    """
-    seen = np.zeros(grid.tokens, bool)
-    seen[mask.visible] = True
-    return np.where(_spread(seen.reshape(grid.shape), grid)[..., None], clip.frames, 96).astype(
-        np.uint8
-    )
-
-
-def draw_tokens(clip: Clip, grid: TokenGrid) -> np.ndarray:
-    """How much of each token the objects cover: brighter is more, in the objects' colours.
-
-    returns (T, ZOOM * H, ZOOM * W, 3) uint8 RGB.
-    """
-    coverage = clip.truth.token_coverage(grid)
-    colours = np.array([COLOURS[slot % len(COLOURS)] for slot in range(len(coverage))])
-    light = np.einsum("ktrc,kd->trcd", coverage, colours.reshape(-1, 3))
-    ground = (clip.frames.mean(axis=3, keepdims=True) * 0.25).repeat(3, axis=3)
-    pictures = np.clip(ground + _spread(light, grid), 0, 255).astype(np.uint8)
-    pictures = pictures.repeat(ZOOM, axis=1).repeat(ZOOM, axis=2)
-    step = grid.patch * ZOOM
-    pictures[:, ::step] = pictures[:, ::step] // 2 + 24
-    pictures[:, :, ::step] = pictures[:, :, ::step] // 2 + 24
-    return pictures
+from smile_motion.visualize import COLOURS, animation, draw_mask, draw_overlay, draw_tokens
 
 
 def write_page(
@@ -98,22 +34,9 @@ def write_page(
     return page(title=title, style=_STYLE, body=(header, *figures))
 
 
-def animation(frames: np.ndarray, *, rate_hz: float, quality: int = 80) -> str:
-    """A moving picture as an address that holds it."""
-    data = encode_animation(frames, rate_hz=rate_hz, quality=quality)
-    return f"data:image/webp;base64,{base64.b64encode(data).decode()}"
-
-
 def colour_mark(slot: int) -> Markup:
     """A square in an object's colour, which `COLOUR_STYLE` gives it."""
     return element("td", "■", class_=f"object-{slot % len(COLOURS)}")
-
-
-def _spread(tokens: np.ndarray, grid: TokenGrid) -> np.ndarray:
-    """Values of tokens, (slices, rows, columns, …), for all their pixels, (T, H, W, …)."""
-    for axis, factor in enumerate((grid.tubelet, grid.patch, grid.patch)):
-        tokens = tokens.repeat(factor, axis=axis)
-    return tokens
 
 
 def _figure(clip: Clip, number: int, grid: TokenGrid, mask: TokenMask, rate_hz: float) -> Markup:
@@ -174,15 +97,6 @@ def _row(clip: Clip, slot: int) -> Markup:
         f"{clip.truth.visible_share[slot].mean():.0%}",
     )
     return element("tr", colour_mark(slot), (element("td", cell) for cell in cells))
-
-
-_SHIFT = 4
-
-
-def _points(points: np.ndarray) -> np.ndarray:
-    """Clip coordinates as fixed-point coordinates of the zoomed picture."""
-    zoomed = (points + 0.5) * ZOOM - 0.5
-    return np.rint(zoomed * (1 << _SHIFT)).astype(np.int32)
 
 
 _HEADS = ("", "object", "side, px", "speed, px a frame", "turn, degrees", "scale", "visible")

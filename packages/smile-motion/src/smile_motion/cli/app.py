@@ -1,5 +1,7 @@
 """Find a command, read its options, run it, and turn what the user got wrong into one line."""
 
+from __future__ import annotations
+
 import contextlib
 import errno
 import importlib
@@ -9,15 +11,28 @@ import os
 import select
 import sys
 import traceback
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from smile_motion.cli.outcome import Outcome
 from smile_motion.errors import InputError, printable
 from smile_motion.io.options import refuse_idle_options, refuse_repeated_options, require_within
+
+EXIT_FAULTY = 1
+"""Exit code of a command that looked for faults and found some."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a command, besides the lines that it printed for people."""
+
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """What `--json` prints, instead of the lines; paths and the like are printed as text."""
+    exit_code: int = 0
+    """0, or `EXIT_FAULTY`."""
+
 
 EXIT_INPUT = 2
 """Exit code of a command that refused its input."""

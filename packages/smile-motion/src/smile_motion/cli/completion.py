@@ -1,16 +1,54 @@
-"""Print a script that completes the commands and options of smile-motion in a shell.
-
-bash: smile-motion completion bash > ~/.local/share/bash-completion/completions/smile-motion
-"""
+"""Completion of a program's commands and options, for shells."""
 
 from __future__ import annotations
 
+import contextlib
+import importlib
+import io
+import operator
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from functools import reduce
+from typing import Annotated, Any, Literal
 
 import tyro
 
-from smile_motion.cli.completing import Shell, completion_script
+from smile_motion.cli.app import Command
+
+Shell = Literal["bash", "zsh", "fish"]
+
+
+def completion_script(program: str, commands: Sequence[Command], shell: Shell) -> str:
+    """A script that completes commands, options and their choices without starting the program."""
+    tree: dict[str, Any] = {}
+    for command in commands:
+        *families, last = command.name.split()
+        node = tree
+        for family in families:
+            node = node.setdefault(family, {})
+        node[last] = command
+    script = io.StringIO()
+    with contextlib.redirect_stdout(script), contextlib.suppress(SystemExit):
+        tyro.cli(
+            _choice(tree),
+            prog=program,
+            args=["--tyro-print-completion", shell],
+            config=(tyro.conf.OmitSubcommandPrefixes,),
+        )
+    return script.getvalue()
+
+
+def _choice(tree: dict[str, Any]) -> Any:
+    """The type of one of these commands, as tyro reads it."""
+    members = []
+    for name, entry in tree.items():
+        if isinstance(entry, dict):
+            chosen = tyro.conf.subcommand(name)
+            members.append(Annotated[_choice(entry), chosen])
+        else:
+            chosen = tyro.conf.subcommand(name, description=entry.summary)
+            members.append(Annotated[importlib.import_module(entry.module).Options, chosen])
+    return reduce(operator.or_, members)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -43,8 +43,7 @@ def run(options: Options) -> None:
     from smile_motion.backgrounds import make_background
     from smile_motion.bank import ObjectBank, embedded_bank
     from smile_motion.explore.server import serve
-    from smile_motion.explore.showing import UploadLimits
-    from smile_motion.explore.state import Sources
+    from smile_motion.explore.state import Sources, UploadLimits
 
     if options.videos:
         make_background("natural", videos=options.videos)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
-from smile_motion.cli.outcome import Outcome
+from smile_motion.cli.app import Outcome
 from smile_motion.clips.options import OVER_FILES, ClipOptions
 from smile_motion.errors import InputError, UnusableFile
 from smile_motion.io.options import PageCount

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from smile_motion.cli.outcome import Outcome
+from smile_motion.cli.app import Outcome
 from smile_motion.clips.options import OVER_FILES, ClipOptions
 from smile_motion.errors import InputError, UnusableFile
 from smile_motion.io.options import (

@@ -22,8 +22,10 @@ from typing import TYPE_CHECKING, Literal
 
 from smile_motion.bank.builder.shapes import VERSION, ShapeKind, ShapeSource
 from smile_motion.choices import RecipeName
+from smile_motion.motion.paths import AcceleratingPath
 from smile_motion.motion.recipe import MotionRecipe
-from smile_motion.motion.transforms import AcceleratingPath, DeadLeavesSize, SteadyRates
+from smile_motion.motion.sizes import DeadLeavesSize
+from smile_motion.motion.transforms import SteadyRates
 
 if TYPE_CHECKING:
     from smile_motion.bank import ObjectBank

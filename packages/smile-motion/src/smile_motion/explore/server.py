@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from smile_motion.errors import InputError
-from smile_motion.explore.showing import UploadLimits, make_shown
-from smile_motion.explore.state import Controls, Sources
+from smile_motion.explore.state import Controls, Sources, UploadLimits, make_shown
 
 if TYPE_CHECKING:
     from smile_motion.bank import ObjectBank

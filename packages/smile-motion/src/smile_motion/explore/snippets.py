@@ -9,8 +9,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 from smile_motion.clips.options import ClipOptions
-from smile_motion.explore.showing import Shown
-from smile_motion.explore.state import Controls, Sources
+from smile_motion.explore.state import Controls, Shown, Sources
 
 RECIPE_FILE = "recipe.json"
 """Where the command keeps a recipe that options cannot say."""
@@ -78,7 +77,7 @@ def clip_python(controls: Controls, sources: Sources) -> str:
 def clip_file(shown: Shown) -> str:
     """The clip's JSON: its plan, its background and its truth; `smile_motion.read_clip` renders
     it, `read_plan` reads the plan alone."""
-    from smile_motion.clips.clip_files import clip_json
+    from smile_motion.clips.clip import clip_json
 
     return json.dumps(clip_json(shown.maker, 0, shown.clip))
 

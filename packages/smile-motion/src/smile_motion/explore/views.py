@@ -1,19 +1,128 @@
-"""The objects of a bank, a page at a time, with their scores."""
+"""What the explorer shows of a clip: its pictures, its numbers, and the bank's objects."""
 
 from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
+
 from smile_motion.bank.format import read_metadata
 from smile_motion.bank.statistics import object_score
+from smile_motion.clips.clip import Clip
+from smile_motion.explore.state import Shown
 from smile_motion.io.markup import Markup, element, joined
+from smile_motion.preview import colour_mark
+from smile_motion.visualize import animation, draw_flow, draw_mask, draw_overlay, flow_reach
 
 if TYPE_CHECKING:
     from smile_motion.bank import ObjectBank
+
+
+RATE_HZ = 8.0
+"""Frames a second."""
+QUALITY = 75
+"""Of the pictures, of 100: in time, what decides is encoding them."""
+
+
+def views_html(shown: Shown) -> Markup:
+    """Four animations: the clip, what is true of it, its mask, its flow."""
+    clip = shown.clip
+    views = [
+        ("clip", "Clip", clip.frames),
+        ("overlay", "Trajectories, boxes, polygons", draw_overlay(clip)),
+        (
+            "mask",
+            f"Token mask, {len(shown.mask.masked) / shown.grid.tokens:.0%} hidden",
+            draw_mask(clip, shown.grid, shown.mask),
+        ),
+    ]
+    if clip.plan.frames > 1:
+        vectors = clip.truth.flow().vectors
+        reach = f"{flow_reach(vectors):.0f} px a frame at full colour"
+        views.append(("flow", f"Optical flow, {reach}", draw_flow(vectors)))
+    # Pillow encodes without the interpreter's lock.
+    with ThreadPoolExecutor(len(views)) as pool:
+        encoded = pool.map(lambda view: animation(view[2], rate_hz=RATE_HZ, quality=QUALITY), views)
+        figures = [
+            element(
+                "figure",
+                element("img", id=f"view-{name}", alt=title, src=source),
+                element("figcaption", title),
+            )
+            for (name, title, _), source in zip(views, encoded, strict=True)
+        ]
+    return element("div", figures, class_="views")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ClipNumbers:
+    """Means over a clip of K objects."""
+
+    names: tuple[str, ...]
+    """Each object's id in the bank."""
+    speed_px: np.ndarray
+    """(K,) speed of the centre, pixels a frame."""
+    coverage: np.ndarray
+    """(K,) share of the frame where the object is seen."""
+    occlusion: np.ndarray
+    """(K,) share of the silhouette inside the frame that other objects hide."""
+    visible: np.ndarray
+    """(K,) share of the whole silhouette that is seen, parts outside counted as not."""
+    all_coverage: float
+    """Share of the frame that objects cover together."""
+
+
+def measure_clip(clip: Clip) -> ClipNumbers:
+    """Measure a clip by its truth."""
+    plan, truth = clip.plan, clip.truth
+    speed = np.zeros(plan.slots)
+    if plan.frames > 1:
+        speed = np.linalg.norm(np.diff(plan.centre, axis=1), axis=2).mean(axis=1)
+    seen = np.bincount(truth.ids.ravel(), minlength=plan.slots + 1)[1:]
+    inside = np.array([truth.silhouette(slot).sum() for slot in range(plan.slots)], np.int64)
+    return ClipNumbers(
+        names=tuple(truth.bank.record(int(index))["id"] for index in plan.objects),
+        speed_px=speed,
+        coverage=seen / truth.ids.size,
+        occlusion=(inside - seen) / np.maximum(inside, 1),
+        visible=truth.visible_share.mean(axis=1),
+        all_coverage=float((truth.ids > 0).mean()),
+    )
+
+
+def numbers_html(shown: Shown) -> Markup:
+    """The numbers as a table and two sentences."""
+    numbers = measure_clip(shown.clip)
+    rows = []
+    for slot, name in enumerate(numbers.names):
+        cells = (
+            name,
+            f"{numbers.speed_px[slot]:.1f}",
+            f"{numbers.coverage[slot]:.1%}",
+            f"{numbers.occlusion[slot]:.0%}",
+            f"{numbers.visible[slot]:.0%}",
+        )
+        rows.append(element("tr", colour_mark(slot), (element("td", cell) for cell in cells)))
+    on = shown.clip.truth.token_coverage(shown.grid).sum(axis=0).ravel() > 0
+    hidden = len(shown.mask.masked) / shown.grid.tokens
+    sentence = f"Objects cover {numbers.all_coverage:.1%} of the frame. "
+    sentence += f"{hidden:.0%} of the {shown.grid.tokens} tokens are hidden"
+    if on.any():
+        share = on[shown.mask.masked].sum() / on.sum()
+        sentence += (
+            f"; {on.mean():.0%} of all lie on a trajectory, and of these {share:.0%} are hidden"
+        )
+    head = element("tr", (element("th", said) for said in _HEADS))
+    table = element("div", element("table", head, rows), class_="scroll") if rows else None
+    return element("div", table, element("p", f"{sentence}."), class_="numbers")
+
+
+_HEADS = ("", "object", "speed, px a frame", "coverage", "occlusion", "visible")
 
 ON_A_PAGE = 24
 """Objects shown at a time."""

@@ -43,8 +43,8 @@ class NumberedClip:
 
     @cached_property
     def described(self) -> Line:
-        """Its JSON; see `smile_motion.clips.clip_files.clip_json`."""
-        from smile_motion.clips.clip_files import clip_json
+        """Its JSON; see `smile_motion.clips.clip.clip_json`."""
+        from smile_motion.clips.clip import clip_json
 
         return clip_json(self.maker, self.index, self.clip)
 

@@ -1,11 +1,33 @@
-"""PNG of frames, id maps and flow; the same pixels always give the same bytes."""
+"""Clips as folders of PNG: frames, and id masks as DAVIS and its tools have them."""
 
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
+
+from smile_motion.export.base import ClipFolders, NumberedClip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Frames(ClipFolders):
+    """`clip_000000/frames/00000.png`, `ids/00000.png` and `clip.json`.
+
+    A mask's value is the object's slot plus one, 0 for the background; what is hidden is not in
+    it.
+    """
+
+    def encode(self, clip: NumberedClip) -> Mapping[str, bytes]:
+        """Encode frames and id maps."""
+        masks = {
+            f"ids/{FRAME_NAME.format(t)}.png": encode_ids(ids)
+            for t, ids in enumerate(clip.clip.truth.ids)
+        }
+        return frame_files(clip.clip.frames) | masks
+
 
 FRAME_NAME = "{:05d}"
 """What frames are called, as in DAVIS and YouTube-VIS."""

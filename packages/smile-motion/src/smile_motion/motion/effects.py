@@ -18,7 +18,7 @@ from annotated_types import Interval, Le, Len
 from smile_motion.choices import EffectName
 from smile_motion.errors import InputError, in_one_line
 from smile_motion.io.schema import parse_line
-from smile_motion.motion.keyframes import Segments, interpolate
+from smile_motion.motion.transforms import Segments, interpolate
 
 Shift = Annotated[float, Interval(ge=-1e7, le=1e7)]
 LARGEST_SETTING = 1000.0

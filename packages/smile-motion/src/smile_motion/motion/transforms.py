@@ -1,9 +1,4 @@
-"""Dead leaves that move: sizes, paths and transforms of a published rival (arXiv 2410.24213).
-
-"Learning Video Representations without Natural Videos", in short "the paper" here; its published
-code is github.com/Unicorn53547/Synthetic-Video-Representations, in short "the code". Both state
-lengths for a 256-px frame and rates for a frame of 25-Hz video; lengths are converted here.
-"""
+"""Rotation and scaling of objects between keyframes, and at steady rates."""
 
 from __future__ import annotations
 
@@ -11,41 +6,9 @@ from dataclasses import dataclass, field, replace
 from typing import Annotated
 
 import numpy as np
-from annotated_types import Ge, Le
+from annotated_types import Interval, Le, Len
 
 from smile_motion.errors import InputError
-from smile_motion.motion.paths import FASTEST_PX, REFERENCE_PX, Distance
-
-
-@dataclass(frozen=True, kw_only=True)
-class DeadLeavesSize:
-    """Circles around the objects, many small and few large, as in natural scenes (dead leaves).
-
-    The density of the radius r falls as r ** -power and meets zero at the largest radius.
-    """
-
-    radius_share: tuple[Annotated[float, Ge(1e-4)], float] = (0.1, 1.0)
-    """Range of the radius, as a share of the frame's shorter side. The code."""
-    power: Annotated[float, Le(50)] = 3.0
-    """Power of the density. The code (`sigma`); the paper calls the law exponential."""
-
-    def __post_init__(self) -> None:
-        low, high = self.radius_share
-        if not 0 < low < high <= 1:
-            raise InputError(
-                f"radius_share is ({low}, {high}); give two shares within 0 to 1, smaller first"
-            )
-        if not self.power > 0:
-            raise InputError(f"power is {self.power}; give more than 0, such as 3")
-
-    def draw(self, rng: np.random.Generator, aspect: np.ndarray, side: float) -> np.ndarray:
-        """Draw sizes; see `BaseSize.draw`. The longer side is the circle's diameter."""
-        edges = np.linspace(*self.radius_share, 1001)
-        middle = (edges[1:] + edges[:-1]) / 2
-        mass = np.cumsum(middle**-self.power - edges[-1] ** -self.power)
-        radius = np.interp(rng.random(len(aspect)), np.append(0, mass / mass[-1]), edges)
-        longer = 2 * radius * side
-        return np.stack([longer * np.minimum(aspect, 1), longer / np.maximum(aspect, 1)], axis=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,56 +32,6 @@ class VideoTime:
         duration = rng.integers(self.duration[0], self.duration[1], size=count, endpoint=True)
         begin = np.floor(rng.random(count) * np.maximum(duration - span, 1))
         return begin[:, None] + self.stride * np.arange(frames)
-
-
-@dataclass(frozen=True, kw_only=True)
-class AcceleratingPath:
-    """Straight on at a speed that is constant or changes steadily; nothing stops at the border.
-
-    By video frame t an object has gone speed * t + acceleration * t ** 2 / 2 in its direction. It
-    is placed by where it is in the middle of the clip, however late in the video that is, so that
-    objects do not thin out; its speed is what it has become by then. Ours: the code places objects
-    as the video begins.
-    """
-
-    speed_px: tuple[Distance, Distance] = (1.05, 2.625)
-    """Range of the speed at first, pixels a video frame at 224. Paper, table 8: 1.2 to 3 at 256."""
-    acceleration_px: Annotated[float, Le(FASTEST_PX)] = 0.0525
-    """Largest gain or loss of speed a video frame, pixels at 224; 0 for constant speed. Paper,
-    table 8: 0.06 at 256 (the code's 0.03 is of t ** 2, without the half)."""
-    margin: Annotated[float, Le(100)] = 0.5
-    """In the middle of a clip centres are uniform over the frame and this share of its sides beyond
-    each edge. As large as the code's area, which lies to the right and below only."""
-    time: VideoTime = field(default_factory=VideoTime)
-    """When a clip begins, and its stride."""
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.speed_px[0] <= self.speed_px[1]:
-            raise InputError(f"speed_px is {self.speed_px}; give 0 or more, the smaller first")
-        for name in ("acceleration_px", "margin"):
-            if not getattr(self, name) >= 0:
-                raise InputError(f"{name} is {getattr(self, name)}; give 0 or more")
-
-    def draw(
-        self,
-        rng: np.random.Generator,
-        frames: int,
-        frame_size: tuple[int, int],
-        base_size: np.ndarray,
-    ) -> np.ndarray:
-        """Draw paths; see `CentrePath.draw`."""
-        count, span = len(base_size), np.array(frame_size[::-1], dtype=np.float64)
-        place = (rng.random((count, 2)) * (1 + 2 * self.margin) - self.margin) * span - 0.5
-        turn = rng.uniform(0, 2 * np.pi, count)
-        direction = np.stack([np.cos(turn), np.sin(turn)], axis=1)
-        unit = min(frame_size) / REFERENCE_PX
-        speed = rng.uniform(*self.speed_px, size=(count, 1)) * unit
-        limit = self.acceleration_px * unit
-        acceleration = rng.uniform(-limit, limit, size=(count, 1))
-        time = self.time.draw(rng, count, frames)
-        way = speed * time + acceleration * time**2 / 2
-        way -= way[:, frames // 2, None]
-        return place[:, None] + direction[:, None] * way[..., None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,3 +76,155 @@ class SteadyRates:
         time = self.time.draw(rng, count, frames)
         with np.errstate(over="ignore"):  # A plan refuses what is not finite.
             return turn * time, (1 + growth) ** time[..., None]
+
+
+Angle = Annotated[float, Interval(ge=-1e6, le=1e6)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Segments:
+    """Random keyframes with an easing for each stretch between two of them (official code)."""
+
+    inner_share: Annotated[tuple[float, ...], Len(1, 1000)] = (0.5, 0.3, 0.2)
+    """Probabilities of 0, 1, 2 … keyframes between the first frame and the last. Official."""
+    jitter: Annotated[float, Interval(ge=0, le=0.5)] = 1 / 3
+    """Largest shift of an inner keyframe, as a share of the even spacing, in whole frames.
+    Official."""
+    easing_share: tuple[float, float, float] = (0.7, 0.15, 0.15)
+    """Probabilities of a stretch being uniform, accelerating, decelerating. Official."""
+
+    def __post_init__(self) -> None:
+        for name, shares in (
+            ("inner_share", self.inner_share),
+            ("easing_share", self.easing_share),
+        ):
+            if not shares or min(shares) < 0 or abs(sum(shares) - 1) > 1e-6:
+                raise InputError(f"{name} is {shares}; give probabilities that sum to 1")
+
+    def draw(self, rng: np.random.Generator, frames: int) -> tuple[np.ndarray, np.ndarray]:
+        """Draw keyframe times (n,), ascending from 0 to frames - 1, and easings (n - 1,)."""
+        inner = int(np.searchsorted(np.cumsum(self.inner_share)[:-1], rng.random(), side="right"))
+        spacing = frames / (inner + 1)
+        even = (spacing * np.arange(1, inner + 1)).astype(np.int64)
+        reach = int(spacing * self.jitter)
+        if reach:
+            even += rng.integers(-reach, reach, size=inner)
+        times = np.unique(np.concatenate([[0], even, [frames - 1]]))
+        bounds = np.cumsum(self.easing_share)[:-1]
+        return times, np.searchsorted(bounds, rng.random(len(times) - 1), side="right")
+
+
+def interpolate(
+    times: np.ndarray, values: np.ndarray, easing: np.ndarray, frames: int
+) -> np.ndarray:
+    """Values at every frame.
+
+    times   (n,) keyframe times, ascending, from 0 to frames - 1.
+    values  (n, ...) what is reached at them.
+    easing  (n - 1,) 0 uniform, 1 accelerating (u squared), 2 decelerating.
+    returns (frames, ...) float64.
+    """
+    if len(times) == 1:
+        return np.repeat(np.asarray(values, dtype=np.float64), frames, axis=0)
+    instants = np.arange(frames)
+    segment = np.clip(np.searchsorted(times, instants, side="right") - 1, 0, len(times) - 2)
+    u = (instants - times[segment]) / (times[segment + 1] - times[segment])
+    eased = np.choose(easing[segment], (u, u * u, 1 - (1 - u) ** 2))
+    eased = eased.reshape(-1, *[1] * (values.ndim - 1))
+    return values[segment] * (1 - eased) + values[segment + 1] * eased
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeyframeValues:
+    """Angle and scale drawn anew at each keyframe, linear in between (SMILE, section 3.3).
+
+    Keyframes are the first frame, `inner` random ones strictly between, and the last.
+    """
+
+    rotation_deg: tuple[Angle, Angle] = (-90.0, 90.0)
+    """Range of the angle at a keyframe, degrees; (0, 0) turns rotation off. Paper, section 4.1."""
+    scale: tuple[float, Annotated[float, Le(1000)]] = (0.5, 1.5)
+    """Range of the scale factor at a keyframe; (1, 1) turns scaling off. Paper, section 4.1."""
+    inner: Annotated[int, Le(10_000)] = 1
+    """Keyframes between the first and the last. Paper, section 3.3."""
+
+    def __post_init__(self) -> None:
+        for name, (low, high) in (("rotation_deg", self.rotation_deg), ("scale", self.scale)):
+            if not low <= high:
+                raise InputError(f"{name} is ({low}, {high}); give the smaller bound first")
+        if not self.scale[0] > 0:
+            raise InputError(f"scale starts at {self.scale[0]}; it must be above 0")
+        if self.inner < 0:
+            raise InputError(f"inner is {self.inner}; it counts keyframes: give 0 or more")
+
+    def only(self, *, rotation: bool, scaling: bool) -> KeyframeValues:
+        """Return the same law with rotation or scaling turned off."""
+        return replace(
+            self,
+            rotation_deg=self.rotation_deg if rotation else (0.0, 0.0),
+            scale=self.scale if scaling else (1.0, 1.0),
+        )
+
+    def draw(
+        self, rng: np.random.Generator, count: int, frames: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Draw the schedules of `count` objects.
+
+        returns angle_deg (count, frames) and scale (count, frames, 2), both float64.
+        """
+        from smile_motion.motion._kernels import draw_keyframed
+
+        inner = min(self.inner, max(frames - 2, 0))
+        return draw_keyframed(
+            rng.random((count, 2 * (inner + 2) + frames)),
+            inner,
+            frames,
+            self.rotation_deg,
+            self.scale,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeyframeRates:
+    """Angle and scale that start neutral and change at a random rate in each stretch (official).
+
+    The objects of a clip share the times of their keyframes.
+    """
+
+    rotation_deg: Annotated[float, Interval(ge=0, le=1e4)] = 6.0
+    """Largest change of the angle, degrees a frame, either way. Official."""
+    log_scale: Annotated[float, Interval(ge=0, le=2)] = 0.025
+    """Largest change of the logarithm of each side's scale, a frame, either way. Official."""
+    segments: Segments = field(default_factory=Segments)
+    """Keyframes and easing, drawn for angle and scale separately. Official."""
+
+    def only(self, *, rotation: bool, scaling: bool) -> KeyframeRates:
+        """Return the same law with rotation or scaling turned off."""
+        return replace(
+            self,
+            rotation_deg=self.rotation_deg if rotation else 0.0,
+            log_scale=self.log_scale if scaling else 0.0,
+        )
+
+    def draw(
+        self, rng: np.random.Generator, count: int, frames: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Draw the schedules of `count` objects.
+
+        returns angle_deg (count, frames) and scale (count, frames, 2), both float64.
+        """
+        times, easing = self.segments.draw(rng, frames)
+        turned = _random_walk(rng, times, self.rotation_deg, (count, 1))
+        angle = interpolate(times, turned, easing, frames)[..., 0].T
+        times, easing = self.segments.draw(rng, frames)
+        with np.errstate(over="ignore"):  # A plan refuses what is not finite.
+            grown = np.exp(_random_walk(rng, times, self.log_scale, (count, 2)))
+        return angle, interpolate(times, grown, easing, frames).transpose(1, 0, 2)
+
+
+def _random_walk(
+    rng: np.random.Generator, times: np.ndarray, rate: float, shape: tuple[int, ...]
+) -> np.ndarray:
+    moves = rng.uniform(-rate, rate, size=(len(times) - 1, *shape))
+    moves *= np.diff(times).reshape(-1, *[1] * len(shape))
+    return np.concatenate([np.zeros((1, *shape)), np.cumsum(moves, axis=0)])

@@ -116,7 +116,7 @@ class Truth:
     @cached_property
     def visible_share(self) -> np.ndarray:
         """Share of each silhouette that is seen: neither hidden nor outside, (K, T) float64."""
-        from smile_motion.truth._counting import count_ids
+        from smile_motion.truth._kernels import count_ids
 
         seen = count_ids(self.ids, self.plan.slots)
         whole = self._whole_pixels()
@@ -128,7 +128,7 @@ class Truth:
         returns (K, slices, rows, columns) float32 in 0..1; times `grid.token_pixels` and summed
         over tokens it is the area of the object's modal mask.
         """
-        from smile_motion.truth._counting import count_tokens
+        from smile_motion.truth._kernels import count_tokens
 
         counts = np.zeros((self.plan.slots, *grid.shape), np.int32)
         count_tokens(self.ids, self.full_boxes, grid.tubelet, grid.patch, counts)

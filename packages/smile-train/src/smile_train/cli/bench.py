@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
-from smile_motion.cli.outcome import Outcome
+from smile_motion.cli.app import Outcome
 from smile_motion.errors import InputError
 from smile_motion.io.options import Count
 

@@ -6,7 +6,7 @@ import os
 from dataclasses import asdict
 from pathlib import Path
 
-from smile_motion.cli.outcome import Outcome
+from smile_motion.cli.app import Outcome
 
 from smile_train.evaluation.results import RESULTS, Results
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import tyro
-from smile_motion.cli.completing import Shell, completion_script
+from smile_motion.cli.completion import Shell, completion_script
 
 
 @dataclass(frozen=True, kw_only=True)

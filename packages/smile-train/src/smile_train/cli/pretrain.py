@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from smile_motion.cli.app import option
-from smile_motion.cli.outcome import Outcome
+from smile_motion.cli.app import Outcome, option
 from smile_motion.errors import InputError
 from smile_motion.io.files import parse_json
 

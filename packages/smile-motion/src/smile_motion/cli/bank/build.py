@@ -15,15 +15,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from smile_motion.cli.bank.options import (
-    CategoryOptions,
-    DiffusionOptions,
-    JudgingOptions,
-    ShardOptions,
-    local_device,
-    writers,
-)
-from smile_motion.cli.outcome import Outcome
+from smile_motion.cli.app import Outcome
+from smile_motion.cli.bank.options import CategoryOptions, DiffusionOptions, JudgingOptions
+from smile_motion.cli.options import ShardOptions, local_device, writers
 from smile_motion.errors import InputError
 from smile_motion.io.options import Count, OnlyWith, Seed, Workers
 

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from smile_motion.cli.outcome import Outcome
+from smile_motion.cli.app import Outcome
 
 MAKES = "an object bank"
 

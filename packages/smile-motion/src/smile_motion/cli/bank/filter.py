@@ -12,8 +12,9 @@ from typing import Annotated
 
 import tyro
 
-from smile_motion.cli.bank.options import JudgingOptions, writers
-from smile_motion.cli.outcome import Outcome
+from smile_motion.cli.app import Outcome
+from smile_motion.cli.bank.options import JudgingOptions
+from smile_motion.cli.options import writers
 from smile_motion.errors import InputError
 from smile_motion.io.options import Count, Workers
 

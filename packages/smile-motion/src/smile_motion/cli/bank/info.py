@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from smile_motion.cli.outcome import Outcome
+from smile_motion.cli.app import Outcome
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -1,4 +1,4 @@
-"""Options that commands about candidates share, in groups, and what they stand for."""
+"""Options that commands about candidates share."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from smile_motion.io.options import (
     BitsOrAll,
     ClipScore,
     Count,
-    Index,
     Magnitude,
     NonNegative,
     OnlyWith,
@@ -28,6 +27,7 @@ from smile_motion.runtime.devices import available_cores
 
 if TYPE_CHECKING:
     from smile_motion.bank.candidates.types import Scorer, Segmenter, Thresholds
+
 
 _MADE = OnlyWith(
     lambda options: options.source in ("stable-diffusion", "auto"),
@@ -166,35 +166,3 @@ class CategoryOptions:
     """Candidates of a category after which it is given up. Default: 4 per object, at least 16."""
     drop_candidates: bool = False
     """Delete the candidates' images at the end; `bank filter` then has nothing to work on."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ShardOptions:
-    """Work that several processes share; `accelerate launch -m smile_motion build-bank` needs
-    none of these."""
-
-    shard_index: Index | None = None
-    """Which part to build, from 0; `bank merge` unites all parts."""
-    num_shards: Count | None = None
-    """How many parts there are."""
-    engine: Literal["local", "ray"] = "local"
-    """`ray` builds the --num-shards parts on a Ray cluster, a GPU each, and unites them."""
-    address: Annotated[
-        str | None, OnlyWith(lambda options: options.shard.engine == "ray", "with --engine ray")
-    ] = None
-    """Head of the Ray cluster, HOST:PORT. Default: RAY_ADDRESS, else this machine alone."""
-
-
-def local_device(device: str, local_rank: int | None) -> str:
-    """The GPU of this process among those launched together; `device` as it is otherwise."""
-    if local_rank is None or device not in ("auto", "cuda"):
-        return device
-    import torch
-
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    return f"cuda:{local_rank % count}" if count else device
-
-
-def writers(workers: int | None) -> int | None:
-    """Threads that write, as `--workers` says it."""
-    return None if workers is None else max(1, min(workers, 2 * available_cores()))

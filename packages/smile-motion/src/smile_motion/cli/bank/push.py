@@ -8,7 +8,7 @@ from typing import Annotated
 
 import tyro
 
-from smile_motion.cli.outcome import Outcome
+from smile_motion.cli.app import Outcome
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from smile_motion.cli.outcome import Outcome
+from smile_motion.cli.app import Outcome
 from smile_motion.errors import InputError
 from smile_motion.io.options import Cell, Columns, Count
 

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import tyro
 
-from smile_motion.cli.outcome import EXIT_FAULTY, Outcome
+from smile_motion.cli.app import EXIT_FAULTY, Outcome
 
 """Exit code when a file is not as recorded."""
 

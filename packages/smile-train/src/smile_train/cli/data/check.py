@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
-from smile_motion.cli.outcome import EXIT_FAULTY, Outcome
+from smile_motion.cli.app import EXIT_FAULTY, Outcome
 from smile_motion.io.options import Workers
 from smile_motion.runtime.devices import available_cores
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
-from smile_motion.cli.outcome import Outcome
+from smile_motion.cli.app import Outcome
 from smile_motion.io.options import Count, Seed
 
 from smile_train.datasets.registry import DatasetName, DatasetPlace

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
-from smile_motion.cli.outcome import Outcome
+from smile_motion.cli.app import Outcome
 from smile_motion.io.options import Batch, Epochs, Heads, Seed, Threads, Workers
 
 from smile_train.cli.single import is_first_process, results_folder

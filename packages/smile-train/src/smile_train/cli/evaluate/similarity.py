@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import tyro
-from smile_motion.cli.outcome import Outcome
+from smile_motion.cli.app import Outcome
 
 from smile_train.cli.single import is_first_process, results_folder
 from smile_train.evaluation.figures.figure_options import FigureOptions

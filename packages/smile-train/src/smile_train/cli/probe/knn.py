@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from smile_motion.cli.outcome import Outcome
+from smile_motion.cli.app import Outcome
 
 from smile_train.cli.probe.strict import prepare_folder
 from smile_train.cli.single import results_folder

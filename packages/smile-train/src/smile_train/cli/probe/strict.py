@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from smile_motion.cli.outcome import Outcome
+from smile_motion.cli.app import Outcome
 from smile_motion.errors import InputError
 
 from smile_train.cli.finetune import name_of
