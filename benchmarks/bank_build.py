@@ -22,13 +22,19 @@ from rich.table import Table
 from smile_motion.bank import ProceduralSource
 from smile_motion.bank.builder.journal import JOURNAL, Journal
 from smile_motion.bank.candidates.build import CandidatePlan, Models
-from smile_motion.bank.candidates.cutout import clean
+from smile_motion.bank.candidates.cutout import Cutting, clean, cut_out
 from smile_motion.bank.candidates.pipeline import Pipeline
-from smile_motion.bank.candidates.schedule import Schedule
-from smile_motion.bank.candidates.store import Cutting, cut_out, store_candidate
-from smile_motion.bank.candidates.types import Candidate, Category, Mask, MaskScore, Thresholds
-from smile_motion.bank.candidates.units import Goal, first_round, plan_units
-from smile_motion.bank.duplicates import fingerprint
+from smile_motion.bank.candidates.schedule import Schedule, first_round, plan_units
+from smile_motion.bank.candidates.store import store_candidate
+from smile_motion.bank.candidates.types import (
+    Candidate,
+    Category,
+    Goal,
+    Mask,
+    MaskScore,
+    Thresholds,
+)
+from smile_motion.bank.dedup import fingerprint
 from smile_motion.io.images import encode_fast
 
 CORES = 2

@@ -12,7 +12,7 @@ import pytest
 from smile_motion import ObjectBank, read_clip, read_plan
 from smile_motion.bank.candidates.images import PhotographMaker
 from smile_motion.bank.candidates.store import read_candidate_image
-from smile_motion.bank.candidates.units import Attempt
+from smile_motion.bank.candidates.types import Attempt
 from smile_motion.bank.format import read_metadata, read_rgba
 from smile_motion.bank.integrity import verify
 from smile_motion.clips.options import ClipOptions

@@ -17,10 +17,10 @@ from typing import Any
 from smile_motion.bank.candidates.build import CandidatePlan, Models
 from smile_motion.bank.candidates.diffusion import Diffusion
 from smile_motion.bank.candidates.images import DiffusionMaker
+from smile_motion.bank.candidates.schedule import default_max_tries
 from smile_motion.bank.candidates.score import ClipScorer
 from smile_motion.bank.candidates.segmenters import open_segmenter
-from smile_motion.bank.candidates.types import Category, Thresholds
-from smile_motion.bank.candidates.units import Goal, default_max_tries
+from smile_motion.bank.candidates.types import Category, Goal, Thresholds
 from tiny_clip import write_tiny_clip
 from tiny_pipelines import write_tiny_stable_diffusion
 from tiny_segmenters import write_tiny_clipseg, write_tiny_onnx_segmenter

@@ -7,7 +7,7 @@ from typing import Any
 import cv2
 import numpy as np
 from smile_motion.bank.builder.sources import SourceObject
-from smile_motion.bank.duplicates import fingerprint
+from smile_motion.bank.dedup import fingerprint
 
 VARIANTS = ("as it is", "smaller", "recompressed")
 

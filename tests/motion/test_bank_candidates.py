@@ -13,8 +13,7 @@ from smile_motion.bank import ObjectBank
 from smile_motion.bank.candidates.build import CandidatePlan, Models, build_from_candidates
 from smile_motion.bank.candidates.images import PhotographMaker
 from smile_motion.bank.candidates.segmenters import FullSegmenter
-from smile_motion.bank.candidates.types import Category, Thresholds
-from smile_motion.bank.candidates.units import Goal
+from smile_motion.bank.candidates.types import Category, Goal, Thresholds
 from smile_motion.bank.contact_sheet_pages import object_sections, refused_sections
 from smile_motion.cli.app import run_app
 

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 from smile_motion.bank import ObjectBank, verify
 from smile_motion.bank.dataset_card import hub_licence
-from smile_motion.bank.export import export_bank, neutral_name
+from smile_motion.bank.hub import export_bank, neutral_name
 from smile_motion.errors import InputError
 
 

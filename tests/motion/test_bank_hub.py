@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hub_server import OWNER, READER, TOKEN, Hub, running_hub
 from smile_motion.bank import ObjectBank
-from smile_motion.bank.export import export_bank
+from smile_motion.bank.hub import export_bank
 from smile_motion.bank.subset import subset
 
 

@@ -3,7 +3,7 @@ import math
 
 from hypothesis import given
 from hypothesis import strategies as st
-from smile_motion.bank.candidates.choice import choose, decide
+from smile_motion.bank.candidates.cutout import choose, decide
 from smile_motion.bank.candidates.types import Candidate, MaskScore, Thresholds
 
 PAPER = Thresholds()

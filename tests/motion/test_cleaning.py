@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 from skimage import data
 from smile_motion.bank.candidates.cutout import clean
-from smile_motion.bank.duplicates import fingerprint, mark_duplicates
+from smile_motion.bank.dedup import fingerprint, mark_duplicates
 
 SIDE = 384
 

@@ -16,8 +16,7 @@ from smile_motion.bank.candidates.images import PhotographMaker
 from smile_motion.bank.candidates.refilter import StoredBank, filter_bank
 from smile_motion.bank.candidates.segmenters import FullSegmenter
 from smile_motion.bank.candidates.store import StoredCandidate, read_candidate_image
-from smile_motion.bank.candidates.types import Category
-from smile_motion.bank.candidates.units import Goal
+from smile_motion.bank.candidates.types import Category, Goal
 from smile_motion.bank.format import encode_png, read_rgba
 from smile_motion.cli.app import run_app
 from smile_motion.errors import InputError

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from smile_motion.bank.candidates.segmenters.description import ModelDescription
+from smile_motion.bank.candidates.segmenters.onnx import ModelDescription
 from smile_motion.errors import InputError
 from smile_motion.video import index_video
 from smile_motion.video.encoder import write_video

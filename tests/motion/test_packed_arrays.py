@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from smile_motion.bank import ObjectBank
 from smile_motion.bank.integrity import count_files, verify
-from smile_motion.bank.packed_arrays import PackedArrays, _fault, open_arrays
+from smile_motion.bank.packing import PackedArrays, _fault, open_arrays
 from smile_motion.errors import InputError
 from smile_motion.io.files import dump_json
 

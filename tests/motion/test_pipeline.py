@@ -10,9 +10,9 @@ from candidate_builds import NAMES, TinyModels, files, launch, plan, read_lines
 from smile_motion.bank import ObjectBank, verify
 from smile_motion.bank.builder.journal import JOURNAL
 from smile_motion.bank.candidates.build import Models, build_from_candidates
+from smile_motion.bank.candidates.schedule import image_seed
 from smile_motion.bank.candidates.store import read_candidate_image
 from smile_motion.bank.candidates.types import Category, Mask, Segmenter, Thresholds
-from smile_motion.bank.candidates.units import image_seed
 from smile_motion.errors import InputError
 from smile_motion.io.output_folders import folder_lock
 

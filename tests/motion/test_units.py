@@ -2,19 +2,25 @@ from collections.abc import Sequence
 
 from hypothesis import given
 from hypothesis import strategies as st
+from smile_motion.bank.candidates.cutout import CutOut
 from smile_motion.bank.candidates.images import prompt_for
-from smile_motion.bank.candidates.schedule import Schedule
-from smile_motion.bank.candidates.select import judge
-from smile_motion.bank.candidates.store import CutOut, StoredCandidate
-from smile_motion.bank.candidates.types import Candidate, Category, MaskScore, Thresholds
-from smile_motion.bank.candidates.units import (
-    Attempt,
-    Goal,
+from smile_motion.bank.candidates.schedule import (
+    Schedule,
     Unit,
     default_max_tries,
     first_round,
     next_round,
     plan_units,
+)
+from smile_motion.bank.candidates.select import judge
+from smile_motion.bank.candidates.store import StoredCandidate
+from smile_motion.bank.candidates.types import (
+    Attempt,
+    Candidate,
+    Category,
+    Goal,
+    MaskScore,
+    Thresholds,
 )
 
 

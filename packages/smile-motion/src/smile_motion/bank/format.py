@@ -1,4 +1,4 @@
-"""What lies where in an object bank's folder, and how its files are read and written."""
+"""Files of an object bank's folder: where they are, how they are read and written."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import Annotated, Any, Literal
 
 import cv2
 import numpy as np
-from annotated_types import Interval, Len
+from annotated_types import Ge, Interval, Len
 
+from smile_motion.bank.candidates.types import MaskScore
 from smile_motion.errors import InputError
 from smile_motion.io.files import sha256
 from smile_motion.io.images import decode_rgba, open_image
@@ -155,3 +156,58 @@ def is_image_name(name: object) -> bool:
         return False
     parts = PurePosixPath(name).parts
     return len(parts) > 1 and parts[0] == IMAGES and ".." not in parts
+
+
+CANDIDATES = "candidates.jsonl"
+"""A line per candidate: the fields of `Candidate`, `accepted` and `reason`."""
+CANDIDATE_IMAGES = "candidates"
+"""Folder of their images, where those were kept."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CandidateFields:
+    """The fields of `Candidate`, as records have them."""
+
+    category: Name
+    attempt: Annotated[int, Interval(ge=0, lt=1 << 31)]
+    prompt: str
+    seed: Annotated[int, Ge(0)] | None
+    unsafe: bool | None
+    masks: list[MaskScore]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CandidateRecord(CandidateFields):
+    """A line of `candidates.jsonl`."""
+
+    id: Name
+    accepted: bool
+    segmenter: str | None
+    reason: str | None
+
+
+def read_candidates(folder: Path) -> list[dict[str, Any]]:
+    """Read every candidate's record.
+
+    Raises InputError when the file is missing, or a line is no candidate's record.
+    """
+    path = folder / CANDIDATES
+    try:
+        records = read_records(path, CandidateRecord, remedy=BUILD_AGAIN)
+    except FileNotFoundError as error:
+        raise InputError(
+            f"{path}: missing; only banks built by a diffusion model store their candidates"
+        ) from error
+    for number, record in enumerate(records, start=1):
+        category = record["category"]
+        if category in (".", "..") or set("/\\\0") & set(category):
+            raise InputError(
+                f"{path}:{number}: category is {category!r:.80}; expected the name of a folder; "
+                f"{BUILD_AGAIN}"
+            )
+    return records
+
+
+def candidate_image(folder: Path, record: dict[str, Any]) -> Path:
+    """Where a candidate's image is, if it was kept."""
+    return folder / CANDIDATE_IMAGES / record["category"] / f"{record['attempt']:06d}.png"

@@ -6,17 +6,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from smile_motion.bank.format import (
+    CANDIDATE_IMAGES,
+    CANDIDATES,
     IMAGES,
     LARGEST_SIDE_PX,
     METADATA,
     PACKED,
+    read_candidates,
     read_card,
     read_metadata,
     read_rgba,
 )
-from smile_motion.bank.packed_arrays import HEADER, PIXELS, PackedArrays, PackHeader
-from smile_motion.bank.packing import is_packed
-from smile_motion.bank.stored_candidates import CANDIDATE_IMAGES, CANDIDATES, read_candidates
+from smile_motion.bank.packing import HEADER, PIXELS, PackedArrays, PackHeader, is_packed
 from smile_motion.errors import InputError
 from smile_motion.io.files import hash_file, sha256
 from smile_motion.io.images import open_image

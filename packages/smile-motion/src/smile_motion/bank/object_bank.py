@@ -18,8 +18,7 @@ from smile_motion.bank.format import (
     read_card,
     read_rgba,
 )
-from smile_motion.bank.packed_arrays import LEVELS, PIXELS, open_arrays
-from smile_motion.bank.packing import is_packed, pack
+from smile_motion.bank.packing import LEVELS, PIXELS, is_packed, open_arrays, pack
 from smile_motion.errors import InputError
 from smile_motion.io.schema import parse_line
 

@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from smile_motion.bank.builder.journal import conclude
-from smile_motion.bank.format import CARD, METADATA
+from smile_motion.bank.format import CANDIDATES, CARD, METADATA
 from smile_motion.bank.packing import is_packed, pack
 from smile_motion.bank.statistics import refusal_counts
-from smile_motion.bank.stored_candidates import CANDIDATES
 from smile_motion.io.files import dump_json, dump_lines, sha256, write_atomically
 
 CATEGORIES = "categories.jsonl"

@@ -19,9 +19,17 @@ from smile_motion.bank.builder.manifest import (
     finish,
     pack_if_needed,
 )
-from smile_motion.bank.format import CARD, METADATA, Hash, ObjectRecord, is_image_name, read_card
+from smile_motion.bank.format import (
+    CANDIDATE_IMAGES,
+    CANDIDATES,
+    CARD,
+    METADATA,
+    Hash,
+    ObjectRecord,
+    is_image_name,
+    read_card,
+)
 from smile_motion.bank.object_bank import ObjectBank
-from smile_motion.bank.stored_candidates import CANDIDATE_IMAGES, CANDIDATES
 from smile_motion.errors import InputError
 from smile_motion.io.files import sha256
 from smile_motion.io.output_folders import folder_lock, is_locked, place_file

@@ -22,24 +22,21 @@ from smile_motion.bank.builder.journal import (
 )
 from smile_motion.bank.builder.manifest import Records, finish, finish_shard, pack_if_needed
 from smile_motion.bank.builder.shards import is_finished, require_finished_alike
+from smile_motion.bank.candidates.cutout import Cutting, segmenters_of_own_alpha
 from smile_motion.bank.candidates.images import Maker
 from smile_motion.bank.candidates.pipeline import Pipeline, Progress, timings
-from smile_motion.bank.candidates.schedule import Judged, Schedule
+from smile_motion.bank.candidates.schedule import Judged, Schedule, plan_units
 from smile_motion.bank.candidates.select import candidate_record, category_record, object_record
 from smile_motion.bank.candidates.store import (
     CUT,
     CandidateLine,
-    Cutting,
     StoredCandidate,
     cut_name,
     is_there,
-    segmenters_of_own_alpha,
 )
-from smile_motion.bank.candidates.types import Scorer, Segmenter, Thresholds
-from smile_motion.bank.candidates.units import Goal, plan_units
-from smile_motion.bank.format import CARD, FORMAT, read_card
+from smile_motion.bank.candidates.types import Goal, Scorer, Segmenter, Thresholds
+from smile_motion.bank.format import CANDIDATE_IMAGES, CARD, FORMAT, read_card
 from smile_motion.bank.statistics import refusal_counts
-from smile_motion.bank.stored_candidates import CANDIDATE_IMAGES
 from smile_motion.errors import InputError
 from smile_motion.io.files import dump_json, sha256
 from smile_motion.io.output_folders import LOCK, folder_lock, place_file

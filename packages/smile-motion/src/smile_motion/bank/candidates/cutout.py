@@ -1,9 +1,20 @@
-"""From an image and a mask to a cut-out object."""
+"""From an image and its masks to a cut-out object."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
 import cv2
 import numpy as np
+from annotated_types import Interval
+
+from smile_motion.bank.candidates.types import Candidate, Decision, MaskScore, Thresholds
+from smile_motion.bank.dedup import fingerprint
+from smile_motion.bank.format import LARGEST_SIDE_PX
+from smile_motion.io.files import sha256
+from smile_motion.io.images import opaque
 
 LEVEL = 128
 """A pixel belongs to the object where the mask exceeds this (X-Paste)."""
@@ -96,3 +107,120 @@ def _blur_fusion(
     front = cv2.blur(front * share, side) / (weight + 1e-5)
     behind = cv2.blur(behind * (1 - share), side) / (1 - weight + 1e-5)
     return front + share * (pixels - share * front - (1 - share) * behind), behind
+
+
+REFUSED = -1.0
+"""Score of a mask that was not even asked about."""
+
+
+def choose(masks: Sequence[MaskScore], thresholds: Thresholds) -> MaskScore | None:
+    """Take the mask with the highest score; of equal ones the first. None where all are refused.
+
+    A mask is refused when its raw output never exceeds `min_raw`, or its score is no number.
+    """
+    able = [mask for mask in masks if mask.raw_max > thresholds.min_raw and mask.score > REFUSED]
+    return max(able, key=lambda mask: mask.score, default=None)
+
+
+def decide(candidates: Sequence[Candidate], thresholds: Thresholds) -> list[Decision]:
+    """Decide on all candidates of one category; each decision depends on the set, not the order.
+
+    A candidate is accepted when its best mask scores at least `min_score`, or, in a category that
+    scores low, at most `margin` below the best mask of any image, and takes a share of the image
+    from `min_area` to `max_area`. What a safety checker marked is refused, and counts for nothing.
+    """
+    chosen = [None if c.unsafe else choose(c.masks, thresholds) for c in candidates]
+    best = max((mask.score for mask in chosen if mask is not None), default=REFUSED)
+    least = min(thresholds.min_score, best - thresholds.margin)
+    return [
+        Decision(
+            None if mask is None else mask.segmenter,
+            _fault(candidate, mask, least, thresholds),
+        )
+        for candidate, mask in zip(candidates, chosen, strict=True)
+    ]
+
+
+def _fault(
+    candidate: Candidate, mask: MaskScore | None, least: float, thresholds: Thresholds
+) -> str | None:
+    if candidate.unsafe:
+        return "marked by the safety checker"
+    if mask is None:
+        raw = max((m.raw_max for m in candidate.masks), default=0.0)
+        if raw > thresholds.min_raw:
+            return "no confident mask has a score: all are empty"
+        return f"no confident mask: raw maximum {raw:.2f}, above {thresholds.min_raw:g} asked for"
+    if not mask.score >= least:
+        return f"score {mask.score:.2f} below {least:.2f}"
+    if mask.area_share < thresholds.min_area:
+        return f"area share {mask.area_share:.3f} below {thresholds.min_area:g}"
+    if mask.area_share > thresholds.max_area:
+        return f"area share {mask.area_share:.3f} above {thresholds.max_area:g}"
+    return None
+
+
+TOO_SMALL = "next to nothing is left after cleaning"
+"""Why a candidate has no cut-out although a mask was chosen."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cutting:
+    """How objects are cut out of candidates."""
+
+    thresholds: Thresholds
+    """What masks must reach."""
+    fill_holes: bool = False
+    """See `cleaning.clean`."""
+    own_alpha: frozenset[str] = frozenset()
+    """Segmenters that take the image's own alpha; colours at its rim are the object's already."""
+
+
+def segmenters_of_own_alpha(cards: Iterable[Mapping[str, Any]]) -> frozenset[str]:
+    """Names of those segmenters, by what their cards say, that take the image's own alpha."""
+    return frozenset(card["name"] for card in cards if card.get("kind") == "full")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CutOut:
+    """An object cut out of a candidate, as its record says it."""
+
+    segmenter: str
+    """Whose mask was used."""
+    width: Annotated[int, Interval(ge=1, le=LARGEST_SIDE_PX)]
+    """Pixels."""
+    height: Annotated[int, Interval(ge=1, le=LARGEST_SIDE_PX)]
+    """Pixels."""
+    area_share: Annotated[float, Interval(ge=0, le=1)]
+    """Mean alpha of its box, 0 to 1."""
+    fingerprint: str
+    """Perceptual hash."""
+    sha256: str
+    """Of the PNG."""
+
+
+def cut_out(
+    image: np.ndarray, alpha: np.ndarray, score: MaskScore, cutting: Cutting
+) -> np.ndarray | None:
+    """Cut an object out of an image (H, W, 3 or 4) uint8 under a mask (H, W) uint8.
+
+    returns RGBA, or None where its area is out of bounds or next to nothing is left.
+    """
+    limits = cutting.thresholds
+    if not limits.min_area <= score.area_share <= limits.max_area:
+        return None
+    own = score.segmenter in cutting.own_alpha
+    colour = np.ascontiguousarray(image[..., :3]) if own else opaque(image[None])[0]
+    return clean(colour, alpha, fill_holes=cutting.fill_holes, decontaminate=not own)
+
+
+def describe_cut(rgba: np.ndarray, data: bytes, segmenter: str) -> CutOut:
+    """What records say of a cut-out (h, w, 4) uint8 whose PNG is `data`."""
+    return CutOut(
+        segmenter=segmenter,
+        width=rgba.shape[1],
+        height=rgba.shape[0],
+        area_share=round(float(rgba[..., 3].mean() / 255), 4),
+        fingerprint=fingerprint(rgba),
+        sha256=sha256(data),
+    )

@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 
 from smile_motion.bank.candidates.diffusion import Diffusion
+from smile_motion.bank.candidates.schedule import image_seed
 from smile_motion.bank.candidates.store import image_name, read_candidate_image
-from smile_motion.bank.candidates.types import Category
-from smile_motion.bank.candidates.units import Attempt, image_seed
+from smile_motion.bank.candidates.types import Attempt, Category
 from smile_motion.errors import InputError
 from smile_motion.io.files import dump_lines, sha256
 from smile_motion.io.folders import find_files, find_folders

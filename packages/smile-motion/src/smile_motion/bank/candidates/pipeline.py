@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from smile_motion.bank.builder.journal import Journal
-from smile_motion.bank.candidates.assessing import Assessed, assess
+from smile_motion.bank.candidates.cutout import Cutting
 from smile_motion.bank.candidates.images import MadeImage, Maker
-from smile_motion.bank.candidates.schedule import Count, Schedule
-from smile_motion.bank.candidates.store import Cutting, StoredCandidate, store_candidate
+from smile_motion.bank.candidates.schedule import Batch, Count, Schedule
+from smile_motion.bank.candidates.score import Assessed, assess
+from smile_motion.bank.candidates.store import StoredCandidate, store_candidate
 from smile_motion.bank.candidates.types import Scorer, Segmenter
-from smile_motion.bank.candidates.units import Batch
 from smile_motion.runtime.devices import available_cores
 
 WAITING = 2

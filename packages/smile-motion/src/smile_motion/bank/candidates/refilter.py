@@ -18,7 +18,14 @@ from smile_motion.bank.candidates.build import (
     none_accepted,
 )
 from smile_motion.bank.candidates.categories import quotas
-from smile_motion.bank.candidates.choice import decide
+from smile_motion.bank.candidates.cutout import (
+    CutOut,
+    Cutting,
+    cut_out,
+    decide,
+    describe_cut,
+    segmenters_of_own_alpha,
+)
 from smile_motion.bank.candidates.images import StoredMaker
 from smile_motion.bank.candidates.pipeline import Progress
 from smile_motion.bank.candidates.select import (
@@ -29,21 +36,28 @@ from smile_motion.bank.candidates.select import (
     object_record,
 )
 from smile_motion.bank.candidates.store import (
-    CutOut,
-    Cutting,
     candidate_from_json,
-    cut_out,
-    describe_cut,
     image_name,
     mask_name,
     read_candidate_image,
-    segmenters_of_own_alpha,
 )
-from smile_motion.bank.candidates.types import Candidate, Category, Scorer, Segmenter, Thresholds
-from smile_motion.bank.candidates.units import Goal
-from smile_motion.bank.format import BUILD_AGAIN, CARD, Name, read_card, read_metadata
+from smile_motion.bank.candidates.types import (
+    Candidate,
+    Category,
+    Goal,
+    Scorer,
+    Segmenter,
+    Thresholds,
+)
+from smile_motion.bank.format import (
+    BUILD_AGAIN,
+    CARD,
+    Name,
+    read_candidates,
+    read_card,
+    read_metadata,
+)
 from smile_motion.bank.object_bank import ObjectBank
-from smile_motion.bank.stored_candidates import read_candidates
 from smile_motion.bank.subset import CHOICE, ORIGIN
 from smile_motion.errors import InputError
 from smile_motion.io.files import write_atomically

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from smile_motion.bank.candidates.choice import decide
-from smile_motion.bank.candidates.store import TOO_SMALL, CutOut, StoredCandidate
+from smile_motion.bank.candidates.cutout import TOO_SMALL, CutOut, decide
+from smile_motion.bank.candidates.store import StoredCandidate
 from smile_motion.bank.candidates.types import Candidate, Category, Thresholds
-from smile_motion.bank.duplicates import mark_duplicates
+from smile_motion.bank.dedup import mark_duplicates
 
 
 @dataclass(frozen=True)

@@ -2,65 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-from annotated_types import Ge, Interval
+from annotated_types import Ge
 
-from smile_motion.bank.candidates.choice import choose
-from smile_motion.bank.candidates.cutout import clean
-from smile_motion.bank.candidates.types import Candidate, Mask, MaskScore, Thresholds
-from smile_motion.bank.duplicates import fingerprint
-from smile_motion.bank.format import LARGEST_SIDE_PX
-from smile_motion.bank.stored_candidates import CANDIDATE_IMAGES, CandidateFields
+from smile_motion.bank.candidates.cutout import CutOut, Cutting, choose, cut_out, describe_cut
+from smile_motion.bank.candidates.types import Candidate, Mask, MaskScore
+from smile_motion.bank.format import CANDIDATE_IMAGES, LARGEST_SIDE_PX, CandidateFields
 from smile_motion.errors import InputError
-from smile_motion.io.files import sha256, write_atomically
-from smile_motion.io.images import encode_fast, opaque, open_image
+from smile_motion.io.files import write_atomically
+from smile_motion.io.images import encode_fast, open_image
 
 CUT = "cut"
 """Folder of cut-out objects while a build is unfinished."""
 MADE_ANEW = "run the build again, which makes it anew"
 """What to do about a stored image that is missing or damaged."""
-TOO_SMALL = "next to nothing is left after cleaning"
-"""Why a candidate has no cut-out although a mask was chosen."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cutting:
-    """How objects are cut out of candidates."""
-
-    thresholds: Thresholds
-    """What masks must reach."""
-    fill_holes: bool = False
-    """See `cleaning.clean`."""
-    own_alpha: frozenset[str] = frozenset()
-    """Segmenters that take the image's own alpha; colours at its rim are the object's already."""
-
-
-def segmenters_of_own_alpha(cards: Iterable[Mapping[str, Any]]) -> frozenset[str]:
-    """Names of those segmenters, by what their cards say, that take the image's own alpha."""
-    return frozenset(card["name"] for card in cards if card.get("kind") == "full")
-
-
-@dataclass(frozen=True, kw_only=True)
-class CutOut:
-    """An object cut out of a candidate, as its record says it."""
-
-    segmenter: str
-    """Whose mask was used."""
-    width: Annotated[int, Interval(ge=1, le=LARGEST_SIDE_PX)]
-    """Pixels."""
-    height: Annotated[int, Interval(ge=1, le=LARGEST_SIDE_PX)]
-    """Pixels."""
-    area_share: Annotated[float, Interval(ge=0, le=1)]
-    """Mean alpha of its box, 0 to 1."""
-    fingerprint: str
-    """Perceptual hash."""
-    sha256: str
-    """Of the PNG."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,33 +113,6 @@ def store_candidate(
         cut = describe_cut(rgba, data, chosen.segmenter)
         sizes[name] = _write_bytes(bank, name, data)
     return StoredCandidate(candidate=candidate, sizes=sizes, cut=cut)
-
-
-def cut_out(
-    image: np.ndarray, alpha: np.ndarray, score: MaskScore, cutting: Cutting
-) -> np.ndarray | None:
-    """Cut an object out of an image (H, W, 3 or 4) uint8 under a mask (H, W) uint8.
-
-    returns RGBA, or None where its area is out of bounds or next to nothing is left.
-    """
-    limits = cutting.thresholds
-    if not limits.min_area <= score.area_share <= limits.max_area:
-        return None
-    own = score.segmenter in cutting.own_alpha
-    colour = np.ascontiguousarray(image[..., :3]) if own else opaque(image[None])[0]
-    return clean(colour, alpha, fill_holes=cutting.fill_holes, decontaminate=not own)
-
-
-def describe_cut(rgba: np.ndarray, data: bytes, segmenter: str) -> CutOut:
-    """What records say of a cut-out (h, w, 4) uint8 whose PNG is `data`."""
-    return CutOut(
-        segmenter=segmenter,
-        width=rgba.shape[1],
-        height=rgba.shape[0],
-        area_share=round(float(rgba[..., 3].mean() / 255), 4),
-        fingerprint=fingerprint(rgba),
-        sha256=sha256(data),
-    )
 
 
 def is_there(bank: Path, stored: StoredCandidate) -> bool:

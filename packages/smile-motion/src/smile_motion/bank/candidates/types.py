@@ -1,4 +1,4 @@
-"""What the stages of a bank build hand to each other: plain records, and the models' interfaces."""
+"""Records that the stages of a bank build pass on, and the interfaces of their models."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+from PIL import Image
 
 from smile_motion.errors import InputError
 
@@ -148,3 +149,44 @@ class Thresholds:
     max_distance: int = 4
     """Perceptual hashes of one category that differ in at most so many of 64 bits are
     duplicates; -1 keeps all (ours)."""
+
+
+def to_mask(output: np.ndarray, height: int, width: int) -> Mask:
+    """Resize an output (h, w) float of 0 to 1 to the image's size and stretch it to 0 to 255.
+
+    A constant output, or one that is not finite, finds nothing: its mask is 0 everywhere.
+    """
+    if not np.isfinite(output).all():
+        return Mask(np.zeros((height, width), np.uint8), 0.0)
+    raw_max = float(np.clip(output.max(), 0, 1))
+    field = np.asarray(
+        Image.fromarray(output.astype(np.float32)).resize(
+            (width, height), Image.Resampling.BILINEAR
+        )
+    )
+    low, high = float(field.min()), float(field.max())
+    if high - low < 1e-6:
+        return Mask(np.zeros((height, width), np.uint8), raw_max)
+    return Mask(np.rint((field - low) * (255 / (high - low))).astype(np.uint8), raw_max)
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What is wanted of a category."""
+
+    category: Category
+    """The category."""
+    wanted: int
+    """Objects, at least 1."""
+    max_tries: int
+    """Candidates after which it is given up."""
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A candidate to be made."""
+
+    category: Category
+    """Its category."""
+    number: int
+    """Within the category, from 0."""

@@ -11,8 +11,8 @@ from smile_motion.bank.candidates.categories import deny, quotas, read_categorie
 from smile_motion.bank.candidates.diffusion import Diffusion, refuse_silent_cpu
 from smile_motion.bank.candidates.images import DiffusionMaker, PhotographMaker
 from smile_motion.bank.candidates.presets import PROFILES
-from smile_motion.bank.candidates.types import Category
-from smile_motion.bank.candidates.units import Goal, default_max_tries
+from smile_motion.bank.candidates.schedule import default_max_tries
+from smile_motion.bank.candidates.types import Category, Goal
 from smile_motion.cli.bank.options import CategoryOptions, DiffusionOptions, JudgingOptions
 from smile_motion.errors import InputError
 from smile_motion.io.files import dump_lines, sha256

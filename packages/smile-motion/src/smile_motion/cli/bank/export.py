@@ -29,8 +29,8 @@ class Options:
 
 def run(options: Options) -> Outcome:
     """Export the bank and say how to read it."""
-    from smile_motion.bank.export import export_bank
     from smile_motion.bank.format import read_metadata
+    from smile_motion.bank.hub import export_bank
     from smile_motion.runtime.progress import progress_bar
 
     with progress_bar() as on_progress:

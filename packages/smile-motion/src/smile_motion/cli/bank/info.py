@@ -65,8 +65,8 @@ def run(options: Options) -> Outcome:
 
 
 def _candidates(folder: Path) -> dict[str, Any] | None:
+    from smile_motion.bank.format import CANDIDATES, read_candidates
     from smile_motion.bank.statistics import refusal_counts
-    from smile_motion.bank.stored_candidates import CANDIDATES, read_candidates
 
     if not (folder / CANDIDATES).is_file():
         return None

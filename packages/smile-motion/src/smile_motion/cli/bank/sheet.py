@@ -40,9 +40,13 @@ class Options:
 def run(options: Options) -> Outcome:
     """Choose what to show, draw the pages and write them."""
     from smile_motion.bank.contact_sheet import SheetLayout
-    from smile_motion.bank.contact_sheet_pages import object_sections, refused_sections
+    from smile_motion.bank.contact_sheet_pages import (
+        object_sections,
+        refused_sections,
+        require_no_pages,
+        write_pages,
+    )
     from smile_motion.bank.format import read_card
-    from smile_motion.bank.sheet_files import require_no_pages, write_pages
     from smile_motion.runtime.progress import progress_bar
 
     if options.out.suffix.lower() != ".png":

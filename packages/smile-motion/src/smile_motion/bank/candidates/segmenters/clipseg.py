@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 
 from smile_motion.bank.candidates.diffusers_folder import snapshot_commit
-from smile_motion.bank.candidates.masks import to_mask
-from smile_motion.bank.candidates.types import Category, Mask
+from smile_motion.bank.candidates.types import Category, Mask, to_mask
 from smile_motion.errors import InputError, in_one_line
 from smile_motion.io.files import hash_file
 from smile_motion.io.hub import fetch_model
