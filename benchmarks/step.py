@@ -23,7 +23,7 @@ from smile_motion.tokens import masked_tokens
 from smile_train.config.pretrain_presets import PRESETS
 from smile_train.models import PretrainModel, linear
 from smile_train.teachers import ClipTeacher
-from smile_train.training.objective import masked_loss
+from smile_train.training.losses import masked_loss
 
 
 @dataclass(frozen=True, kw_only=True)

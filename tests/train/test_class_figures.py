@@ -13,8 +13,7 @@ from smile_train.evaluation.figures.confusion import draw_confusion
 from smile_train.evaluation.figures.gains import ClassScores, class_gains
 from smile_train.evaluation.metrics import classification_metrics, confusion
 from smile_train.evaluation.predict import Predictions
-from smile_train.evaluation.reporting import write_evaluation
-from smile_train.evaluation.results import Results
+from smile_train.evaluation.results import Results, write_evaluation
 
 
 def evaluate(*words: str | Path) -> int:

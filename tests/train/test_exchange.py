@@ -21,7 +21,7 @@ from smile_train.checkpoints.from_transformers import (
     pretraining_from_transformers,
 )
 from smile_train.checkpoints.onnx import export_onnx
-from smile_train.checkpoints.opening import open_model
+from smile_train.checkpoints.open import open_model
 from smile_train.checkpoints.published import save_official
 from smile_train.checkpoints.to_transformers import (
     classifier_to_transformers,

@@ -10,10 +10,10 @@ import smile_train
 import torch
 from smile_motion.errors import InputError
 from smile_motion.tokens import TokenGrid
-from smile_train.checkpoints.open import build_encoder, classifier_weights, open_backbone
-from smile_train.checkpoints.opening import open_model
+from smile_train.checkpoints.backbone import build_encoder, classifier_weights
+from smile_train.checkpoints.open import open_backbone, open_model
 from smile_train.models import Classifier, PretrainModel, StudentConfig
-from smile_train.models.positions import factorised_sine_cosine, sine_cosine
+from smile_train.models.layers import factorised_sine_cosine, sine_cosine
 
 GRID = TokenGrid()
 SMALL = StudentConfig(
@@ -180,7 +180,7 @@ def test_mvd_has_other_positions(model: PretrainModel, video: torch.Tensor, tmp_
 
 
 def _cubes(video: torch.Tensor) -> torch.Tensor:
-    from smile_train.models.embedding import cut_cubes
+    from smile_train.models.layers import cut_cubes
 
     return cut_cubes(video, GRID)
 

@@ -11,8 +11,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from smile_motion.errors import InputError
 from smile_motion.tokens import TokenGrid
-from smile_train.checkpoints.checkpoints import open_checkpoint
 from smile_train.checkpoints.from_transformers import from_transformers
+from smile_train.checkpoints.open import open_checkpoint
 from smile_train.checkpoints.published import (
     OfficialCheckpoint,
     infer_student,

@@ -12,7 +12,7 @@ from smile_train.checkpoints.published import (
 )
 from smile_train.checkpoints.to_transformers import export_transformers, to_transformers
 from smile_train.models import STUDENTS, PretrainModel, StudentConfig
-from smile_train.models.embedding import cut_cubes, join_cubes, take
+from smile_train.models.layers import cut_cubes, join_cubes, take
 from smile_train.training.losses import pixel_targets, restore_pixels
 
 GRID = TokenGrid(frames=4, height=64, width=64)

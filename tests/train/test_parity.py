@@ -16,7 +16,7 @@ from smile_train.checkpoints.published import (
     open_pretrained,
 )
 from smile_train.models import Classifier
-from smile_train.models.embedding import take
+from smile_train.models.layers import take
 from smile_train.teachers import ClipTeacher
 from smile_train.training.losses import mean_squared_error, normalise_targets, pixel_targets
 from smile_train.training.optim import decays, layer_scales, parameter_groups, warmup_cosine

@@ -23,7 +23,7 @@ from smile_train.encoders.video_encoder import VideoEncoder, load
 from smile_train.evaluation.knn import neighbour_votes
 from smile_train.evaluation.results import Results
 from smile_train.models import STUDENTS, PretrainModel
-from smile_train.models.attentive import AttentiveProbes
+from smile_train.models.heads import AttentiveProbes
 from smile_train.models.mae import Encoder
 from smile_train.probes.features import hash_settings
 from smile_train.probes.linear import hold_out, score_views, train_linear

@@ -15,7 +15,7 @@ from smile_motion.cli.app import run_app
 from smile_motion.errors import InputError
 from smile_train.__main__ import COMMANDS
 from smile_train.checkpoints.files import newest_checkpoint, save_checkpoint
-from smile_train.data.worker_errors import worker_errors_in_one_line
+from smile_train.data.loader import worker_errors_in_one_line
 from torch.utils.data import DataLoader, Dataset
 
 QUICK = (

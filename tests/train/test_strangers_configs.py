@@ -13,9 +13,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from smile_motion.errors import InputError
 from smile_motion.tokens import TokenGrid
-from smile_train.checkpoints.checkpoints import open_checkpoint
 from smile_train.checkpoints.files import write_checkpoint
-from smile_train.checkpoints.open import open_backbone
+from smile_train.checkpoints.open import open_backbone, open_checkpoint
 from smile_train.checkpoints.to_transformers import export_transformers
 from smile_train.models import Classifier, PretrainModel, StudentConfig
 

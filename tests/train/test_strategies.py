@@ -138,7 +138,7 @@ def test_positions_follow_longer_and_larger_clips(small_bank: ObjectBank, tmp_pa
     pretrain(config(small_bank, steps=2), run)
     larger = config(small_bank, init=run, frames=8, size=96, steps=2)
     pretrain(larger, tmp_path / "larger")
-    from smile_train.checkpoints.checkpoints import open_checkpoint
+    from smile_train.checkpoints.open import open_checkpoint
 
     model, _ = open_checkpoint(tmp_path / "larger")
     assert model.trained.shape == (2, 4, 4)
@@ -151,7 +151,7 @@ def test_positions_follow_longer_and_larger_clips(small_bank: ObjectBank, tmp_pa
 def test_a_published_checkpoint_starts_a_run_and_another_model_does_not(
     small_bank: ObjectBank, tmp_path: Path
 ) -> None:
-    from smile_train.checkpoints.checkpoints import open_checkpoint
+    from smile_train.checkpoints.open import open_checkpoint
     from smile_train.checkpoints.published import save_official
 
     run = tmp_path / "run"

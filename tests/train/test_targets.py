@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from smile_motion.tokens import TokenGrid
-from smile_train.models.embedding import take
+from smile_train.models.layers import take
 from smile_train.training.losses import (
     mean_squared_error,
     normalise_targets,

@@ -177,3 +177,14 @@ def stopped_by_signals() -> Iterator[None]:
     finally:
         for number, handler in former.items():
             signal.signal(number, handler)
+
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
+
+
+def ignore_stops(_: int = 0) -> None:
+    """Ignore the signals in this process, started while they were held; a data loader's
+    `worker_init_fn`, since PyTorch's workers have a handler of their own for SIGTERM."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)

@@ -175,3 +175,18 @@ def _force(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def holds_a_run(out: Path) -> bool:
+    """Whether a folder has checkpoints, of whatever stage; not one whose first was not finished."""
+    return any(
+        next((folder / "checkpoints").glob("step_*"), None) for folder in (out, out / "stage-1")
+    )
+
+
+def last_folder(run: Path) -> Path:
+    """The folder of a run's newest stage that has a sound checkpoint; the run's own else."""
+    for folder in (run / "stage-2", run / "stage-1"):
+        if (folder / "checkpoints").is_dir() and newest_checkpoint(folder / "checkpoints")[0]:
+            return folder
+    return run

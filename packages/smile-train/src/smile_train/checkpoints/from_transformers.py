@@ -14,6 +14,7 @@ import torch
 from smile_motion.errors import InputError
 from smile_motion.tokens import TokenGrid
 
+from smile_train.checkpoints.backbone import Backbone, build_encoder, hash_weights
 from smile_train.checkpoints.configs import (
     VideoMAESizes,
     VideoMAEv2Sizes,
@@ -23,7 +24,6 @@ from smile_train.checkpoints.configs import (
 )
 from smile_train.checkpoints.families import find_encoder
 from smile_train.checkpoints.files import CONFIG
-from smile_train.checkpoints.open import Backbone, build_encoder, hash_weights
 from smile_train.checkpoints.published import load_weights
 from smile_train.checkpoints.transformers_names import from_their_names
 from smile_train.checkpoints.weight_files import (
@@ -87,7 +87,7 @@ def classifier_from_transformers(source: VideoMAEForVideoClassification | Path) 
 
     Raises InputError when the folder is not read, or is not of one.
     """
-    from smile_train.checkpoints.opening import open_classifier
+    from smile_train.checkpoints.backbone import open_classifier
 
     backbone = backbone_from_transformers(source)
     if "head.weight" not in backbone.weights or "fc_norm.weight" not in backbone.weights:

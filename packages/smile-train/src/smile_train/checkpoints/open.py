@@ -1,57 +1,41 @@
-"""One door to every checkpoint that holds our encoder, whatever is around it."""
+"""One door to every checkpoint: its model, its encoder, or its classifier."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import torch
 from smile_motion.errors import InputError
-from smile_motion.io.files import hash_file
-from smile_motion.tokens import TokenGrid
 
-from smile_train.checkpoints.checkpoints import find_checkpoint
+from smile_train.checkpoints.backbone import (
+    TABLE_TOLERANCE,
+    Backbone,
+    _below,
+    hash_weights,
+    open_classifier,
+)
 from smile_train.checkpoints.configs import OwnSizes, read_config, require_sizes
 from smile_train.checkpoints.families import find_encoder, usual_frames
-from smile_train.checkpoints.files import CONFIG, MANIFEST, WEIGHTS, load_checkpoint, read_manifest
-from smile_train.checkpoints.published import infer_encoder, load_official, load_weights
+from smile_train.checkpoints.files import (
+    CONFIG,
+    MANIFEST,
+    WEIGHTS,
+    last_folder,
+    load_checkpoint,
+    newest_checkpoint,
+)
+from smile_train.checkpoints.published import (
+    infer_encoder,
+    load_official,
+    load_weights,
+    open_pretrained,
+)
 from smile_train.checkpoints.weight_files import read_weights
-from smile_train.models import StudentConfig
-from smile_train.models.mae import Encoder
-from smile_train.models.positions import grid_positions
+from smile_train.models import Classifier, PretrainModel
+from smile_train.models.layers import grid_positions
 
 OTHERS = ("clip:", "viclip:")
 """What `smile_train.load` alone opens."""
-TABLE_TOLERANCE = 1e-4
-"""Most that a stored table of positions may differ from the computed one."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Backbone:
-    """The weights of an encoder, and what it is built from."""
-
-    source: Path
-    """The file or folder that was opened."""
-    sha256: str
-    """Hash of the file of weights."""
-    config: StudentConfig
-    """Sizes."""
-    grid: TokenGrid
-    """Tokens of the clips that it takes."""
-    trained: TokenGrid
-    """Tokens that its positions were learned on."""
-    weights: dict[str, torch.Tensor]
-    """`patch_embed.*` and `blocks.*`; `norm.*` as well where pre-training left it one; of a
-    classifier `fc_norm.*`, and `head.*`."""
-    classes: tuple[str, ...] = ()
-    """Names of a classifier's classes, where the checkpoint tells them."""
-    pretraining: dict[str, Any] = field(default_factory=dict)
-    """Configuration that it was trained with, where it is known."""
-
-    def __post_init__(self) -> None:
-        """Raise InputError where the sizes are not those of the weights."""
-        require_sizes(self.config, self.weights, self.source)
 
 
 def open_backbone(path: Path, *, heads: int | None = None) -> Backbone:
@@ -156,65 +140,83 @@ def _open_folder(folder: Path) -> Backbone:
     )
 
 
-def _below(weights: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
-    return {
-        name.removeprefix(prefix): value
-        for name, value in weights.items()
-        if name.startswith(prefix)
-    }
+def open_model(
+    path: Path, *, heads: int | None = None
+) -> tuple[PretrainModel | Classifier, tuple[str, ...], Path]:
+    """Open a pre-training model, or a classifier, with all its weights.
 
-
-def hash_weights(opened: Path) -> str:
-    """SHA-256 of a checkpoint's file of weights."""
-    if (opened / MANIFEST).is_file():
-        return read_manifest(opened).sha256[WEIGHTS]
-    return hash_file(opened)
-
-
-def build_encoder(backbone: Backbone) -> Encoder:
-    """The encoder alone, in evaluation mode; without a final norm where it has none.
-
-    Raises InputError when weights are missing or do not fit.
+    path    as `open_backbone` takes it.
+    returns the model in evaluation mode, names of a classifier's classes, and what was opened.
+    Raises InputError when there is none, or it is of another architecture.
     """
-    encoder = Encoder(backbone.config, backbone.grid, backbone.trained)
-    if "norm.weight" not in backbone.weights:
-        encoder.norm = torch.nn.Identity()  # type: ignore[assignment]
-    own = {
-        name: value
-        for name, value in backbone.weights.items()
-        if not name.startswith(("fc_norm.", "head."))
-    }
-    load_weights(encoder, own, backbone.source)
-    return encoder.eval()
+    backbone = open_backbone(path, heads=heads)
+    if "fc_norm.weight" in backbone.weights and "head.weight" in backbone.weights:
+        return open_classifier(backbone), backbone.classes, backbone.source
+    model, opened = open_checkpoint(path, heads=heads)
+    return model, (), opened
 
 
-def classifier_weights(
-    backbone: Backbone, classes: int, *, reset_head: bool, names: tuple[str, ...] = ()
-) -> dict[str, torch.Tensor]:
-    """The part of a checkpoint that a classifier starts from.
+def open_checkpoint(path: Path, *, heads: int | None = None) -> tuple[PretrainModel, Path]:
+    """Open a checkpoint with the model that it is of.
 
-    classes     of the classifier.
-    reset_head  leave out a head that the checkpoint has.
-    names       of the classes by number, where they are known.
-    returns     weights by the classifier's names; what is not among them keeps its first values:
-                `fc_norm` and `head` of an encoder that has only been pre-trained, whose own final
-                norm is dropped (VideoMAE).
-    Raises InputError when the checkpoint's head is of other classes, by number or by name.
+    path    a checkpoint's folder, a run's folder (its newest sound one), or a published file
+            (for 16 x 224 x 224 clips, unless its arguments say otherwise).
+    returns the model in evaluation mode, and what was opened.
+    Raises InputError when there is none, it is torn, or it is of another architecture.
     """
-    weights = {name: w for name, w in backbone.weights.items() if not name.startswith("norm.")}
-    head = weights.get("head.weight")
-    if reset_head:
-        return {name: w for name, w in weights.items() if not name.startswith("head.")}
-    if head is not None and len(head) != classes:
+    if path.is_file():
+        return open_pretrained(path, heads=heads)[0].eval(), path
+    path = find_checkpoint(path) or path
+    weights, _, config = load_checkpoint(path)
+    if "target_dim" not in config:
         raise InputError(
-            f"{backbone.source}: its head knows {len(head)} classes, the data set has {classes}; "
-            f"start with a new head by --reset-head"
+            f"{path}: a {config.get('model', 'model')}, without the decoder of a pre-training model"
         )
-    pairs = enumerate(zip(backbone.classes, names, strict=False))
-    differing = next((f"{n} is {a!r} there, {b!r} here" for n, (a, b) in pairs if a != b), None)
-    if head is not None and differing is not None:
-        raise InputError(
-            f"{backbone.source}: its head knows other classes than the data set has (class "
-            f"{differing}); start with a new head by --reset-head"
+    sizes = OwnSizes.read(config, path / CONFIG)
+    require_sizes(sizes.student, weights, path, prefix="encoder.")
+    target_dim = sizes.target_dim or 0
+    model = PretrainModel(sizes.student, sizes.grid, target_dim, trained=sizes.trained)
+    load_weights(model, weights, path)
+    return model.eval(), path
+
+
+def find_checkpoint(path: Path) -> Path | None:
+    """Folder of the checkpoint that a path means: its own, or the newest sound one of a run.
+
+    returns  None where the path is neither.
+    Raises InputError for a run without a sound checkpoint.
+    """
+    if (path / MANIFEST).is_file():
+        return path
+    run = last_folder(path)
+    for name in ("best", "last"):
+        if (run / name / MANIFEST).is_file():
+            return run / name
+    if not (run / "checkpoints").is_dir():
+        return None
+    newest, _ = newest_checkpoint(run / "checkpoints")
+    if newest is None:
+        raise InputError(f"{run}: no sound checkpoint in this run")
+    return newest
+
+
+def start_from(source: PretrainModel, opened: Path, model: PretrainModel) -> list[str]:
+    """Fill a new model with another's weights.
+
+    opened   what the source was opened from, for messages.
+    model    of the same student; built with the source's `trained` grid.
+    returns  a line for each thing that is not the source's.
+    Raises InputError when the student or its tokens are of another size.
+    """
+    weights, own = source.state_dict(), model.state_dict()
+    said = []
+    if source.target_dim != model.target_dim:
+        said.append(
+            f"{opened} predicts {source.target_dim} values a token, this run {model.target_dim}: "
+            f"the decoder's head is new"
         )
-    return weights
+        weights |= {name: own[name] for name in own if name.startswith("decoder.head.")}
+    if source.trained.shape != model.grid.shape:
+        said.append(f"positions interpolated from {source.trained.shape} to {model.grid.shape}")
+    load_weights(model, weights, opened)
+    return said

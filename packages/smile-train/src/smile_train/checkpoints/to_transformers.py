@@ -13,7 +13,7 @@ from smile_train.checkpoints.published import require_own_positions
 from smile_train.checkpoints.transformers_names import to_their_names
 from smile_train.models import Classifier, PretrainModel
 from smile_train.models.config import hidden_width
-from smile_train.models.embedding import IMAGENET_MEAN, IMAGENET_STD
+from smile_train.models.layers import IMAGENET_MEAN, IMAGENET_STD
 
 if TYPE_CHECKING:
     from transformers import (

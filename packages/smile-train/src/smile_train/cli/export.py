@@ -38,7 +38,7 @@ class Options:
 def run(options: Options) -> Outcome:
     """Export and say where the result is."""
     from smile_train.checkpoints.onnx import export_onnx
-    from smile_train.checkpoints.opening import open_model
+    from smile_train.checkpoints.open import open_model
     from smile_train.checkpoints.published import save_official
     from smile_train.checkpoints.to_transformers import export_transformers
     from smile_train.models import Classifier

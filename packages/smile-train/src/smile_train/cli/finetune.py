@@ -8,8 +8,8 @@ from pathlib import Path
 
 from smile_motion.cli.app import Outcome, option
 from smile_motion.errors import InputError
+from smile_motion.runtime.partition import results_folder
 
-from smile_train.cli.single import results_folder
 from smile_train.config.finetune import FinetuneConfig
 from smile_train.config.finetune_presets import NOTES, OWN_RECIPES, RECIPES, Protocol, recipe_for
 
@@ -66,7 +66,7 @@ def prepare_folder(config: FinetuneConfig) -> Path:
         raise InputError("no checkpoint; give a run, a checkpoint, or a published file")
     name = name_of(str(config.checkpoint))
     out = config.out or Path("runs") / f"{name}-{config.protocol}-{config.dataset}"
-    from smile_train.config.stages import holds_a_run
+    from smile_train.checkpoints.files import holds_a_run
 
     if not config.resume and holds_a_run(out):
         raise InputError(f"{out}: holds a run; continue it with --resume, or choose another --out")

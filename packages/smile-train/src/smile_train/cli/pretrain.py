@@ -10,8 +10,8 @@ from pathlib import Path
 from smile_motion.cli.app import Outcome, option
 from smile_motion.errors import InputError
 from smile_motion.io.files import parse_json
+from smile_motion.runtime.partition import is_first_process, results_folder
 
-from smile_train.cli.single import is_first_process, results_folder
 from smile_train.config.pretrain import PretrainConfig
 from smile_train.config.pretrain_presets import NOTES, PRESETS
 
@@ -70,7 +70,7 @@ def run(config: PretrainConfig) -> Outcome | None:
         _list_presets()
         return None
     out = config.out or _free_folder(config)
-    from smile_train.config.stages import holds_a_run
+    from smile_train.checkpoints.files import holds_a_run
 
     if not config.resume and holds_a_run(out):
         raise InputError(f"{out}: holds a run; continue it with --resume, or choose another --out")

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from smile_motion.cli.app import Outcome
 from smile_motion.errors import InputError
+from smile_motion.runtime.partition import is_first_process, results_folder
 
 from smile_train.cli.finetune import name_of
-from smile_train.cli.single import is_first_process, results_folder
 from smile_train.motion_probe.config import HELD_OUT, MotionProbeConfig
 
 Options = MotionProbeConfig

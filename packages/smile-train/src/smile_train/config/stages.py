@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from smile_train.checkpoints.files import newest_checkpoint
 from smile_train.config.pretrain import PretrainConfig
 
 
@@ -45,18 +44,3 @@ def plan_stages(config: PretrainConfig, out: Path) -> list[Stage]:
         Stage(config=first, out=out / "stage-1"),
         Stage(config=second, out=out / "stage-2", follows=out / "stage-1"),
     ]
-
-
-def holds_a_run(out: Path) -> bool:
-    """Whether a folder has checkpoints, of whatever stage; not one whose first was not finished."""
-    return any(
-        next((folder / "checkpoints").glob("step_*"), None) for folder in (out, out / "stage-1")
-    )
-
-
-def last_folder(run: Path) -> Path:
-    """The folder of a run's newest stage that has a sound checkpoint; the run's own else."""
-    for folder in (run / "stage-2", run / "stage-1"):
-        if (folder / "checkpoints").is_dir() and newest_checkpoint(folder / "checkpoints")[0]:
-            return folder
-    return run

@@ -15,7 +15,7 @@ from smile_motion.errors import InputError
 from smile_motion.io.images import cut
 from smile_motion.seeding import Stream, keyed_generator
 
-from smile_train.models.embedding import IMAGENET_MEAN, IMAGENET_STD
+from smile_train.models.layers import IMAGENET_MEAN, IMAGENET_STD
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -1,4 +1,4 @@
-"""Clips that workers only plan, and that the training device renders."""
+"""Clips of which plans alone are made by workers; a device renders them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from smile_motion.bank import ObjectBank
+from smile_motion.errors import InputError
 from smile_motion.masking import device as masks
 from smile_motion.masking.masks import draw_keys
 from smile_motion.renderer import DeviceRecords, DeviceRenderer, Records
@@ -17,8 +18,8 @@ from smile_motion.tokens import masked_tokens
 from torch import Tensor
 
 from smile_train.config.pretrain import PretrainConfig
-from smile_train.data.masks import draw_masks, draw_picks, mask_generators
-from smile_train.data.moving_clips import TrainingClips
+from smile_train.data.moving_clips import TrainingClips, draw_masks, draw_picks, mask_generators
+from smile_train.data.sampling import SampleOrder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,3 +134,21 @@ class PlanRenderer:
 
 def _no_coverage() -> np.ndarray:
     raise AssertionError("masks along trajectories are drawn on the device")
+
+
+def open_clips(config: PretrainConfig) -> TrainingClips:
+    """Open what a configuration names.
+
+    Raises InputError when a file is missing or does not fit.
+    """
+    from smile_train.data.device_clips import PlannedClips
+
+    maker = config.make_maker()
+    if maker.recipe.objects == 0 and config.masking in ("trajectory", "official"):
+        raise InputError(
+            f"--recipe {config.recipe} has no objects, whose trajectories --masking "
+            f"{config.masking} could follow; use --masking tube"
+        )
+    length = len(maker.background) or config.samples
+    kind = PlannedClips if config.render == "device" else TrainingClips
+    return kind(config=config, maker=maker, order=SampleOrder(length=length, seed=config.seed))

@@ -1,12 +1,4 @@
-"""Batches made by worker processes, straight into memory that the training process reads.
-
-A fresh page of shared memory costs more than its pixels (about 2 ms a clip, against 1 ms for
-rendering it), so every worker has a ring of batches that it fills again and again::
-
-    worker 0   batch 0   batch 2   batch 4   batch 6 in the memory of 0   ...
-    worker 1   batch 1   batch 3   batch 5   batch 7 in the memory of 1   ...
-               being read,  waiting or being filled
-"""
+"""Batches made by worker processes, straight into memory that the training process reads."""
 
 from __future__ import annotations
 
@@ -14,10 +6,12 @@ import atexit
 import math
 import multiprocessing
 import os
+import re
 import shutil
 import threading
 import weakref
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.context import BaseContext
 from typing import Any, ClassVar, Protocol
@@ -25,11 +19,10 @@ from typing import Any, ClassVar, Protocol
 import torch
 from smile_motion.errors import InputError
 from smile_motion.io.files import SHARED_MEMORY, shared_memory_explained
-from smile_motion.runtime.signals import hold_signals
+from smile_motion.runtime.signals import SIGNALS, hold_signals, ignore_stops
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from smile_train.data.sampling import MicroBatches
-from smile_train.training.stop import SIGNALS, ignore_stops
 
 AHEAD = 2
 """Batches that a worker makes before they are asked for."""
@@ -179,3 +172,38 @@ def _context(workshop: str) -> BaseContext:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([workshop])
     return context
+
+
+_CARRIED = "Original Traceback"
+"""In what torch makes of a worker's error."""
+_KILLED = re.compile(r"DataLoader worker \(pid.*(?:is killed by signal|exited unexpectedly)")
+
+
+@contextmanager
+def worker_errors_in_one_line() -> Iterator[None]:
+    """Raise what a worker raised as its own line, without the traceback that torch puts before it.
+
+    Raises InputError for what a user can mend: an InputError or OSError of a worker, or a worker
+    that was killed. Faults of the program stay as they are.
+    """
+    try:
+        yield
+    except (InputError, OSError) as error:
+        text = str(error)
+        if _CARRIED not in text:
+            raise
+        last = text.strip().splitlines()[-1]
+        raise InputError(last.partition(": ")[2] or last) from error
+    except RuntimeError as error:
+        found = _KILLED.search(str(error))
+        if found is None:
+            raise
+        if "Bus error" in str(error):
+            raise InputError(
+                f"{SHARED_MEMORY}: too little shared memory for what workers hand over; lower "
+                f"--workers or --batch, raise the container's --shm-size, or use --workers 0"
+            ) from error
+        raise InputError(
+            "a worker process died, perhaps for want of memory; use fewer --workers, or a smaller "
+            "--batch"
+        ) from error

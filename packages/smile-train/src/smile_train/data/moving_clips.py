@@ -1,8 +1,8 @@
-"""The data set: rendered clips with their masks."""
+"""The training data set: rendered clips with their masks."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -12,11 +12,18 @@ import numpy as np
 import torch
 from smile_motion.clips.clip import ClipMaker
 from smile_motion.errors import InputError
+from smile_motion.masking.masks import (
+    TokenMask,
+    mask_official,
+    mask_random,
+    mask_trajectory,
+    mask_tube,
+)
+from smile_motion.motion.plan import MotionPlan
 from smile_motion.seeding import Stream, keyed_generator, lent_generator
 from smile_motion.tokens import masked_tokens
 
 from smile_train.config.pretrain import PretrainConfig
-from smile_train.data.masks import draw_masks, mask_generators
 from smile_train.data.sampling import SampleOrder
 
 ATTEMPTS = 20
@@ -125,19 +132,60 @@ class TrainingClips:
         return replace(self.maker, recipe=replace(self.maker.recipe, objects=0))
 
 
-def open_clips(config: PretrainConfig) -> TrainingClips:
-    """Open what a configuration names.
+OFFICIAL_VISIBLE = 0.1
+"""Share of trajectory tokens that the published code leaves visible."""
 
-    Raises InputError when a file is missing or does not fit.
+
+def mask_generators(
+    config: PretrainConfig, epoch: int, index: int
+) -> Iterator[np.random.Generator]:
+    """Lend the generator of each of a clip's masks, to be used before the next is asked for."""
+    for part in range(config.masks_per_clip):
+        yield lent_generator(config.seed, Stream.MASK, epoch=epoch, index=index, part=part)
+
+
+def draw_masks(
+    config: PretrainConfig,
+    generators: Iterator[np.random.Generator],
+    plan: MotionPlan,
+    coverage: Callable[[], np.ndarray],
+) -> list[TokenMask]:
+    """Draw a clip's masks; under --decoder-mask-ratio, with some of the masked tokens left out.
+
+    coverage  gives `Truth.token_coverage`; called only where trajectories matter.
     """
-    from smile_train.data.device_clips import PlannedClips
+    covered = coverage() if config.masking == "trajectory" and plan.slots else None
+    drawn = []
+    for rng in generators:
+        mask = draw_mask(config, rng, plan, covered)
+        if config.decoder_mask_ratio:
+            picks = draw_picks(config, rng)
+            chosen = np.sort(
+                np.argpartition(picks, config.reconstructed - 1)[: config.reconstructed]
+            )
+            mask = TokenMask(mask.visible, mask.masked[chosen])
+        drawn.append(mask)
+    return drawn
 
-    maker = config.make_maker()
-    if maker.recipe.objects == 0 and config.masking in ("trajectory", "official"):
-        raise InputError(
-            f"--recipe {config.recipe} has no objects, whose trajectories --masking "
-            f"{config.masking} could follow; use --masking tube"
-        )
-    length = len(maker.background) or config.samples
-    kind = PlannedClips if config.render == "device" else TrainingClips
-    return kind(config=config, maker=maker, order=SampleOrder(length=length, seed=config.seed))
+
+def draw_mask(
+    config: PretrainConfig, rng: np.random.Generator, plan: MotionPlan, covered: np.ndarray | None
+) -> TokenMask:
+    """Draw one mask; a clip without objects is masked in tubes where trajectories would lead."""
+    grid, ratio, visible = config.grid, config.mask_ratio, config.trajectory_visible
+    if config.masking == "random":
+        return mask_random(rng, grid, ratio)
+    if config.masking == "tube" or plan.slots == 0:
+        return mask_tube(rng, grid, ratio)
+    if config.masking == "official":
+        share = OFFICIAL_VISIBLE if visible is None else visible
+        return mask_official(rng, grid, ratio, plan, visible_share=share)
+    assert covered is not None
+    threshold = config.coverage_threshold
+    return mask_trajectory(rng, grid, ratio, covered, threshold=threshold, visible_share=visible)
+
+
+def draw_picks(config: PretrainConfig, rng: np.random.Generator) -> np.ndarray:
+    """Draw the keys of masked tokens, (Nm,) float64 in 0..1: the decoder predicts those with the
+    smallest. To be drawn after the mask, by the same generator."""
+    return rng.random(masked_tokens(config.grid, config.mask_ratio))

@@ -12,12 +12,12 @@ from smile_motion.errors import InputError
 from smile_motion.tokens import TokenGrid
 from torch import nn
 
-from smile_train.checkpoints.open import build_encoder, open_backbone
+from smile_train.checkpoints.backbone import build_encoder
+from smile_train.checkpoints.open import open_backbone
 from smile_train.models.mae import Encoder
 
 if TYPE_CHECKING:
-    from smile_train.encoders.external import ViClip
-    from smile_train.encoders.frames import ClipFrames
+    from smile_train.encoders.external import ClipFrames, ViClip
 
 
 class VideoEncoder(nn.Module):
@@ -108,7 +108,7 @@ def load(path_or_hub_id: str | Path, *, heads: int | None = None) -> VideoEncode
     """
     kind, _, name = str(path_or_hub_id).partition(":")
     if kind == "clip":
-        from smile_train.encoders.frames import ClipFrames
+        from smile_train.encoders.external import ClipFrames
 
         return VideoEncoder(ClipFrames.open(name), {"published": f"CLIP {name}"})
     if kind == "viclip":

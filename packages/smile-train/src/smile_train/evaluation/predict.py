@@ -12,15 +12,14 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 from smile_motion.errors import InputError
 from smile_motion.io.files import shared_memory_explained
-from smile_motion.runtime.signals import hold_signals
+from smile_motion.runtime.signals import SIGNALS, hold_signals, ignore_stops
 from smile_motion.video import read_frames
 from smile_motion.video.index import open_index
 from torch.utils.data import DataLoader, Dataset
 
+from smile_train.data.loader import worker_errors_in_one_line
 from smile_train.data.views import Sampling, TestViews, clip_frames, frame_range, square_crops
-from smile_train.data.worker_errors import worker_errors_in_one_line
 from smile_train.datasets import LabelledVideo, LabelledVideos
-from smile_train.training.stop import SIGNALS, ignore_stops
 
 AHEAD = 2
 """Videos that a worker decodes before they are asked for."""

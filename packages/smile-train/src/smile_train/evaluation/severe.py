@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Literal
 
-from smile_motion.errors import InputError
-from smile_motion.io.files import dump_json, write_atomically
-
-from smile_train.cli.single import is_first_process
-from smile_train.config.finetune import FinetuneConfig
-from smile_train.config.finetune_presets import recipe_for
 from smile_train.datasets import DatasetName
-from smile_train.evaluation.results import RESULTS, Results
+from smile_train.evaluation.results import Results
 
 ExperimentName = Literal[
     "ssv2", "gym99", "ucf-1000", "gym-1000", "fx-s1", "ub-s1", "ucf-rc", "charades"
@@ -53,86 +46,6 @@ SETTINGS_NOTE = (
     "sets' recipes of `finetune --list-recipes`. Few-sample subsets are drawn by --seed unless "
     "given in --subsets."
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class SeverePlan:
-    """What is to be run."""
-
-    checkpoint: Path
-    """The encoder."""
-    out: Path
-    """Folder; each experiment has one in it."""
-    roots: Mapping[DatasetName, Path]
-    """Where the data sets are."""
-    experiments: tuple[ExperimentName, ...] = tuple(EXPERIMENTS)
-    """Which of them."""
-    subsets: Path | None = None
-    """Folder of manifests `ucf-1000.jsonl`, `gym-1000.jsonl`, instead of drawing the samples."""
-    changes: Mapping[str, Any]
-    """Fields of `FinetuneConfig` that differ from the recipes in all experiments."""
-
-    def configurations(self) -> Iterator[tuple[ExperimentName, FinetuneConfig]]:
-        """The fine-tuning of each experiment.
-
-        Raises InputError when a data set's folder is not given.
-        """
-        for name in self.experiments:
-            experiment = EXPERIMENTS[name]
-            root = self.roots.get(experiment.dataset)
-            if root is None:
-                raise InputError(
-                    f"{name}: no folder for {experiment.dataset}; give it, or leave the experiment "
-                    f"out of --experiments"
-                )
-            subset = self.subsets / f"{name}.jsonl" if self.subsets and experiment.few else None
-            if subset is not None and not subset.is_file():
-                raise InputError(f"{subset}: no such manifest; write it with data list --few")
-            yield (
-                name,
-                replace(
-                    recipe_for("finetune", experiment.dataset),
-                    checkpoint=self.checkpoint,
-                    dataset=experiment.dataset,
-                    data=root,
-                    out=self.out / name,
-                    subset=subset,
-                    few=None if subset else experiment.few,
-                    **self.changes,
-                ),
-            )
-
-
-def run_severe(plan: SeverePlan) -> dict[ExperimentName, Results]:
-    """Run the experiments that are not done yet, one after the other; write the table after each.
-
-    returns results by experiment, in the table's order.
-    Raises InputError before anything is run when a data set is missing.
-    """
-    from smile_train.checkpoints.files import newest_checkpoint
-    from smile_train.training.finetune import finetune
-
-    configurations = list(plan.configurations())
-    found: dict[ExperimentName, Results] = {}
-    for name, config in configurations:
-        folder = plan.out / name
-        if (folder / RESULTS).is_file():
-            found[name] = _done_before(folder, config)
-        else:
-            sound, _ = newest_checkpoint(folder / "checkpoints")
-            found[name] = finetune(replace(config, resume=sound is not None), folder)
-        if is_first_process():
-            write_atomically(plan.out / TABLE, dump_json(as_json(found)))
-            write_atomically(plan.out / "severe.md", as_markdown(found).encode())
-    return found
-
-
-def _done_before(folder: Path, config: FinetuneConfig) -> Results:
-    results = Results.read(folder)
-    differing = config.differing(results.config)
-    if differing:
-        raise InputError(f"{folder}: done otherwise ({'; '.join(differing)}); use another --out")
-    return results
 
 
 def table_value(name: ExperimentName, results: Results) -> float:

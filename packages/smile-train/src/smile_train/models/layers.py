@@ -1,7 +1,11 @@
-"""Transformer blocks whose parameters bear the published checkpoints' names."""
+"""Patch embedding, positions and transformer blocks, named as in the published checkpoints."""
 
+from typing import Literal
+
+import numpy as np
 import torch
 import torch.nn.functional as F
+from smile_motion.tokens import TokenGrid
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
@@ -97,3 +101,119 @@ def initialise(module: nn.Module) -> None:
     elif isinstance(module, nn.LayerNorm):
         nn.init.ones_(module.weight)
         nn.init.zeros_(module.bias)
+
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+def cut_cubes(frames: torch.Tensor, grid: TokenGrid) -> torch.Tensor:
+    """Cut a clip into its tokens' pixels; a move of memory, so best done while it is uint8.
+
+    frames  (B, T, H, W, 3), any type.
+    returns (B, tokens, tubelet * patch * patch * 3), pixel first (frame, row, column), then colour;
+            tokens in the grid's order.
+    """
+    t, h, w = grid.shape
+    parts = frames.reshape(-1, t, grid.tubelet, h, grid.patch, w, grid.patch * 3)
+    return parts.permute(0, 1, 3, 5, 2, 4, 6).reshape(frames.shape[0], grid.tokens, -1)
+
+
+def join_cubes(cubes: torch.Tensor, grid: TokenGrid) -> torch.Tensor:
+    """Undo `cut_cubes`: (B, tokens, P * 3) to (B, T, H, W, 3)."""
+    t, h, w = grid.shape
+    parts = cubes.reshape(-1, t, h, w, grid.tubelet, grid.patch, grid.patch * 3)
+    frames = parts.permute(0, 1, 4, 2, 5, 3, 6)
+    return frames.reshape(len(cubes), grid.frames, grid.height, grid.width, 3)
+
+
+def to_unit(pixels: torch.Tensor) -> torch.Tensor:
+    """uint8 to float32 in 0..1; floats are taken to be in 0..1 already."""
+    return pixels.float() / 255 if pixels.dtype == torch.uint8 else pixels
+
+
+def take(tokens: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+    """Pick tokens by number: (B, N, D) and (B, n) int64 to (B, n, D); static shapes.
+
+    Whole rows are copied: an elementwise gather takes several times as long on a CPU.
+    """
+    batch, count, _ = tokens.shape
+    rows = index + torch.arange(batch, device=index.device).unsqueeze(1) * count
+    return tokens.flatten(0, 1).index_select(0, rows.flatten()).unflatten(0, (batch, -1))
+
+
+class PatchEmbed(nn.Module):
+    """Standardises cubes and projects them; the weight keeps the published Conv3d layout."""
+
+    mean: torch.Tensor
+    std: torch.Tensor
+
+    def __init__(self, grid: TokenGrid, width: int) -> None:
+        super().__init__()
+        size = (grid.tubelet, grid.patch, grid.patch)
+        self.proj = nn.Conv3d(3, width, kernel_size=size, stride=size)
+        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN), persistent=False)
+        self.register_buffer("std", torch.tensor(IMAGENET_STD), persistent=False)
+
+    def forward(self, cubes: torch.Tensor) -> torch.Tensor:
+        """(B, n, P * 3) uint8, or float in 0..1, as `cut_cubes`, to (B, n, width)."""
+        standard = ((to_unit(cubes).unflatten(-1, (-1, 3)) - self.mean) / self.std).flatten(-2)
+        weight = self.proj.weight.permute(0, 2, 3, 4, 1).flatten(1)
+        return linear(standard, weight, self.proj.bias)
+
+
+def sine_cosine(tokens: int, width: int) -> torch.Tensor:
+    """One-dimensional sine-cosine table over the flat token index (VideoMAE; not factorised).
+
+    returns (tokens, width) float32: sine in even columns, cosine in odd ones.
+    """
+    rate = np.power(10000.0, -2 * (np.arange(width) // 2) / width)
+    angle = np.arange(tokens)[:, None] * rate
+    table = np.where(np.arange(width) % 2 == 0, np.sin(angle), np.cos(angle))
+    return torch.from_numpy(table).float()
+
+
+def factorised_sine_cosine(grid: TokenGrid, width: int) -> torch.Tensor:
+    """Table of time, columns and rows (MVD, from MAE's): a quarter of the channels is for time.
+
+    returns (tokens, width) float32: time, then column, then row, each its sines, then its cosines.
+    """
+
+    def table(places: np.ndarray, channels: int) -> np.ndarray:
+        rate = 10000.0 ** (-np.arange(channels // 2) / (channels / 2))
+        angle = places.reshape(-1, 1) * rate
+        return np.concatenate([np.sin(angle), np.cos(angle)], 1)
+
+    time, row, column = np.indices(grid.shape)
+    spatial = width // 4 * 3
+    parts = (
+        table(time, width // 4),
+        table(column, spatial // 2),
+        table(row, spatial // 2),
+    )
+    return torch.from_numpy(np.concatenate(parts, 1)).float()
+
+
+def grid_positions(
+    grid: TokenGrid,
+    width: int,
+    trained: TokenGrid | None = None,
+    kind: Literal["flat", "factorised"] = "flat",
+) -> torch.Tensor:
+    """Table of a grid's tokens, (tokens, width) float32.
+
+    trained  the grid that weights were learned on, where that is another: its table, laid out in
+             time, rows and columns, is interpolated linearly to the grid.
+    kind     see `StudentConfig.positions`.
+    """
+
+    def whole(grid: TokenGrid) -> torch.Tensor:
+        if kind == "flat":
+            return sine_cosine(grid.tokens, width)
+        return factorised_sine_cosine(grid, width)
+
+    if trained is None or trained.shape == grid.shape:
+        return whole(grid)
+    table = whole(trained).view(*trained.shape, width).permute(3, 0, 1, 2)
+    resized = F.interpolate(table[None], grid.shape, mode="trilinear")[0]
+    return resized.permute(1, 2, 3, 0).reshape(grid.tokens, width).contiguous()

@@ -6,11 +6,17 @@ from smile_motion.tokens import TokenGrid
 from torch import nn
 
 from smile_train.models.config import StudentConfig
-from smile_train.models.embedding import PatchEmbed, cut_cubes, take
-from smile_train.models.layers import Block, initialise, run_blocks
+from smile_train.models.layers import (
+    Block,
+    PatchEmbed,
+    cut_cubes,
+    grid_positions,
+    initialise,
+    run_blocks,
+    take,
+)
 from smile_train.models.linear import Linear
 from smile_train.models.loading import StrictLoading
-from smile_train.models.positions import grid_positions
 
 MODEL_CARD = {
     "library_name": "smile-train",

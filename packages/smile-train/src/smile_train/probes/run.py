@@ -24,8 +24,7 @@ from smile_train.encoders.video_encoder import VideoEncoder, load
 from smile_train.evaluation.knn import neighbour_votes
 from smile_train.evaluation.metrics import classification_metrics, multi_label_metrics
 from smile_train.evaluation.predict import Predictions, ViewShape
-from smile_train.evaluation.reporting import write_evaluation
-from smile_train.evaluation.results import Results
+from smile_train.evaluation.results import Results, write_evaluation
 from smile_train.probes.features import Features, extract_features, hash_encoder
 from smile_train.probes.linear import held_out_loss, hold_out, score_views, train_linear
 from smile_train.training.accelerator import open_accelerator

@@ -10,7 +10,7 @@ from smile_motion.errors import InputError
 from smile_motion.tokens import TokenGrid
 from torch import nn
 
-from smile_train.models.embedding import IMAGENET_MEAN, IMAGENET_STD, to_unit
+from smile_train.models.layers import IMAGENET_MEAN, IMAGENET_STD, to_unit
 
 SQUEEZE = 0.15
 """Change of aspect that is let pass: rounding small sides to whole patches makes as much."""

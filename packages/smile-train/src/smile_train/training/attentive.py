@@ -11,12 +11,12 @@ import torch.nn.functional as F
 from smile_motion.errors import InputError
 from torch import nn
 
-from smile_train.checkpoints.open import Backbone
+from smile_train.checkpoints.backbone import Backbone
 from smile_train.datasets import LabelledVideos
 from smile_train.evaluation.metrics import classification_metrics, multi_label_metrics
 from smile_train.evaluation.predict import Predictions
-from smile_train.models.attentive import AttentiveProbes
-from smile_train.models.embedding import to_unit
+from smile_train.models.heads import AttentiveProbes
+from smile_train.models.layers import to_unit
 from smile_train.training.optim import parameter_groups
 from smile_train.training.tasks import LabelledTask
 

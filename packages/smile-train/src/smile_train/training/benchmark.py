@@ -16,11 +16,11 @@ from smile_train.data import ClipLoader, MicroBatches, open_clips
 from smile_train.data.device_clips import PlanRenderer
 from smile_train.models import PretrainModel
 from smile_train.teachers import Teacher
-from smile_train.training.build import build_models
 from smile_train.training.flops import measure_matrix_rate, student_flops, teacher_flops
+from smile_train.training.losses import masked_loss, teach
 from smile_train.training.machine import DTYPES
-from smile_train.training.objective import masked_loss, teach
 from smile_train.training.optim import parameter_groups
+from smile_train.training.pretrain import build_models
 
 PARTS = ("data", "to device", "teacher", "student forward", "student backward", "optimiser")
 """In the order of a step."""

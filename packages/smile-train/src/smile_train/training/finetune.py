@@ -1,4 +1,4 @@
-"""Fine-tuning, and probing with a frozen backbone, top to bottom."""
+"""Fine-tuning, and probing with a frozen backbone."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from smile_motion.errors import InputError
 
 from smile_train.checkpoints.files import stored_settings
 from smile_train.checkpoints.open import open_backbone
 from smile_train.config.finetune import FinetuneConfig
 from smile_train.config.finetune_presets import without_mixing
 from smile_train.data.augmentation import require_rand_augment
-from smile_train.datasets import open_split
+from smile_train.datasets import LabelledVideos, open_split
 from smile_train.datasets.base import require_fitting
 from smile_train.evaluation.results import Results
 from smile_train.training.accelerator import describe_processes, open_run, start_tracking
-from smile_train.training.finetune_run import LabelledRun
-from smile_train.training.labelled_testing import score_both, validate
+from smile_train.training.finetune_run import LabelledRun, score_both, validate
 from smile_train.training.metrics_logger import Report
 from smile_train.training.nonfinite import FiniteLosses
 from smile_train.training.state import RunState
 from smile_train.training.stop import StopRequest
-from smile_train.training.tasks import open_task
+from smile_train.training.tasks import Counting, LabelledTask, MultiLabel, SingleLabel
 from smile_train.training.updates import Updates
 
 
@@ -179,3 +179,25 @@ def _loss(run: LabelledRun, model: torch.nn.Module, batch: dict[str, Any]) -> to
         target.repeat(repeats, *[1] * (target.ndim - 1)),
         [number + 2**40 * part for part in range(repeats) for number in numbers],
     )
+
+
+def open_task(videos: LabelledVideos, config: FinetuneConfig) -> LabelledTask:
+    """The task of a data set under the run's protocol.
+
+    Raises InputError where a protocol cannot ask it.
+    """
+    if config.protocol == "attentive":
+        from smile_train.training.attentive import GRID, AttentiveGrid, MultiLabelGrid
+
+        if videos.task == "count":
+            raise InputError(f"{videos.name}: counts have no attentive probe; fine-tune on it")
+        kind = AttentiveGrid if videos.task == "single-label" else MultiLabelGrid
+        return kind(config=config, outputs=len(videos.classes) * len(GRID))
+    match videos.task:
+        case "single-label":
+            kind = SingleLabel
+        case "multi-label":
+            kind = MultiLabel
+        case "count":
+            return Counting(config=config, outputs=1)
+    return kind(config=config, outputs=len(videos.classes), classes=videos.classes)

@@ -14,8 +14,8 @@ from smile_motion.tokens import masked_tokens
 from smile_train.config.pretrain import PretrainConfig
 from smile_train.models import PretrainModel
 from smile_train.teachers import Teacher
+from smile_train.training.losses import masked_loss, teach
 from smile_train.training.metrics_logger import spoken_time
-from smile_train.training.objective import masked_loss, teach
 from smile_train.training.optim import parameter_groups
 from smile_train.training.updates import part_size
 

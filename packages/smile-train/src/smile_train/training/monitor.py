@@ -18,9 +18,9 @@ from smile_train.evaluation.knn import neighbour_votes
 from smile_train.models import PretrainModel
 from smile_train.motion_probe.online import ENTRY, UNTRAINED, OnlineProbe, sentence
 from smile_train.teachers import Teacher
+from smile_train.training.losses import teach
 from smile_train.training.metrics_logger import Report
 from smile_train.training.monitor_plots import Reconstruction, draw_loss_curve, draw_reconstructions
-from smile_train.training.objective import teach
 from smile_train.training.state import is_sharded
 
 SHOWN = 3

@@ -1,4 +1,4 @@
-"""Pre-training, top to bottom: clips, teacher, student, loss, steps, checkpoints, pictures."""
+"""Pre-training: clips, teacher, student, loss, steps, checkpoints, pictures."""
 
 from __future__ import annotations
 
@@ -13,18 +13,20 @@ from accelerate import Accelerator
 from smile_motion.errors import InputError
 
 from smile_train.checkpoints.files import newest_checkpoint, stored_settings
+from smile_train.checkpoints.open import open_checkpoint, start_from
 from smile_train.config.pretrain import PretrainConfig
 from smile_train.config.stages import plan_stages
 from smile_train.data import TrainingClips, open_clips
 from smile_train.data.device_clips import PlanRenderer
+from smile_train.models import PretrainModel
+from smile_train.teachers import Teacher, open_teacher
 from smile_train.training.accelerator import describe_processes, open_run, start_tracking
-from smile_train.training.build import build_models
 from smile_train.training.flops import Utilisation
 from smile_train.training.length import fit_steps
+from smile_train.training.losses import masked_loss, teach
 from smile_train.training.metrics_logger import Report
 from smile_train.training.monitor import Watcher
 from smile_train.training.nonfinite import FiniteLosses
-from smile_train.training.objective import masked_loss, teach
 from smile_train.training.optim import parameter_groups
 from smile_train.training.state import RunState, describe, is_sharded
 from smile_train.training.stop import StopRequest
@@ -207,3 +209,35 @@ def _refuse_broken(report: Report, processes: int) -> None:
                 f"{report.broken} of the {report.samples + report.broken} files tried cannot be "
                 f"used, over {BROKEN_SHARE:.0%} (the last: {report.last_broken}); mend the list"
             )
+
+
+def build_models(config: PretrainConfig) -> tuple[PretrainModel, Teacher | None, list[str]]:
+    """Build a run's student, and open its teacher if it has one.
+
+    returns also a line for each thing that is not as in the checkpoint of --init.
+    Raises InputError when a file is missing, or models and clips do not fit each other.
+    """
+    grid = config.grid
+    teacher = None
+    if config.target != "pixel":
+        teacher = open_teacher(
+            config.target,
+            str(config.teacher_name),
+            grid=grid,
+            official_input=config.official_teacher_input,
+        )
+    target_dim = 3 * grid.token_pixels if teacher is None else teacher.width
+    if config.init is None:
+        model, said = PretrainModel(config.student_config, grid, target_dim), []
+    else:
+        source, opened = open_checkpoint(config.init)
+        if source.config != config.student_config:
+            raise InputError(
+                f"{opened}: another student ({source.config}), --student {config.student} is "
+                f"{config.student_config}; choose the one that it is of"
+            )
+        model = PretrainModel(config.student_config, grid, target_dim, trained=source.trained)
+        said = start_from(source, opened, model)
+    if config.gradient_checkpointing:
+        model.save_memory()
+    return model, teacher, said

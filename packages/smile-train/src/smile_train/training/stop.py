@@ -11,20 +11,12 @@ from types import FrameType
 from typing import Any
 
 from smile_motion.errors import InputError
+from smile_motion.runtime.signals import SIGNALS
 
-from smile_train.data.worker_errors import worker_errors_in_one_line
+from smile_train.data.loader import worker_errors_in_one_line
 
 EXIT_REQUEUE = 75
 """Exit code of a run that was asked to stop and can be resumed (EX_TEMPFAIL)."""
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
-
-
-def ignore_stops(_: int = 0) -> None:
-    """Ignore the signals in this process, started while they were held; a data loader's
-    `worker_init_fn`, since PyTorch's workers have a handler of their own for SIGTERM."""
-    for number in SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
 
 class StopRequest:

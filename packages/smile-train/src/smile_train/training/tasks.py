@@ -1,4 +1,4 @@
-"""What is asked of labelled videos: its model, its loss, its scores."""
+"""Tasks on labelled videos: model, loss, scores."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from smile_motion.errors import InputError
 from smile_motion.tokens import TokenGrid
 
-from smile_train.checkpoints.open import Backbone, classifier_weights
+from smile_train.checkpoints.backbone import Backbone, classifier_weights
 from smile_train.config.finetune import FinetuneConfig
 from smile_train.data.augmentation import mix
 from smile_train.data.labelled_clips import sample_length
@@ -24,8 +24,8 @@ from smile_train.evaluation.metrics import (
 )
 from smile_train.evaluation.predict import Predictions
 from smile_train.models import Classifier
-from smile_train.models.counter import RepetitionCounter
-from smile_train.models.embedding import to_unit
+from smile_train.models.heads import RepetitionCounter
+from smile_train.models.layers import to_unit
 from smile_train.training.optim import layer_scales, parameter_groups
 
 
@@ -196,28 +196,6 @@ class Counting(LabelledTask):
         found = {video.key: video for video in videos.videos}
         lengths = np.array([sample_length(found[key]) for key in predictions.keys])
         return counting_errors(predictions.scores[:, 0] * lengths, predictions.targets)
-
-
-def open_task(videos: LabelledVideos, config: FinetuneConfig) -> LabelledTask:
-    """The task of a data set under the run's protocol.
-
-    Raises InputError where a protocol cannot ask it.
-    """
-    if config.protocol == "attentive":
-        from smile_train.training.attentive import GRID, AttentiveGrid, MultiLabelGrid
-
-        if videos.task == "count":
-            raise InputError(f"{videos.name}: counts have no attentive probe; fine-tune on it")
-        kind = AttentiveGrid if videos.task == "single-label" else MultiLabelGrid
-        return kind(config=config, outputs=len(videos.classes) * len(GRID))
-    match videos.task:
-        case "single-label":
-            kind = SingleLabel
-        case "multi-label":
-            kind = MultiLabel
-        case "count":
-            return Counting(config=config, outputs=1)
-    return kind(config=config, outputs=len(videos.classes), classes=videos.classes)
 
 
 def _start(model: Classifier, weights: dict[str, torch.Tensor], backbone: Backbone) -> Classifier:

@@ -9,8 +9,7 @@ from typing import Annotated
 import tyro
 from smile_motion.cli.app import Outcome
 from smile_motion.io.options import Count
-
-from smile_train.cli.single import is_first_process, results_folder
+from smile_motion.runtime.partition import is_first_process, results_folder
 
 
 @dataclass(frozen=True, kw_only=True)

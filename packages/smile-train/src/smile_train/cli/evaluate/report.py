@@ -9,8 +9,7 @@ from typing import Annotated
 
 import tyro
 from smile_motion.cli.app import Outcome
-
-from smile_train.cli.single import is_first_process, results_folder
+from smile_motion.runtime.partition import is_first_process, results_folder
 
 WRITES_BESIDE = True
 

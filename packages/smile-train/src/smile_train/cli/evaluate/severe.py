@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal
 import tyro
 from smile_motion.cli.app import Outcome
 from smile_motion.io.options import Batch, Epochs, Heads, Seed, Threads, Workers
+from smile_motion.runtime.partition import is_first_process, results_folder
 
-from smile_train.cli.single import is_first_process, results_folder
 from smile_train.config.run import Precision
 from smile_train.datasets.registry import DatasetName
 from smile_train.evaluation.severe import EXPERIMENTS, ExperimentName
@@ -70,7 +70,8 @@ _GIVEN = ("epochs", "batch")
 
 def run(options: Options) -> Outcome | None:
     """Run what is not done, and print the table."""
-    from smile_train.evaluation.severe import TABLE, SeverePlan, as_json, as_markdown, run_severe
+    from smile_train.evaluation.severe import TABLE, as_json, as_markdown
+    from smile_train.training.severe import SeverePlan, run_severe
 
     roots: dict[DatasetName, Path | None] = {
         "ssv2": options.ssv2,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from smile_motion.cli.app import Outcome
+from smile_motion.runtime.partition import results_folder
 
 from smile_train.cli.probe.strict import prepare_folder
-from smile_train.cli.single import results_folder
 from smile_train.config.probe import NeighbourProbeConfig
 
 Options = NeighbourProbeConfig

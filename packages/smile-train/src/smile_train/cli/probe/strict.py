@@ -6,9 +6,9 @@ from pathlib import Path
 
 from smile_motion.cli.app import Outcome
 from smile_motion.errors import InputError
+from smile_motion.runtime.partition import results_folder
 
 from smile_train.cli.finetune import name_of
-from smile_train.cli.single import results_folder
 from smile_train.config.probe import FeatureProbeConfig, StrictProbeConfig
 
 Options = StrictProbeConfig
