@@ -26,15 +26,9 @@ from smile_motion.bank.candidates.cutout import Cutting, clean, cut_out
 from smile_motion.bank.candidates.pipeline import Pipeline
 from smile_motion.bank.candidates.schedule import Schedule, first_round, plan_units
 from smile_motion.bank.candidates.store import store_candidate
-from smile_motion.bank.candidates.types import (
-    Candidate,
-    Category,
-    Goal,
-    Mask,
-    MaskScore,
-    Thresholds,
-)
+from smile_motion.bank.candidates.types import Candidate, Category, Goal, Mask, Thresholds
 from smile_motion.bank.dedup import fingerprint
+from smile_motion.bank.format import MaskScore
 from smile_motion.io.images import encode_fast
 
 CORES = 2

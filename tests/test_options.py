@@ -27,7 +27,8 @@ ALWAYS = {
     "background bank videos images recipe-file frames size width tubelet patch seed preset "
     "list-presets student init gradient-checkpointing target strategy masking mask-ratio "
     "masks-per-clip decoder-mask-ratio steps batch accumulate base-lr min-lr warmup-epochs "
-    "weight-decay betas clip-grad render knn picture-every precision cpu-threads minutes",
+    "weight-decay betas clip-grad render knn picture-every probe-motion-every precision "
+    "cpu-threads minutes",
 }
 """Options that others never make idle, of the commands where some are: a new option belongs here,
 or says what it needs."""

@@ -21,7 +21,17 @@ COMMANDS = {
 }
 VALUES = ("-1", "0", "nan", "inf", "-inf", str(10**12))
 ZERO = {
-    *("seed", "workers", "objects", "port", "max_distance", "min_area", "max_area", "min_raw"),
+    *(
+        "seed",
+        "workers",
+        "objects",
+        "port",
+        "max_distance",
+        "min_area",
+        "max_area",
+        "min_raw",
+        "probe_motion_every",
+    ),
     *("min_score", "margin", "guidance", "shard_index", "picture_every", "token", "mixed_share"),
     *("trajectory_visible", "coverage_threshold", "decoder_mask_ratio", "min_lr", "weight_decay"),
     *("warmup_epochs", "betas", "drop_path", "head_dropout", "head_scale", "label_smoothing"),

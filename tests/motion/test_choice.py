@@ -4,7 +4,8 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 from smile_motion.bank.candidates.cutout import choose, decide
-from smile_motion.bank.candidates.types import Candidate, MaskScore, Thresholds
+from smile_motion.bank.candidates.types import Candidate, Thresholds
+from smile_motion.bank.format import MaskScore
 
 PAPER = Thresholds()
 

@@ -14,14 +14,8 @@ from smile_motion.bank.candidates.schedule import (
 )
 from smile_motion.bank.candidates.select import judge
 from smile_motion.bank.candidates.store import StoredCandidate
-from smile_motion.bank.candidates.types import (
-    Attempt,
-    Candidate,
-    Category,
-    Goal,
-    MaskScore,
-    Thresholds,
-)
+from smile_motion.bank.candidates.types import Attempt, Candidate, Category, Goal, Thresholds
+from smile_motion.bank.format import MaskScore
 
 
 def goals(wanted: Sequence[int]) -> tuple[Goal, ...]:

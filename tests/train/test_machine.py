@@ -12,9 +12,7 @@ import torch
 from smile_motion.bank import ObjectBank
 from smile_motion.errors import InputError
 from smile_motion.runtime.devices import _quotas, available_cores
-from smile_train.config.pretrain_presets import PRESETS
-from smile_train.config.run import RunOptions
-from smile_train.training.machine import (
+from smile_train.config.machine import (
     GAIN,
     choose_precision,
     measure_bf16,
@@ -22,6 +20,8 @@ from smile_train.training.machine import (
     share_cores,
     threads_of_environment,
 )
+from smile_train.config.pretrain_presets import PRESETS
+from smile_train.config.run import RunOptions
 from smile_train.training.pretrain import pretrain
 
 AVX2 = {
@@ -33,7 +33,7 @@ AVX2 = {
 """What a processor without AVX-512 and bfloat16 is played with."""
 CHOOSE = """
 import json, torch
-from smile_train.training.machine import choose_precision, measure_bf16
+from smile_train.config.machine import choose_precision, measure_bf16
 print(json.dumps([measure_bf16(), *choose_precision(torch.device("cpu"))]))
 """
 
@@ -121,7 +121,7 @@ def test_threads_are_those_of_a_person_not_of_a_launcher(
 @pytest.mark.slow
 def test_accelerate_launch_leaves_all_cores_to_a_run() -> None:
     """As it is: its own default of 1, and a person's 1, are told apart."""
-    code = "from smile_train.training.machine import share_cores; print(*share_cores())"
+    code = "from smile_train.config.machine import share_cores; print(*share_cores())"
     launch = [
         *(sys.executable, "-m", "accelerate.commands.launch", "--num_processes=1"),
         *("--num_machines=1", "--mixed_precision=no", "--dynamo_backend=no", "--no_python"),

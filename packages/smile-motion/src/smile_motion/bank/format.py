@@ -10,7 +10,6 @@ import cv2
 import numpy as np
 from annotated_types import Ge, Interval, Len
 
-from smile_motion.bank.candidates.types import MaskScore
 from smile_motion.errors import InputError
 from smile_motion.io.files import sha256
 from smile_motion.io.images import decode_rgba, open_image
@@ -211,3 +210,17 @@ def read_candidates(folder: Path) -> list[dict[str, Any]]:
 def candidate_image(folder: Path, record: dict[str, Any]) -> Path:
     """Where a candidate's image is, if it was kept."""
     return folder / CANDIDATE_IMAGES / record["category"] / f"{record['attempt']:06d}.png"
+
+
+@dataclass(frozen=True)
+class MaskScore:
+    """What one segmenter's mask of a candidate is worth."""
+
+    segmenter: str
+    """Its name."""
+    score: float
+    """CLIP score; -1 where the mask was refused."""
+    area_share: float
+    """Share of the image where the mask exceeds 128; 0 where it was refused."""
+    raw_max: float
+    """See `Mask.raw_max`."""

@@ -39,9 +39,9 @@ def run(options: Options) -> Outcome:
     from rich.progress import Progress
     from smile_motion.runtime.devices import choose_device
 
+    from smile_train.config.machine import settle_machine
     from smile_train.teachers import ClipTeacher
     from smile_train.training.benchmark import PARTS, advise, measure
-    from smile_train.training.machine import settle_machine
 
     machine = settle_machine(options.precision, options.cpu_threads)
     options = replace(options, precision=machine.precision, cpu_threads=machine.cpu_threads)

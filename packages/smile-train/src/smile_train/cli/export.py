@@ -41,8 +41,8 @@ def run(options: Options) -> Outcome:
     from smile_train.checkpoints.open import open_model
     from smile_train.checkpoints.published import save_official
     from smile_train.checkpoints.to_transformers import export_transformers
+    from smile_train.config.machine import use_cores
     from smile_train.models import Classifier
-    from smile_train.training.machine import use_cores
 
     if options.push and options.to in ("onnx", "official"):
         raise InputError(f"--push: --to {options.to} writes a file; push one of the folders")

@@ -38,6 +38,7 @@ def _probe(config: MotionProbeConfig, out: Path) -> Outcome:
     from smile_motion.io.files import encode_json, write_atomically
     from smile_motion.runtime.progress import progress_bar
 
+    from smile_train.config.machine import settle_machine
     from smile_train.encoders.video_encoder import load
     from smile_train.evaluation.figures.clips import short_names
     from smile_train.motion_probe.backdrops import open_backdrops
@@ -48,7 +49,6 @@ def _probe(config: MotionProbeConfig, out: Path) -> Outcome:
     from smile_train.motion_probe.scenes import FRAMES
     from smile_train.motion_probe.table import facts, leaks, write_table
     from smile_train.training.accelerator import open_accelerator
-    from smile_train.training.machine import settle_machine
 
     names = config.names or tuple(short_names(config.checkpoints))
     if len(names) != len(config.checkpoints) or len(set(names)) < len(names):

@@ -12,7 +12,7 @@ from smile_motion.io.options import Count, Threads, Workers, require_within
 PrecisionName = Literal["bf16", "fp16", "fp32"]
 """Of activations; weights stay float32."""
 Precision = Literal["auto", "bf16", "fp16", "fp32"]
-"""`auto` is settled by `smile_train.training.machine` when a run begins."""
+"""`auto` is settled by `smile_train.config.machine` when a run begins."""
 
 
 @dataclass(frozen=True, kw_only=True)

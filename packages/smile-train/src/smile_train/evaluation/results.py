@@ -1,25 +1,18 @@
-"""Results of an evaluation, with all that identifies what was evaluated, and their files."""
+"""Results of an evaluation, with all that identifies what was evaluated."""
 
 from __future__ import annotations
 
-import io
 import json
 import platform
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import numpy as np
 from annotated_types import Ge
 from smile_motion.errors import InputError
 from smile_motion.io.files import write_atomically
 from smile_motion.io.schema import read
-
-from smile_train.datasets import LabelledVideos
-from smile_train.evaluation.metrics import average_precision, confusion, hits, per_class
-from smile_train.evaluation.predict import Predictions
 
 RESULTS = "results.json"
 """File of a run's results, in its folder."""
@@ -100,58 +93,3 @@ def package_versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
-
-
-PREDICTIONS = "predictions.npz"
-"""File of the scores that results are computed from."""
-GRID = "grid.json"
-"""File of what was tried, and how the choice was made."""
-
-
-def write_evaluation(
-    out: Path,
-    results: Results,
-    predictions: Predictions,
-    videos: LabelledVideos,
-    grid: Mapping[str, Any] | None = None,
-) -> None:
-    """Write results.json, predictions.npz, classes.json and, of classes, confusion.png.
-
-    grid  what was tried, and what the choice was made on, if there was one: grid.json.
-    """
-    out.mkdir(parents=True, exist_ok=True)
-    content = io.BytesIO()
-    np.savez_compressed(
-        content,
-        keys=np.array(predictions.keys),
-        scores=predictions.scores,
-        targets=predictions.targets,
-    )
-    write_atomically(out / PREDICTIONS, content.getvalue())
-    if videos.task == "single-label":
-        counts = confusion(predictions.scores, predictions.targets)
-        scores, labels = predictions.scores, predictions.targets
-        shares = {
-            f"top{k}": per_class(hits(scores, labels, k), labels, scores.shape[1]) for k in (1, 5)
-        }
-        _write_classes(out, videos, shares, counts.sum(1))
-        from smile_train.evaluation.figures.confusion import draw_confusion
-
-        draw_confusion(counts, videos.classes, out / "confusion.png")
-    elif videos.task == "multi-label":
-        precision = average_precision(predictions.scores, predictions.targets)
-        samples = predictions.targets.sum(0).astype(int)
-        _write_classes(out, videos, {"average_precision": precision}, samples)
-    if grid is not None:
-        write_atomically(out / GRID, (json.dumps(grid, indent=2) + "\n").encode())
-    results.write(out)
-
-
-def _write_classes(
-    out: Path, videos: LabelledVideos, shares: Mapping[str, np.ndarray], samples: np.ndarray
-) -> None:
-    content: dict[str, Any] = {"classes": list(videos.classes)}
-    for name, values in shares.items():
-        content[name] = [None if np.isnan(value) else float(value) for value in values]
-    content["samples"] = samples.tolist()
-    write_atomically(out / "classes.json", (json.dumps(content, indent=2) + "\n").encode())

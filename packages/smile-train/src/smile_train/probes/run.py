@@ -16,6 +16,7 @@ from smile_motion.errors import InputError
 from smile_motion.runtime.progress import progress_bar
 
 from smile_train.config.finetune_presets import OWN_RECIPES, RECIPES
+from smile_train.config.machine import settle_machine
 from smile_train.config.probe import FeatureProbeConfig, NeighbourProbeConfig, StrictProbeConfig
 from smile_train.data.views import TestViews
 from smile_train.datasets import LabelledVideos, choose_samples, open_split
@@ -24,11 +25,11 @@ from smile_train.encoders.video_encoder import VideoEncoder, load
 from smile_train.evaluation.knn import neighbour_votes
 from smile_train.evaluation.metrics import classification_metrics, multi_label_metrics
 from smile_train.evaluation.predict import Predictions, ViewShape
-from smile_train.evaluation.results import Results, write_evaluation
+from smile_train.evaluation.report import write_evaluation
+from smile_train.evaluation.results import Results
 from smile_train.probes.features import Features, extract_features, hash_encoder
 from smile_train.probes.linear import held_out_loss, hold_out, score_views, train_linear
 from smile_train.training.accelerator import open_accelerator
-from smile_train.training.machine import settle_machine
 
 
 def probe_strict(config: StrictProbeConfig, out: Path) -> Results:

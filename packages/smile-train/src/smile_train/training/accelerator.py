@@ -15,8 +15,8 @@ from accelerate.state import AcceleratorState
 from accelerate.utils import FullyShardedDataParallelPlugin, ProjectConfiguration
 from smile_motion.errors import InputError
 
+from smile_train.config.machine import settle_machine
 from smile_train.config.run import PrecisionName, RunOptions
-from smile_train.training.machine import settle_machine
 
 Options = TypeVar("Options", bound=RunOptions)
 

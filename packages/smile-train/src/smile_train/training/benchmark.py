@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from smile_motion.tokens import masked_tokens
 
+from smile_train.config.machine import DTYPES
 from smile_train.config.pretrain import PretrainConfig
 from smile_train.data import ClipLoader, MicroBatches, open_clips
 from smile_train.data.device_clips import PlanRenderer
@@ -18,7 +19,6 @@ from smile_train.models import PretrainModel
 from smile_train.teachers import Teacher
 from smile_train.training.flops import measure_matrix_rate, student_flops, teacher_flops
 from smile_train.training.losses import masked_loss, teach
-from smile_train.training.machine import DTYPES
 from smile_train.training.optim import parameter_groups
 from smile_train.training.pretrain import build_models
 

@@ -19,7 +19,8 @@ from smile_train.data.labelled_clips import ClipAugmentation, LabelledClips
 from smile_train.data.views import TestViews
 from smile_train.datasets import LabelledVideos
 from smile_train.evaluation.predict import Predictions, ViewShape, predict
-from smile_train.evaluation.results import Results, write_evaluation
+from smile_train.evaluation.report import write_evaluation
+from smile_train.evaluation.results import Results
 from smile_train.training.metrics_logger import Report
 from smile_train.training.monitor import evaluating
 from smile_train.training.tasks import LabelledTask

@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 from annotated_types import Interval
 
-from smile_motion.bank.candidates.types import Candidate, Decision, MaskScore, Thresholds
+from smile_motion.bank.candidates.types import Candidate, Decision, Thresholds
 from smile_motion.bank.dedup import fingerprint
-from smile_motion.bank.format import LARGEST_SIDE_PX
+from smile_motion.bank.format import LARGEST_SIDE_PX, MaskScore
 from smile_motion.io.files import sha256
 from smile_motion.io.images import opaque
 

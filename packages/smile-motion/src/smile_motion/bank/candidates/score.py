@@ -12,15 +12,8 @@ from PIL import Image
 
 from smile_motion.bank.candidates.cutout import LEVEL, REFUSED
 from smile_motion.bank.candidates.images import MadeImage
-from smile_motion.bank.candidates.types import (
-    Attempt,
-    Candidate,
-    Category,
-    Mask,
-    MaskScore,
-    Scorer,
-    Segmenter,
-)
+from smile_motion.bank.candidates.types import Attempt, Candidate, Category, Mask, Scorer, Segmenter
+from smile_motion.bank.format import MaskScore
 from smile_motion.errors import InputError
 from smile_motion.io.images import opaque
 from smile_motion.runtime.devices import Precision, choose_device, choose_dtype

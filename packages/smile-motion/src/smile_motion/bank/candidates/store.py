@@ -11,8 +11,8 @@ import numpy as np
 from annotated_types import Ge
 
 from smile_motion.bank.candidates.cutout import CutOut, Cutting, choose, cut_out, describe_cut
-from smile_motion.bank.candidates.types import Candidate, Mask, MaskScore
-from smile_motion.bank.format import CANDIDATE_IMAGES, LARGEST_SIDE_PX, CandidateFields
+from smile_motion.bank.candidates.types import Candidate, Mask
+from smile_motion.bank.format import CANDIDATE_IMAGES, LARGEST_SIDE_PX, CandidateFields, MaskScore
 from smile_motion.errors import InputError
 from smile_motion.io.files import write_atomically
 from smile_motion.io.images import encode_fast, open_image

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from PIL import Image
 
+from smile_motion.bank.format import MaskScore
 from smile_motion.errors import InputError
 
 
@@ -83,20 +84,6 @@ class Scorer(Protocol):
     def card(self) -> dict[str, Any]:
         """What the bank's card says of it: model, weights' hash or revision, text."""
         ...
-
-
-@dataclass(frozen=True)
-class MaskScore:
-    """What one segmenter's mask of a candidate is worth."""
-
-    segmenter: str
-    """Its name."""
-    score: float
-    """CLIP score; -1 where the mask was refused."""
-    area_share: float
-    """Share of the image where the mask exceeds 128; 0 where it was refused."""
-    raw_max: float
-    """See `Mask.raw_max`."""
 
 
 @dataclass(frozen=True)

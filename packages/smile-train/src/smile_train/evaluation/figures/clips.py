@@ -170,8 +170,8 @@ class FigureOptions:
         """
         from smile_motion.runtime.devices import choose_device
 
+        from smile_train.config.machine import use_cores
         from smile_train.encoders.video_encoder import load
-        from smile_train.training.machine import use_cores
 
         use_cores(self.cpu_threads)
         return load(checkpoint, heads=self.heads).to(choose_device("auto"))
