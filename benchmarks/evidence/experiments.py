@@ -1,0 +1,247 @@
+"""Runs the paper's ablations at small scale, and keeps what each arm reached.
+
+Movements and backgrounds are made where they are missing. Arms are run seed after seed, each is in
+benchmarks/evidence/results/SIZE.json as soon as it is judged, and not run again.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import sys
+import time
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from smile_motion.errors import InputError
+from smile_motion.files import dump_json, write_atomically
+
+from benchmarks.evidence.arms import ARMS, TableName, arms_of
+from benchmarks.evidence.jobs import Job, Places, finetune_arm, pretrain_arm, run_job
+from benchmarks.evidence.sizes import SIZES, Size, SizeName
+
+RESULTS = Path(__file__).parent / "results"
+"""Where the repository keeps results."""
+TRIAL_STEPS = 50
+"""Steps of the trial that `--minutes` is divided by."""
+SPARE = 1.15
+"""What arms take over the trial."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What is run."""
+
+    size: SizeName = "cpu"
+    """How large: see `sizes`."""
+    table: tuple[TableName, ...] = ("7", "4a", "4g")
+    """The tables whose arms are run."""
+    seeds: int = 3
+    """Of each arm."""
+    work: Path = Path("runs/evidence")
+    """Folder of movements, backgrounds and runs."""
+    out: Path = RESULTS
+    """Folder of the results."""
+    teacher: Path | None = None
+    """Folder of a DINOv2 (`benchmarks.evidence.dinov2`), for arms with features."""
+    bank: Path | None = None
+    """Object bank. Default: the embedded one."""
+    minutes: float | None = None
+    """Make arms as long as fits into this, by a trial, instead of the size's own steps."""
+    processes: int | None = None
+    """Arms run at once. Default: the size's."""
+    workers: int | None = None
+    """Processes that make clips for each. Default: the size's."""
+    steps: int | None = None
+    """Steps of Table 7's arms; half as many of the others. Default: the size's."""
+    epochs: int | None = None
+    """Of fine-tuning. Default: the size's."""
+
+
+def main(options: Options) -> None:
+    """Run what is missing.
+
+    Raises InputError when something needed is not there.
+    """
+    begun = time.monotonic()
+    size = SIZES[options.size]
+    given = {"epochs": options.epochs, "processes": options.processes, "workers": options.workers}
+    size = replace(size, **{name: value for name, value in given.items() if value is not None})
+    if options.steps is not None:
+        size = replace(size, steps=options.steps, video_steps=max(1, options.steps // 2))
+    places = prepare(options)
+    arms = arms_of(options.table)
+    if places.teacher is None:
+        needing = [arm for arm in arms if (ARMS[arm].changes or {}).get("target") == "dinov2"]
+        if needing:
+            raise InputError(f"{needing[0]}: learns features; give --teacher a folder of a DINOv2")
+    path = options.out / f"{options.size}.json"
+    runs = read_runs(path)
+    end = None if options.minutes is None else begun + 60 * options.minutes
+    with ProcessPoolExecutor(
+        size.processes,
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=_quiet,
+        initargs=(places.work / "logs",),
+    ) as pool:
+        if end is not None:
+            size = fit_size(pool, size, places, arms, options.seeds, end)
+        done = {(run["arm"], run["seed"]) for run in runs if run["size"] == size.to_json()}
+        waiting = {
+            pool.submit(run_job, Job(arm=arm, seed=seed, size=size, places=places)): (arm, seed)
+            for seed in range(options.seeds)
+            for arm in arms
+            if (arm, seed) not in done
+        }
+        print(f"{len(waiting)} runs to do, {len(done)} done", file=sys.stderr)
+        _collect(pool, waiting, runs, path, end)
+
+
+def prepare(options: Options) -> Places:
+    """Make what is missing of movements, backgrounds and objects."""
+    from smile_motion.bank.embedded import embedded_bank
+
+    from benchmarks.evidence.sources import prepare_sources
+
+    movements = options.work / "movements"
+    if not (movements / "movements.json").is_file():
+        from benchmarks.evidence import movements as labelled
+
+        labelled.main(labelled.Options(out=movements))
+    videos, photographs = prepare_sources(options.work)
+    if options.bank is None:
+        embedded_bank()
+    return Places(
+        movements=movements,
+        videos=videos,
+        photographs=photographs,
+        teacher=options.teacher,
+        bank=options.bank,
+        work=options.work,
+    )
+
+
+def read_runs(path: Path) -> list[dict[str, Any]]:
+    """What is there already."""
+    return json.loads(path.read_text(encoding="utf-8"))["runs"] if path.is_file() else []
+
+
+def fit_size(
+    pool: ProcessPoolExecutor,
+    size: Size,
+    places: Places,
+    arms: tuple[str, ...],
+    seeds: int,
+    end: float,
+) -> Size:
+    """The size with as many steps as fit, by trials of some arms as many at once as in the run.
+
+    All arms of a table get the same steps; those over natural video half as many as others.
+    """
+    kinds = [arm for arm in ("noise-motion", "video-pixel", "video-feature-motion") if arm in arms]
+    tried = [kinds[number % len(kinds)] for number in range(size.processes)]
+    jobs = [
+        Job(arm=arm, seed=1000 + number, size=size, places=places)
+        for number, arm in enumerate(tried)
+    ]
+    found = list(pool.map(_trial, jobs))
+    step_s = {
+        kind: max(entry["step_s"] for entry in found if entry["arm"] == kind) for kind in kinds
+    }
+    fixed_s = max(entry["fixed_s"] for entry in found)
+    trained = [arm for arm in arms if ARMS[arm].changes is not None]
+    long = [arm for arm in trained if ARMS[arm].long]
+    features = [arm for arm in trained if (ARMS[arm].changes or {})["target"] == "dinov2"]
+    others = [arm for arm in trained if arm not in long and arm not in features]
+    weight = seeds * (
+        len(long) * step_s.get("noise-motion", 0)
+        + len(others) * step_s.get("video-pixel", 0) / 2
+        + len(features) * step_s.get("video-feature-motion", 0) / 2
+    )
+    left = size.processes * (end - time.monotonic())
+    steps = int((left / SPARE - seeds * len(arms) * fixed_s) / weight) // 20 * 20
+    said = {kind: round(value, 4) for kind, value in step_s.items()}
+    print(
+        f"a step takes {said} s, all else {fixed_s:.1f} s: {steps} steps",
+        file=sys.stderr,
+        flush=True,
+    )
+    steps = max(100, steps)
+    return replace(size, steps=steps, video_steps=steps // 2)
+
+
+def _trial(job: Job) -> dict[str, Any]:
+    """Seconds of a step, and of all else, of an arm's run."""
+    out = job.places.work / f"trial-{job.seed}"
+    # Once for what is only slow the first time.
+    pretrain_arm(job, out / "first", steps=2, log_every=1)
+    begun = time.perf_counter()
+    checkpoint, _, rate = pretrain_arm(
+        job, out / "pretrained", steps=TRIAL_STEPS, log_every=TRIAL_STEPS // 2
+    )
+    step_s = job.size.batch / rate
+    fixed_s = time.perf_counter() - begun - TRIAL_STEPS * step_s
+    epochs = max(1, job.size.epochs // 5)
+    begun = time.perf_counter()
+    finetune_arm(job, checkpoint, out / "finetuned", epochs=epochs, validate_every=epochs)
+    tuned_s = time.perf_counter() - begun
+    return {
+        "arm": job.arm,
+        "step_s": step_s,
+        "fixed_s": max(0.0, fixed_s) + tuned_s * (1 + 0.6 * (job.size.epochs / epochs - 1)),
+    }
+
+
+def _collect(
+    pool: ProcessPoolExecutor,
+    waiting: dict[Future[dict[str, Any]], tuple[str, int]],
+    runs: list[dict[str, Any]],
+    path: Path,
+    end: float | None,
+) -> None:
+    """Write down each run as it ends; give up at the end of the time."""
+    total = len(waiting)
+    machine = describe_machine()
+    while waiting:
+        left = None if end is None else max(0.1, end - time.monotonic())
+        ready, _ = wait(waiting, timeout=left, return_when=FIRST_COMPLETED)
+        if not ready:
+            print(f"out of time: {len(waiting)} runs are left out", file=sys.stderr, flush=True)
+            for process in list(pool._processes.values()):
+                process.kill()
+            return
+        for future in ready:
+            arm, seed = waiting.pop(future)
+            try:
+                run = future.result()
+            except Exception as error:
+                print(f"{arm}, seed {seed}: {error}", file=sys.stderr, flush=True)
+                continue
+            runs.append(run | {"machine": machine})
+            write_atomically(path, dump_json({"runs": runs}))
+            print(
+                f"[{total - len(waiting)}/{total}] {arm}, seed {seed}: fine-tuned "
+                f"{run['finetune']['top1']:.1f}, probed {run['strict']['top1']:.1f} "
+                f"{run['seconds']}",
+                file=sys.stderr,
+                flush=True,
+            )
+
+
+def describe_machine() -> str:
+    """Device and torch, in a line."""
+    import torch
+
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
+    return f"{device}, {os.cpu_count()} cores, torch {torch.__version__}"
+
+
+def _quiet(logs: Path) -> None:
+    """Send what a worker says to a file of its own."""
+    logs.mkdir(parents=True, exist_ok=True)
+    log = (logs / f"{os.getpid()}.log").open("w", encoding="utf-8")
+    os.dup2(log.fileno(), 1)
+    os.dup2(log.fileno(), 2)

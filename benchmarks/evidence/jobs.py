@@ -1,0 +1,196 @@
+"""One arm with one seed: pre-train, fine-tune, probe, by the commands' own functions."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from smile_motion.errors import InputError
+
+from benchmarks.evidence.arms import ARMS, Corpus
+from benchmarks.evidence.sizes import Size
+
+UNTRAINED = {"steps": 1, "base_lr": 1e-12, "min_lr": 0.0, "weight_decay": 0.0}
+"""A pre-training that leaves the first weights as they are."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Places:
+    """Folders of a run."""
+
+    movements: Path
+    """Labelled movements."""
+    videos: Path
+    """Natural videos."""
+    photographs: Path
+    """Photographs."""
+    teacher: Path | None
+    """Folder of a DINOv2; needed by arms with features."""
+    bank: Path | None
+    """Object bank; none for the embedded one."""
+    work: Path
+    """Where runs go, which are deleted when they are judged."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """An arm with a seed."""
+
+    arm: str
+    """Its name."""
+    seed: int
+    """Of weights, clips, masks and fine-tuning."""
+    size: Size
+    """How large."""
+    places: Places
+    """Where."""
+
+
+def run_job(job: Job) -> dict[str, Any]:
+    """Pre-train, fine-tune and probe; returns what was reached, as JSON values.
+
+    Raises InputError when something does not fit.
+    """
+    import shutil
+
+    out = job.places.work / f"{job.arm}-{job.seed}"
+    shutil.rmtree(out, ignore_errors=True)
+    begun = time.perf_counter()
+    checkpoint, loss, rate = pretrain_arm(job, out / "pretrained")
+    pretrained = time.perf_counter()
+    finetuned = finetune_arm(job, checkpoint, out / "finetuned")
+    tuned = time.perf_counter()
+    probed = probe_arm(job, checkpoint, out)
+    ended = time.perf_counter()
+    shutil.rmtree(out, ignore_errors=True)
+    return {
+        "arm": job.arm,
+        "seed": job.seed,
+        "size": job.size.to_json(),
+        "finetune": finetuned,
+        "strict": probed,
+        "loss": loss,
+        "clips_per_s": rate,
+        "seconds": {
+            "pretrain": round(pretrained - begun, 1),
+            "finetune": round(tuned - pretrained, 1),
+            "probe": round(ended - tuned, 1),
+        },
+    }
+
+
+def pretrain_arm(job: Job, out: Path, **changes: Any) -> tuple[Path, dict[str, float], float]:
+    """Pre-train; returns the checkpoint, the first and last recorded loss, and clips a second."""
+    from smile_train.config import PretrainConfig
+    from smile_train.pretrain import pretrain
+
+    arm, size, places = ARMS[job.arm], job.size, job.places
+    folder: dict[Corpus, dict[str, Path]] = {
+        "videos": {"videos": places.videos},
+        "photographs": {"images": places.photographs},
+        "none": {},
+    }
+    options: dict[str, Any] = {
+        "preset": "tiny",
+        "student": size.student,
+        "size": size.side,
+        "patch": size.patch,
+        "batch": size.batch,
+        "steps": size.steps if arm.long else size.video_steps,
+        "masks_per_clip": size.masks_per_clip,
+        "mask_ratio": size.mask_ratio,
+        "base_lr": size.base_lr,
+        "min_lr": size.base_lr / 100,
+        "clip_grad": 1.0,
+        "target": "pixel",
+        "bank": places.bank,
+        "seed": job.seed,
+        "stride": 2,
+        "workers": size.workers,
+        "save_every": 1_000_000,
+        "keep": 1,
+        "log_every": 25,
+        "track": "none",
+        **folder[arm.corpus],
+        **(arm.changes or {"background": "black", **UNTRAINED}),
+    }
+    if options["background"] != "natural":
+        del options["stride"]
+    if options["target"] != "pixel":
+        if places.teacher is None:
+            raise InputError(f"{job.arm}: learns features; give --teacher a folder of a DINOv2")
+        options["teacher"] = str(places.teacher)
+    if options.get("strategy") == "progressive":
+        options["steps"] //= 2
+    checkpoint = pretrain(PretrainConfig(**options | changes), out)
+    lines = (checkpoint.parents[1] / "log.jsonl").read_text(encoding="utf-8").splitlines()
+    log = [json.loads(line) for line in lines]
+    loss = {"first": log[0]["loss"], "last": log[-1]["loss"]}
+    return checkpoint, loss, log[-1]["clips_per_s"]
+
+
+def finetune_arm(job: Job, checkpoint: Path, out: Path, **changes: Any) -> dict[str, float]:
+    """Fine-tune all weights; returns top-1 of the last weights, which nothing was chosen by."""
+    from smile_train.finetune import finetune
+    from smile_train.finetune_config import FinetuneConfig
+
+    size = job.size
+    trained = ARMS[job.arm].changes is not None
+    config = FinetuneConfig(
+        checkpoint=checkpoint,
+        dataset="folder",
+        data=job.places.movements,
+        sampling="uniform",
+        epochs=size.epochs,
+        batch=size.finetune_batch,
+        repeats=2,
+        base_lr=size.finetune_lr,
+        warmup_epochs=max(1, size.epochs // 8),
+        # Without pre-training there are no lower layers worth keeping.
+        layer_decay=0.85 if trained else 1.0,
+        drop_path=0.0,
+        mixup=0.0,
+        cutmix=0.0,
+        rand_augment="none",
+        erasing=0.0,
+        flip=False,
+        clip_grad=1.0,
+        validate_every=size.epochs,
+        segments=1,
+        crops=1,
+        seed=job.seed,
+        workers=size.workers,
+        save_every=1_000_000,
+        log_every=25,
+        track="none",
+    )
+    from dataclasses import replace
+
+    found = finetune(replace(config, **changes), out).metrics
+    return {"top1": found["last_top1"], "top5": found["last_top5"]}
+
+
+def probe_arm(job: Job, checkpoint: Path, out: Path) -> dict[str, float]:
+    """Train a linear classifier on the frozen encoder's features; returns its top-1."""
+    from smile_train.probe.cached import probe_strict
+    from smile_train.probe.config import StrictProbeConfig
+
+    config = StrictProbeConfig(
+        checkpoint=str(checkpoint),
+        dataset="folder",
+        data=job.places.movements,
+        sampling="uniform",
+        segments=1,
+        crops=1,
+        batch=64,
+        epochs=100,
+        head_batch=256,
+        seed=job.seed,
+        workers=job.size.workers,
+        cache=out / "features",
+    )
+    found = probe_strict(config, out / "probed").metrics
+    return {"top1": found["top1"], "top5": found["top5"]}

@@ -1,0 +1,97 @@
+"""How large the experiments are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+SizeName = Literal["cpu", "gpu-minutes", "gpu"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Size:
+    """What all arms of a run have in common; all of it is ours."""
+
+    student: str
+    """Size of the student."""
+    side: int
+    """Side of its frames, pixels."""
+    patch: int
+    """Side of a token, pixels."""
+    steps: int
+    """Optimiser steps of a pre-training over clips that cost no decoding (Table 7)."""
+    video_steps: int
+    """Of one over natural video (Table 4)."""
+    batch: int
+    """Clips in a step."""
+    masks_per_clip: int
+    """Masks that each is learned under."""
+    base_lr: float
+    """Peak rate for a batch of 256."""
+    mask_ratio: float = 0.8
+    """Share of tokens masked; the paper's best (Table 4e)."""
+    epochs: int
+    """Of fine-tuning, each with two augmented clips of every video."""
+    finetune_batch: int
+    """Videos in a step of fine-tuning."""
+    finetune_lr: float
+    """Its peak rate for a batch of 256."""
+    processes: int
+    """Arms that are run at once."""
+    workers: int
+    """Processes that make clips for each."""
+
+    def to_json(self) -> dict[str, Any]:
+        """What results depend on."""
+        left_out = ("processes", "workers")
+        return {name: value for name, value in vars(self).items() if name not in left_out}
+
+
+SIZES: dict[SizeName, Size] = {
+    "cpu": Size(
+        student="tiny",
+        side=64,
+        patch=8,
+        steps=800,
+        video_steps=400,
+        batch=16,
+        masks_per_clip=1,
+        base_lr=1.6e-2,
+        epochs=15,
+        finetune_batch=32,
+        finetune_lr=8e-3,
+        processes=1,
+        workers=1,
+    ),
+    "gpu-minutes": Size(
+        student="tiny",
+        side=112,
+        patch=16,
+        steps=1500,
+        video_steps=750,
+        batch=128,
+        masks_per_clip=2,
+        base_lr=3e-3,
+        epochs=15,
+        finetune_batch=32,
+        finetune_lr=8e-3,
+        processes=8,
+        workers=1,
+    ),
+    "gpu": Size(
+        student="vit-s",
+        side=112,
+        patch=16,
+        steps=20_000,
+        video_steps=10_000,
+        batch=256,
+        masks_per_clip=2,
+        base_lr=1e-3,
+        epochs=30,
+        finetune_batch=32,
+        finetune_lr=4e-3,
+        processes=2,
+        workers=6,
+    ),
+}
+"""For a night on two CPU cores; for some minutes of a data-center GPU; for a day of one."""
