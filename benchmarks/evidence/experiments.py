@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from smile_motion.errors import InputError
-from smile_motion.files import dump_json, write_atomically
+from smile_motion.io.files import dump_json, write_atomically
 
 from benchmarks.evidence.arms import ARMS, TableName, arms_of
 from benchmarks.evidence.jobs import Job, Places, finetune_arm, pretrain_arm, run_job
@@ -102,7 +102,7 @@ def main(options: Options) -> None:
 
 def prepare(options: Options) -> Places:
     """Make what is missing of movements, backgrounds and objects."""
-    from smile_motion.bank.embedded import embedded_bank
+    from smile_motion.bank.builder.default import embedded_bank
 
     from benchmarks.evidence.sources import prepare_sources
 

@@ -84,8 +84,8 @@ def run_job(job: Job) -> dict[str, Any]:
 
 def pretrain_arm(job: Job, out: Path, **changes: Any) -> tuple[Path, dict[str, float], float]:
     """Pre-train; returns the checkpoint, the first and last recorded loss, and clips a second."""
-    from smile_train.config import PretrainConfig
-    from smile_train.pretrain import pretrain
+    from smile_train.config.pretrain import PretrainConfig
+    from smile_train.training.pretrain import pretrain
 
     arm, size, places = ARMS[job.arm], job.size, job.places
     folder: dict[Corpus, dict[str, Path]] = {
@@ -134,8 +134,8 @@ def pretrain_arm(job: Job, out: Path, **changes: Any) -> tuple[Path, dict[str, f
 
 def finetune_arm(job: Job, checkpoint: Path, out: Path, **changes: Any) -> dict[str, float]:
     """Fine-tune all weights; returns top-1 of the last weights, which nothing was chosen by."""
-    from smile_train.finetune import finetune
-    from smile_train.finetune_config import FinetuneConfig
+    from smile_train.config.finetune import FinetuneConfig
+    from smile_train.training.finetune import finetune
 
     size = job.size
     trained = ARMS[job.arm].changes is not None
@@ -146,7 +146,7 @@ def finetune_arm(job: Job, checkpoint: Path, out: Path, **changes: Any) -> dict[
         sampling="uniform",
         epochs=size.epochs,
         batch=size.finetune_batch,
-        repeats=2,
+        repeats=size.repeats,
         base_lr=size.finetune_lr,
         warmup_epochs=max(1, size.epochs // 8),
         # Without pre-training there are no lower layers worth keeping.
@@ -175,8 +175,8 @@ def finetune_arm(job: Job, checkpoint: Path, out: Path, **changes: Any) -> dict[
 
 def probe_arm(job: Job, checkpoint: Path, out: Path) -> dict[str, float]:
     """Train a linear classifier on the frozen encoder's features; returns its top-1."""
-    from smile_train.probe.cached import probe_strict
-    from smile_train.probe.config import StrictProbeConfig
+    from smile_train.config.probe import StrictProbeConfig
+    from smile_train.probes.run import probe_strict
 
     config = StrictProbeConfig(
         checkpoint=str(checkpoint),

@@ -22,9 +22,9 @@ from pathlib import Path
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
-from smile_motion.bank.progress import progress_bar
 from smile_motion.errors import InputError
-from smile_motion.files import dump_json, write_atomically
+from smile_motion.io.files import dump_json, write_atomically
+from smile_motion.runtime.progress import progress_bar
 
 from benchmarks.evidence.bodies import BODIES
 from benchmarks.evidence.scene import Look, Stage, State, choose_backend

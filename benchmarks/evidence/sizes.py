@@ -31,7 +31,9 @@ class Size:
     mask_ratio: float = 0.8
     """Share of tokens masked; the paper's best (Table 4e)."""
     epochs: int
-    """Of fine-tuning, each with two augmented clips of every video."""
+    """Of fine-tuning."""
+    repeats: int = 2
+    """Augmented clips of every video in each."""
     finetune_batch: int
     """Videos in a step of fine-tuning."""
     finetune_lr: float
@@ -67,12 +69,13 @@ SIZES: dict[SizeName, Size] = {
         student="tiny",
         side=112,
         patch=16,
-        steps=1500,
-        video_steps=750,
-        batch=128,
-        masks_per_clip=2,
-        base_lr=3e-3,
-        epochs=15,
+        steps=800,
+        video_steps=400,
+        batch=64,
+        masks_per_clip=4,
+        base_lr=6e-3,
+        epochs=8,
+        repeats=4,
         finetune_batch=32,
         finetune_lr=8e-3,
         processes=8,

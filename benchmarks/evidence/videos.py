@@ -6,7 +6,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
-from smile_motion.files import replacing
+from smile_motion.io.files import replacing
 
 
 def write_small_video(
