@@ -30,7 +30,9 @@ from smile_motion.bank.format import CARD, METADATA, PACKED
 from smile_motion.bank.packing import LEVELS, VERSION, pack_object
 from smile_motion.io.files import dump_json, dump_lines, sha256
 from smile_train.config.pretrain import PretrainConfig
-from smile_train.data import ClipLoader, MicroBatches, open_clips
+from smile_train.data.device_clips import open_clips
+from smile_train.data.loader import ClipLoader
+from smile_train.data.sampling import MicroBatches
 
 CATEGORIES = 1000
 """Categories of the bank."""

@@ -34,7 +34,8 @@ from smile_train.datasets.custom import read_manifest, write_manifest
 from smile_train.datasets.registry import DatasetPlace, open_split
 from smile_train.evaluation.results import Results
 from smile_train.evaluation.tables.match import place
-from smile_train.models import STUDENTS, PretrainModel
+from smile_train.models.config import STUDENTS
+from smile_train.models.mae import PretrainModel
 from smile_train.training.state import describe
 
 FIXTURES = Path(__file__).parents[1] / "tests/fixtures/official"

@@ -31,7 +31,10 @@ from smile_motion.bank import ProceduralSource, build
 from smile_motion.masking.masks import mask_trajectory
 from smile_motion.seeding import Stream, keyed_generator
 from smile_train.config.pretrain import PretrainConfig
-from smile_train.data import ClipLoader, MicroBatches, TrainingClips, open_clips
+from smile_train.data.device_clips import open_clips
+from smile_train.data.loader import ClipLoader
+from smile_train.data.moving_clips import TrainingClips
+from smile_train.data.sampling import MicroBatches
 from torch.utils.data import DataLoader
 
 

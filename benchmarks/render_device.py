@@ -26,7 +26,7 @@ from smile_motion import MotionRecipe, ObjectBank, TokenGrid, render
 from smile_motion.bank import ProceduralSource, build
 from smile_motion.masking import device as masks
 from smile_motion.masking.masks import draw_keys
-from smile_motion.renderer import DeviceRenderer
+from smile_motion.renderer.device import DeviceRenderer
 from smile_motion.seeding import Stream, keyed_generator
 
 FRAMES, SIDE = 16, 224

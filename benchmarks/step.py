@@ -21,7 +21,8 @@ import torch.nn.functional as F
 import tyro
 from smile_motion.tokens import masked_tokens
 from smile_train.config.pretrain_presets import PRESETS
-from smile_train.models import PretrainModel, linear
+from smile_train.models import linear
+from smile_train.models.mae import PretrainModel
 from smile_train.teachers import ClipTeacher
 from smile_train.training.losses import masked_loss
 

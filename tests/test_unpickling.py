@@ -105,7 +105,8 @@ def tiny_folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import timm
     from smile_motion.tokens import TokenGrid
     from smile_train.checkpoints.to_transformers import export_transformers
-    from smile_train.models import STUDENTS, PretrainModel
+    from smile_train.models.config import STUDENTS
+    from smile_train.models.mae import PretrainModel
     from timm.models import save_for_hf
     from tiny_clip import write_tiny_clip
 

@@ -20,8 +20,8 @@ from smile_motion.masking.masks import draw_keys, mask_random, mask_trajectory, 
 from smile_motion.motion.effects import EFFECTS, Appearance, MotionBlur
 from smile_motion.motion.plan import MotionPlan
 from smile_motion.motion.recipe import MotionRecipe
-from smile_motion.renderer import DeviceClips, DeviceRenderer
 from smile_motion.renderer.cpu import render
+from smile_motion.renderer.device import DeviceClips, DeviceRenderer
 from smile_motion.seeding import Stream, keyed_generator
 from smile_motion.tokens import TokenGrid
 from smile_motion.truth.instances import Truth

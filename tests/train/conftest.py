@@ -25,7 +25,8 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from smile_motion.tokens import TokenGrid
     from smile_train.checkpoints.files import save_checkpoint
     from smile_train.config.pretrain import PretrainConfig
-    from smile_train.models import STUDENTS, PretrainModel
+    from smile_train.models.config import STUDENTS
+    from smile_train.models.mae import PretrainModel
     from smile_train.training.state import describe
 
     torch.manual_seed(0)

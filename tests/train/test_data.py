@@ -11,8 +11,9 @@ from smile_motion.bank import ObjectBank
 from smile_motion.choices import BackgroundKind
 from smile_motion.errors import InputError
 from smile_train.config.pretrain import PretrainConfig
-from smile_train.data import ClipLoader, MicroBatches, SampleOrder, open_clips
-from smile_train.data.device_clips import PlanRenderer
+from smile_train.data.device_clips import PlanRenderer, open_clips
+from smile_train.data.loader import ClipLoader
+from smile_train.data.sampling import MicroBatches, SampleOrder
 from torch.utils.data import DataLoader, default_collate
 
 SMALL = PretrainConfig(
@@ -111,7 +112,9 @@ HALTED = """
 import multiprocessing, sys, time
 from smile_train.config.pretrain import PretrainConfig
 from smile_train.data import ClipLoader, MicroBatches, open_clips
-
+from smile_train.data.device_clips import open_clips
+from smile_train.data.loader import ClipLoader
+from smile_train.data.sampling import MicroBatches
 if __name__ == "__main__":
     config = PretrainConfig(
         student="tiny", target="pixel", size=64, frames=4, batch=4, bank=sys.argv[1]

@@ -11,7 +11,8 @@ from smile_train.checkpoints.files import save_checkpoint
 from smile_train.checkpoints.published import save_official
 from smile_train.checkpoints.to_transformers import export_transformers
 from smile_train.config.pretrain import PretrainConfig
-from smile_train.models import STUDENTS, PretrainModel
+from smile_train.models.config import STUDENTS
+from smile_train.models.mae import PretrainModel
 from smile_train.training.state import describe
 
 GRID = TokenGrid(frames=4, height=64, width=64)

@@ -28,7 +28,9 @@ from smile_train.checkpoints.to_transformers import (
     export_transformers,
     pretraining_to_transformers,
 )
-from smile_train.models import Classifier, PretrainModel, StudentConfig
+from smile_train.models.config import StudentConfig
+from smile_train.models.heads import Classifier
+from smile_train.models.mae import PretrainModel
 
 GRID = TokenGrid(frames=4, height=64, width=64)
 SMALL = StudentConfig(

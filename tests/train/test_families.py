@@ -12,8 +12,10 @@ from smile_motion.errors import InputError
 from smile_motion.tokens import TokenGrid
 from smile_train.checkpoints.backbone import build_encoder, classifier_weights
 from smile_train.checkpoints.open import open_backbone, open_model
-from smile_train.models import Classifier, PretrainModel, StudentConfig
+from smile_train.models.config import StudentConfig
+from smile_train.models.heads import Classifier
 from smile_train.models.layers import factorised_sine_cosine, sine_cosine
+from smile_train.models.mae import PretrainModel
 
 GRID = TokenGrid()
 SMALL = StudentConfig(

@@ -18,7 +18,7 @@ from smile_train.__main__ import COMMANDS
 from smile_train.config.finetune import FinetuneConfig
 from smile_train.config.finetune_presets import NOTES, RECIPES, changed_options, without_mixing
 from smile_train.evaluation.results import Results
-from smile_train.models import STUDENTS
+from smile_train.models.config import STUDENTS
 from smile_train.training.optim import layer_scales, parameter_groups
 from smile_train.training.stop import EXIT_REQUEUE
 
@@ -259,7 +259,7 @@ def test_what_several_labels_have_no_use_for_is_off_or_refused() -> None:
 
 
 def test_weight_decay_and_rates_of_a_classifier() -> None:
-    from smile_train.models import Classifier
+    from smile_train.models.heads import Classifier
 
     model = Classifier(STUDENTS["tiny"], TokenGrid(frames=4, height=32, width=32), 5)
     groups = parameter_groups(model, 0.05, layer_scales(model, 4, 0.75))

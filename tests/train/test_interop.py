@@ -20,7 +20,8 @@ from smile_train.checkpoints.published import (
     save_official,
 )
 from smile_train.checkpoints.to_transformers import export_transformers, to_transformers
-from smile_train.models import STUDENTS, PretrainModel, StudentConfig
+from smile_train.models.config import STUDENTS, StudentConfig
+from smile_train.models.mae import PretrainModel
 
 FIXTURES = Path(__file__).parents[1] / "fixtures/official"
 GRID = TokenGrid(frames=4, height=64, width=64)

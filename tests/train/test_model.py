@@ -11,8 +11,9 @@ from smile_train.checkpoints.published import (
     save_official,
 )
 from smile_train.checkpoints.to_transformers import export_transformers, to_transformers
-from smile_train.models import STUDENTS, PretrainModel, StudentConfig
+from smile_train.models.config import STUDENTS, StudentConfig
 from smile_train.models.layers import cut_cubes, join_cubes, take
+from smile_train.models.mae import PretrainModel
 from smile_train.training.losses import pixel_targets, restore_pixels
 
 GRID = TokenGrid(frames=4, height=64, width=64)

@@ -14,7 +14,7 @@ from smile_motion.tokens import TokenGrid
 from smile_motion.truth.instances import Truth
 from smile_train.__main__ import COMMANDS
 from smile_train.encoders.video_encoder import VideoEncoder
-from smile_train.models import STUDENTS
+from smile_train.models.config import STUDENTS
 from smile_train.models.mae import Encoder
 from smile_train.motion_probe.backdrops import Texture
 from smile_train.motion_probe.candidates import pixels, trained_and_untrained

@@ -5,7 +5,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from smile_motion.tokens import TokenGrid
-from smile_train.models import PretrainModel, StudentConfig
+from smile_train.models.config import StudentConfig
+from smile_train.models.mae import PretrainModel
 from smile_train.training.optim import parameter_groups, warmup_cosine
 
 SMALL = StudentConfig(width=16, depth=1, heads=2, decoder_width=8, decoder_depth=1, decoder_heads=1)

@@ -15,7 +15,7 @@ from smile_train.checkpoints.published import (
     load_weights,
     open_pretrained,
 )
-from smile_train.models import Classifier
+from smile_train.models.heads import Classifier
 from smile_train.models.layers import take
 from smile_train.teachers import ClipTeacher
 from smile_train.training.losses import mean_squared_error, normalise_targets, pixel_targets

@@ -22,9 +22,9 @@ from smile_train.cli.finetune import name_of
 from smile_train.encoders.video_encoder import VideoEncoder, load
 from smile_train.evaluation.knn import neighbour_votes
 from smile_train.evaluation.results import Results
-from smile_train.models import STUDENTS, PretrainModel
+from smile_train.models.config import STUDENTS
 from smile_train.models.heads import AttentiveProbes
-from smile_train.models.mae import Encoder
+from smile_train.models.mae import Encoder, PretrainModel
 from smile_train.probes.features import hash_settings
 from smile_train.probes.linear import hold_out, score_views, train_linear
 

@@ -16,7 +16,9 @@ from smile_motion.tokens import TokenGrid
 from smile_train.checkpoints.files import write_checkpoint
 from smile_train.checkpoints.open import open_backbone, open_checkpoint
 from smile_train.checkpoints.to_transformers import export_transformers
-from smile_train.models import Classifier, PretrainModel, StudentConfig
+from smile_train.models.config import StudentConfig
+from smile_train.models.heads import Classifier
+from smile_train.models.mae import PretrainModel
 
 GRID = TokenGrid(frames=4, height=32, width=32)
 SMALL = StudentConfig(

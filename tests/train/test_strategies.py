@@ -11,7 +11,7 @@ from smile_motion.bank import ObjectBank
 from smile_motion.errors import InputError
 from smile_train.config.pretrain import PretrainConfig
 from smile_train.config.pretrain_presets import NOTES, PRESETS
-from smile_train.data import open_clips
+from smile_train.data.device_clips import open_clips
 from smile_train.training.pretrain import pretrain
 
 SMALL = {

@@ -29,7 +29,8 @@ from smile_train.checkpoints.weight_files import (
     read_own_state,
     read_weights,
 )
-from smile_train.models import PretrainModel, StudentConfig
+from smile_train.models.config import StudentConfig
+from smile_train.models.mae import PretrainModel
 
 GRID = TokenGrid(frames=4, height=64, width=64)
 SMALL = StudentConfig(

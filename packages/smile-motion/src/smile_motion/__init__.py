@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from smile_motion.errors import InputError
     from smile_motion.motion.plan import MotionPlan, plan_from_json, plan_to_json, read_plan
     from smile_motion.motion.recipe import MotionRecipe
-    from smile_motion.renderer import DeviceRenderer
     from smile_motion.renderer.cpu import render
+    from smile_motion.renderer.device import DeviceRenderer
     from smile_motion.tokens import TokenGrid
     from smile_motion.truth.instances import Truth
 
@@ -53,7 +53,7 @@ __all__ = [
 _HOMES = {
     "Clip": "clips.clip",
     "ClipMaker": "clips.clip",
-    "DeviceRenderer": "renderer",
+    "DeviceRenderer": "renderer.device",
     "InputError": "errors",
     "MotionOverlay": "clips.overlay",
     "MotionPlan": "motion.plan",

@@ -10,7 +10,14 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
-import torch
+
+try:
+    import torch
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        "rendering on a device needs torch; install it with: pip install 'smile-motion[torch]'",
+        name="torch",
+    ) from error
 from torch import Tensor
 
 from smile_motion.errors import InputError

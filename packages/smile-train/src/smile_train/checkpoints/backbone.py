@@ -14,7 +14,8 @@ from smile_motion.tokens import TokenGrid
 from smile_train.checkpoints.configs import require_sizes
 from smile_train.checkpoints.files import MANIFEST, WEIGHTS, read_manifest
 from smile_train.checkpoints.published import load_weights
-from smile_train.models import Classifier, StudentConfig
+from smile_train.models.config import StudentConfig
+from smile_train.models.heads import Classifier
 from smile_train.models.mae import Encoder
 
 TABLE_TOLERANCE = 1e-4

@@ -32,9 +32,9 @@ from smile_train.checkpoints.weight_files import (
     open_folder,
     say_what_was_left_out,
 )
-from smile_train.models import Classifier, PretrainModel, StudentConfig
-from smile_train.models.config import ratio_of
-from smile_train.models.mae import Encoder
+from smile_train.models.config import StudentConfig, ratio_of
+from smile_train.models.heads import Classifier
+from smile_train.models.mae import Encoder, PretrainModel
 
 if TYPE_CHECKING:
     from transformers import (

@@ -31,8 +31,9 @@ from smile_train.checkpoints.published import (
     open_pretrained,
 )
 from smile_train.checkpoints.weight_files import read_weights
-from smile_train.models import Classifier, PretrainModel
+from smile_train.models.heads import Classifier
 from smile_train.models.layers import grid_positions
+from smile_train.models.mae import PretrainModel
 
 OTHERS = ("clip:", "viclip:")
 """What `smile_train.load` alone opens."""

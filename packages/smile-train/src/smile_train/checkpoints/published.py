@@ -13,8 +13,9 @@ from smile_motion.tokens import TokenGrid
 
 from smile_train.checkpoints.configs import count_blocks, require_sizes
 from smile_train.checkpoints.weight_files import ENCODERS, Kind, open_weights, say_what_was_left_out
-from smile_train.models import STUDENTS, Classifier, PretrainModel, StudentConfig
-from smile_train.models.config import ratio_of
+from smile_train.models.config import STUDENTS, StudentConfig, ratio_of
+from smile_train.models.heads import Classifier
+from smile_train.models.mae import PretrainModel
 
 HEAD_WIDTH = 64
 """Width of an attention head where nothing else tells."""

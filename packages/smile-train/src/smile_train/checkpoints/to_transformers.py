@@ -11,9 +11,10 @@ from smile_motion.io.output_folders import new_folder
 
 from smile_train.checkpoints.published import require_own_positions
 from smile_train.checkpoints.transformers_names import to_their_names
-from smile_train.models import Classifier, PretrainModel
 from smile_train.models.config import hidden_width
+from smile_train.models.heads import Classifier
 from smile_train.models.layers import IMAGENET_MEAN, IMAGENET_STD
+from smile_train.models.mae import PretrainModel
 
 if TYPE_CHECKING:
     from transformers import (

@@ -12,7 +12,8 @@ from smile_motion.errors import InputError
 from smile_motion.io.options import Heads
 
 if TYPE_CHECKING:
-    from smile_train.models import Classifier, PretrainModel
+    from smile_train.models.heads import Classifier
+    from smile_train.models.mae import PretrainModel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +43,7 @@ def run(options: Options) -> Outcome:
     from smile_train.checkpoints.published import save_official
     from smile_train.checkpoints.to_transformers import export_transformers
     from smile_train.config.machine import use_cores
-    from smile_train.models import Classifier
+    from smile_train.models.heads import Classifier
 
     if options.push and options.to in ("onnx", "official"):
         raise InputError(f"--push: --to {options.to} writes a file; push one of the folders")
@@ -77,7 +78,7 @@ def run(options: Options) -> Outcome:
 
 
 def _their_class(model: PretrainModel | Classifier, whole: bool) -> str:
-    from smile_train.models import Classifier
+    from smile_train.models.heads import Classifier
 
     if isinstance(model, Classifier):
         return "VideoMAEForVideoClassification"

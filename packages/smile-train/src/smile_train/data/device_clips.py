@@ -12,8 +12,8 @@ from smile_motion.bank import ObjectBank
 from smile_motion.errors import InputError
 from smile_motion.masking import device as masks
 from smile_motion.masking.masks import draw_keys
-from smile_motion.renderer import DeviceRecords, DeviceRenderer, Records
-from smile_motion.renderer.device_records import make_records
+from smile_motion.renderer.device import DeviceRecords, DeviceRenderer
+from smile_motion.renderer.device_records import Records, make_records
 from smile_motion.tokens import masked_tokens
 from torch import Tensor
 

@@ -13,9 +13,10 @@ from smile_motion.tokens import masked_tokens
 
 from smile_train.config.machine import DTYPES
 from smile_train.config.pretrain import PretrainConfig
-from smile_train.data import ClipLoader, MicroBatches, open_clips
-from smile_train.data.device_clips import PlanRenderer
-from smile_train.models import PretrainModel
+from smile_train.data.device_clips import PlanRenderer, open_clips
+from smile_train.data.loader import ClipLoader
+from smile_train.data.sampling import MicroBatches
+from smile_train.models.mae import PretrainModel
 from smile_train.teachers import Teacher
 from smile_train.training.flops import measure_matrix_rate, student_flops, teacher_flops
 from smile_train.training.losses import masked_loss, teach

@@ -14,8 +14,8 @@ from smile_train.checkpoints.backbone import Backbone
 from smile_train.checkpoints.files import load_checkpoint, write_checkpoint
 from smile_train.config.finetune import FinetuneConfig
 from smile_train.config.finetune_presets import changed_options
-from smile_train.data import SampleOrder
 from smile_train.data.labelled_clips import ClipAugmentation, LabelledClips
+from smile_train.data.sampling import SampleOrder
 from smile_train.data.views import TestViews
 from smile_train.datasets import LabelledVideos
 from smile_train.evaluation.predict import Predictions, ViewShape, predict

@@ -12,7 +12,7 @@ from accelerate.utils import broadcast_object_list
 from smile_motion.tokens import masked_tokens
 
 from smile_train.config.pretrain import PretrainConfig
-from smile_train.models import PretrainModel
+from smile_train.models.mae import PretrainModel
 from smile_train.teachers import Teacher
 from smile_train.training.losses import masked_loss, teach
 from smile_train.training.metrics_logger import spoken_time

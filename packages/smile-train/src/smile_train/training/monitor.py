@@ -15,7 +15,7 @@ from smile_motion.errors import InputError
 
 from smile_train.config.pretrain import PretrainConfig
 from smile_train.evaluation.knn import neighbour_votes
-from smile_train.models import PretrainModel
+from smile_train.models.mae import PretrainModel
 from smile_train.motion_probe.online import ENTRY, UNTRAINED, OnlineProbe, sentence
 from smile_train.teachers import Teacher
 from smile_train.training.losses import teach

@@ -16,9 +16,9 @@ from smile_train.checkpoints.files import newest_checkpoint, stored_settings
 from smile_train.checkpoints.open import open_checkpoint, start_from
 from smile_train.config.pretrain import PretrainConfig
 from smile_train.config.stages import plan_stages
-from smile_train.data import TrainingClips, open_clips
-from smile_train.data.device_clips import PlanRenderer
-from smile_train.models import PretrainModel
+from smile_train.data.device_clips import PlanRenderer, open_clips
+from smile_train.data.moving_clips import TrainingClips
+from smile_train.models.mae import PretrainModel
 from smile_train.teachers import Teacher, open_teacher
 from smile_train.training.accelerator import describe_processes, open_run, start_tracking
 from smile_train.training.flops import Utilisation

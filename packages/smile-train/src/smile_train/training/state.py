@@ -24,7 +24,7 @@ from torch.distributed.tensor import DTensor
 from smile_train.checkpoints.files import load_checkpoint, newest_checkpoint, save_checkpoint
 from smile_train.config.pretrain import PretrainConfig
 from smile_train.config.run import RunOptions
-from smile_train.models import PretrainModel
+from smile_train.models.mae import PretrainModel
 from smile_train.training.metrics_logger import Report
 
 SPARE_SHARE = 1.1

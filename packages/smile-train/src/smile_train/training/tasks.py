@@ -23,8 +23,7 @@ from smile_train.evaluation.metrics import (
     multi_label_metrics,
 )
 from smile_train.evaluation.predict import Predictions
-from smile_train.models import Classifier
-from smile_train.models.heads import RepetitionCounter
+from smile_train.models.heads import Classifier, RepetitionCounter
 from smile_train.models.layers import to_unit
 from smile_train.training.optim import layer_scales, parameter_groups
 

@@ -13,8 +13,8 @@ from smile_motion.errors import InputError
 
 from smile_train.config.finetune import FinetuneConfig
 from smile_train.config.pretrain import PretrainConfig
-from smile_train.data import ClipLoader, MicroBatches
-from smile_train.data.loader import Samples
+from smile_train.data.loader import ClipLoader, Samples
+from smile_train.data.sampling import MicroBatches
 from smile_train.training.flops import peak_memory
 from smile_train.training.optim import warmup_cosine
 
