@@ -22,8 +22,9 @@ def test_names_in_messages_are_printable(name: str, shown: str) -> None:
     for kind in (InputError, UnusableFile):
         error = kind(f"{name}: no frame in it")
         assert str(error) == f"{shown}: no frame in it"
+        assert error.args == (f"{name}: no frame in it",)
         again = pickle.loads(pickle.dumps(error))  # As it comes from a worker.
-        assert (type(again), str(again)) == (kind, str(error))
+        assert (type(again), again.args) == (kind, error.args)
         assert in_one_line(error) == str(error)
 
 

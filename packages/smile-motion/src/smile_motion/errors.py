@@ -8,9 +8,9 @@ class InputError(Exception):
     print it and exit with code 2.
     """
 
-    def __init__(self, message: str) -> None:
-        """Keep the message, in which names may hold whatever their file system allows."""
-        super().__init__(printable(message))
+    def __str__(self) -> str:
+        """The message; names in it may hold whatever their file system allows."""
+        return printable(super().__str__())
 
 
 class UnusableFile(InputError):

@@ -189,7 +189,7 @@ def worker_errors_in_one_line() -> Iterator[None]:
     try:
         yield
     except (InputError, OSError) as error:
-        text = str(error)
+        text = str(error.args[0]) if error.args else ""  # Shown, it is in one line.
         if _CARRIED not in text:
             raise
         last = text.strip().splitlines()[-1]
