@@ -85,6 +85,12 @@ def test_stopped_early_the_next_command_is_offered(
     assert train(*quick, "--out", run, "--resume") == 0
     assert "--resume" not in capsys.readouterr().out
     assert steps(run) == [1, 2, 3, 4]
+    # What it goes on from has the same bytes as that of a run which nobody stopped.
+    straight = tmp_path / "straight"
+    assert train(*quick, "--out", straight) == 0
+    for name in ("model.safetensors", "training.pt"):
+        of_both = [one / "checkpoints/step_00000004" / name for one in (run, straight)]
+        assert of_both[0].read_bytes() == of_both[1].read_bytes(), name
 
 
 def test_a_torn_checkpoint_does_not_outlive_later_ones(tmp_path: Path) -> None:

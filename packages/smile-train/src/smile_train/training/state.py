@@ -104,6 +104,7 @@ class RunState:
         set_optimizer_state_dict(
             self.model, _inner(self.optimiser), training["optimiser"], options=whole
         )
+        _restore_tuples(_inner(self.optimiser))
         torch.set_rng_state(training["generator"])
         if self.accelerator.scaler is not None and training.get("scaler"):
             self.accelerator.scaler.load_state_dict(training["scaler"])
@@ -117,6 +118,15 @@ class RunState:
         report.restore(0)
         if self.accelerator.is_main_process:
             write_atomically(self.out / "config.json", dump_json(self.described))
+
+
+def _restore_tuples(optimiser: torch.optim.Optimizer) -> None:
+    """Make settings tuples again, such as Adam's betas, which `set_optimizer_state_dict` leaves as
+    lists: later checkpoints would have other bytes than those of a run that never stopped."""
+    for group in optimiser.param_groups:
+        for name, value in optimiser.defaults.items():
+            if isinstance(value, tuple):
+                group[name] = tuple(group[name])
 
 
 def describe(
