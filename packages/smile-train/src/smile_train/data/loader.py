@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-import atexit
 import math
-import multiprocessing
 import os
 import re
 import shutil
-import threading
-import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing.context import BaseContext
 from typing import Any, ClassVar, Protocol
 
 import torch
 from smile_motion.errors import InputError
 from smile_motion.io.files import SHARED_MEMORY, shared_memory_explained
-from smile_motion.runtime.signals import SIGNALS, hold_signals, ignore_stops
-from torch.utils.data import DataLoader, Dataset, get_worker_info
+from torch.utils.data import Dataset, get_worker_info
 
 from smile_train.data.sampling import MicroBatches
-
-AHEAD = 2
-"""Batches that a worker makes before they are asked for."""
+from smile_train.data.worker_batches import AHEAD, open_batches
 
 
 class Samples(Protocol):
@@ -74,22 +66,13 @@ class ClipLoader:
             name: _shared(shape, dtype) if self.workers else torch.empty(shape, dtype=dtype)
             for name, (shape, dtype) in self._ring_shapes().items()
         }
-        batches = DataLoader(
+        return open_batches(
             _Ring(self.clips, ring),
-            sampler=self.layout,
-            batch_size=None,
-            num_workers=self.workers,
-            worker_init_fn=_start_worker,
-            multiprocessing_context=_context(self.clips.workshop) if self.workers else None,
-            prefetch_factor=AHEAD if self.workers else None,
-            pin_memory=self.pin,
-            generator=torch.Generator(),  # The shared one is the model's.
+            self.layout,
+            workers=self.workers,
+            preload=(self.clips.workshop,),
+            pin=self.pin,
         )
-        with hold_signals(*SIGNALS), shared_memory_explained():
-            batches = iter(batches)
-        if self.workers:
-            atexit.register(_end_workers, weakref.ref(batches))
-        return batches
 
     def _ring_shapes(self) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
         """Shapes with leading (workers, batches of each, samples of a batch)."""
@@ -131,27 +114,6 @@ class _Ring(Dataset[dict[str, Any]]):
         return batch | {"broken": self.clips.fill(numbers, batch)}
 
 
-def _start_worker(_: int) -> None:
-    """Leave signals to the training process, and end when it has gone, however it went."""
-    ignore_stops()
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
-def _end_workers(batches: weakref.ref[Any]) -> None:
-    """End workers that are still there when the program ends: since they ignore signals, Python
-    would wait for them without end."""
-    iterator = batches()
-    if iterator is not None:
-        iterator._shutdown_workers()
-
-
 def _shared(shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
     """Return memory that workers can write to.
 
@@ -165,13 +127,6 @@ def _shared(shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
             handle, _ = storage._share_fd_cpu_()
             os.posix_fallocate(handle, 0, size)
     return torch.empty(0, dtype=dtype).set_(storage).view(shape)
-
-
-def _context(workshop: str) -> BaseContext:
-    """Return a way to start workers that share what is imported."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([workshop])
-    return context
 
 
 _CARRIED = "Original Traceback"

@@ -11,18 +11,14 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 from smile_motion.errors import InputError
-from smile_motion.io.files import shared_memory_explained
-from smile_motion.runtime.signals import SIGNALS, hold_signals, ignore_stops
 from smile_motion.video import read_frames
 from smile_motion.video.index import open_index
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from smile_train.data.loader import worker_errors_in_one_line
 from smile_train.data.views import Sampling, TestViews, clip_frames, frame_range, square_crops
+from smile_train.data.worker_batches import open_batches
 from smile_train.datasets import LabelledVideo, LabelledVideos
-
-AHEAD = 2
-"""Videos that a worker decodes before they are asked for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,19 +74,7 @@ def iterate_views(
     reader: ViewReader, numbers: Sequence[int], *, workers: int
 ) -> Iterator[tuple[int, torch.Tensor | str]]:
     """Read samples, in order, with worker processes."""
-    with hold_signals(*SIGNALS), shared_memory_explained():
-        batches = iter(
-            DataLoader(
-                reader,
-                sampler=numbers,
-                batch_size=None,
-                num_workers=workers,
-                worker_init_fn=ignore_stops,
-                prefetch_factor=AHEAD if workers else None,
-                multiprocessing_context="forkserver" if workers else None,
-                generator=torch.Generator(),  # The shared one is the model's.
-            )
-        )
+    batches = open_batches(reader, numbers, workers=workers)
     with worker_errors_in_one_line():
         yield from batches
 
