@@ -23,13 +23,17 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
+from smile_motion.bank import ProceduralSource, build
 from smile_motion.io.output_folders import is_locked
 
 MARK = "SMILE_KILLS_MARK"
-"""Environment variable by which all processes of a command are found, whoever their parent is."""
+"""Environment variable by which all processes of a command are found, whoever their parent is; so
+are those of its session."""
 PATIENCE_S = 60.0
 """How long processes may live on, seconds; one that was told to stop ends its step first."""
 MEASURED = ("clips_per_s", "views_per_s", "data_wait", "utilisation", "peak_memory_mb")
@@ -62,15 +66,40 @@ class Job:
         return [*words, *(("--resume",) if again and self.resume else ())]
 
 
+class Process(Protocol):
+    """A command that runs in a session of its own."""
+
+    @property
+    def pid(self) -> int:
+        """Number of the process, and of its session."""
+        ...
+
+    def poll(self) -> int | None:
+        """Exit code, or None while it runs."""
+        ...
+
+    def wait(self) -> int:
+        """Wait until it has ended; its exit code."""
+        ...
+
+
+class Start(Protocol):
+    """How commands are started."""
+
+    def __call__(self, job: Job, place: Path, mark: str, *, again: bool) -> Process:
+        """Start a command in a folder, to begin or to go on; it says all to `said` there."""
+        ...
+
+
 def make_jobs(work: Path, wanted: Sequence[str]) -> list[Job]:
     """The jobs that are wanted, all by default, and what they read."""
-    bank = work / "bank"
-    run(("smile_motion",), "build-bank", "--source=procedural", "--n=12", f"--out={bank}")
+    bank = build(ProceduralSource(count=12), work / "bank", workers=0).path
     render = ("smile_motion", "render", f"--bank={bank}", "--frames=4", "--size=64", "--out=out")
     two = (*render, "--background=noise", "--workers=2")
+    # A checkpoint after every step: a run that was asked to stop has no others.
     small = (
         *("--preset=tiny", "--frames=4", "--patch=16", "--batch=4", "--precision=fp32"),
-        *("--log-every=1", "--save-every=2", "--workers=1", "--cpu-threads=1", "--out=out"),
+        *("--log-every=1", "--save-every=1", "--workers=1", "--cpu-threads=1", "--out=out"),
         f"--bank={bank}",
     )
     scenes = work / "scenes"
@@ -79,7 +108,7 @@ def make_jobs(work: Path, wanted: Sequence[str]) -> list[Job]:
     tune = (
         *("smile_train", "finetune", str(work / "checkpoint"), "--dataset=folder"),
         *(f"--data={scenes}", "--epochs=4", "--batch=2", "--workers=1", "--precision=fp32"),
-        *("--log-every=1", "--save-every=2", "--segments=1", "--crops=1", "--cpu-threads=1"),
+        *("--log-every=1", "--save-every=1", "--segments=1", "--crops=1", "--cpu-threads=1"),
         *("--stride=1", "--out=out"),
     )
     pretrain = ("smile_train", "pretrain", *small, "--steps=8")
@@ -146,16 +175,17 @@ def _without_times(content: dict[str, object]) -> dict[str, object]:
     return kept | ({"config": _without_times(config)} if isinstance(config, dict) else {})
 
 
-def marked(mark: str) -> dict[int, str]:
+def alive(mark: str, session: int) -> dict[int, str]:
     """Living processes of a command, with what they are."""
     found = {}
     for path in Path("/proc").iterdir():
         if not path.name.isdecimal() or int(path.name) == os.getpid():
             continue
         try:
-            if f"{MARK}={mark}".encode() not in (path / "environ").read_bytes().split(b"\0"):
+            state, _, _, of, *_ = (path / "stat").read_text().rpartition(")")[2].split()
+            words = (path / "environ").read_bytes().split(b"\0")
+            if int(of) != session and f"{MARK}={mark}".encode() not in words:
                 continue
-            state = (path / "stat").read_text().rpartition(")")[2].split()[0]
             words = (path / "cmdline").read_bytes().replace(b"\0", b" ").decode()
         except OSError:
             continue
@@ -164,10 +194,10 @@ def marked(mark: str) -> dict[int, str]:
     return found
 
 
-def wait_for_end(mark: str) -> dict[int, str]:
+def wait_for_end(mark: str, session: int) -> dict[int, str]:
     """Wait until no process is left; those that are when patience ends, which are then killed."""
     until = time.monotonic() + PATIENCE_S
-    while left := marked(mark):
+    while left := alive(mark, session):
         if time.monotonic() > until:
             for process in left:
                 os.kill(process, signal.SIGKILL)
@@ -176,8 +206,8 @@ def wait_for_end(mark: str) -> dict[int, str]:
     return {}
 
 
-def start(job: Job, place: Path, mark: str, *, again: bool) -> subprocess.Popen[bytes]:
-    """Start a command in a session of its own."""
+def start_command(job: Job, place: Path, mark: str, *, again: bool) -> Process:
+    """Start a command as a person does; see `Start`."""
     with (place / "said").open("ab") as said:
         said.write(f"\n$ {' '.join(job.command(again=again))}\n".encode())
         said.flush()
@@ -192,23 +222,33 @@ def start(job: Job, place: Path, mark: str, *, again: bool) -> subprocess.Popen[
         )
 
 
-def wait_for_work(command: subprocess.Popen[bytes], out: Path) -> None:
+def wait_for_work(command: Process, out: Path) -> None:
     """Wait until a command holds its folder, or has ended."""
     while command.poll() is None and not is_locked(out):
         time.sleep(0.02)
+
+
+def ends_within(command: Process, seconds: float) -> bool:
+    """Wait until a command has ended, or the time is over."""
+    until = time.monotonic() + seconds
+    while command.poll() is None and time.monotonic() < until:
+        time.sleep(0.005)
+    return command.poll() is not None
 
 
 def target_of(job: Job, process: int, mark: str, rng: random.Random) -> int:
     """Which process is killed: the command, or of a launched one the trainer at times."""
     trainers = [
         number
-        for number, words in marked(mark).items()
+        for number, words in alive(mark, process).items()
         if "-m smile_train" in words and "accelerate" not in words
     ]
     return rng.choice([process, *trainers[:1]]) if job.launched else process
 
 
-def campaign(jobs: Sequence[Job], kills: int, seed: int, work: Path) -> Iterator[str]:
+def campaign(
+    jobs: Sequence[Job], kills: int, seed: int, work: Path, start: Start = start_command
+) -> Iterator[str]:
     """Kill and continue; yields what went wrong."""
     rng = random.Random(seed)
     complaints: Counter[str] = Counter()
@@ -225,7 +265,7 @@ def campaign(jobs: Sequence[Job], kills: int, seed: int, work: Path) -> Iterator
         if code:
             yield f"{job.name}, uninterrupted: exit code {code}\n{_tail(place)}"
             return
-        if left := wait_for_end(f"{job.name}-straight"):
+        if left := wait_for_end(f"{job.name}-straight", command.pid):
             yield f"{job.name}, uninterrupted: left {left}"
         whole[job.name] = snapshot(place / "out")
         for line in _complaints(place):
@@ -246,27 +286,23 @@ def campaign(jobs: Sequence[Job], kills: int, seed: int, work: Path) -> Iterator
             moment = took[job.name] * rng.uniform(0.0, 1.0)
             if rng.random() < WORKING:
                 wait_for_work(command, place / "out")
-            begun = time.monotonic()
-            try:
-                command.wait(moment)
-            except subprocess.TimeoutExpired:
-                target = target_of(job, command.pid, mark, rng)
-                history.append(
-                    f"{number.name} after {moment:.1f} s" + "*" * (target != command.pid)
-                )
-                os.kill(target, number)
-            else:
-                history.append(f"over before {moment:.1f} s, code {command.returncode}")
+            if ends_within(command, moment):
+                history.append(f"over before {moment:.1f} s, code {command.poll()}")
                 took[job.name] *= 0.7  # The machine may be quieter now.
                 break
+            target = target_of(job, command.pid, mark, rng)
+            history.append(f"{number.name} after {moment:.1f} s" + "*" * (target != command.pid))
+            with suppress(ProcessLookupError):
+                os.kill(target, number)
             done += 1
             counts[job.name] += 1
-            if left := wait_for_end(mark):
+            if left := wait_for_end(mark, command.pid):
                 faults += 1
                 yield f"{job.name}, case {case} ({'; '.join(history)}): left {left}"
             command.wait()
         mark = f"{case}-last"
-        code = start(job, place, mark, again=True).wait()
+        command = start(job, place, mark, again=True)
+        code = command.wait()
         where = f"{job.name}, case {case} ({'; '.join(history)})"
         if code:
             faults += 1
@@ -275,10 +311,10 @@ def campaign(jobs: Sequence[Job], kills: int, seed: int, work: Path) -> Iterator
             faults += 1
             names = {k for k, _ in found.items() ^ whole[job.name].items()}
             yield f"{where}: other bytes in {sorted(names)[:8]}"
-        if left := wait_for_end(mark):
+        if left := wait_for_end(mark, command.pid):
             faults += 1
             yield f"{where}: the continuation left {left}"
-        complaints.update(line.strip() for line in _complaints(place))
+        complaints.update(f"{job.name}: {line}" for line in _complaints(place))
         print(f"{done}/{kills} kills, {where}: {'ok' if not faults else 'FAULTS'}", flush=True)
         if not faults:
             shutil.rmtree(place)
@@ -288,9 +324,18 @@ def campaign(jobs: Sequence[Job], kills: int, seed: int, work: Path) -> Iterator
 
 
 def _complaints(place: Path) -> list[str]:
-    """Lines that a command that ended well should not print."""
+    """Lines that a command should not print, of tracebacks the last one."""
     lines = (place / "said").read_text(errors="replace").splitlines()
-    return [line for line in lines if "leaked" in line or "SemLock" in line or "Traceback" in line]
+    found, within = [], False
+    for line in lines:
+        if "Traceback" in line:
+            within = True
+        elif within and line[:1].strip():
+            within = False
+            found.append(f"traceback: {line}")
+        elif "leaked" in line or "SemLock" in line:
+            found.append(line.partition(": ")[2].strip())
+    return found
 
 
 def _tail(place: Path) -> str:

@@ -42,10 +42,12 @@ def start(
     *,
     cwd: Path | None = None,
     environment: Mapping[str, str] | None = None,
+    said: Path | None = None,
 ) -> ForkedProgram:
     """Start `python -m module` with its output kept.
 
     environment  what it has besides this process's variables.
+    said         a file that all its output is added to; by default both streams are kept apart.
     """
     request = {
         "module": module,
@@ -53,7 +55,10 @@ def start(
         "cwd": str(cwd or Path.cwd()),
         "environment": {**os.environ, "CUDA_VISIBLE_DEVICES": "", **(environment or {})},
     }
-    out, err = (tempfile.TemporaryFile("w+") for _ in range(2))  # noqa: SIM115
+    out, err = (
+        tempfile.TemporaryFile("w+") if said is None else said.open("a+")  # noqa: SIM115
+        for _ in range(2)
+    )
     status, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
         files = [out.fileno(), err.fileno(), theirs.fileno()]
