@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Mapping
 from dataclasses import replace
 from importlib.util import find_spec
@@ -14,10 +15,13 @@ from accelerate import Accelerator, DistributedType
 from accelerate.state import AcceleratorState
 from accelerate.utils import FullyShardedDataParallelPlugin, ProjectConfiguration
 from smile_motion.errors import InputError
+from smile_motion.io.files import write_atomically
 
 from smile_train.config.machine import settle_machine
 from smile_train.config.run import PrecisionName, RunOptions
 
+RUN_ID = "wandb_id"
+"""File of a run's folder that holds what Weights & Biases knows the run by."""
 Options = TypeVar("Options", bound=RunOptions)
 
 
@@ -82,7 +86,11 @@ def start_tracking(
 ) -> None:
     """Open the tracker of a stage: TensorBoard's files in its folder, the others' by its name.
 
-    step  after which it goes on; what TensorBoard has of later ones, from before, it drops.
+    A run that goes on continues its curves. What a tracker has of steps that are made again, from
+    before the run was killed, TensorBoard drops; Weights & Biases keeps, and ignores the new
+    values, which are the same bit for bit on a CPU; Trackio draws both.
+
+    step  after which the run goes on; 0 where it begins.
     """
     if config.track == "none":
         return
@@ -96,7 +104,14 @@ def start_tracking(
         name: value if isinstance(value, int | float) else str(value)
         for name, value in described.items()
     }
-    named: dict[str, Any] = {"name": out.as_posix()}
-    if config.track == "wandb":
-        named["dir"] = str(out)
+    named: dict[str, Any] = {"name": out.as_posix(), "resume": "allow" if step else "never"}
+    if config.track == "wandb" and accelerator.is_main_process:
+        named |= {"dir": str(out), "id": _id_of_run(out / RUN_ID, anew=step == 0)}
     accelerator.init_trackers("smile", config=values, init_kwargs={config.track: named})
+
+
+def _id_of_run(path: Path, *, anew: bool) -> str:
+    """Name a run for Weights & Biases, which knows it by that when it goes on."""
+    if anew or not path.is_file():
+        write_atomically(path, secrets.token_hex(8).encode())
+    return path.read_text(encoding="ascii")
