@@ -111,10 +111,10 @@ def test_too_little_shared_memory_is_said_before_it_is_used(small_bank: ObjectBa
 HALTED = """
 import multiprocessing, sys, time
 from smile_train.config.pretrain import PretrainConfig
-from smile_train.data import ClipLoader, MicroBatches, open_clips
 from smile_train.data.device_clips import open_clips
 from smile_train.data.loader import ClipLoader
 from smile_train.data.sampling import MicroBatches
+
 if __name__ == "__main__":
     config = PretrainConfig(
         student="tiny", target="pixel", size=64, frames=4, batch=4, bank=sys.argv[1]
