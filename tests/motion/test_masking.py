@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from published import PublishedStatistics
 from smile_motion.bank import ObjectBank
-from smile_motion.choices import PathName
 from smile_motion.errors import InputError
+from smile_motion.io.choices import PathName
 from smile_motion.masking.masks import (
     TokenMask,
     mask_official,

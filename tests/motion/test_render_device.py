@@ -13,8 +13,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from smile_motion.bank import ObjectBank
-from smile_motion.choices import EffectName
 from smile_motion.errors import InputError
+from smile_motion.io.choices import EffectName
 from smile_motion.masking import device as masks
 from smile_motion.masking.masks import draw_keys, mask_random, mask_trajectory, mask_tube
 from smile_motion.motion.effects import EFFECTS, Appearance, MotionBlur

@@ -8,11 +8,11 @@ import pytest
 from smile_motion.__main__ import COMMANDS
 from smile_motion.backgrounds.sources import BlackBackground
 from smile_motion.bank import ObjectBank
-from smile_motion.choices import RivalName
 from smile_motion.cli.app import run_app
 from smile_motion.clips.clip import ClipMaker, read_clip
 from smile_motion.clips.presets import RIVALS, recipe_bank
 from smile_motion.errors import InputError
+from smile_motion.io.choices import RivalName
 from smile_motion.motion.recipe import MotionRecipe
 from smile_motion.seeding import Stream, keyed_generator
 from smile_motion.video import index_video, read_frames

@@ -16,8 +16,8 @@ from smile_motion.backgrounds.sources import (
     VideoBackground,
     _repeated,
 )
-from smile_motion.choices import BackgroundKind, NoiseKind
 from smile_motion.errors import InputError
+from smile_motion.io.choices import BackgroundKind, NoiseKind
 from smile_motion.io.images import cut, find_photographs, read_photograph
 from smile_motion.video import find_videos, open_index, read_frames
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Interval, Len
 
-from smile_motion.choices import NoiseKind
+from smile_motion.io.choices import NoiseKind
 from smile_motion.io.schema import Kinds, parse_record
 
 PseudoMotionChange = Literal["identity", "slide", "zoom", "fade", "affine", "perspective"]

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from smile_motion.backgrounds.base import BackgroundClip
-from smile_motion.choices import NoiseKind
 from smile_motion.errors import InputError
+from smile_motion.io.choices import NoiseKind
 from smile_motion.io.images import cut, draw_crop, read_photograph
 from smile_motion.video import open_index, read_frames
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from smile_motion.choices import (
+from smile_motion.errors import InputError
+from smile_motion.io.choices import (
     BackgroundKind,
     EffectName,
     NoiseKind,
@@ -14,7 +15,6 @@ from smile_motion.choices import (
     RecipeName,
     TransformName,
 )
-from smile_motion.errors import InputError
 from smile_motion.io.options import (
     ONE_BANK,
     ONE_FOLDER,

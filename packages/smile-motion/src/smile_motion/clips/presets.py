@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from smile_motion.bank.builder.shapes import VERSION, ShapeKind, ShapeSource
-from smile_motion.choices import RecipeName
+from smile_motion.io.choices import RecipeName
 from smile_motion.motion.paths import AcceleratingPath
 from smile_motion.motion.recipe import MotionRecipe
 from smile_motion.motion.sizes import DeadLeavesSize

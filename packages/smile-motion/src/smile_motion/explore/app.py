@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, get_args
 import gradio as gr
 from gradio.themes import Base
 
-from smile_motion.choices import NoiseKind
 from smile_motion.errors import InputError, in_one_line
 from smile_motion.explore.snippets import clip_command, clip_file, clip_python
 from smile_motion.explore.state import (
@@ -26,6 +25,7 @@ from smile_motion.explore.state import (
     make_shown,
 )
 from smile_motion.explore.views import ALL, BankBrowser, numbers_html, pages, views_html
+from smile_motion.io.choices import NoiseKind
 from smile_motion.io.markup import Markup, element
 from smile_motion.masking.masks import MaskingName
 from smile_motion.motion.effects import EFFECTS

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Literal
 
 from smile_motion.backgrounds import make_background
 from smile_motion.backgrounds.base import Background
-from smile_motion.choices import EffectName, NoiseKind, PathName
 from smile_motion.clips.clip import Clip, ClipMaker
 from smile_motion.clips.options import ClipOptions
 from smile_motion.errors import InputError
+from smile_motion.io.choices import EffectName, NoiseKind, PathName
 from smile_motion.masking.masks import (
     MaskingName,
     TokenMask,
@@ -30,7 +30,7 @@ from smile_motion.tokens import TokenGrid
 
 if TYPE_CHECKING:
     from smile_motion.bank import ObjectBank
-    from smile_motion.choices import BackgroundKind
+    from smile_motion.io.choices import BackgroundKind
 
 
 LARGEST_SEED = 2**31 - 1

@@ -15,8 +15,8 @@ import cv2
 import numpy as np
 from annotated_types import Interval, Le, Len
 
-from smile_motion.choices import EffectName
 from smile_motion.errors import InputError, in_one_line
+from smile_motion.io.choices import EffectName
 from smile_motion.io.schema import parse_line
 from smile_motion.motion.transforms import Segments, interpolate
 

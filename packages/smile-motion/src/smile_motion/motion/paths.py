@@ -9,8 +9,8 @@ from typing import Annotated, Protocol
 import numpy as np
 from annotated_types import Interval, Le
 
-from smile_motion.choices import PathName
 from smile_motion.errors import InputError
+from smile_motion.io.choices import PathName
 from smile_motion.motion.transforms import Segments, VideoTime, interpolate
 
 REFERENCE_PX = 224

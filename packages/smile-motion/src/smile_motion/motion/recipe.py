@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 
-from smile_motion.choices import EffectName, PathName, RecipeName, TransformName
 from smile_motion.errors import InputError
+from smile_motion.io.choices import EffectName, PathName, RecipeName, TransformName
 from smile_motion.io.schema import Kinds, component_to_json, parse_component, require_bounds
 from smile_motion.motion.effects import (
     EFFECTS,

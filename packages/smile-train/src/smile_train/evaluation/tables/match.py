@@ -8,9 +8,9 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, get_args
 
-from smile_motion.choices import RecipeName
 from smile_motion.clips.presets import RIVALS
 from smile_motion.errors import InputError
+from smile_motion.io.choices import RecipeName
 from smile_motion.motion.recipe import MotionRecipe
 
 from smile_train.config.pretrain import PretrainConfig
