@@ -27,7 +27,7 @@ RESULTS = Path(__file__).parent / "results"
 """Where the repository keeps results."""
 TRIAL_STEPS = 50
 """Steps of the trial that `--minutes` is divided by."""
-SPARE = 1.15
+SPARE = 1.25
 """What arms take over the trial."""
 
 
@@ -147,7 +147,15 @@ def fit_size(
         Job(arm=arm, seed=1000 + number, size=size, places=places)
         for number, arm in enumerate(tried)
     ]
-    found = list(pool.map(_trial, jobs))
+    found = []
+    for future in [pool.submit(_trial, job) for job in jobs]:
+        try:
+            found.append(future.result())
+        except Exception as error:
+            print(f"a trial failed: {error}", file=sys.stderr, flush=True)
+    if not found:
+        raise InputError(f"no trial succeeded; see {places.work / 'logs'}, or give --steps")
+    kinds = [kind for kind in kinds if any(entry["arm"] == kind for entry in found)]
     step_s = {
         kind: max(entry["step_s"] for entry in found if entry["arm"] == kind) for kind in kinds
     }

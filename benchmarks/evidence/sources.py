@@ -56,8 +56,8 @@ SHORT_PX, PHOTOGRAPH_PX = 128, 192
 """Short sides."""
 PIECE = 48
 """Frames of a piece of a video."""
-FEWEST = 16
-"""Frames of the shortest piece that is kept."""
+FEWEST = 31
+"""Frames of the shortest piece that is kept: 16 at stride 2."""
 
 
 def prepare_sources(out: Path) -> tuple[Path, Path]:
@@ -73,7 +73,7 @@ def prepare_sources(out: Path) -> tuple[Path, Path]:
             continue
         index = open_index(file)
         # The last pieces first, so that the first stands for a video that is whole.
-        for first in reversed(range(0, max(1, len(index) - FEWEST), PIECE)):
+        for first in reversed(range(0, max(1, len(index) - FEWEST + 1), PIECE)):
             frames = read_frames(index, np.arange(first, min(first + PIECE, len(index))))
             small = np.stack([_resized(frame, SHORT_PX) for frame in frames])
             write_small_video(videos / f"{file.stem}_{first:04d}.mp4", small, crf=23, gop=12)
