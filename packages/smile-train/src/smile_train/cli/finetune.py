@@ -10,6 +10,7 @@ from smile_motion.cli.app import Outcome, option
 from smile_motion.errors import InputError
 from smile_motion.runtime.partition import results_folder
 
+from smile_train.cli.settings import given_settings, refuse_idle_settings
 from smile_train.config.finetune import FinetuneConfig
 from smile_train.config.finetune_presets import NOTES, OWN_RECIPES, RECIPES, Protocol, recipe_for
 
@@ -30,17 +31,32 @@ def defaults(arguments: Sequence[str]) -> FinetuneConfig:
 
 
 def choose_recipe(arguments: Sequence[str], protocol: Protocol) -> FinetuneConfig:
-    """The recipe that the arguments name, or that of the protocol and the data set.
+    """The settings of --config, over the recipe that it or the arguments name, or that of the
+    protocol and the data set.
 
-    Raises InputError for an unknown name.
+    Raises InputError for an unknown name, and for a file that cannot be used.
     """
-    name = option(arguments, "--recipe")
-    if name is not None:
-        if name not in RECIPES:
-            raise InputError(f"--recipe {name}: unknown; choose from {', '.join(RECIPES)}")
-        return RECIPES[name]
-    dataset = option(arguments, "--dataset")
-    return recipe_for(protocol, dataset if dataset in OWN_RECIPES else "folder")
+    settings = given_settings(arguments, FinetuneConfig)
+    values = {} if settings is None else settings.values
+    asked = option(arguments, "--recipe")
+    name = values.get("recipe") if asked is None else asked
+    if name is None:
+        dataset = option(arguments, "--dataset") or str(values.get("dataset"))
+        recipe = recipe_for(protocol, dataset if dataset in OWN_RECIPES else "folder")
+    elif str(name) in RECIPES:
+        recipe = RECIPES[str(name)]
+    else:
+        place = "--recipe" if settings is None or asked else f"{settings.path}: recipe"
+        raise InputError(f"{place} {name}: unknown; choose from {', '.join(RECIPES)}")
+    if settings is None:
+        return recipe
+    config = replace(settings.over(recipe), recipe=recipe.recipe)
+    if protocol not in ("finetune", config.protocol):
+        raise InputError(
+            f"{settings.path}: protocol is {config.protocol}, this command's is {protocol}; give "
+            f"the file to finetune --config, or leave protocol out"
+        )
+    return config
 
 
 def run(config: FinetuneConfig) -> Outcome | None:
@@ -48,6 +64,7 @@ def run(config: FinetuneConfig) -> Outcome | None:
     if config.list_recipes:
         _list_recipes()
         return None
+    refuse_idle_settings(config)
     out = prepare_folder(config)
     from smile_train.cli.common import print_outcome
     from smile_train.training.finetune import finetune

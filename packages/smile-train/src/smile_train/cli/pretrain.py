@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from smile_motion.cli.app import Outcome, option
 from smile_motion.errors import InputError
 from smile_motion.io.files import parse_json
+from smile_motion.io.options import given_options
 from smile_motion.runtime.partition import is_first_process, results_folder
 
+from smile_train.cli.settings import given_settings, refuse_idle_settings
 from smile_train.config.pretrain import PretrainConfig
 from smile_train.config.pretrain_presets import NOTES, PRESETS
 
@@ -20,42 +22,58 @@ Options = PretrainConfig
 
 
 def defaults(arguments: Sequence[str]) -> PretrainConfig:
-    """The preset that the arguments name, or the one that suits the machine.
+    """The settings of --config, over the preset that it or the arguments name, or that suits the
+    machine.
 
-    Raises InputError for an unknown name.
+    Raises InputError for an unknown name, and for a file that cannot be used.
     """
-    name = option(arguments, "--preset")
-    if name is None:
-        if any(word in ("--help", "-h", "--list-presets") for word in arguments):
-            return PRESETS["tiny"]
-        import torch
-
-        if torch.cuda.is_available():
-            name = "table7-noise"
-        else:
-            name = "tiny"
-            if is_first_process():
-                print(
-                    "preset: tiny, because there is no CUDA device; a small model on small "
-                    "frames that two CPU cores finish in minutes",
-                    file=sys.stderr,
-                )
+    settings = given_settings(arguments, PretrainConfig)
+    values = {} if settings is None else settings.values
+    asked = option(arguments, "--preset")
+    name = values.get("preset") if asked is None else asked
+    name = _preset_of_machine(arguments) if name is None else str(name)
     if name not in PRESETS:
-        raise InputError(f"--preset {name}: unknown; choose from {', '.join(PRESETS)}")
+        place = "--preset" if settings is None or asked else f"{settings.path}: preset"
+        raise InputError(f"{place} {name}: unknown; choose from {', '.join(PRESETS)}")
     preset = PRESETS[name]
-    if any(option(arguments, word) is not None for word in ("--steps", "--epochs")):
+    if settings is not None:
+        if {"steps", "epochs"} & values.keys():
+            preset = replace(preset, minutes=None)
+        preset = _over_given_backgrounds(preset, {name for name in values if values[name]})
+        preset = replace(settings.over(preset), preset=name)
+    given = given_options(arguments)
+    if {"steps", "epochs"} & given:
         preset = replace(preset, minutes=None)  # A length that is asked for is kept.
-    return _over_given_backgrounds(preset, arguments)
+    if "epochs" in given and "steps" not in given:
+        preset = replace(preset, steps=None)
+    return _over_given_backgrounds(preset, given)
 
 
-def _over_given_backgrounds(preset: PretrainConfig, arguments: Sequence[str]) -> PretrainConfig:
-    """The preset, over the videos or photographs that the arguments name, if they do."""
-    if option(arguments, "--background") is not None:
+def _preset_of_machine(arguments: Sequence[str]) -> str:
+    """The preset where none is named."""
+    if any(word in ("--help", "-h", "--list-presets") for word in arguments):
+        return "tiny"
+    import torch
+
+    if torch.cuda.is_available():
+        return "table7-noise"
+    if is_first_process():
+        print(
+            "preset: tiny, because there is no CUDA device; a small model on small frames that "
+            "two CPU cores finish in minutes",
+            file=sys.stderr,
+        )
+    return "tiny"
+
+
+def _over_given_backgrounds(preset: PretrainConfig, given: Collection[str]) -> PretrainConfig:
+    """The preset, over the videos or photographs that are among the given options, if they are."""
+    if "background" in given:
         return preset
     kind = preset.background_kind
-    if option(arguments, "--videos") is not None and kind not in ("natural", "frame"):
+    if "videos" in given and kind not in ("natural", "frame"):
         implied, named = "natural", "videos"
-    elif option(arguments, "--images") is not None and kind not in ("places", "pseudo-motion"):
+    elif "images" in given and kind not in ("places", "pseudo-motion"):
         implied, named = "places", "images"
     else:
         return preset
@@ -69,6 +87,7 @@ def run(config: PretrainConfig) -> Outcome | None:
     if config.list_presets:
         _list_presets()
         return None
+    refuse_idle_settings(config)
     out = config.out or _free_folder(config)
     from smile_train.checkpoints.files import holds_a_run
 

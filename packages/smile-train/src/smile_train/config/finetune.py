@@ -13,6 +13,7 @@ from smile_motion.io.options import (
     Decay,
     Epochs,
     FrameCount,
+    GivenOnce,
     Heads,
     MovingDecay,
     NonNegative,
@@ -47,7 +48,7 @@ class FinetuneConfig(RunOptions):
         tyro.conf.arg(metavar="CHECKPOINT", help_behavior_hint="(required)"),
     ] = Path()
     """A run, a checkpoint, or a published file to start from."""
-    recipe: str | None = None
+    recipe: Annotated[str | None, GivenOnce("choose one of them")] = None
     """Named set of defaults: see --list-recipes. Default: the data set's."""
     list_recipes: bool = False
     """Print the recipes, and where their values come from, and stop."""

@@ -194,7 +194,7 @@ def changed_options(config: FinetuneConfig) -> tuple[str, ...]:
     kept = {field.name for field in fields(FinetuneConfig)} - {
         *("checkpoint", "recipe", "dataset", "data", "annotations", "fold", "out", "resume"),
         *("stop_at", "compile", "workers", "track", "save_every", "keep", "log_every", "heads"),
-        *("allow_missing", "list_recipes", "accumulate", "reset_head", "test_split"),
+        *("allow_missing", "list_recipes", "accumulate", "reset_head", "test_split", "config"),
     }
     differing = tuple(
         f"{name} {getattr(config, name)}"

@@ -12,6 +12,7 @@ from smile_motion.io.options import (
     Batch,
     Count,
     Epochs,
+    GivenOnce,
     Index,
     MaskRatio,
     NonNegative,
@@ -43,7 +44,7 @@ _WITHOUT_STEPS = OnlyWith(lambda options: options.steps is None, "without --step
 class PretrainConfig(RunOptions, ClipOptions):
     """Options of `smile_train pretrain`. A preset sets them all; what is given besides wins."""
 
-    preset: str = "tiny"
+    preset: Annotated[str, GivenOnce("choose one of them")] = "tiny"
     """Named set of defaults: see --list-presets."""
     list_presets: bool = False
     """Print the presets, and where their values come from, and stop."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from smile_motion.io.options import Count, Threads, Workers, require_within
+from smile_motion.io.options import Count, GivenOnce, Threads, Workers, require_within
 
 PrecisionName = Literal["bf16", "fp16", "fp32"]
 """Of activations; weights stay float32."""
@@ -19,6 +19,9 @@ Precision = Literal["auto", "bf16", "fp16", "fp32"]
 class RunOptions:
     """Options of a run that do not touch what is learned, but for its precision."""
 
+    config: Annotated[Path | None, GivenOnce("write both into one file")] = None
+    """Settings from a file: the config.json of a run, or YAML or JSON with the same names. What is
+    given besides wins."""
     out: Path | None = None
     """Folder of the run. Default: a new one below runs/."""
     resume: bool = False

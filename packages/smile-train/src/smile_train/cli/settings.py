@@ -1,0 +1,59 @@
+"""The option --config of commands that train."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+
+from smile_motion.cli.app import option
+from smile_motion.errors import InputError
+from smile_motion.io.options import refuse_idle_options
+from smile_motion.runtime.partition import is_first_process
+
+from smile_train.config.run import RunOptions
+from smile_train.config.settings import Settings, read_settings
+
+
+def given_settings(arguments: Sequence[str], schema: type[RunOptions]) -> Settings | None:
+    """Read the file that a command line gives with --config, if it does.
+
+    Raises InputError when it cannot be read, has other names than the options, or is given with a
+    preset that it leaves nothing to.
+    """
+    name = option(arguments, "--config")
+    if name is None:
+        return None
+    settings = read_settings(Path(name), schema)
+    if not settings.complete:
+        return settings
+    # Pre-training has presets, and recipes of motion besides.
+    word = "preset" if any(field.name == "preset" for field in fields(schema)) else "recipe"
+    if (asked := option(arguments, f"--{word}")) is not None:
+        raise InputError(
+            f"--{word} {asked} has no effect with --config {name}, which a run of {word} "
+            f"{settings.values.get(word)} wrote, with every option; leave one of them out"
+        )
+    if is_first_process():
+        print(
+            f"config: {name}, which a run wrote; its out, resume and stop-at are not taken",
+            file=sys.stderr,
+        )
+    return settings
+
+
+def refuse_idle_settings(config: RunOptions) -> None:
+    """Raise InputError for a setting of the configuration's file that has no effect.
+
+    What a run wrote has all options, idle ones too.
+    """
+    if config.config is None:
+        return
+    settings = read_settings(config.config, type(config))
+    if settings.complete:
+        return
+    try:
+        refuse_idle_options(config, [f"--{name}" for name in settings.values])
+    except InputError as error:
+        raise InputError(f"{config.config}: {error}") from None

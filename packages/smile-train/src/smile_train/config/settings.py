@@ -1,0 +1,164 @@
+"""Settings of a run from a file: the `config.json` that a run wrote, or YAML or JSON of one's own.
+
+A file has the names of the options, with underscores::
+
+    preset: smile-vit-b
+    videos: ~/videos
+    mask_ratio: 0.9
+
+What it leaves out is as the preset has it, which the file or the command line names; what the
+command line gives wins over the file.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+from smile_motion.errors import InputError, shortened
+from smile_motion.io.files import parse_json
+from smile_motion.io.schema import parse, read_bounded
+
+from smile_train.config.run import RunOptions
+
+Options = TypeVar("Options", bound=RunOptions)
+LARGEST_BYTES = 1 << 20
+"""Larger files are no settings."""
+FACTS = frozenset(
+    {
+        *("student_config", "grid", "trained_grid", "target_dim", "steps_total", "stages"),
+        *("bank_sha256", "train_sha256", "checkpoint_sha256", "pretraining", "model", "classes"),
+    }
+)
+"""What a run writes into `config.json` besides its options."""
+OF_ONE_COMMAND = ("config", "out", "resume", "stop_at", "list_presets", "list_recipes")
+"""Options that a run stores, and that do not say what it does."""
+_REMEDY = "correct the file"
+_YAML = (".yaml", ".yml")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What a file says."""
+
+    path: Path
+    """The file."""
+    values: dict[str, Any]
+    """By the name of the option; JSON values."""
+    complete: bool
+    """Whether a run wrote it, with every option that tells what is learned."""
+
+    def over(self, base: Options) -> Options:
+        """A configuration with these settings in place of its own.
+
+        Raises InputError naming the first value that is refused.
+        """
+        merged = base.to_json() | self.values
+        return parse(merged, type(base), source=str(self.path), remedy=_REMEDY)
+
+
+def read_settings(path: Path, schema: type[RunOptions]) -> Settings:
+    """Read a file of settings; their values are checked when they are put over a configuration.
+
+    schema  the options that it may have.
+    Raises InputError when it cannot be read, or has other names.
+    """
+    data = _parse(path)
+    if not isinstance(data, dict):
+        raise InputError(f"{path}: {_shown(data)}; expected names of options with their values")
+    complete = "steps_total" in data or "stages" in data
+    known = [field.name for field in fields(schema)]
+    values: dict[str, Any] = {}
+    for name, value in data.items():
+        if complete and (name in FACTS or name in OF_ONE_COMMAND):
+            continue
+        if name not in known:
+            near = difflib.get_close_matches(str(name).replace("-", "_"), known, n=1, cutoff=0.0)
+            raise InputError(
+                f"{path}: {shortened(str(name), 60)} is an unknown option; did you mean {near[0]}?"
+            )
+        if name == "config":
+            raise InputError(f"{path}: config names another file; write all settings into one")
+        values[name] = _at_home(value)
+    if complete and "minutes" in values:
+        values["minutes"] = None  # As many steps as the run had, however fast this machine is.
+    return Settings(path=path, values=values, complete=complete)
+
+
+def _parse(path: Path) -> Any:
+    """What a file of JSON or YAML holds."""
+    if path.suffix.lower() not in (".json", *_YAML):
+        raise InputError(f"{path}: expected a file of settings, .json, .yaml or .yml")
+    try:
+        text = read_bounded(path, remedy="give settings alone", largest=LARGEST_BYTES)
+    except IsADirectoryError as error:
+        raise InputError(f"{path}: a folder; expected a file of settings") from error
+    if path.suffix.lower() in _YAML:
+        return parse_yaml(text, source=str(path))
+    try:
+        return parse_json(text)
+    except ValueError as error:
+        raise InputError(f"{path}: not JSON ({shortened(str(error), 100)}); {_REMEDY}") from error
+
+
+def parse_yaml(text: bytes, *, source: str) -> Any:
+    """Read YAML as its version 1.2 has it: `1e-3` is a number, `no` and `off` are text.
+
+    Raises InputError when it is none, names a key twice, or refers to other places of itself.
+    """
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012
+
+        def compose_node(self, parent: Any, index: Any) -> Any:
+            if self.check_event(yaml.AliasEvent):
+                raise yaml.constructor.ConstructorError(
+                    None, None, "references are not read", self.peek_event().start_mark
+                )
+            return super().compose_node(parent, index)
+
+        def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+            found = super().construct_mapping(node, deep)
+            if len(found) < len(node.value):
+                raise yaml.constructor.ConstructorError(
+                    None, None, "a key is there twice", node.start_mark
+                )
+            return found
+
+    for kind, pattern, first in _SCALARS:
+        Loader.add_implicit_resolver(f"tag:yaml.org,2002:{kind}", re.compile(pattern), first)
+    try:
+        return yaml.load(text, Loader)
+    except yaml.MarkedYAMLError as error:
+        line = "" if error.problem_mark is None else f":{error.problem_mark.line + 1}"
+        problem = shortened(str(error.problem), 100)
+        raise InputError(f"{source}{line}: not YAML ({problem}); {_REMEDY}") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        problem = shortened(" ".join(str(error).split()), 100)
+        raise InputError(f"{source}: not YAML ({problem}); {_REMEDY}") from error
+
+
+_FLOAT = r"^[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?$"
+_SCALARS = (
+    ("null", r"^(?:null|Null|NULL|~|)$", ["n", "N", "~", ""]),
+    ("bool", r"^(?:true|True|TRUE|false|False|FALSE)$", list("tTfF")),
+    ("int", r"^[-+]?(?:0|[1-9][0-9]*)$", list("-+0123456789")),
+    ("float", _FLOAT, list("-+.0123456789")),
+)
+"""Values that are not text in YAML 1.2: tag, form, first characters."""
+
+
+def _at_home(value: Any) -> Any:
+    """Expand a `~` as a shell does on a command line."""
+    if isinstance(value, str) and (value == "~" or value.startswith("~/")):
+        return os.path.expanduser(value)  # noqa: PTH111
+    return value
+
+
+def _shown(data: Any) -> str:
+    return "nothing in it" if data is None else f"a {type(data).__name__}"
