@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from smile_motion.bank import ObjectBank
+from smile_motion.bank import ObjectBank, open_bank
 from smile_motion.errors import InputError
 from smile_train.cli.pretrain import defaults
 from smile_train.config.pretrain import PretrainConfig
@@ -95,3 +95,19 @@ def test_times_are_said_as_people_do(seconds: float, said: str) -> None:
 def test_minutes_must_be_some() -> None:
     with pytest.raises(InputError, match="--minutes is 0; give more than 0"):
         PretrainConfig(minutes=0)
+
+
+def test_a_run_over_several_banks_goes_on_with_them_alone(
+    small_bank: ObjectBank, white_bank: ObjectBank, tmp_path: Path
+) -> None:
+    several = (small_bank.path, white_bank.path)
+    config = replace(small(small_bank, steps=2, precision="fp32"), bank=several)
+    pretrain(replace(config, stop_at=1), tmp_path / "run")
+    stored = json.loads((tmp_path / "run/config.json").read_text())
+    assert stored["bank"] == [str(path) for path in several]
+    assert stored["bank_sha256"] == open_bank(*several).card["metadata_sha256"]
+    resumed = replace(config, resume=True)
+    with pytest.raises(InputError, match=r"bank \['.* there, .*; the bank's objects have changed"):
+        pretrain(replace(resumed, bank=several[::-1]), tmp_path / "run")
+    pretrain(resumed, tmp_path / "run")
+    assert (tmp_path / "run/checkpoints/step_00000002").is_dir()

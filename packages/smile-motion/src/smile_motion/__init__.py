@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from smile_motion.backgrounds import make_background
-    from smile_motion.bank import ObjectBank, embedded_bank
+    from smile_motion.bank import ObjectBank, embedded_bank, open_bank
     from smile_motion.clips.clip import Clip, ClipMaker, read_clip
     from smile_motion.clips.overlay import MotionOverlay
     from smile_motion.errors import InputError
@@ -43,6 +43,7 @@ __all__ = [
     "Truth",
     "embedded_bank",
     "make_background",
+    "open_bank",
     "plan_from_json",
     "plan_to_json",
     "read_clip",
@@ -63,6 +64,7 @@ _HOMES = {
     "Truth": "truth.instances",
     "embedded_bank": "bank",
     "make_background": "backgrounds",
+    "open_bank": "bank",
     "read_clip": "clips.clip",
     "plan_from_json": "motion.plan",
     "plan_to_json": "motion.plan",

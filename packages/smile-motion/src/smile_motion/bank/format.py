@@ -60,6 +60,7 @@ class ObjectRecord:
     score: float | None = None
     segmenter: str | None = None
     prompt: str | None = None
+    united_from: Annotated[int, Interval(ge=0)] | None = None
 
 
 def read_rgba(path: Path, *, name: str | None = None) -> np.ndarray:

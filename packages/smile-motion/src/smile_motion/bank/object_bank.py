@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from functools import cached_property
+from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from smile_motion.bank.format import (
     PACKED,
     ObjectRecord,
     read_card,
+    read_metadata,
     read_rgba,
 )
 from smile_motion.bank.packing import LEVELS, PIXELS, is_packed, open_arrays, pack
@@ -37,7 +39,7 @@ class ObjectBank:
 
         Raises InputError when one of its arrays is damaged.
         """
-        self.path = path
+        self._path = path
         self.categories, arrays = open_arrays(path)
         self._file = (path / PACKED / PIXELS).open("rb", buffering=0)
         self._reading = threading.local()
@@ -51,8 +53,26 @@ class ObjectBank:
         """(N,) int32, ascending: each object's place in `categories`."""
         self._ring, self._ring_start = arrays.ring, arrays.ring_start
         self._ring_hole, self._object_ring = arrays.ring_hole, arrays.object_ring
+        self._count_categories()
+
+    def _count_categories(self) -> None:
         starts = np.searchsorted(self.category, np.arange(len(self.categories) + 1))
         self._class_start, self._class_count = starts[:-1], np.diff(starts)
+
+    @property
+    def path(self) -> Path:
+        """The bank's folder."""
+        return self._path
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """The folders that its objects lie in: one, or those of banks that are used as one."""
+        return (self._path,)
+
+    @property
+    def name(self) -> str:
+        """Where it lies, for people."""
+        return " + ".join(map(str, self.folders))
 
     @classmethod
     def open(cls, path: Path | str) -> ObjectBank:
@@ -98,19 +118,24 @@ class ObjectBank:
         buffer = getattr(self._reading, "buffer", None)
         if buffer is None or len(buffer) < total:
             buffer = self._reading.buffer = np.empty(max(2 * total, 1 << 20), np.uint8)
-        view, descriptor = buffer.data, self._file.fileno()
-        spans = list(zip(start.tolist(), at.tolist(), count.tolist(), strict=True))
-        for source, _, size in spans:  # So that a cold disk fetches all of them at once.
-            _announce(descriptor, source, size)
-        for source, into, size in spans:
-            if os.preadv(descriptor, [view[into : into + size]], source) < size:
-                raise InputError(
-                    f"{self.path / PACKED / 'pixels.bin'}: cut off; remove {self.path / PACKED}, "
-                    f"and it is made again"
-                )
+        files, places = self._find_pixels(objects, start)
+        view = buffer.data
+        spans = list(zip(files, places.tolist(), at.tolist(), count.tolist(), strict=True))
+        for file, source, _, size in spans:  # So that a cold disk fetches all of them at once.
+            _announce(file.fileno(), source, size)
+        for file, source, into, size in spans:
+            if os.preadv(file.fileno(), [view[into : into + size]], source) < size:
+                path = Path(file.name)
+                raise InputError(f"{path}: cut off; remove {path.parent}, and it is made again")
         return buffer.view(np.uint32), (offset + (at - start)[:, None]) >> 2
 
-    def __reduce__(self) -> tuple[type[ObjectBank], tuple[Path]]:
+    def _find_pixels(
+        self, objects: np.ndarray, start: np.ndarray
+    ) -> tuple[list[FileIO], np.ndarray]:
+        """The file that each object's pixels are in, and where `start`, (K,) bytes, lies there."""
+        return [self._file] * len(objects), start
+
+    def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
         """Pickle as a path: another process maps the same files."""
         return ObjectBank, (self.path,)
 
@@ -129,6 +154,10 @@ class ObjectBank:
         with (self.path / METADATA).open("rb") as file:
             file.seek(start)
             return self._parse(file.read(end - start), index)
+
+    def records(self) -> list[dict[str, Any]]:
+        """All lines of metadata, in the bank's order; see `record`."""
+        return read_metadata(self.path)
 
     @cached_property
     def _lines(self) -> np.ndarray:
@@ -159,7 +188,7 @@ class ObjectBank:
         """
         if identifier not in self._places:
             raise InputError(
-                f"{self.path}: no object {identifier!r} among {len(self)}; "
+                f"{self.name}: no object {identifier!r} among {len(self)}; "
                 f"open the bank that has it"
             )
         return self._places[identifier]

@@ -21,13 +21,65 @@ from, counted from 0."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Placed:
-    """An object of the union."""
+class UnitedObject:
+    """An object of a union."""
 
-    source: Path
-    """Where its image lies now."""
+    bank: int
+    """Which bank it is from, counted from 0."""
+    index: int
+    """Its number there."""
+    file_name: str
+    """Its image there."""
     record: Mapping[str, Any]
-    """Its record."""
+    """Its record in the union."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Union:
+    """The bank that several finished ones make together, written or not."""
+
+    objects: Sequence[UnitedObject]
+    """By category, then id."""
+    metadata: bytes
+    """Its file of records."""
+    card: Mapping[str, Any]
+    """Its card, with the hash of `metadata`."""
+
+
+def plan_union(folders: Sequence[Path]) -> Union:
+    """Choose the objects that several finished banks have together, and their names.
+
+    An image that an earlier bank has is kept once. An object whose id or file name an earlier bank
+    gives to another image gets the first eight digits of its image's hash after its own. The card
+    has the cards of all.
+
+    Raises:
+        InputError: A bank is given twice, or its records are missing or have changed.
+    """
+    banks = [read_bank(folder) for folder in folders]
+    hashes = [card["metadata_sha256"] for card, _ in banks]
+    for number, found in enumerate(hashes):
+        if found in hashes[:number]:
+            raise InputError(
+                f"{folders[number]}: the same bank as {folders[hashes.index(found)]}; drop one"
+            )
+    objects = _united(folders, [records for _, records in banks])
+    objects.sort(key=lambda entry: (entry.record["category"], entry.record["id"]))
+    lines = dump_lines(dict(entry.record) for entry in objects)
+    card = {
+        "format": FORMAT,
+        "source": "union",
+        **_stated_together(folders, [card for card, _ in banks]),
+        ORIGINS: [
+            {"bank": path.resolve().name, **card}
+            for path, (card, _) in zip(folders, banks, strict=True)
+        ],
+        "duplicates": sum(len(records) for _, records in banks) - len(objects),
+        "count": len(objects),
+        "categories": len({entry.record["category"] for entry in objects}),
+        "metadata_sha256": sha256(lines),
+    }
+    return Union(objects=objects, metadata=lines, card=card)
 
 
 def unite(
@@ -38,55 +90,40 @@ def unite(
 ) -> ObjectBank:
     """Write the bank that has the objects of several finished ones, packed, and open it.
 
-    An image that an earlier bank has is kept once. An object whose id or file name an earlier bank
-    gives to another image gets the first eight digits of its image's hash after its own. The card
-    has the cards of all.
-    Images are hard links where the file system allows it.
-    Raises InputError when `out` is taken, a bank is given twice, or a file of a bank is missing or
-    has changed.
+    Which objects it has, and under which names, `plan_union` says. Images are hard links where the
+    file system allows it.
+
+    Raises:
+        InputError: `out` is taken, a bank is given twice, or a file of a bank is missing or has
+            changed.
     """
     if len(folders) < 2:
         raise InputError(f"{len(folders)} bank to unite; give two or more")
-    banks = [read_bank(folder) for folder in folders]
-    hashes = [card["metadata_sha256"] for card, _ in banks]
-    for number, found in enumerate(hashes):
-        if found in hashes[:number]:
-            raise InputError(
-                f"{folders[number]}: the same bank as {folders[hashes.index(found)]}; drop one"
-            )
-    placed = _placed(folders, [records for _, records in banks])
-    placed.sort(key=lambda entry: (entry.record["category"], entry.record["id"]))
+    union = plan_union(folders)
+    count = len(union.objects)
     with new_folder(out) as folder:
-        for done, entry in enumerate(placed, start=1):
-            place_file(entry.source, folder / entry.record["file_name"])
-            on_progress("placing images", done, len(placed))
-        lines = dump_lines(dict(entry.record) for entry in placed)
-        write_atomically(folder / METADATA, lines)
-        card = {
-            "format": FORMAT,
-            "source": "union",
-            **_stated_together(folders, [card for card, _ in banks]),
-            ORIGINS: [
-                {"bank": path.resolve().name, **card}
-                for path, (card, _) in zip(folders, banks, strict=True)
-            ],
-            "duplicates": sum(len(records) for _, records in banks) - len(placed),
-            "count": len(placed),
-            "categories": len({entry.record["category"] for entry in placed}),
-            "metadata_sha256": sha256(lines),
-        }
-        write_atomically(folder / CARD, dump_json(card))
+        for done, entry in enumerate(union.objects, start=1):
+            place_file(folders[entry.bank] / entry.file_name, folder / entry.record["file_name"])
+            on_progress("placing images", done, count)
+        write_atomically(folder / METADATA, union.metadata)
+        write_atomically(folder / CARD, dump_json(union.card))
         pack(folder, lambda done, total: on_progress("packing pixels", done, total))
     return ObjectBank(out)
 
 
-def _placed(folders: Sequence[Path], banks: Sequence[Sequence[Mapping[str, Any]]]) -> list[_Placed]:
+def _united(
+    folders: Sequence[Path], banks: Sequence[Sequence[Mapping[str, Any]]]
+) -> list[UnitedObject]:
     """The objects of all banks under names of their own."""
-    placed: list[_Placed] = []
+    united: list[UnitedObject] = []
     images, ids, names = set[str](), set[str](), set[str]()
     for number, (folder, records) in enumerate(zip(folders, banks, strict=True)):
-        new = [record for record in records if record["sha256"] not in images]
-        for record in new:
+        new = [
+            (index, record)
+            for index, record in enumerate(records)
+            if record["sha256"] not in images
+        ]
+        for index, record in new:
             id_, name = record["id"], record["file_name"]
             if id_ in ids or name in names:
                 mark = f"-{record['sha256'][:8]}"
@@ -100,9 +137,13 @@ def _placed(folders: Sequence[Path], banks: Sequence[Sequence[Mapping[str, Any]]
             ids.add(id_)
             names.add(name)
             changed = {**record, "id": id_, "file_name": name, ORIGINS: number}
-            placed.append(_Placed(source=folder / record["file_name"], record=changed))
-        images |= {record["sha256"] for record in new}
-    return placed
+            united.append(
+                UnitedObject(
+                    bank=number, index=index, file_name=record["file_name"], record=changed
+                )
+            )
+        images |= {record["sha256"] for _, record in new}
+    return united
 
 
 def _stated_together(

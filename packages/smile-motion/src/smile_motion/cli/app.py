@@ -18,7 +18,12 @@ from types import ModuleType
 from typing import Any
 
 from smile_motion.errors import InputError, printable
-from smile_motion.io.options import refuse_idle_options, refuse_repeated_options, require_within
+from smile_motion.io.options import (
+    gather_repeated_options,
+    refuse_idle_options,
+    refuse_repeated_options,
+    require_within,
+)
 
 EXIT_FAULTY = 1
 """Exit code of a command that looked for faults and found some."""
@@ -168,6 +173,7 @@ def _call(program: str, command: Command, arguments: list[str], *, as_json: bool
     module = importlib.import_module(command.module)
     import tyro
 
+    arguments = gather_repeated_options(module.Options, arguments)
     given = {"default": module.defaults(arguments)} if hasattr(module, "defaults") else {}
     options = tyro.cli(
         module.Options,

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from smile_motion.io.options import ONE_BANK, ONE_FOLDER, Port, Positive
+from smile_motion.io.options import ONE_FOLDER, Banks, Port, Positive
 from smile_motion.runtime.extras import require_extra
 
 
@@ -21,8 +21,8 @@ from smile_motion.runtime.extras import require_extra
 class Options:
     """Options of `smile-motion explore`."""
 
-    bank: Annotated[Path | None, ONE_BANK] = None
-    """Object bank. Default: the embedded one, made on first use."""
+    bank: Banks = None
+    """Object bank, or several as one. Default: the embedded one, made on first use."""
     videos: Annotated[Path | None, ONE_FOLDER] = None
     """Video, folder or list (`path label` lines) to move objects over."""
     images: Annotated[Path | None, ONE_FOLDER] = None
@@ -41,7 +41,8 @@ def run(options: Options) -> None:
     """Serve the page until Ctrl-C."""
     require_extra("explore", "gradio", extra="explore")
     from smile_motion.backgrounds import make_background
-    from smile_motion.bank import ObjectBank, embedded_bank
+    from smile_motion.bank import embedded_bank
+    from smile_motion.clips.options import open_banks
     from smile_motion.explore.server import serve
     from smile_motion.explore.state import Sources, UploadLimits
 
@@ -51,7 +52,7 @@ def run(options: Options) -> None:
         make_background("places", images=options.images)
     with ended_by_signals():
         serve(
-            ObjectBank.open(options.bank) if options.bank else embedded_bank(),
+            open_banks(options.bank) if options.bank else embedded_bank(),
             Sources(bank=options.bank, videos=options.videos, images=options.images),
             UploadLimits(
                 bytes=int(options.max_upload_mb * 1e6), seconds=options.max_upload_seconds

@@ -149,12 +149,13 @@ class _ClipJson:
 
 def clip_json(maker: ClipMaker, index: int, clip: Clip) -> dict[str, Any]:
     """All that makes a clip again, and what is true of it, as JSON values."""
+    folders = [str(folder) for folder in maker.bank.folders]
     return {
         "format": FORMAT,
         "seed": maker.seed,
         "epoch": 0,
         "index": index,
-        "bank": str(maker.bank.path),
+        "bank": folders[0] if len(folders) == 1 else folders,
         "background": clip.origin,
         "plan": plan_to_json(clip.plan, maker.bank),
         "truth": truth_json(clip),

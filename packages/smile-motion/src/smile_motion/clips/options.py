@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,8 +17,8 @@ from smile_motion.io.choices import (
     TransformName,
 )
 from smile_motion.io.options import (
-    ONE_BANK,
     ONE_FOLDER,
+    Banks,
     FrameCount,
     ObjectCount,
     OnlyWith,
@@ -30,6 +31,7 @@ from smile_motion.io.options import (
 )
 
 if TYPE_CHECKING:
+    from smile_motion.bank import ObjectBank
     from smile_motion.clips.clip import ClipMaker
     from smile_motion.motion.recipe import MotionRecipe
 
@@ -61,8 +63,9 @@ class ClipOptions:
     """Behind the objects: video, one of its frames, a photograph, black, or noise (Table 7), or a
     photograph in motion. Default: natural with --videos, places with --images; else noise, and
     behind a rival's motion what its paper has."""
-    bank: Annotated[Path | None, ONE_BANK] = None
-    """Object bank. Default: the embedded one, for a rival's motion its own, made on first use."""
+    bank: Banks = None
+    """Object bank, or several as one: `--bank A B` is what `bank merge A B` would write. Default:
+    the embedded one, for a rival's motion its own, made on first use."""
     videos: Annotated[Path | None, ONE_FOLDER] = None
     """Video, folder or list (`path label` lines) for --background natural, which they imply, or
     frame."""
@@ -102,6 +105,8 @@ class ClipOptions:
 
     def __post_init__(self) -> None:
         require_within(self)
+        if self.bank == ():
+            raise InputError("--bank: no folder is given; give a bank's, or leave it out")
         if self.tubelet != ClipOptions.tubelet and self.frames % self.tubelet:
             raise InputError(
                 f"--tubelet is {self.tubelet}, which does not divide --frames {self.frames}"
@@ -183,7 +188,6 @@ class ClipOptions:
         Raises InputError when something does not exist or does not fit.
         """
         from smile_motion.backgrounds import make_background
-        from smile_motion.bank import ObjectBank
         from smile_motion.clips.clip import ClipMaker
         from smile_motion.clips.presets import recipe_bank
         from smile_motion.tokens import TokenGrid
@@ -199,7 +203,7 @@ class ClipOptions:
             noise_per_frame=self.noise_per_frame,
         )
         return ClipMaker(
-            bank=ObjectBank.open(self.bank)
+            bank=open_banks(self.bank)
             if self.bank
             else recipe_bank(self.recipe, images=self.images),
             recipe=self.make_recipe(),
@@ -225,3 +229,24 @@ class ClipOptions:
                 values = value if isinstance(value, tuple) else (value,)
                 words += [f"--{option}", *map(str, values)]
         return words
+
+
+def given_banks(bank: Path | tuple[Path, ...] | None) -> tuple[Path, ...]:
+    """The folders that --bank names."""
+    return () if bank is None else bank if isinstance(bank, tuple) else (bank,)
+
+
+def open_banks(bank: Path | tuple[Path, ...]) -> ObjectBank:
+    """Open what --bank names, and say which objects are used once.
+
+    Raises InputError as `open_bank` does.
+    """
+    from smile_motion.bank import open_bank
+
+    opened = open_bank(*given_banks(bank))
+    if len(opened.folders) > 1 and (duplicates := opened.card["duplicates"]):
+        print(
+            f"{opened.name}: {duplicates} objects that two of them have are used once",
+            file=sys.stderr,
+        )
+    return opened

@@ -7,8 +7,9 @@ import pprint
 import shlex
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
-from smile_motion.clips.options import ClipOptions
+from smile_motion.clips.options import ClipOptions, given_banks
 from smile_motion.explore.state import Controls, Shown, Sources
 
 RECIPE_FILE = "recipe.json"
@@ -49,8 +50,8 @@ def clip_python(controls: Controls, sources: Sources) -> str:
     if not named:
         made = f"MotionRecipe.from_json(\n{_indented(recipe.to_json())}\n)"
     background = _call("make_background", [repr(options.background_kind)], options, _BACKGROUND)
-    bank = "embedded_bank()" if options.bank is None else f"ObjectBank.open({str(options.bank)!r})"
-    opener = "embedded_bank" if options.bank is None else "ObjectBank"
+    opener = "embedded_bank" if options.bank is None else "open_bank"
+    bank = f"{opener}({', '.join(repr(str(path)) for path in given_banks(options.bank))})"
     names = sorted(["ClipMaker", "MotionRecipe", "TokenGrid", "make_background", opener])
     return _what_to_replace(controls) + "\n".join(
         [
@@ -100,8 +101,10 @@ def _call(function: str, arguments: list[str], options: ClipOptions, names: tupl
 def _lasting(controls: Controls, sources: Sources) -> ClipOptions:
     """What is shown as options that mean the same from any folder, once the page is closed."""
     options = controls.clip_options(sources)
-    places = {name: getattr(options, name) for name in ("bank", "videos", "images")}
-    lasting = {name: path and path.resolve() for name, path in places.items()}
+    places = {name: getattr(options, name) for name in ("videos", "images")}
+    lasting: dict[str, Any] = {name: path and path.resolve() for name, path in places.items()}
+    banks = tuple(path.resolve() for path in given_banks(options.bank))
+    lasting["bank"] = banks if len(banks) > 1 else next(iter(banks), None)
     if controls.upload is not None:
         lasting["videos"] = Path(YOUR_VIDEO)
     return replace(options, **lasting)

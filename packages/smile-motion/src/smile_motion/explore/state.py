@@ -43,8 +43,8 @@ MOST_OBJECTS, MOST_FRAMES, LARGEST_SIDE_PX = 16, 32, 448
 class Sources:
     """Where the explorer's clips come from: its command's options."""
 
-    bank: Path | None = None
-    """Object bank; the embedded one by default."""
+    bank: Path | tuple[Path, ...] | None = None
+    """Object bank, or several as one; the embedded one by default."""
     videos: Path | None = None
     """Video, folder or list to move objects over."""
     images: Path | None = None

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from smile_motion.bank.format import read_metadata
 from smile_motion.bank.statistics import object_score
 from smile_motion.clips.clip import Clip
 from smile_motion.explore.state import Shown
@@ -208,7 +207,7 @@ class BankBrowser:
     def _listed(self) -> tuple[ListedObject, ...]:
         return tuple(
             ListedObject(index, record["id"], record["category"], object_score(record))
-            for index, record in enumerate(read_metadata(self.bank.path))
+            for index, record in enumerate(self.bank.records())
         )
 
     def _picture(self, index: int) -> str:

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Annotated, Any, get_args, get_type_hints
 
 from annotated_types import BaseMetadata, Ge, GroupedMetadata, Gt, Le, Lt
@@ -163,8 +164,41 @@ class GivenOnce:
     """What to do to have both."""
 
 
-ONE_BANK = GivenOnce("unite banks with: smile-motion bank merge A B --out C")
 ONE_FOLDER = GivenOnce("give a folder that holds both, or links to them")
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """Metadata of an option that takes several values, after one another or given again."""
+
+
+Banks = Annotated[Path | tuple[Path, ...] | None, Gathered()]
+
+
+def gather_repeated_options(options: type, arguments: Sequence[str]) -> list[str]:
+    """A command line with the values of each `Gathered` option after its first mention."""
+    several = {
+        name
+        for name, metadata in _metadata_of(options)
+        if any(isinstance(entry, Gathered) for entry in metadata)
+    }
+    gathered: dict[str, list[str]] = {}
+    parts: list[list[str]] = [[]]
+    into = parts[0]
+    for word in arguments:
+        name, equals, value = word.removeprefix("--").partition("=")
+        if not word.startswith("-"):
+            into.append(word)
+        elif word.startswith("--") and name in several:
+            if name not in gathered:
+                gathered[name] = [f"--{name}"]
+                parts += [gathered[name], []]
+            into = gathered[name]
+            into += [value] if equals else []
+        else:
+            into = parts[-1]
+            into.append(word)
+    return [word for part in parts for word in part]
 
 
 def refuse_repeated_options(options: type, arguments: Sequence[str]) -> None:

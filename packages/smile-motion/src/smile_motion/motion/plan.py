@@ -221,6 +221,8 @@ FORMAT = 1
 """Version of a plan's JSON form."""
 _EFFECTS = ("blur", "shadow", "appearance")
 _ALWAYS = {"base_size": (2,), "centre": (-1, 2), "angle_deg": (-1,), "scale": (-1, 2)}
+_OF_RECORDS = ("id", "category", "sha256", "united_from")
+"""What a plan keeps of an object's record; the last where banks are used as one."""
 _Pair = tuple[float, float]
 
 
@@ -231,6 +233,7 @@ class _PlannedObject:
     id: str
     category: str
     sha256: str
+    united_from: Annotated[int | None, Interval(ge=0)] = None
     base_size: _Pair
     centre: list[_Pair]
     angle_deg: list[float]
@@ -261,7 +264,7 @@ def plan_to_json(plan: MotionPlan, bank: ObjectBank) -> dict[str, Any]:
     objects = []
     for slot, index in enumerate(plan.objects):
         record = bank.record(int(index))
-        entry = {name: record[name] for name in ("id", "category", "sha256")}
+        entry = {name: record[name] for name in _OF_RECORDS if name in record}
         entry |= {name: getattr(plan, name)[slot].tolist() for name in _ALWAYS}
         for name in ("tint", "appearance_seed"):
             values = getattr(plan, name)
@@ -358,7 +361,7 @@ def _find(bank: ObjectBank, identifier: str, sha256: str, source: str) -> int:
         raise InputError(f"{source}: {error}") from error
     if bank.record(index)["sha256"] != sha256:
         raise InputError(
-            f"{source}: object {identifier} differs from the one in {bank.path}; "
+            f"{source}: object {identifier} differs from the one in {bank.name}; "
             f"open the bank that the plan was made with"
         )
     return index

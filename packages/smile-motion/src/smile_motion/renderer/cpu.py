@@ -134,7 +134,7 @@ def find_sources(plan: MotionPlan, layers: Layers, bank: ObjectBank) -> Sources:
         size, cover = bank.size[plan.objects], bank.cover[plan.objects]
     except IndexError as error:
         raise InputError(
-            f"plan names object {plan.objects.max()}, {bank.path} has {len(bank)}; "
+            f"plan names object {plan.objects.max()}, {bank.name} has {len(bank)}; "
             f"open the bank that the plan was made with"
         ) from error
     if plan.appearance is not None:

@@ -255,7 +255,7 @@ def _resident(bank: ObjectBank, device: torch.device) -> Tensor:
         free, _ = torch.cuda.mem_get_info(device)
         if pixels.nbytes > 0.9 * free:
             raise InputError(
-                f"{bank.path}: {pixels.nbytes / 1e9:.1f} GB of pixels, {free / 1e9:.1f} GB free on "
+                f"{bank.name}: {pixels.nbytes / 1e9:.1f} GB of pixels, {free / 1e9:.1f} GB free on "
                 f"{device}; make a smaller bank, or render on the CPU"
             )
     with warnings.catch_warnings():

@@ -120,7 +120,7 @@ def _check(
 ) -> None:
     if plan.slots and not 0 <= plan.objects.min() <= plan.objects.max() < len(bank):
         raise InputError(
-            f"plan names object {plan.objects.max()}, {bank.path} has {len(bank)}; "
+            f"plan names object {plan.objects.max()}, {bank.name} has {len(bank)}; "
             f"open the bank that the plan was made with"
         )
     if (plan.frames, plan.height, plan.width) != (frames, *size):

@@ -53,14 +53,11 @@ class RunOptions:
 
     def to_json(self) -> dict[str, Any]:
         """All fields, as JSON values."""
-        return {
-            name: str(value) if isinstance(value, Path) else value
-            for name, value in asdict(self).items()
-        }
+        return json.loads(json.dumps(asdict(self), default=str))
 
     def differing(self, other: dict[str, Any]) -> list[str]:
         """Fields that matter in which a stored configuration differs, with both values."""
-        mine = json.loads(json.dumps(self.to_json()))
+        mine = self.to_json()
         return [
             f"{field.name} {other.get(field.name)!r} there, {mine[field.name]!r} asked for"
             for field in fields(self)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -125,7 +124,7 @@ def _compare(trained: Mapping[str, Any], config: PretrainConfig) -> list[str]:
 
 
 def _values(config: PretrainConfig) -> dict[str, Any]:
-    values = json.loads(json.dumps(config.to_json()))
+    values = config.to_json()
     return _settle({name: values[name] for name in _COMPARED})
 
 
