@@ -1,15 +1,17 @@
 """Banks that are made on first use: where they lie, and who makes them."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
-from smile_motion.bank import ProceduralSource, build, embedded_bank, verify
+from smile_motion.bank import ObjectBank, ProceduralSource, build, embedded_bank, verify
 from smile_motion.bank.builder.default import FOLDER_VARIABLE
 from smile_motion.bank.builder.procedural import VERSION
 from smile_motion.clips.presets import recipe_bank
@@ -149,6 +151,39 @@ def test_without_a_writable_cache_a_temporary_folder_is_used_and_named(
             assert str(bank.path.parents[1]) in line
         else:
             assert capsys.readouterr().err == "", "it was there already"
+
+
+NAMELESS = ["setpriv", "--reuid=54321", "--regid=54321", "--clear-groups", sys.executable]
+"""A process of a user that the machine has no name for."""
+
+
+def can_be_nameless() -> bool:
+    """Whether this is root, who may be anybody, and anybody may run its interpreter."""
+    return os.getuid() == 0 and subprocess.run([*NAMELESS, "-c", ""], check=False).returncode == 0
+
+
+@pytest.mark.skipif(not can_be_nameless(), reason="needs root and an interpreter for everybody")
+def test_a_number_without_a_name_has_no_home_and_needs_none(small_bank: ObjectBank) -> None:
+    """As in containers that are run with `--user 54321`."""
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        place.chmod(0o777)
+        bank = shutil.copytree(small_bank.path, place / "bank")
+        code = (
+            "import sys; from pathlib import Path; from smile_motion.__main__ import main; "
+            "from smile_motion.io.output_folders import require_output; "
+            "from smile_motion.io.folders import writable_cache; "
+            f"require_output(Path({str(place / 'out')!r})); print(writable_cache(), flush=True); "
+            f"sys.argv = ['smile-motion', 'bank', 'info', {str(bank)!r}]; sys.exit(main())"
+        )
+        ended = subprocess.run(
+            [*NAMELESS, "-c", code],
+            env={"PATH": os.environ["PATH"], "TMPDIR": folder}, cwd=folder,
+            capture_output=True, text=True, timeout=120,
+        )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.splitlines()[0] == f"{folder}/smile-motion-54321"
+    assert "star-spots" in ended.stdout
 
 
 def test_a_folder_that_others_can_write_is_not_trusted(

@@ -114,6 +114,27 @@ def test_a_spoilt_plan_is_refused_by_name(
     assert str(path) in str(caught.value)
 
 
+def test_a_plan_of_an_older_embedded_bank_says_what_to_do(
+    small_bank: ObjectBank, tmp_path: Path
+) -> None:
+    """Version 1 of the procedural source drew the same object, stored as other bytes."""
+    data = plan_to_json(draw(small_bank), small_bank)
+    data["objects"][0] |= {
+        "id": "convex-stripes/000000",
+        "category": "convex-stripes",
+        "sha256": "c2b4d26353333d6593f7ef0f766e6db69921853bac33b87be38766eda99358c8",
+    }
+    path = tmp_path / "clip.json"
+    path.write_text(json.dumps({"plan": data}))
+    with pytest.raises(InputError) as caught:
+        read_plan(path, small_bank)
+    line = str(caught.value)
+    assert line.startswith(f"{path}: object convex-stripes/000000 differs from the one in ")
+    assert "open the bank that the plan was made with, or render the clip anew" in line
+    assert "this one is of version 2 of its source, procedural" in line
+    assert "\n" not in line
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -123,7 +123,10 @@ def _chosen() -> Path | None:
             return None
     import platformdirs
 
-    path = platformdirs.user_cache_path(NAME, appauthor=False)
+    try:
+        path = platformdirs.user_cache_path(NAME, appauthor=False)
+    except RuntimeError:  # A number without a name has no home, as in containers.
+        return None
     return path if path.is_absolute() else None  # A user without a home keeps its "~".
 
 

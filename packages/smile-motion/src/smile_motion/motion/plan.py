@@ -334,6 +334,17 @@ def plan_from_json(data: dict[str, Any], bank: ObjectBank, *, source: str = "pla
         raise InputError(said if said.startswith(source) else f"{source}: {said}") from error
 
 
+def _of_version(bank: ObjectBank) -> str:
+    """What else can be done where a bank's objects come from numbers, by a source that changes."""
+    version = bank.card.get("version")
+    if version is None:
+        return ""
+    return (
+        f", or render the clip anew: this one is of version {version} of its source, "
+        f"{bank.card.get('source')}, whose other versions have other objects under the same ids"
+    )
+
+
 def _of_all(entries: list[_PlannedObject], name: str, dtype: type) -> np.ndarray | None:
     """An array that either all objects have, or none."""
     values = [getattr(entry, name) for entry in entries]
@@ -362,6 +373,6 @@ def _find(bank: ObjectBank, identifier: str, sha256: str, source: str) -> int:
     if bank.record(index)["sha256"] != sha256:
         raise InputError(
             f"{source}: object {identifier} differs from the one in {bank.name}; "
-            f"open the bank that the plan was made with"
+            f"open the bank that the plan was made with{_of_version(bank)}"
         )
     return index
