@@ -60,7 +60,7 @@ def test_every_option_says_what_it_needs(name: str) -> None:
         ("render --recipe-file R --objects 3", "only without --recipe-file"),
         ("render --objects 0 --effects motion-blur", "only with --objects 1 or more"),
         ("render --background black --allow-broken", "a --background that comes from --videos"),
-        ("render --bank --n 3", "--bank: no folder is given; give a bank's, or leave it out"),
+        ("render --bank --n 3", "--bank: no value is given; give one or more, or leave it out"),
         ("render --videos V --videos V", "--videos is given 2 times; give a folder that holds bo"),
         ("pretrain --images V --images R", "--images is given 2 times"),
         ("render --format coco --lossless", "only with --format mp4"),

@@ -24,10 +24,10 @@ from smile_motion.bank import ObjectBank, ProceduralSource, build
 from smile_motion.bank.union import unite
 from smile_motion.cli.app import run_app
 from smile_motion.errors import InputError
-from smile_motion.explore.controls import Controls, Sources
-from smile_motion.explore.copies import clip_command, clip_python
-from smile_motion.explore.objects import BankBrowser
-from smile_motion.options import gather_repeated_options
+from smile_motion.explore.snippets import clip_command, clip_python
+from smile_motion.explore.state import Controls, Sources
+from smile_motion.explore.views import BankBrowser
+from smile_motion.io.options import gather_repeated_options
 from smile_motion.seeding import Stream, keyed_generator
 
 
@@ -212,7 +212,7 @@ def test_commands_take_several_banks(
     assert run("preview", "--bank", a, b, "--n", 1, "--size", 64, "--out", page) == 0
     assert page.is_file()
     assert run("preview", "--bank", "--n", 1, "--size", 64, "--out", page) == 2
-    assert "--bank: no folder is given" in capsys.readouterr().err
+    assert "--bank: no value is given" in capsys.readouterr().err
 
 
 def test_values_given_again_are_gathered() -> None:

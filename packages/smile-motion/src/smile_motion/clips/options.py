@@ -105,8 +105,6 @@ class ClipOptions:
 
     def __post_init__(self) -> None:
         require_within(self)
-        if self.bank == ():
-            raise InputError("--bank: no folder is given; give a bank's, or leave it out")
         if self.tubelet != ClipOptions.tubelet and self.frames % self.tubelet:
             raise InputError(
                 f"--tubelet is {self.tubelet}, which does not divide --frames {self.frames}"

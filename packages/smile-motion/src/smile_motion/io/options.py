@@ -176,7 +176,10 @@ Banks = Annotated[Path | tuple[Path, ...] | None, Gathered()]
 
 
 def gather_repeated_options(options: type, arguments: Sequence[str]) -> list[str]:
-    """A command line with the values of each `Gathered` option after its first mention."""
+    """A command line with the values of each `Gathered` option after its first mention.
+
+    Raises InputError for one that is given without a value.
+    """
     several = {
         name
         for name, metadata in _metadata_of(options)
@@ -198,6 +201,9 @@ def gather_repeated_options(options: type, arguments: Sequence[str]) -> list[str
         else:
             into = parts[-1]
             into.append(word)
+    for option, *given in gathered.values():
+        if not given:
+            raise InputError(f"{option}: no value is given; give one or more, or leave it out")
     return [word for part in parts for word in part]
 
 

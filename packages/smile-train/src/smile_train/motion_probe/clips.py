@@ -127,7 +127,7 @@ def share_out(bank: ObjectBank) -> dict[Part, np.ndarray]:
     fewest = min(PARTS, key=lambda part: len(found[part]))
     if len(found[fewest]) < LEAST_OBJECTS:
         raise InputError(
-            f"{bank.path}: {len(bank)} objects, of which the part to {fewest} by would have "
+            f"{bank.name}: {len(bank)} objects, of which the part to {fewest} by would have "
             f"{len(found[fewest])}; objects of the test may not be in the rest, and each part "
             f"needs {LEAST_OBJECTS}: give a larger bank, or leave --bank out"
         )

@@ -9,8 +9,8 @@ from typing import Annotated, Literal
 import tyro
 from smile_motion.errors import InputError
 from smile_motion.io.options import (
-    ONE_BANK,
     ONE_FOLDER,
+    Banks,
     Batch,
     Count,
     Heads,
@@ -97,9 +97,9 @@ class MotionProbeConfig:
         OnlyWith(lambda options: options.backdrop == "natural", "with --background natural"),
     ] = 4
     """Video frames from one clip frame to the next. Paper: 4 on K400."""
-    bank: Annotated[Path | None, ONE_BANK] = None
-    """Object bank, shared out so that objects of the test are in no other part. Default: the
-    embedded one."""
+    bank: Banks = None
+    """Object bank, or several as one, shared out so that objects of the test are in no other part.
+    Default: the embedded one."""
     size: Side | None = None
     """Side of the frames that are rendered, pixels; encoders that take another get them resized.
     Default: the largest that an encoder takes, 224 at most."""
