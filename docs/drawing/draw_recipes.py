@@ -12,7 +12,7 @@ import numpy as np
 import tyro
 from PIL import Image, ImageDraw, ImageFont
 from smile_motion.clips.options import ClipOptions
-from smile_motion.clips.presets import RIVALS
+from smile_motion.clips.presets import BASELINES
 from smile_motion.video import encode_animation
 
 CELL_PX, LABEL_PX, COLUMNS = 144, 20, 3
@@ -59,7 +59,7 @@ def cells(options: Options) -> dict[str, dict[str, ClipOptions]]:
     noises["each frame anew"] = ClipOptions(background="noise", noise_per_frame=True)
     recipes = {name: ClipOptions(**still, recipe=name) for name in choices("recipe")}
     return {
-        "recipe": {name: recipe for name, recipe in recipes.items() if name not in RIVALS},
+        "recipe": {name: recipe for name, recipe in recipes.items() if name not in BASELINES},
         "objects": {str(count): ClipOptions(**still, objects=count) for count in (1, 2, 3)},
         "path": {name: ClipOptions(**still, path=name, objects=1) for name in choices("path")},
         "transform": {
@@ -69,10 +69,10 @@ def cells(options: Options) -> dict[str, dict[str, ClipOptions]]:
         "noise": noises,
         "effects": {"no effect": ClipOptions(**still)}
         | {name: ClipOptions(**still, effects=(name,)) for name in choices("effects")},
-        "rivals": {
+        "baselines": {
             name: ClipOptions(images=options.images, recipe=name)
             for name in recipes
-            if name in RIVALS
+            if name in BASELINES
         },
     }
 

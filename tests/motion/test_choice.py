@@ -3,7 +3,7 @@ import math
 
 from hypothesis import given
 from hypothesis import strategies as st
-from smile_motion.bank.candidates.cutout import choose, decide
+from smile_motion.bank.candidates.cutout import select_mask, select_masks
 from smile_motion.bank.candidates.types import Candidate, Thresholds
 from smile_motion.bank.format import MaskScore
 
@@ -21,15 +21,15 @@ def candidate(*masks: MaskScore, attempt: int = 0, unsafe: bool | None = False) 
 
 
 def reasons(*candidates: Candidate) -> list[str | None]:
-    return [decision.reason for decision in decide(candidates, PAPER)]
+    return [decision.reason for decision in select_masks(candidates, PAPER)]
 
 
 def test_the_mask_with_the_highest_score_is_chosen() -> None:
-    best = choose([mask(20), mask(25, name="b"), mask(25, name="c"), mask(30, raw=0.5)], PAPER)
+    best = select_mask([mask(20), mask(25, name="b"), mask(25, name="c"), mask(30, raw=0.5)], PAPER)
     assert best is not None
     assert best.segmenter == "b"
-    assert choose([mask(30, raw=0.2), mask(-1), mask(math.nan)], PAPER) is None
-    assert choose([], PAPER) is None
+    assert select_mask([mask(30, raw=0.2), mask(-1), mask(math.nan)], PAPER) is None
+    assert select_mask([], PAPER) is None
 
 
 def test_scores_of_21_pass_and_those_near_the_best_of_a_low_category() -> None:
@@ -74,7 +74,9 @@ def test_an_image_in_which_nothing_was_found_is_refused() -> None:
 @given(st.lists(st.floats(-1, 40), min_size=1, max_size=5))
 def test_decisions_do_not_depend_on_the_order(scores: list[float]) -> None:
     candidates = [candidate(mask(score), attempt=n) for n, score in enumerate(scores)]
-    expected = {c.attempt: d for c, d in zip(candidates, decide(candidates, PAPER), strict=True)}
+    expected = {
+        c.attempt: d for c, d in zip(candidates, select_masks(candidates, PAPER), strict=True)
+    }
     for order in itertools.islice(itertools.permutations(candidates), 24):
-        for one, decision in zip(order, decide(order, PAPER), strict=True):
+        for one, decision in zip(order, select_masks(order, PAPER), strict=True):
             assert decision == expected[one.attempt]

@@ -18,7 +18,7 @@ from smile_motion.bank.format import METADATA
 from smile_motion.cli.app import run_app
 from smile_motion.explore.guard import make_room
 from smile_motion.explore.snippets import clip_command, clip_file, clip_python
-from smile_motion.explore.state import Controls, Shown, Sources, UploadLimits, make_shown
+from smile_motion.explore.state import Controls, ExplorerInputs, Shown, UploadLimits, make_shown
 from smile_motion.explore.views import ALL, BankBrowser, measure_clip, numbers_html, pages
 from smile_motion.io.files import dump_json, sha256
 from smile_motion.visualize import draw_flow
@@ -39,18 +39,18 @@ CHOICES = {
 
 
 @pytest.fixture
-def sources(small_bank: ObjectBank) -> Sources:
-    return Sources(bank=small_bank.path)
+def sources(small_bank: ObjectBank) -> ExplorerInputs:
+    return ExplorerInputs(bank=small_bank.path)
 
 
-def shown(controls: Controls, sources: Sources, bank: ObjectBank) -> Shown:
+def shown(controls: Controls, sources: ExplorerInputs, bank: ObjectBank) -> Shown:
     return make_shown(controls, sources, bank, LIMITS)
 
 
 def test_given_videos_are_what_a_page_begins_with(real_videos: dict[str, Path]) -> None:
-    assert Sources().backgrounds == ("noise", "black")
-    assert Sources(videos=real_videos["bikes"]).backgrounds[0] == "natural"
-    assert Sources(images=real_videos["bikes"].parent).backgrounds[0] == "places"
+    assert ExplorerInputs().backgrounds == ("noise", "black")
+    assert ExplorerInputs(videos=real_videos["bikes"]).backgrounds[0] == "natural"
+    assert ExplorerInputs(images=real_videos["bikes"].parent).backgrounds[0] == "places"
 
 
 def test_controls_start_as_the_presets() -> None:
@@ -60,7 +60,7 @@ def test_controls_start_as_the_presets() -> None:
 
 @pytest.mark.parametrize("name", ["named options", "a recipe of its own"])
 def test_the_copied_command_renders_the_shown_clip(
-    name: str, sources: Sources, small_bank: ObjectBank, tmp_path: Path
+    name: str, sources: ExplorerInputs, small_bank: ObjectBank, tmp_path: Path
 ) -> None:
     controls = CHOICES[name]
     line = clip_command(controls, sources)
@@ -79,7 +79,7 @@ def test_the_copied_command_renders_the_shown_clip(
 
 @pytest.mark.parametrize("name", CHOICES)
 def test_the_copied_python_makes_the_shown_clip(
-    name: str, sources: Sources, small_bank: ObjectBank
+    name: str, sources: ExplorerInputs, small_bank: ObjectBank
 ) -> None:
     scope: dict = {}
     exec(clip_python(CHOICES[name], sources), scope)
@@ -89,7 +89,7 @@ def test_the_copied_python_makes_the_shown_clip(
 
 
 def test_an_uploaded_video_lies_behind_wherever_the_clip_goes(
-    sources: Sources,
+    sources: ExplorerInputs,
     small_bank: ObjectBank,
     real_videos: dict[str, Path],
     tmp_path: Path,
@@ -127,14 +127,14 @@ def test_an_uploaded_video_lies_behind_wherever_the_clip_goes(
     assert (still == still[:1]).all()
 
 
-def test_a_saved_plan_is_the_clip(sources: Sources, small_bank: ObjectBank) -> None:
+def test_a_saved_plan_is_the_clip(sources: ExplorerInputs, small_bank: ObjectBank) -> None:
     made = shown(CHOICES["named options"], sources, small_bank)
     plan = plan_from_json(json.loads(clip_file(made))["plan"], small_bank)
     assert (plan.centre == made.clip.plan.centre).all()
 
 
 def test_uploads_are_bounded(
-    sources: Sources, small_bank: ObjectBank, real_videos: dict[str, Path], tmp_path: Path
+    sources: ExplorerInputs, small_bank: ObjectBank, real_videos: dict[str, Path], tmp_path: Path
 ) -> None:
     controls = replace(PLAIN, upload=real_videos["bikes"])
     small = UploadLimits(bytes=1000, seconds=20)
@@ -162,14 +162,16 @@ def test_uploads_are_bounded(
     ],
 )
 def test_what_does_not_go_together_is_refused(
-    change: dict, message: str, sources: Sources, small_bank: ObjectBank
+    change: dict, message: str, sources: ExplorerInputs, small_bank: ObjectBank
 ) -> None:
     with pytest.raises(InputError, match=message):
         shown(replace(PLAIN, **change), sources, small_bank)
 
 
 @pytest.mark.parametrize("masking", ["trajectory", "tube", "random", "official"])
-def test_masks_hide_the_chosen_share(masking, sources: Sources, small_bank: ObjectBank) -> None:
+def test_masks_hide_the_chosen_share(
+    masking, sources: ExplorerInputs, small_bank: ObjectBank
+) -> None:
     for objects in (0, 3):
         controls = replace(PLAIN, masking=masking, mask_ratio=0.5, objects=objects)
         made = shown(controls, sources, small_bank)
@@ -177,7 +179,7 @@ def test_masks_hide_the_chosen_share(masking, sources: Sources, small_bank: Obje
         assert "49% of the 196 tokens are hidden" in numbers_html(made)
 
 
-def test_numbers_are_the_truths(sources: Sources, small_bank: ObjectBank) -> None:
+def test_numbers_are_the_truths(sources: ExplorerInputs, small_bank: ObjectBank) -> None:
     clip = shown(replace(PLAIN, objects=6, seed=2), sources, small_bank).clip
     numbers = measure_clip(clip)
     moved = np.hypot(*np.diff(clip.plan.centre[0], axis=0).T).mean()

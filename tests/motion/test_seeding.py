@@ -1,7 +1,7 @@
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
-from smile_motion.seeding import Stream, keyed_generator, lent_generator
+from smile_motion.seeding import Stream, keyed_generator, reused_generator
 
 keys = st.tuples(
     st.integers(0, 2**64 - 1),
@@ -26,9 +26,9 @@ def test_generators_agree_exactly_when_their_keys_do(first: tuple, second: tuple
 @given(keys, keys)
 def test_lent_generators_draw_the_same(first: tuple, second: tuple) -> None:
     for seed, stream, epoch, index, part in (first, second):
-        lent = lent_generator(seed, stream, epoch=epoch, index=index, part=part)
+        lent = reused_generator(seed, stream, epoch=epoch, index=index, part=part)
         lent.integers(0, 7, dtype="int32")  # leaves half a number behind
-        lent = lent_generator(seed, stream, epoch=epoch, index=index, part=part)
+        lent = reused_generator(seed, stream, epoch=epoch, index=index, part=part)
         assert (lent.random(8) == draw((seed, stream, epoch, index, part))).all()
 
 

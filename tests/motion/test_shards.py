@@ -12,7 +12,7 @@ from smile_motion.bank.builder.shards import merge, wait_for_shards
 from smile_motion.bank.candidates.build import Models, build_from_candidates
 from smile_motion.errors import InputError
 from smile_motion.io.output_folders import folder_lock
-from smile_motion.runtime.partition import Launched, Shard
+from smile_motion.runtime.partition import Launched, Partition
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def parts(tmp_path: Path) -> list[Path]:
     source = ProceduralSource(count=40, seed=5)
     folders = [tmp_path / "parts" / str(index) for index in range(3)]
     for index, folder in enumerate(folders):
-        build_shard(source, folder, Shard(index, 3), workers=0)
+        build_shard(source, folder, Partition(index, 3), workers=0)
     return folders
 
 
@@ -51,9 +51,9 @@ def test_merged_shards_of_candidates_are_the_bank_that_one_process_builds(
     wanted = plan(each=7)
     build_from_candidates(wanted, lambda: models, tmp_path / "one")
     out = tmp_path / "merged"
-    folders = [out / "shards" / Shard(index, 2).name for index in range(2)]
+    folders = [out / "shards" / Partition(index, 2).name for index in range(2)]
     for index, folder in enumerate(folders):
-        build_from_candidates(wanted, lambda: models, folder, shard=Shard(index, 2))
+        build_from_candidates(wanted, lambda: models, folder, shard=Partition(index, 2))
         assert json.loads((folder / "metadata.jsonl").read_text().splitlines()[0])
     assert len({path.name for folder in folders for path in folder.glob("images/*")}) <= len(NAMES)
     merge(folders, out, remove=True)
@@ -70,7 +70,7 @@ def test_shards_that_do_not_fit_are_refused(parts: list[Path], tmp_path: Path) -
     with pytest.raises(InputError, match=r"nowhere: no such folder"):
         merge([*parts, tmp_path / "nowhere"], out)
     other = tmp_path / "other"
-    build_shard(ProceduralSource(count=40, seed=6), other, Shard(1, 3), workers=0)
+    build_shard(ProceduralSource(count=40, seed=6), other, Partition(1, 3), workers=0)
     with pytest.raises(InputError, match=r"other: holds a bank made otherwise .*seed 6 there, 5"):
         merge([parts[0], other, parts[2]], out)
     started = tmp_path / "started"
@@ -88,12 +88,12 @@ def test_shards_that_do_not_fit_are_refused(parts: list[Path], tmp_path: Path) -
 def test_a_shard_continues_only_as_itself(parts: list[Path]) -> None:
     source = ProceduralSource(count=40, seed=5)
     before = numbered(parts[1])
-    build_shard(source, parts[1], Shard(1, 3), workers=0)
+    build_shard(source, parts[1], Partition(1, 3), workers=0)
     assert numbered(parts[1]) == before
     with pytest.raises(InputError, match=r"shard \[1, 3\] there, \[2, 3\] asked for"):
-        build_shard(source, parts[1], Shard(2, 3), workers=0)
+        build_shard(source, parts[1], Partition(2, 3), workers=0)
     with pytest.raises(InputError, match="--shard-index runs from 0"):
-        Shard(3, 3)
+        Partition(3, 3)
 
 
 def test_a_merge_that_was_cut_off_continues(parts: list[Path], tmp_path: Path) -> None:

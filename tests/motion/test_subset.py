@@ -73,7 +73,7 @@ def test_subsets_have_the_same_pixels_and_say_where_they_are_from(
     for place, number in enumerate((4, 7, 30)):
         np.testing.assert_array_equal(first.image(place), repeated.image(number))
     np.testing.assert_array_equal(first.size, repeated.size[[4, 7, 30]])
-    np.testing.assert_array_equal(first.cover, repeated.cover[[4, 7, 30]])
+    np.testing.assert_array_equal(first.hull, repeated.hull[[4, 7, 30]])
     assert (first.card["count"], first.card["categories"]) == (3, 2)
     second = subset(first.path, (0,), tmp_path / "second", {"choice": {"by": "hand"}})
     assert second.card["note"] == "three"

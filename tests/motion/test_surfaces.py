@@ -12,7 +12,7 @@ from smile_motion.bank.builder._surfaces import (
     raise_cushion,
 )
 from smile_motion.bank.builder.procedural import CATEGORIES, ProceduralSource
-from smile_motion.bank.packing import COVER_SIDES, cover_polygon, make_levels
+from smile_motion.bank.packing import HULL_SIDES, hull_polygon, make_levels
 
 
 @pytest.fixture
@@ -82,8 +82,8 @@ def test_levels_and_cover_hold_all_that_is_seen() -> None:
         size = np.array([alpha.shape[1] - 2, alpha.shape[0] - 2])
         corners = (np.stack([x, y], axis=1)[:, None] - 1 - (size - 1) / 2) / size
         corners = corners + np.array([[-1, -1], [-1, 1], [1, -1], [1, 1]]) * 0.5 / size
-        cover = cover_polygon(alpha).astype(float)
+        cover = hull_polygon(alpha).astype(float)
         edge = np.roll(cover, -1, axis=0) - cover
-        for k in range(COVER_SIDES):
+        for k in range(HULL_SIDES):
             to = corners - cover[k]
             assert (edge[k, 0] * to[..., 1] - edge[k, 1] * to[..., 0] > -1e-6).all()

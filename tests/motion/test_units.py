@@ -12,7 +12,7 @@ from smile_motion.bank.candidates.schedule import (
     next_round,
     plan_units,
 )
-from smile_motion.bank.candidates.select import judge
+from smile_motion.bank.candidates.select import select
 from smile_motion.bank.candidates.store import StoredCandidate
 from smile_motion.bank.candidates.types import Attempt, Candidate, Category, Goal, Thresholds
 from smile_motion.bank.format import MaskScore
@@ -107,14 +107,14 @@ def test_batches_do_not_depend_on_the_order_of_work(wanted: list[int], data: st.
     straight, batches = run(False)
     shuffled, others = run(True)
     assert set(batches) == set(others)
-    assert straight.judged() == shuffled.judged()
+    assert straight.selections() == shuffled.selections()
     # What an earlier run finished, whatever part of it, leaves the same batches to be made.
-    everything = [stored for one in straight.judged() for stored in one.stored]
+    everything = [stored for one in straight.selections() for stored in one.stored]
     kept = [stored for stored in everything if data.draw(st.booleans())]
     resumed, rest = run(False, kept)
     assert set(rest) <= set(batches)
-    assert resumed.judged() == straight.judged()
-    for one in straight.judged():
+    assert resumed.selections() == straight.selections()
+    for one in straight.selections():
         accepted = sum(verdict.accepted for verdict in one.verdicts)
         assert accepted == one.goal.wanted or len(one.stored) == one.goal.max_tries
     count = straight.count()
@@ -131,7 +131,7 @@ def test_verdicts_say_why_in_order() -> None:
     ]
     cuts = [one.cut for one in stored]
     cuts[3] = None
-    found = judge([one.candidate for one in stored], cuts, Thresholds(), 2)
+    found = select([one.candidate for one in stored], cuts, Thresholds(), 2)
     assert [(verdict.accepted, verdict.passed, verdict.reason) for verdict in found] == [
         (True, True, None),
         (False, False, "score 5.00 below 21.00"),

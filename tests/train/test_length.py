@@ -12,7 +12,7 @@ from smile_train.cli.pretrain import defaults
 from smile_train.config.pretrain import PretrainConfig
 from smile_train.config.pretrain_presets import PRESETS
 from smile_train.training import length
-from smile_train.training.metrics_logger import Report, spoken_time
+from smile_train.training.metrics_logger import MetricsLogger, spoken_time
 from smile_train.training.pretrain import pretrain
 
 
@@ -71,7 +71,7 @@ def test_a_run_says_early_how_long_it_takes(
     tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = iter([100.0, 101.0, 102.0, 105.0, 106.0])
-    report = Report(tmp_path, 1000, batch=16)
+    report = MetricsLogger(tmp_path, 1000, batch=16)
     monkeypatch.setattr(
         "smile_train.training.metrics_logger.time.perf_counter", lambda: next(clock)
     )

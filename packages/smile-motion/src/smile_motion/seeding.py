@@ -45,7 +45,7 @@ def keyed_generator(
     return np.random.Generator(np.random.Philox(counter=counter, key=key))
 
 
-def lent_generator(
+def reused_generator(
     seed: int, stream: Stream, *, epoch: int = 0, index: int = 0, part: int = 0
 ) -> np.random.Generator:
     """Lend the generator that `keyed_generator` would open, at a tenth of the cost.

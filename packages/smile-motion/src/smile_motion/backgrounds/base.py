@@ -22,7 +22,7 @@ class Background(Protocol):
     """A collection of backgrounds. `len` counts its files; 0 means it is endless."""
 
     @property
-    def is_still(self) -> bool:
+    def is_static(self) -> bool:
         """Whether one image is repeated in all frames."""
         ...
 

@@ -51,7 +51,7 @@ class PseudoMotionBackground:
     tilt: float = 0.015
     """Largest change of scale a frame from the middle to an edge, for `perspective`. Ours."""
 
-    is_still = False
+    is_static = False
 
     def __post_init__(self) -> None:
         if not self.files:

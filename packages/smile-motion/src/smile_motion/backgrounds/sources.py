@@ -42,7 +42,7 @@ def _noise_field(rng: np.random.Generator, kind: NoiseKind, size: tuple[int, int
 class BlackBackground:
     """Nothing at all (Table 7, black)."""
 
-    is_still = True
+    is_static = True
 
     def __len__(self) -> int:
         """Endless."""
@@ -72,7 +72,7 @@ class NoiseBackground:
     """A new image in each frame instead of one repeated. Paper: one repeated."""
 
     @property
-    def is_still(self) -> bool:
+    def is_static(self) -> bool:
         """Whether one image is repeated."""
         return not self.per_frame
 
@@ -102,7 +102,7 @@ class ImageBackground:
     files: tuple[Path, ...]
     """The photographs."""
 
-    is_still = True
+    is_static = True
 
     def __len__(self) -> int:
         """Count the photographs."""
@@ -138,7 +138,7 @@ class VideoBackground:
     """Repeat one frame."""
 
     @property
-    def is_still(self) -> bool:
+    def is_static(self) -> bool:
         """Whether one frame is repeated."""
         return self.still
 

@@ -47,7 +47,7 @@ class ObjectBank:
         """(N, L) int64: where a level starts in `pixels`, bytes."""
         self.size = arrays.size
         """(N, L, 2) int32: width and height of a level, pixels."""
-        self.cover = arrays.cover
+        self.hull = arrays.cover
         """(N, 16, 2) float32: a convex polygon around all that is not clear, unit coordinates."""
         self.category = np.array(arrays.category)
         """(N,) int32, ascending: each object's place in `categories`."""

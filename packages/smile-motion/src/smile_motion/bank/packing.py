@@ -39,7 +39,7 @@ class PackedObject:
     ring_is_hole: list[bool]
     """Which rings are holes in the last outer ring before them."""
     cover: np.ndarray
-    """(COVER_SIDES, 2) float32 unit coordinates: a convex polygon around everything not clear."""
+    """(HULL_SIDES, 2) float32 unit coordinates: a convex polygon around everything not clear."""
 
 
 def pack_object(rgba: np.ndarray) -> PackedObject:
@@ -47,7 +47,7 @@ def pack_object(rgba: np.ndarray) -> PackedObject:
     levels = make_levels(rgba)
     alpha = cv2.extractChannel(levels[0], 3)
     rings, holes = trace_silhouette(alpha)
-    return PackedObject(levels, rings, holes, cover_polygon(alpha))
+    return PackedObject(levels, rings, holes, hull_polygon(alpha))
 
 
 def make_levels(rgba: np.ndarray) -> list[np.ndarray]:
@@ -93,11 +93,11 @@ def trace_silhouette(alpha: np.ndarray) -> tuple[list[np.ndarray], list[bool]]:
     return rings, holes
 
 
-def cover_polygon(alpha: np.ndarray) -> np.ndarray:
+def hull_polygon(alpha: np.ndarray) -> np.ndarray:
     """Bound what is not clear by the lines that touch it in evenly spaced directions.
 
     alpha   (h + 2, w + 2) uint8 with a transparent border.
-    returns (COVER_SIDES, 2) float32 unit coordinates, the corners in order.
+    returns (HULL_SIDES, 2) float32 unit coordinates, the corners in order.
     """
     solid = alpha > 0
     rows = np.flatnonzero(solid.any(axis=1))
@@ -107,7 +107,7 @@ def cover_polygon(alpha: np.ndarray) -> np.ndarray:
     x, y = np.concatenate([first, last]), np.concatenate([rows, rows])
     size = np.array([alpha.shape[1] - 2, alpha.shape[0] - 2])
     centres = (np.stack([x, y], axis=1) - 1 - (size - 1) / 2) / size
-    angle = np.arange(COVER_SIDES) * 2 * np.pi / COVER_SIDES
+    angle = np.arange(HULL_SIDES) * 2 * np.pi / HULL_SIDES
     normal = np.stack([np.cos(angle), np.sin(angle)], axis=1)
     along = centres[:, :1] * normal[:, 0] + centres[:, 1:] * normal[:, 1]
     # A pixel reaches half its width and height beyond its centre.
@@ -162,7 +162,7 @@ def _write(
     size = np.zeros((count, LEVELS, 2), np.int32)
     rings, ring_start, ring_hole = [], [0], []
     object_ring = [0]
-    cover = np.empty((count, COVER_SIDES, 2), np.float32)
+    cover = np.empty((count, HULL_SIDES, 2), np.float32)
     position = 0
     hashed = hashlib.sha256()
     with (target / "pixels.bin").open("wb") as pixels:
@@ -236,7 +236,7 @@ LEVELS = 6
 """Sizes of each object; an object with fewer repeats its last."""
 MAX_SIDE_PX = 256
 """Longer side of level 0; objects are shown at up to 192 px in a 224-px frame."""
-COVER_SIDES = 16
+HULL_SIDES = 16
 """Corners of the polygon that bounds what is drawn of an object."""
 HEADER = "pack.json"
 PIXELS = "pixels.bin"
@@ -310,7 +310,7 @@ def _fault(
     expected = {
         "offset": ((count, LEVELS), np.int64),
         "size": ((count, LEVELS, 2), np.int32),
-        "cover": ((count, COVER_SIDES, 2), np.float32),
+        "cover": ((count, HULL_SIDES, 2), np.float32),
         "category": ((count,), np.int32),
         "ring": ((points, 2), np.float32),
         "ring_hole": ((rings,), np.bool_),

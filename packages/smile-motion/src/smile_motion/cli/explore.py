@@ -44,7 +44,7 @@ def run(options: Options) -> None:
     from smile_motion.bank import embedded_bank
     from smile_motion.clips.options import open_banks
     from smile_motion.explore.server import serve
-    from smile_motion.explore.state import Sources, UploadLimits
+    from smile_motion.explore.state import ExplorerInputs, UploadLimits
 
     if options.videos:
         make_background("natural", videos=options.videos)
@@ -53,7 +53,7 @@ def run(options: Options) -> None:
     with ended_by_signals():
         serve(
             open_banks(options.bank) if options.bank else embedded_bank(),
-            Sources(bank=options.bank, videos=options.videos, images=options.images),
+            ExplorerInputs(bank=options.bank, videos=options.videos, images=options.images),
             UploadLimits(
                 bytes=int(options.max_upload_mb * 1e6), seconds=options.max_upload_seconds
             ),

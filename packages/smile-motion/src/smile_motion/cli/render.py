@@ -32,7 +32,7 @@ from smile_motion.runtime.extras import require_extra
 
 if TYPE_CHECKING:
     from smile_motion.export import Collection, Format
-    from smile_motion.runtime.partition import Shard
+    from smile_motion.runtime.partition import Partition
 
 MAKES = "rendered clips"
 SETTINGS = "render.json"
@@ -116,7 +116,7 @@ def run(options: Options) -> Outcome:
 
 
 def _render(
-    options: Options, collection: Collection, settings: dict[str, Any], job: Shard | None
+    options: Options, collection: Collection, settings: dict[str, Any], job: Partition | None
 ) -> Outcome:
     from smile_motion.export.collection import read_index, sound_shards, write_index
     from smile_motion.runtime.progress import progress_bar
@@ -167,14 +167,14 @@ def _rendered(
     return run_in_processes(work, todo, workers=workers, chunk=chunk)
 
 
-def _job(options: Options) -> Shard | None:
-    from smile_motion.runtime.partition import Shard
+def _job(options: Options) -> Partition | None:
+    from smile_motion.runtime.partition import Partition
 
     if options.shard_index is None and options.num_shards is None:
         return None
     if options.shard_index is None or options.num_shards is None:
         raise InputError("--shard-index and --num-shards go together; give both")
-    return Shard(options.shard_index, options.num_shards)
+    return Partition(options.shard_index, options.num_shards)
 
 
 def _format(options: Options) -> Format:
@@ -241,7 +241,7 @@ class RenderSettings:
     n: Count | None = None
 
 
-def _start_or_continue(options: Options, wanted: dict[str, Any], job: Shard | None) -> None:
+def _start_or_continue(options: Options, wanted: dict[str, Any], job: Partition | None) -> None:
     """Note the settings in a folder without clips, or see that they are those of its clips."""
     from smile_motion.export.collection import holds_clips
     from smile_motion.io.files import dump_json, write_atomically
@@ -274,7 +274,7 @@ def _broken(line: dict[str, Any]) -> dict[str, list[str]]:
 def _report(
     options: Options,
     collection: Collection,
-    job: Shard | None,
+    job: Partition | None,
     kept: int,
     written: list[str],
     broken: dict[str, list[str]],

@@ -16,7 +16,7 @@ from smile_motion.io.schema import read_record
 from smile_motion.motion.plan import MotionPlan, plan_to_json, read_plan, require_clip_size
 from smile_motion.motion.recipe import MotionRecipe
 from smile_motion.renderer.cpu import check_frames, render
-from smile_motion.seeding import Stream, keyed_generator, lent_generator
+from smile_motion.seeding import Stream, keyed_generator, reused_generator
 from smile_motion.truth.instances import Truth
 
 if TYPE_CHECKING:
@@ -86,15 +86,15 @@ class ClipMaker:
         if out is not None:
             check_frames(out, (self.frames, *self.size, 3))
         plan = self.plan(index, epoch)
-        still = self.background.is_still
-        behind = self.draw_background(index, epoch, out=None if still else out)
+        is_static = self.background.is_static
+        behind = self.draw_background(index, epoch, out=None if is_static else out)
         ids = np.empty((self.frames, *self.size), np.uint8)
         frames = render(behind.frames, plan, self.bank, ids=ids, out=out)
         return Clip(frames, plan, Truth(plan, self.bank, ids=ids), behind.origin)
 
     def plan(self, index: int, epoch: int = 0) -> MotionPlan:
         """Draw the motion of one clip, without rendering it."""
-        rng = lent_generator(self.seed, Stream.MOTION, epoch=epoch, index=index)
+        rng = reused_generator(self.seed, Stream.MOTION, epoch=epoch, index=index)
         return self.recipe.plan(rng, self.bank, frames=self.frames, size=self.size)
 
     def draw_background(
@@ -105,7 +105,7 @@ class ClipMaker:
         returns  its frames, a single one where the background is still.
         Which file takes the place of a broken one depends on seed, epoch and index alone.
         """
-        frames = 1 if self.background.is_still else self.frames
+        frames = 1 if self.background.is_static else self.frames
         if out is not None:
             check_frames(out, (frames, *self.size, 3))
         key = {"epoch": epoch, "index": index}
@@ -114,7 +114,7 @@ class ClipMaker:
             if attempt:
                 rng = keyed_generator(self.seed, Stream.REPLACEMENT, **key, part=attempt)
                 file = int(rng.integers(len(self.background)))
-            rng = lent_generator(self.seed, Stream.BACKGROUND, **key, part=attempt)
+            rng = reused_generator(self.seed, Stream.BACKGROUND, **key, part=attempt)
             try:
                 drawn = self.background.draw(
                     rng, index=file, frames=frames, size=self.size, out=out

@@ -62,10 +62,10 @@ class ClipOptions:
     background: BackgroundKind | None = None
     """Behind the objects: video, one of its frames, a photograph, black, or noise (Table 7), or a
     photograph in motion. Default: natural with --videos, places with --images; else noise, and
-    behind a rival's motion what its paper has."""
+    behind a baseline's motion what its paper has."""
     bank: Banks = None
     """Object bank, or several as one: `--bank A B` is what `bank merge A B` would write. Default:
-    the embedded one, for a rival's motion its own, made on first use."""
+    the embedded one, for a baseline its own, made on first use."""
     videos: Annotated[Path | None, ONE_FOLDER] = None
     """Video, folder or list (`path label` lines) for --background natural, which they imply, or
     frame."""
@@ -76,7 +76,7 @@ class ClipOptions:
     noise_per_frame: Annotated[bool, _OVER_NOISE] = False
     """New noise in every frame. Paper: one image, repeated (Table 7)."""
     recipe: Annotated[RecipeName, _BY_NAME] = "paper"
-    """Motion as the paper describes it, as the published code draws it, or that of a rival:
+    """Motion as the paper describes it, as the published code draws it, or that of a baseline:
     arXiv 2410.24213 (circles, shapes, textures, crops) or 2409.06665 (pseudo-motion)."""
     path: Annotated[PathName | None, _BY_NAME, _MOVING] = None
     """Kind of path, instead of the recipe's (both: gaussian)."""
@@ -137,25 +137,27 @@ class ClipOptions:
     @property
     def background_kind(self) -> BackgroundKind:
         """The background that is asked for, or else the recipe's own."""
-        from smile_motion.clips.presets import RIVALS
+        from smile_motion.clips.presets import BASELINES
 
         if self.background is not None:
             return self.background
         if self.videos is not None:
             return "natural"
-        if (rival := RIVALS.get(self.recipe)) is not None and (
-            self.images is None or self._objects_from_images or rival.background in _OF_IMAGES
+        if (baseline := BASELINES.get(self.recipe)) is not None and (
+            self.images is None or self._objects_from_images or baseline.background in _OF_IMAGES
         ):
-            return rival.background
+            return baseline.background
         return "noise" if self.images is None else "places"
 
     @property
     def _objects_from_images(self) -> bool:
         """Whether the recipe's own bank is cut out of --images."""
-        from smile_motion.clips.presets import RIVALS
+        from smile_motion.clips.presets import BASELINES
 
         return (
-            self.bank is None and self.recipe in RIVALS and RIVALS[self.recipe].objects == "crops"
+            self.bank is None
+            and self.recipe in BASELINES
+            and BASELINES[self.recipe].objects == "crops"
         )
 
     def make_recipe(self) -> MotionRecipe:

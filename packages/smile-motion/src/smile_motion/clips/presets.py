@@ -8,9 +8,9 @@ Collection-free Masked Video Modeling" (arXiv 2409.06665): no objects, the backg
 
 Example::
 
-    rival = RIVALS["accelerating-crops"]
+    baseline = BASELINES["accelerating-crops"]
     maker = ClipMaker(bank=recipe_bank("accelerating-crops", images=Path("photographs")),
-                      recipe=rival.recipe(), background=make_background(rival.background))
+                      recipe=baseline.recipe(), background=make_background(baseline.background))
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ if TYPE_CHECKING:
 OBJECTS = 200
 """Objects in a clip. Ours: the code has 500, of which those on top hide nearly all others."""
 BANK_OBJECTS = 600
-"""Objects in a rival's bank made without asking. Ours: the paper draws all anew, or 300 000."""
+"""Objects in a baseline's bank made without asking. Ours: the paper draws all anew, or 300 000."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rival:
+class Baseline:
     """What a published generator needs here."""
 
     recipe: Callable[[], MotionRecipe]
@@ -94,19 +94,23 @@ def pseudo_motion() -> MotionRecipe:
     return MotionRecipe(objects=0)
 
 
-RIVALS: dict[RecipeName, Rival] = {
-    "static-circles": Rival(recipe=static_circles, objects="circles", background="black"),
-    "moving-circles": Rival(recipe=moving_circles, objects="circles", background="black"),
-    "moving-shapes": Rival(recipe=moving_shapes, objects="shapes", background="black"),
-    "transforming-shapes": Rival(recipe=transforming_shapes, objects="shapes", background="black"),
-    "accelerating-shapes": Rival(recipe=accelerating_shapes, objects="shapes", background="black"),
-    "accelerating-textures": Rival(
+BASELINES: dict[RecipeName, Baseline] = {
+    "static-circles": Baseline(recipe=static_circles, objects="circles", background="black"),
+    "moving-circles": Baseline(recipe=moving_circles, objects="circles", background="black"),
+    "moving-shapes": Baseline(recipe=moving_shapes, objects="shapes", background="black"),
+    "transforming-shapes": Baseline(
+        recipe=transforming_shapes, objects="shapes", background="black"
+    ),
+    "accelerating-shapes": Baseline(
+        recipe=accelerating_shapes, objects="shapes", background="black"
+    ),
+    "accelerating-textures": Baseline(
         recipe=accelerating_textures, objects="textures", background="black"
     ),
-    "accelerating-crops": Rival(recipe=accelerating_crops, objects="crops", background="black"),
-    "pseudo-motion": Rival(recipe=pseudo_motion, objects=None, background="pseudo-motion"),
+    "accelerating-crops": Baseline(recipe=accelerating_crops, objects="crops", background="black"),
+    "pseudo-motion": Baseline(recipe=pseudo_motion, objects=None, background="pseudo-motion"),
 }
-"""Every rival, from the simplest on."""
+"""Every baseline, from the simplest on."""
 
 
 def recipe_bank(
@@ -114,16 +118,16 @@ def recipe_bank(
 ) -> ObjectBank:
     """Open the bank that a recipe is meant for, making it first where it is missing.
 
-    For rivals it holds their objects; for all else it is the embedded one.
+    For baselines it holds their objects; for all else it is the embedded one.
 
     images  photographs for `accelerating-crops`; each set of them has a bank of its own.
-    count   objects in a rival's; `BANK_OBJECTS` by default.
+    count   objects in a baseline's; `BANK_OBJECTS` by default.
     Raises InputError when photographs are needed and not given.
     """
     from smile_motion.bank.builder.default import bank_on_first_use, embedded_bank
 
-    rival = RIVALS.get(name)
-    kind = rival.objects if rival else None
+    baseline = BASELINES.get(name)
+    kind = baseline.objects if baseline else None
     if kind is None:
         return embedded_bank()
     source = ShapeSource.open(kind, count=count or BANK_OBJECTS, images=images)

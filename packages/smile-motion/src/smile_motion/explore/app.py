@@ -20,7 +20,7 @@ from smile_motion.explore.state import (
     MOST_FRAMES,
     MOST_OBJECTS,
     Controls,
-    Sources,
+    ExplorerInputs,
     UploadLimits,
     make_shown,
 )
@@ -66,7 +66,7 @@ def make_theme() -> Base:
     )
 
 
-def build_page(bank: ObjectBank, sources: Sources, limits: UploadLimits) -> gr.Blocks:
+def build_page(bank: ObjectBank, sources: ExplorerInputs, limits: UploadLimits) -> gr.Blocks:
     """Lay out the page."""
     with gr.Blocks(
         title="SMILE Motion explorer", analytics_enabled=False, delete_cache=(3600, 86400)
@@ -79,7 +79,9 @@ def build_page(bank: ObjectBank, sources: Sources, limits: UploadLimits) -> gr.B
     return page
 
 
-def _motion_tab(page: gr.Blocks, bank: ObjectBank, sources: Sources, limits: UploadLimits) -> None:
+def _motion_tab(
+    page: gr.Blocks, bank: ObjectBank, sources: ExplorerInputs, limits: UploadLimits
+) -> None:
     with gr.Row(elem_id="motion"):
         with gr.Column(scale=5, min_width=320, elem_id="stage"):
             problem = gr.HTML(elem_id="problem", visible=False)
@@ -194,7 +196,7 @@ _SCENERY = {
 class ControlPanel:
     """Lays out a component for every field of `Controls`, inside the Gradio column that is open."""
 
-    def __init__(self, sources: Sources, limits: UploadLimits) -> None:
+    def __init__(self, sources: ExplorerInputs, limits: UploadLimits) -> None:
         """Lay out the controls at their defaults."""
         plain = Controls()
         made: dict[str, Any] = {}

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from smile_motion.errors import InputError
-from smile_motion.explore.state import Controls, Sources, UploadLimits, make_shown
+from smile_motion.explore.state import Controls, ExplorerInputs, UploadLimits, make_shown
 
 if TYPE_CHECKING:
     from smile_motion.bank import ObjectBank
@@ -22,7 +22,7 @@ ADDRESS = "127.0.0.1"
 
 def serve(
     bank: ObjectBank,
-    sources: Sources,
+    sources: ExplorerInputs,
     limits: UploadLimits,
     *,
     port: int,
@@ -46,7 +46,7 @@ def serve(
 
 def _run(
     bank: ObjectBank,
-    sources: Sources,
+    sources: ExplorerInputs,
     limits: UploadLimits,
     listener: socket.socket,
     on_ready: Callable[[str], None],

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from smile_motion.clips.options import ClipOptions, given_banks
-from smile_motion.explore.state import Controls, Shown, Sources
+from smile_motion.explore.state import Controls, ExplorerInputs, Shown
 
 RECIPE_FILE = "recipe.json"
 """Where the command keeps a recipe that options cannot say."""
@@ -18,7 +18,7 @@ YOUR_VIDEO = "YOUR_VIDEO"
 """Stands for an uploaded video, which is gone when the page closes."""
 
 
-def clip_command(controls: Controls, sources: Sources) -> str:
+def clip_command(controls: Controls, sources: ExplorerInputs) -> str:
     """One line for a shell that renders the shown clip, with its truth, into the folder `clip`.
 
     An uploaded video is gone when the page closes: `YOUR_VIDEO` stands for it, and a line before
@@ -40,7 +40,7 @@ def clip_command(controls: Controls, sources: Sources) -> str:
     return _what_to_replace(controls) + before + shlex.join(words)
 
 
-def clip_python(controls: Controls, sources: Sources) -> str:
+def clip_python(controls: Controls, sources: ExplorerInputs) -> str:
     """Lines of Python after which `clip` is the shown clip; an uploaded video as in
     `clip_command`."""
     options = _lasting(controls, sources)
@@ -98,7 +98,7 @@ def _call(function: str, arguments: list[str], options: ClipOptions, names: tupl
     return f"{function}({', '.join(given)})"
 
 
-def _lasting(controls: Controls, sources: Sources) -> ClipOptions:
+def _lasting(controls: Controls, sources: ExplorerInputs) -> ClipOptions:
     """What is shown as options that mean the same from any folder, once the page is closed."""
     options = controls.clip_options(sources)
     places = {name: getattr(options, name) for name in ("videos", "images")}

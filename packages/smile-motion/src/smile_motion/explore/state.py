@@ -40,7 +40,7 @@ MOST_OBJECTS, MOST_FRAMES, LARGEST_SIDE_PX = 16, 32, 448
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sources:
+class ExplorerInputs:
     """Where the explorer's clips come from: its command's options."""
 
     bank: Path | tuple[Path, ...] | None = None
@@ -141,7 +141,7 @@ class Controls:
             recipe, size=self._size(), path=path, transform=self._transform(), motion_blur=blur
         )
 
-    def clip_options(self, sources: Sources) -> ClipOptions:
+    def clip_options(self, sources: ExplorerInputs) -> ClipOptions:
         """The same as options of commands, where they can say it; otherwise but for the motion."""
         videos = self.upload or sources.videos
         films = self.background_kind in ("natural", "frame")
@@ -220,7 +220,7 @@ class Shown:
 
 
 def make_shown(
-    controls: Controls, sources: Sources, bank: ObjectBank, limits: UploadLimits
+    controls: Controls, sources: ExplorerInputs, bank: ObjectBank, limits: UploadLimits
 ) -> Shown:
     """Render the clip and draw its mask.
 

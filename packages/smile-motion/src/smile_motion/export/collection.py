@@ -18,7 +18,7 @@ from smile_motion.io.schema import parse_line, read_records
 
 if TYPE_CHECKING:
     from smile_motion.clips.clip import ClipMaker
-    from smile_motion.runtime.partition import Shard
+    from smile_motion.runtime.partition import Partition
 
 INDEX = "index.jsonl"
 PARTS = "parts"
@@ -75,7 +75,7 @@ class Collection:
             return len(numbers)
         return sum(len(self.shard(number).clips) for number in numbers)
 
-    def numbers(self, job: Shard | None = None) -> range:
+    def numbers(self, job: Partition | None = None) -> range:
         """Shards that a job of an array makes: each `job.of`-th from `job.index`; all by
         default."""
         return range(self.shards) if job is None else range(job.index, self.shards, job.of)
@@ -133,7 +133,7 @@ def read_index(collection: Collection) -> dict[int, Line]:
     return lines
 
 
-def write_index(collection: Collection, lines: dict[int, Line], job: Shard | None) -> list[str]:
+def write_index(collection: Collection, lines: dict[int, Line], job: Partition | None) -> list[str]:
     """Write the index and what else the format has for all clips, once every shard is made.
 
     lines    of the shards that this run made or found sound.

@@ -35,7 +35,7 @@ class FlowFiles(ClipFolders):
         """Encode frames, flow and occlusion."""
         flow = clip.clip.truth.flow()
         known = clip.clip.truth.ids[:-1] > 0
-        if clip.maker.background.is_still:
+        if clip.maker.background.is_static:
             known[:] = True
         files = frame_files(clip.clip.frames)
         for t, vectors in enumerate(flow.vectors):

@@ -61,7 +61,7 @@ def follow_points(
     truth, plan = clip.clip.truth, clip.clip.plan
     nowhere = np.empty((0, plan.frames, 2)), np.empty((0, plan.frames), bool)
     followed = [nowhere]
-    lowest = 0 if clip.maker.background.is_still else 1
+    lowest = 0 if clip.maker.background.is_static else 1
     at = np.bincount(rng.integers(plan.frames, size=count), minlength=plan.frames)
     for frame in np.flatnonzero(at):
         ids = truth.ids[frame]

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-RivalName = Literal[
+BaselineName = Literal[
     "static-circles",
     "moving-circles",
     "moving-shapes",
@@ -13,7 +13,7 @@ RivalName = Literal[
     "pseudo-motion",
 ]
 """Motion of other papers: arXiv 2410.24213, 2409.06665."""
-RecipeName = Literal["paper", "official", RivalName]
+RecipeName = Literal["paper", "official", BaselineName]
 PathName = Literal["gaussian", "linear", "bezier", "brownian", "harmonic", "bounce", "excursion"]
 TransformName = Literal["both", "rotation", "scaling", "none"]
 EffectName = Literal["motion-blur", "drop-shadow", "colour-drift", "depth-swaps", "appearance"]

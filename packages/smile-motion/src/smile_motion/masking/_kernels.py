@@ -150,7 +150,7 @@ def mark_boxes(centre, side, tubelet, patch, marked):
 
 
 @compiled()
-def part_tokens(hidden, visible, masked):
+def split_tokens(hidden, visible, masked):
     """Number the tokens, ascending: visible (B, Nv) and masked (B, Nm) int64, filled."""
     for clip in range(hidden.shape[0]):
         seen, unseen, token = 0, 0, 0

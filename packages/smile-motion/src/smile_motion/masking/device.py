@@ -8,7 +8,7 @@ from torch import Tensor
 from smile_motion.tokens import TokenGrid, masked_tokens
 
 
-def part_tokens(hidden: Tensor, total: int) -> tuple[Tensor, Tensor]:
+def split_tokens(hidden: Tensor, total: int) -> tuple[Tensor, Tensor]:
     """Number the tokens of masks (B, tokens) bool that hide `total` each.
 
     returns visible (B, tokens - total) and masked (B, total), int64, ascending.
@@ -26,13 +26,13 @@ def mask_tube(keys: Tensor, grid: TokenGrid, ratio: float) -> tuple[Tensor, Tens
     total = masked_tokens(grid, ratio)
     of_position = keys[:, grid.tokens : grid.tokens + grid.slice_tokens]
     hidden = _smallest(of_position, total // grid.slices)
-    return part_tokens(hidden.repeat(1, grid.slices), total)
+    return split_tokens(hidden.repeat(1, grid.slices), total)
 
 
 def mask_random(keys: Tensor, grid: TokenGrid, ratio: float) -> tuple[Tensor, Tensor]:
     """Mask tokens at random; see `mask_tube` and `masking.mask_random`."""
     total = masked_tokens(grid, ratio)
-    return part_tokens(_smallest(keys[:, : grid.tokens], total), total)
+    return split_tokens(_smallest(keys[:, : grid.tokens], total), total)
 
 
 def mask_trajectory(
@@ -74,7 +74,7 @@ def mask_trajectory(
     smaller = of_slice[:, :, None] > of_slice[:, None, :]  # (B, slice, other)
     rank = torch.einsum("bto,bop->btp", smaller.float(), off.float()).long()
     off_hidden = off & (rank < take[:, None])
-    return part_tokens(on_hidden | off_hidden.reshape(on.shape), total)
+    return split_tokens(on_hidden | off_hidden.reshape(on.shape), total)
 
 
 def _smallest(keys: Tensor, wanted: int) -> Tensor:

@@ -53,7 +53,7 @@ def mask_random(rng: Generators, grid: TokenGrid, ratio: float) -> TokenMask:
 
     hidden = _hidden(rng, grid)
     hide_random(draw_keys(rng, grid), masked_tokens(grid, ratio), hidden)
-    return _parted(rng, hidden, masked_tokens(grid, ratio))
+    return _split_tokens(rng, hidden, masked_tokens(grid, ratio))
 
 
 def mask_tube(rng: Generators, grid: TokenGrid, ratio: float) -> TokenMask:
@@ -62,7 +62,7 @@ def mask_tube(rng: Generators, grid: TokenGrid, ratio: float) -> TokenMask:
 
     total, hidden = masked_tokens(grid, ratio), _hidden(rng, grid)
     hide_tubes(draw_keys(rng, grid), total // grid.slices, hidden)
-    return _parted(rng, hidden, total)
+    return _split_tokens(rng, hidden, total)
 
 
 def mask_trajectory(
@@ -109,7 +109,7 @@ def mask_trajectory(
         ratio if visible_share is None else 1 - visible_share,
         hidden,
     )
-    return _parted(rng, hidden, total)
+    return _split_tokens(rng, hidden, total)
 
 
 def mask_official(
@@ -145,7 +145,7 @@ def mask_official(
         visible_share,
         hidden,
     )
-    return _parted(rng, hidden, total)
+    return _split_tokens(rng, hidden, total)
 
 
 def _hidden(rng: Generators, grid: TokenGrid) -> np.ndarray:
@@ -153,13 +153,13 @@ def _hidden(rng: Generators, grid: TokenGrid) -> np.ndarray:
     return np.empty((count, grid.slices, grid.slice_tokens), bool)
 
 
-def _parted(rng: Generators, hidden: np.ndarray, total: int) -> TokenMask:
-    from smile_motion.masking._kernels import part_tokens
+def _split_tokens(rng: Generators, hidden: np.ndarray, total: int) -> TokenMask:
+    from smile_motion.masking._kernels import split_tokens
 
     tokens = hidden.shape[1] * hidden.shape[2]
     visible = np.empty((len(hidden), tokens - total), np.int64)
     masked = np.empty((len(hidden), total), np.int64)
-    part_tokens(hidden, visible, masked)
+    split_tokens(hidden, visible, masked)
     if isinstance(rng, np.random.Generator):
         return TokenMask(visible[0], masked[0])
     return TokenMask(visible, masked)

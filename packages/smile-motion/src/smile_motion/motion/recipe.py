@@ -107,9 +107,9 @@ class MotionRecipe:
             case "official":
                 recipe = cls.official()
             case _:
-                from smile_motion.clips.presets import RIVALS
+                from smile_motion.clips.presets import BASELINES
 
-                recipe = RIVALS[name].recipe()
+                recipe = BASELINES[name].recipe()
         return replace(
             recipe,
             objects=recipe.objects if objects is None else objects,

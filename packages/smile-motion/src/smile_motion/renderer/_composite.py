@@ -6,9 +6,9 @@ from smile_motion.renderer._sampling import (
     MARGIN_PX,
     bound_rows,
     choose_level,
-    find_walk,
     row_buffers,
     sample_row,
+    sampling_steps,
 )
 from smile_motion.renderer._vectors import LANES, blend_sixteen, mark_sixteen
 from smile_motion.runtime.compiled import compiled
@@ -60,14 +60,14 @@ def _mark(ids, start, mixed, count, label):
 
 
 @compiled()
-def _paint(frame, ids, words, base, size, cover, map_, label, paint, buffers, spans):
+def _paint(frame, ids, words, base, size, hull, map_, label, paint, buffers, spans):
     """Put one object into one frame and return its pixels inside the frame with alpha >= 0.5.
 
     frame (H, 3 * W) uint8 is painted when `paint`; ids (H, W) uint8 gets `label`.
     """
     low, high = spans
-    first_y, last_y = bound_rows(cover, map_, MARGIN_PX, low, high)
-    walk, stride, width = find_walk(size, map_), np.int32(size[0] + 2), ids.shape[1]
+    first_y, last_y = bound_rows(hull, map_, MARGIN_PX, low, high)
+    walk, stride, width = sampling_steps(size, map_), np.int32(size[0] + 2), ids.shape[1]
     covered = 0
     for y in range(first_y, last_y + 1):
         start, count = sample_row(words, base, stride, walk, y, low[y], high[y], width, buffers)
@@ -88,17 +88,19 @@ def _copy(source, target):
 
 
 @compiled()
-def composite(frames, still, ids, order, maps, objects, label, words, offset, size, cover, paint):
+def composite(
+    frames, background, ids, order, maps, objects, label, words, offset, size, hull, paint
+):
     """Put objects into frames and their labels into the id map.
 
     frames  (T, H, 3 * W) uint8, painted in place; any array when `paint` is false.
-    still   (1, H, 3 * W) uint8, copied to every frame right before it is painted, while it is in
-            the cache; or (0, H, 3 * W) where the frames hold their background already.
+    background  (1, H, 3 * W) uint8, copied to every frame right before it is painted, while it
+            is in the cache; or (0, H, 3 * W) where the frames hold their background already.
     ids     (T, H, W) uint8, set to 0, then the label where an object's alpha >= 0.5 lies on top.
     order   (T, L) int64 layers from the bottom up; maps (L, T, 2, 3) float64 unit -> pixels.
     objects (L,) int64 numbers of sources; label (L,) uint8, 0 for layers to be left out.
     words   the sources' pixels as uint32; offset (N, levels) int64 words; size (N, levels, 2)
-            int32; cover (N, n, 2) float32.
+            int32; hull (N, n, 2) float32.
     returns (L, T) int64: each object's pixels inside the frame, hidden ones included.
     """
     covered = np.zeros((maps.shape[0], maps.shape[1]), dtype=np.int64)
@@ -106,8 +108,8 @@ def composite(frames, still, ids, order, maps, objects, label, words, offset, si
     spans = np.empty(ids.shape[1], np.int64), np.empty(ids.shape[1], np.int64)
     for t in range(order.shape[0]):
         ids[t] = 0
-        if still.shape[0] and paint:
-            _copy(still[0], frames[t])
+        if background.shape[0] and paint:
+            _copy(background[0], frames[t])
         for place in range(order.shape[1]):
             layer = order[t, place]
             if label[layer] == 0:
@@ -122,7 +124,7 @@ def composite(frames, still, ids, order, maps, objects, label, words, offset, si
                 words,
                 offset[thing, level],
                 size[thing, level],
-                cover[thing],
+                hull[thing],
                 map_,
                 label[layer],
                 paint,
@@ -190,13 +192,13 @@ def _develop(total, start, end, tint, shift, mixed):
 
 @compiled()
 def composite_exposures(
-    frames, order, exposures, tint, coarser, objects, words, offset, size, cover
+    frames, order, exposures, tint, mip_bias, objects, words, offset, size, hull
 ):
     """Paint layers with effects; see `Layers` for what they mean and `composite` for the sources.
 
     frames     (T, H, 3 * W) uint8, painted in place.
     order      (T, L) int64; exposures (L, T, S, 2, 3) float64, S a power of two.
-    tint       (L, T, 4) int32; coarser, objects (L,) int64.
+    tint       (L, T, 4) int32; mip_bias, objects (L,) int64.
     """
     height, width = frames.shape[1], frames.shape[2] // 3
     instants = exposures.shape[2]
@@ -215,14 +217,14 @@ def composite_exposures(
             starts[:], ends[:] = width, 0
             for s in range(instants):
                 map_ = exposures[layer, t, s]
-                level = choose_level(size[thing], map_, coarser[layer])
+                level = choose_level(size[thing], map_, mip_bias[layer])
                 if level < 0:
                     continue
-                margin = MARGIN_PX * (1 << coarser[layer])
-                first_y, last_y = bound_rows(cover[thing], map_, margin, low, high)
+                margin = MARGIN_PX * (1 << mip_bias[layer])
+                first_y, last_y = bound_rows(hull[thing], map_, margin, low, high)
                 top, bottom = min(top, first_y), max(bottom, last_y)
                 base = offset[thing, level]
-                walk = find_walk(size[thing, level], map_)
+                walk = sampling_steps(size[thing, level], map_)
                 stride = np.int32(size[thing, level, 0] + 2)
                 for y in range(first_y, last_y + 1):
                     start, count = sample_row(

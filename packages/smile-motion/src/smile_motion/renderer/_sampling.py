@@ -30,8 +30,8 @@ VECTOR = LANES
 
 
 @compiled(inline="always")
-def choose_level(sizes, map_, coarser):
-    """Deepest level still at least as large as the object on screen, then `coarser` levels on.
+def choose_level(sizes, map_, mip_bias):
+    """Deepest level still at least as large as the object on screen, then `mip_bias` levels on.
 
     returns -1 when the object is too small to be drawn.
     """
@@ -47,20 +47,20 @@ def choose_level(sizes, map_, coarser):
         and sizes[level + 1, 0] < sizes[level, 0]
     ):
         level += 1
-    return min(level + coarser, sizes.shape[0] - 1)
+    return min(level + mip_bias, sizes.shape[0] - 1)
 
 
 @compiled()
-def find_levels(size, maps, objects, coarser, slot, lowest, highest):
+def find_levels(size, maps, objects, mip_bias, slot, lowest, highest):
     """Find which levels of each slot's source are sampled: lowest, highest (K,) int64, filled.
 
-    size (N, levels, 2); maps (L, n, 2, 3); objects, coarser and slot (L,).
+    size (N, levels, 2); maps (L, n, 2, 3); objects, mip_bias and slot (L,).
     """
     lowest[:], highest[:] = size.shape[1], -1
     for layer in range(maps.shape[0]):
         into = slot[layer]
         for i in range(maps.shape[1]):
-            level = choose_level(size[objects[layer]], maps[layer, i], coarser[layer])
+            level = choose_level(size[objects[layer]], maps[layer, i], mip_bias[layer])
             if level >= 0:
                 lowest[into], highest[into] = min(lowest[into], level), max(highest[into], level)
 
@@ -108,28 +108,28 @@ def _fetch(pairs, count, words, base, stride, u, v, step_u, step_v):
 
 
 @compiled()
-def bound_rows(cover, map_, margin, low, high):
+def bound_rows(hull, map_, margin, low, high):
     """Find the pixels of each row that an object may touch: low, high (H,) int64, inclusive.
 
-    cover (n, 2) unit coordinates of a convex polygon around the object; margin: how far beyond it
+    hull (n, 2) unit coordinates of a convex polygon around the object; margin: how far beyond it
     the object can show, pixels. returns first and last row.
     """
     height = low.shape[0]
     top, bottom = np.inf, -np.inf
-    count = cover.shape[0]
+    count = hull.shape[0]
     for i in range(count):
-        y = map_[1, 0] * cover[i, 0] + map_[1, 1] * cover[i, 1] + map_[1, 2]
+        y = map_[1, 0] * hull[i, 0] + map_[1, 1] * hull[i, 1] + map_[1, 2]
         top, bottom = min(top, y), max(bottom, y)
     first = max(0, int(np.ceil(top - margin)))
     last = min(height - 1, int(np.floor(bottom + margin)))
     for y in range(first, last + 1):
         low[y], high[y] = FAR_PX, -FAR_PX
-    x1 = map_[0, 0] * cover[count - 1, 0] + map_[0, 1] * cover[count - 1, 1] + map_[0, 2]
-    y1 = map_[1, 0] * cover[count - 1, 0] + map_[1, 1] * cover[count - 1, 1] + map_[1, 2]
+    x1 = map_[0, 0] * hull[count - 1, 0] + map_[0, 1] * hull[count - 1, 1] + map_[0, 2]
+    y1 = map_[1, 0] * hull[count - 1, 0] + map_[1, 1] * hull[count - 1, 1] + map_[1, 2]
     for i in range(count):
         x0, y0 = x1, y1
-        x1 = map_[0, 0] * cover[i, 0] + map_[0, 1] * cover[i, 1] + map_[0, 2]
-        y1 = map_[1, 0] * cover[i, 0] + map_[1, 1] * cover[i, 1] + map_[1, 2]
+        x1 = map_[0, 0] * hull[i, 0] + map_[0, 1] * hull[i, 1] + map_[0, 2]
+        y1 = map_[1, 0] * hull[i, 0] + map_[1, 1] * hull[i, 1] + map_[1, 2]
         upper, lower = min(y0, y1), max(y0, y1)
         slope = (x1 - x0) / (y1 - y0) if lower - upper > 1e-9 else 0.0
         from_y = max(first, int(np.ceil(upper - margin)))
@@ -146,7 +146,7 @@ def bound_rows(cover, map_, margin, low, high):
 
 
 @compiled(inline="always")
-def find_walk(size, map_):
+def sampling_steps(size, map_):
     """How to walk a level from the frame: whole and real numbers that all rows share."""
     a, b, c, d = map_[0, 0], map_[0, 1], map_[1, 0], map_[1, 1]
     determinant = a * d - b * c

@@ -20,7 +20,7 @@ def paint(
     tint: Tensor,
     label: Tensor,
 ) -> None:
-    """Paint frames (B, T, H, W, 3) uint8 and ids (B, T, H, W) uint8 in place; see `Records`.
+    """Paint frames (B, T, H, W, 3) uint8 and ids (B, T, H, W) uint8 in place; see `LayerRecords`.
 
     Clip by clip, since every step needs several numbers a pixel.
     """

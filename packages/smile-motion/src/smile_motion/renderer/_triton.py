@@ -26,10 +26,10 @@ def paint(
     label: Tensor,
 ) -> None:
     """Paint onto a background (B, T or 1, H, W, 3) uint8 into frames (B, T, H, W, 3) uint8 and
-    ids (B, T, H, W) uint8; see `Records`. All but the background are contiguous.
+    ids (B, T, H, W) uint8; see `LayerRecords`. All but the background are contiguous.
     """
     clips, count, height, width = ids.shape
-    still = background.shape[1] == 1
+    is_static = background.shape[1] == 1
     tiles = (triton.cdiv(height, ROWS), triton.cdiv(width, COLUMNS))
     exposures = base.shape[3] - 1
     _paint_tile[(clips * count, *tiles)](
@@ -46,7 +46,7 @@ def paint(
         height,
         width,
         background.stride(0),
-        0 if still else background.stride(1),
+        0 if is_static else background.stride(1),
         background.stride(2),
         PLACES=base.shape[2],
         EXPOSURES=exposures,

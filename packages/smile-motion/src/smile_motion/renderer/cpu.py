@@ -35,20 +35,22 @@ def render(
     Raises InputError when a size is not the plan's.
     """
     expected = (plan.frames, plan.height, plan.width, 3)
-    still = len(background) == 1 != plan.frames
+    is_static = len(background) == 1 != plan.frames
     if background.dtype != np.uint8 or background.shape not in (expected, (1, *expected[1:])):
         raise InputError(
             f"background is {background.dtype} {background.shape}; the plan needs uint8 {expected}"
         )
     if out is None:
-        out = np.empty(expected, np.uint8) if still else np.require(background, None, ["C", "W"])
+        out = (
+            np.empty(expected, np.uint8) if is_static else np.require(background, None, ["C", "W"])
+        )
     else:
         check_frames(out, expected)
-        if not still and out is not background:
+        if not is_static and out is not background:
             out[:] = background
     if ids is None:
         ids = np.empty(expected[:3], np.uint8)
-    paint(out, ids, plan, bank, still=background if still else None)
+    paint(out, ids, plan, bank, background=background if is_static else None)
     return out
 
 
@@ -66,34 +68,34 @@ def paint(
     plan: MotionPlan,
     bank: ObjectBank,
     *,
-    still: np.ndarray | None = None,
+    background: np.ndarray | None = None,
 ) -> np.ndarray:
     """Paint frames (when given) and the id map in place.
 
-    still    (1, H, W, 3) uint8: what lies behind; by default it is in the frames already.
-    returns  (K, T) int64: pixels of each object inside the frame with alpha >= 0.5, hidden ones
-             included.
+    background  (1, H, W, 3) uint8: what lies behind; by default it is in the frames already.
+    returns     (K, T) int64: pixels of each object inside the frame with alpha >= 0.5, hidden ones
+                included.
     """
     from smile_motion.renderer._composite import composite
 
     rows, behind = np.empty((1, 1, 1), np.uint8), np.empty((0, 1, 1), np.uint8)
     if frames is not None:
         rows = frames.reshape(*frames.shape[:2], -1)
-    if still is not None:
-        behind = np.ascontiguousarray(still).reshape(1, rows.shape[1], -1)
+    if background is not None:
+        behind = np.ascontiguousarray(background).reshape(1, rows.shape[1], -1)
     layers = make_layers(plan)
     sources = find_sources(plan, layers, bank)
     if frames is not None and not layers.plain:
         from smile_motion.renderer._composite import composite_exposures
 
-        if still is not None:
-            frames[:] = still
+        if background is not None:
+            frames[:] = background
         composite_exposures(
             rows,
             layers.order,
             layers.exposures,
             layers.tint,
-            layers.coarser,
+            layers.mip_bias,
             layers.slot,
             *sources,
         )
@@ -111,7 +113,7 @@ def paint(
     return covered[: plan.slots]
 
 
-class Sources(NamedTuple):
+class PixelSources(NamedTuple):
     """Levels of the K objects of a plan, as the compiled loops take them."""
 
     words: np.ndarray
@@ -121,24 +123,24 @@ class Sources(NamedTuple):
     """(K, levels) int64: where a level starts in `words`; only of levels that are sampled."""
     size: np.ndarray
     """(K, levels, 2) int32: width and height of a level, pixels."""
-    cover: np.ndarray
+    hull: np.ndarray
     """(K, 16, 2) float32: a convex polygon around all that is not clear, unit coordinates."""
 
 
-def find_sources(plan: MotionPlan, layers: Layers, bank: ObjectBank) -> Sources:
+def find_sources(plan: MotionPlan, layers: Layers, bank: ObjectBank) -> PixelSources:
     """Read the levels that a plan's layers are sampled from.
 
     Raises InputError when the bank lacks an object, or its files are cut off.
     """
     try:
-        size, cover = bank.size[plan.objects], bank.cover[plan.objects]
+        size, hull = bank.size[plan.objects], bank.hull[plan.objects]
     except IndexError as error:
         raise InputError(
             f"plan names object {plan.objects.max()}, {bank.name} has {len(bank)}; "
             f"open the bank that the plan was made with"
         ) from error
     if plan.appearance is not None:
-        return Sources(*_repainted(plan, bank), size, cover)
+        return PixelSources(*_repainted(plan, bank), size, hull)
     from smile_motion.renderer._sampling import find_levels
 
     lowest, highest = np.empty((2, plan.slots), np.int64)
@@ -146,9 +148,9 @@ def find_sources(plan: MotionPlan, layers: Layers, bank: ObjectBank) -> Sources:
     if not layers.plain:
         maps = np.concatenate([maps[:, :, None], layers.exposures], axis=2)
         maps = maps.reshape(len(layers.slot), maps.shape[1] * maps.shape[2], 2, 3)
-    find_levels(size, maps, layers.slot, layers.coarser, layers.slot, lowest, highest)
+    find_levels(size, maps, layers.slot, layers.mip_bias, layers.slot, lowest, highest)
     words, offset = bank.read_levels(plan.objects, lowest, highest)
-    return Sources(words, offset, size, cover)
+    return PixelSources(words, offset, size, hull)
 
 
 def _repainted(plan: MotionPlan, bank: ObjectBank) -> tuple[np.ndarray, np.ndarray]:

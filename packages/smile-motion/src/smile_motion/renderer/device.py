@@ -23,7 +23,7 @@ from torch import Tensor
 from smile_motion.errors import InputError
 from smile_motion.motion.plan import MotionPlan
 from smile_motion.renderer.device_boxes import Outlines, bound_outlines
-from smile_motion.renderer.device_records import Records, make_records
+from smile_motion.renderer.device_records import LayerRecords, make_records
 from smile_motion.tokens import TokenGrid
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ KernelName = Literal["auto", "triton", "torch"]
 
 
 class DeviceRecords(NamedTuple):
-    """`Records` as tensors on a device."""
+    """`LayerRecords` as tensors on a device."""
 
     whole: Tensor
     base: Tensor
@@ -95,13 +95,13 @@ class DeviceRenderer:
         """
         return self.paint(background, self.upload(self.records(plans)))
 
-    def records(self, plans: Sequence[MotionPlan]) -> Records:
+    def records(self, plans: Sequence[MotionPlan]) -> LayerRecords:
         """Lay out plans on the host, as a data loader's worker may do."""
         return make_records(
             plans, self.bank, objects=self.max_objects, frames=self.frames, size=self.size
         )
 
-    def upload(self, records: Records) -> DeviceRecords:
+    def upload(self, records: LayerRecords) -> DeviceRecords:
         """Send records to the device without waiting for it."""
         # All in one transfer: each array starts at a multiple of 16 bytes.
         starts = np.cumsum([0, *(-(-array.nbytes // 16) * 16 for array in records)])

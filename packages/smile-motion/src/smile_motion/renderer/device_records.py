@@ -9,7 +9,7 @@ import numpy as np
 
 from smile_motion.errors import InputError
 from smile_motion.motion.plan import MotionPlan
-from smile_motion.renderer._sampling import MARGIN_PX, choose_level, find_walk
+from smile_motion.renderer._sampling import MARGIN_PX, choose_level, sampling_steps
 from smile_motion.renderer.layers import Layers, make_layers
 from smile_motion.runtime.compiled import compiled
 
@@ -24,7 +24,7 @@ REAL = ("start_u", "row_u", "start_v", "row_v", "cy")
 """Real numbers of a record, float64."""
 
 
-class Records(NamedTuple):
+class LayerRecords(NamedTuple):
     """What to paint in B clips of T frames: P places in the draw order, from the bottom up.
 
     Every place holds 1 + S records: where the object is (for the id map), then its S exposures.
@@ -54,7 +54,7 @@ def make_records(
     objects: int,
     frames: int,
     size: tuple[int, int],
-) -> Records:
+) -> LayerRecords:
     """Lay out a batch of plans.
 
     objects  slots K kept for each clip.
@@ -73,7 +73,7 @@ def make_records(
     count = max(exposures, default=0)
     places = objects * (2 if any(plan.shadow is not None for plan in plans) else 1)
     shape = (len(plans), frames, places, 1 + count)
-    records = Records(
+    records = LayerRecords(
         whole=np.zeros((*shape, len(WHOLE)), np.int32),
         base=np.zeros(shape, np.int64),
         real=np.zeros((*shape, len(REAL)), np.float64),
@@ -88,7 +88,9 @@ def make_records(
     return records
 
 
-def _fill(records: Records, clip: int, plan: MotionPlan, part: Layers, bank: ObjectBank) -> None:
+def _fill(
+    records: LayerRecords, clip: int, plan: MotionPlan, part: Layers, bank: ObjectBank
+) -> None:
     from smile_motion.renderer.device_records import locate
 
     records.objects[clip, : plan.slots] = plan.objects
@@ -103,12 +105,12 @@ def _fill(records: Records, clip: int, plan: MotionPlan, part: Layers, bank: Obj
     locate(
         np.ascontiguousarray(part.order),
         maps,
-        part.coarser,
+        part.mip_bias,
         part.label,
         part.tint,
         bank.offset[things] >> 2,
         bank.size[things],
-        bank.cover[things],
+        bank.hull[things],
         plan.height,
         plan.width,
         *(array[clip] for array in records[:5]),
@@ -142,13 +144,13 @@ def _check(
 
 @compiled()
 def locate(
-    order, maps, coarser, of_layer, tints, offset, size, cover, height, width,
+    order, maps, mip_bias, of_layer, tints, offset, size, hull, height, width,
     whole, base, real, tint, label,
 ):  # fmt: skip
-    """Fill the records of one clip; see `Records`.
+    """Fill the records of one clip; see `LayerRecords`.
 
-    order (T, L); maps (L, T, 1 + S, 2, 3); coarser, of_layer (labels) (L,); tints (L, T, 4);
-    offset (L, levels) words; size (L, levels, 2); cover (L, n, 2).
+    order (T, L); maps (L, T, 1 + S, 2, 3); mip_bias, of_layer (labels) (L,); tints (L, T, 4);
+    offset (L, levels) words; size (L, levels, 2); hull (L, n, 2).
     """
     for t in range(order.shape[0]):
         for place in range(order.shape[1]):
@@ -157,17 +159,17 @@ def locate(
             tint[t, place] = tints[layer, t]
             for s in range(maps.shape[2]):
                 map_ = maps[layer, t, s]
-                level = choose_level(size[layer], map_, coarser[layer])
+                level = choose_level(size[layer], map_, mip_bias[layer])
                 if level < 0:
                     continue
                 anchor, step_u, step_v, limit_u, limit_v, start_u, row_u, start_v, row_v, _ = (
-                    find_walk(size[layer, level], map_)
+                    sampling_steps(size[layer, level], map_)
                 )
-                margin = MARGIN_PX * (1 << coarser[layer])
+                margin = MARGIN_PX * (1 << mip_bias[layer])
                 left, right, top, bottom = np.inf, -np.inf, np.inf, -np.inf
-                for i in range(cover.shape[1]):
-                    x = map_[0, 0] * cover[layer, i, 0] + map_[0, 1] * cover[layer, i, 1]
-                    y = map_[1, 0] * cover[layer, i, 0] + map_[1, 1] * cover[layer, i, 1]
+                for i in range(hull.shape[1]):
+                    x = map_[0, 0] * hull[layer, i, 0] + map_[0, 1] * hull[layer, i, 1]
+                    y = map_[1, 0] * hull[layer, i, 0] + map_[1, 1] * hull[layer, i, 1]
                     left, right = min(left, x), max(right, x)
                     top, bottom = min(top, y), max(bottom, y)
                 cx, cy = map_[0, 2], map_[1, 2]

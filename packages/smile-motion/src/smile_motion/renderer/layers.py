@@ -29,7 +29,7 @@ class Layers:
     """(L, T, S, 2, 3) float64: the same at the instants of motion blur; S is 1 without."""
     tint: np.ndarray
     """(L, T, 4) int32: factors on premultiplied red, green, blue and alpha, 256 for 1."""
-    coarser: np.ndarray
+    mip_bias: np.ndarray
     """(L,) int64: source levels beyond the one that its size calls for, to soften it."""
     label: np.ndarray
     """(L,) uint8: slot + 1; 0 for a shadow, which is not in the truth."""
@@ -49,7 +49,7 @@ def make_layers(plan: MotionPlan) -> Layers:
         tint[..., :3] = np.rint(plan.tint * ONE)
     exposures = maps[:, :, None] if plan.blur is None else _exposures(plan)
     slot, order = np.arange(slots), np.ascontiguousarray(plan.order)
-    coarser = np.zeros(slots, np.int64)
+    mip_bias = np.zeros(slots, np.int64)
     if plan.shadow is not None:
         shift = np.zeros((2, 3))
         shift[:, 2] = plan.shadow.offset
@@ -60,7 +60,7 @@ def make_layers(plan: MotionPlan) -> Layers:
         maps = np.concatenate([maps, maps + shift])
         exposures = np.concatenate([exposures, exposures + shift])
         tint = np.concatenate([tint, dark])
-        coarser = np.concatenate([coarser, np.full(slots, steps)])
+        mip_bias = np.concatenate([mip_bias, np.full(slots, steps)])
         label = np.concatenate([label, np.zeros_like(label)])
         order = np.stack([order + slots, order], axis=2).reshape(frames, -1)
     return Layers(
@@ -68,7 +68,7 @@ def make_layers(plan: MotionPlan) -> Layers:
         maps=maps,
         exposures=exposures,
         tint=tint,
-        coarser=coarser,
+        mip_bias=mip_bias,
         label=label,
         order=order,
         plain=plan.blur is None and plan.tint is None and plan.shadow is None,

@@ -29,7 +29,7 @@ def results_folder(out: Path) -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class Shard:
+class Partition:
     """Which part of a bank: of units, or of numbered objects, each `of`-th from `index`."""
 
     index: int

@@ -13,7 +13,7 @@ from smile_motion.errors import InputError
 from smile_motion.masking import device as masks
 from smile_motion.masking.masks import draw_keys
 from smile_motion.renderer.device import DeviceRecords, DeviceRenderer
-from smile_motion.renderer.device_records import Records, make_records
+from smile_motion.renderer.device_records import LayerRecords, make_records
 from smile_motion.tokens import masked_tokens
 from torch import Tensor
 
@@ -27,16 +27,16 @@ class PlannedClips(TrainingClips):
     """Sample number -> background, plan and masks, or the keys that decide them.
 
     A sample holds `background` (T, H, W, 3) uint8, or (1, H, W, 3) where it is still; the fields of
-    `Records`; and `visible` and `masked`, or, where masks follow trajectories, `keys` (masks, n)
-    float64. `PlanRenderer` makes of a batch what `TrainingClips` would have held.
+    `LayerRecords`; and `visible` and `masked`, or, where masks follow trajectories, `keys`
+    (masks, n) float64. `PlanRenderer` makes of a batch what `TrainingClips` would have held.
     """
 
     def shapes(self) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
         """Shape and type of every tensor of a sample, by name."""
         shapes = super().shapes()
         _, height, width, _ = shapes.pop("frames")[0]
-        still = 1 if self.maker.background.is_still else self.config.frames
-        shapes["background"] = ((still, height, width, 3), torch.uint8)
+        frames = 1 if self.maker.background.is_static else self.config.frames
+        shapes["background"] = ((frames, height, width, 3), torch.uint8)
         for name, array in self._example._asdict().items():
             shapes[name] = (array.shape[1:], torch.from_numpy(array).dtype)
         if self.config.masking == "trajectory":
@@ -49,14 +49,14 @@ class PlannedClips(TrainingClips):
         return shapes
 
     @cached_property
-    def _example(self) -> Records:
+    def _example(self) -> LayerRecords:
         """Records of some clip: all of a recipe have the same shapes.
 
         Raises InputError when a device cannot render the recipe.
         """
         return self._records(0, 0)[1]
 
-    def _records(self, epoch: int, index: int) -> tuple[Any, Records]:
+    def _records(self, epoch: int, index: int) -> tuple[Any, LayerRecords]:
         maker = self.maker_of(epoch, index)
         plan = maker.plan(index, epoch)
         return plan, make_records(

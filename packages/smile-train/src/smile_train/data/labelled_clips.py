@@ -42,7 +42,7 @@ class LabelledClips:
     used. Repeats are augmented apart but decoded once ("repeated augmentation").
     """
 
-    workshop: ClassVar[str] = "smile_train.data._preload_finetune"
+    preload_module: ClassVar[str] = "smile_train.data._preload_finetune"
 
     videos: LabelledVideos
     """The samples."""

@@ -23,7 +23,7 @@ from smile_train.data.worker_batches import AHEAD, open_batches
 class Samples(Protocol):
     """Makes samples, each a function of its number."""
 
-    workshop: ClassVar[str]
+    preload_module: ClassVar[str]
     """Module of what its workers share, imported once by the process that they are forked from."""
 
     def shapes(self) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
@@ -70,7 +70,7 @@ class ClipLoader:
             _Ring(self.clips, ring),
             self.layout,
             workers=self.workers,
-            preload=(self.clips.workshop,),
+            preload=(self.clips.preload_module,),
             pin=self.pin,
         )
 

@@ -20,7 +20,7 @@ from smile_motion.masking.masks import (
     mask_tube,
 )
 from smile_motion.motion.plan import MotionPlan
-from smile_motion.seeding import Stream, keyed_generator, lent_generator
+from smile_motion.seeding import Stream, keyed_generator, reused_generator
 from smile_motion.tokens import masked_tokens
 
 from smile_train.config.pretrain import PretrainConfig
@@ -38,7 +38,7 @@ class TrainingClips:
     token numbers, its `number`, and `broken`, what is wrong with files that could not be used.
     """
 
-    workshop: ClassVar[str] = "smile_train.data._preload_pretrain"
+    preload_module: ClassVar[str] = "smile_train.data._preload_pretrain"
 
     config: PretrainConfig
     """The run."""
@@ -124,7 +124,7 @@ class TrainingClips:
         """The maker of a clip: under --strategy mixed, some have no objects."""
         if self.config.strategy != "mixed":
             return self.maker
-        rng = lent_generator(self.config.seed, Stream.AUGMENT, epoch=epoch, index=index)
+        rng = reused_generator(self.config.seed, Stream.AUGMENT, epoch=epoch, index=index)
         return self.maker if rng.random() < self.config.mixed_share else self._plain_maker
 
     @cached_property
@@ -141,7 +141,7 @@ def mask_generators(
 ) -> Iterator[np.random.Generator]:
     """Lend the generator of each of a clip's masks, to be used before the next is asked for."""
     for part in range(config.masks_per_clip):
-        yield lent_generator(config.seed, Stream.MASK, epoch=epoch, index=index, part=part)
+        yield reused_generator(config.seed, Stream.MASK, epoch=epoch, index=index, part=part)
 
 
 def draw_masks(

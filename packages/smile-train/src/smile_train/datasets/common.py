@@ -130,7 +130,7 @@ def build_split(
         key = keys[number] if keys else name
         found = _below(place.root, path)
         videos.append(LabelledVideo(key=key, path=found, target=target, span=span))
-    judge_missing(place, split, missing, len(rows))
+    refuse_missing(place, split, missing, len(rows))
     return LabelledVideos(
         name=place.name,
         split=split,
@@ -143,7 +143,7 @@ def build_split(
     )
 
 
-def judge_missing(place: DatasetPlace, split: Split, missing: Sequence[Path], total: int) -> None:
+def refuse_missing(place: DatasetPlace, split: Split, missing: Sequence[Path], total: int) -> None:
     """Raise InputError when all of a split's videos are missing, or some that may not be."""
     if missing and (not place.allow_missing or len(missing) == total):
         raise InputError(

@@ -18,7 +18,7 @@ from smile_motion.io.text import read_lines
 from smile_motion.video import ListedVideo, find_videos
 
 from smile_train.datasets.base import LabelledVideo, LabelledVideos, Span, Split, Target, Task
-from smile_train.datasets.common import Listings, judge_missing
+from smile_train.datasets.common import Listings, refuse_missing
 from smile_train.datasets.registry import DatasetPlace
 
 NAMES: dict[Split, tuple[str, ...]] = {
@@ -70,7 +70,7 @@ def _read_manifest(place: DatasetPlace, split: Split) -> LabelledVideos:
             kept.append(video)
         else:
             missing.append(video.path)
-    judge_missing(place, split, missing, len(found))
+    refuse_missing(place, split, missing, len(found))
     return replace(found, videos=tuple(kept), partial=found.partial or bool(missing))
 
 
@@ -81,7 +81,7 @@ def _read_list(place: DatasetPlace, split: Split) -> LabelledVideos:
     if bare is not None:
         raise InputError(f"{path}: {bare.path.name} has no label; write `path label` lines")
     missing = [video.path for video in listed if not video.there]
-    judge_missing(place, split, missing, len(listed))
+    refuse_missing(place, split, missing, len(listed))
     classes = _class_names(place, split, listed, path)
     numbers = {name: number for number, name in enumerate(classes)}
     return LabelledVideos(

@@ -20,7 +20,7 @@ from smile_train.datasets.base import require_fitting
 from smile_train.evaluation.results import Results
 from smile_train.training.accelerator import describe_processes, open_run, start_tracking
 from smile_train.training.finetune_run import LabelledRun, score_both, validate
-from smile_train.training.metrics_logger import Report
+from smile_train.training.metrics_logger import MetricsLogger
 from smile_train.training.nonfinite import FiniteLosses
 from smile_train.training.state import RunState
 from smile_train.training.stop import StopRequest
@@ -70,7 +70,7 @@ def train_run(run: LabelledRun) -> None:
     processes, steps = accelerator.num_processes, run.steps
     groups = run.task.groups(run.model, run.backbone.config.depth)
     updates = Updates(config, accelerator, run.model, groups, steps=steps)
-    report = Report(
+    report = MetricsLogger(
         run.out,
         steps,
         views=config.repeats,

@@ -21,7 +21,7 @@ from smile_train.datasets import LabelledVideos
 from smile_train.evaluation.predict import Predictions, ViewShape, predict
 from smile_train.evaluation.report import write_evaluation
 from smile_train.evaluation.results import Results
-from smile_train.training.metrics_logger import Report
+from smile_train.training.metrics_logger import MetricsLogger
 from smile_train.training.monitor import evaluating
 from smile_train.training.tasks import LabelledTask
 from smile_train.training.updates import part_size
@@ -107,7 +107,7 @@ class LabelledRun:
         return ModelEmaV3(self.model, decay=self.config.ema or 0.0)
 
 
-def validate(run: LabelledRun, report: Report, step: int) -> None:
+def validate(run: LabelledRun, report: MetricsLogger, step: int) -> None:
     """Score one view of each test video; keep the weights where they are the best so far."""
     scored = score(run, TestViews())
     metrics = run.task.metrics(scored, run.test)

@@ -52,7 +52,7 @@ def spoken_time(seconds: float) -> str:
     return f"{hours // 24} d" + (f" {hours % 24} h" if hours % 24 else "")
 
 
-class Report:
+class MetricsLogger:
     """Counts samples and waiting, and writes records where people and programs look for them."""
 
     def __init__(
@@ -102,7 +102,7 @@ class Report:
         self._first: tuple[int, float] | None = None
         self._foretold = False
 
-    def __enter__(self) -> Report:
+    def __enter__(self) -> MetricsLogger:
         """Start the display."""
         self._progress.start()
         self._since = time.perf_counter()

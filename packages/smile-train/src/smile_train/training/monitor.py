@@ -19,7 +19,7 @@ from smile_train.models.mae import PretrainModel
 from smile_train.motion_probe.online import ENTRY, UNTRAINED, OnlineProbe, sentence
 from smile_train.teachers import Teacher
 from smile_train.training.losses import teach
-from smile_train.training.metrics_logger import Report
+from smile_train.training.metrics_logger import MetricsLogger
 from smile_train.training.monitor_plots import Reconstruction, draw_loss_curve, draw_reconstructions
 from smile_train.training.state import is_sharded
 
@@ -63,7 +63,7 @@ class Watcher:
         probe = None if config.knn is None else NeighbourProbe.open(config.knn, config)
         return cls(config=config, out=out, model=model, teacher=teacher, probe=probe)
 
-    def look(self, accelerator: Accelerator, report: Report, step: int) -> None:
+    def look(self, accelerator: Accelerator, report: MetricsLogger, step: int) -> None:
         """Draw and measure in the main process; nothing before the first batch."""
         if self.batch is None or not accelerator.is_main_process or self.looked == step:
             return
@@ -79,7 +79,7 @@ class Watcher:
         report.measure(step, values)
 
     def probe_motion(
-        self, accelerator: Accelerator, report: Report, step: int, *, last: bool
+        self, accelerator: Accelerator, report: MetricsLogger, step: int, *, last: bool
     ) -> None:
         """Ask the student about motion, in the main process; at the end say what came of it."""
         every = self.config.probe_motion_every

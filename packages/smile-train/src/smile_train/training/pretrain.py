@@ -24,7 +24,7 @@ from smile_train.training.accelerator import describe_processes, open_run, start
 from smile_train.training.flops import Utilisation
 from smile_train.training.length import fit_steps
 from smile_train.training.losses import masked_loss, teach
-from smile_train.training.metrics_logger import Report
+from smile_train.training.metrics_logger import MetricsLogger
 from smile_train.training.monitor import Watcher
 from smile_train.training.nonfinite import FiniteLosses
 from smile_train.training.optim import parameter_groups
@@ -98,7 +98,7 @@ def train_stage(config: PretrainConfig, out: Path, accelerator: Accelerator) -> 
     student = updates.model
     if config.compile and teacher is not None:
         teacher.compile(dynamic=False)
-    report = Report(
+    report = MetricsLogger(
         out,
         steps,
         views=config.masks_per_clip,
@@ -201,7 +201,7 @@ def total_steps(config: PretrainConfig, clips: TrainingClips) -> int:
     return max(1, config.epochs * clips.order.length // config.batch)
 
 
-def _refuse_broken(report: Report, processes: int) -> None:
+def _refuse_broken(report: MetricsLogger, processes: int) -> None:
     if report.samples >= BROKEN_MINIMUM / processes:
         share = report.broken / (report.samples + report.broken)
         if share > BROKEN_SHARE:

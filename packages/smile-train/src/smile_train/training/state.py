@@ -25,7 +25,7 @@ from smile_train.checkpoints.files import load_checkpoint, newest_checkpoint, sa
 from smile_train.config.pretrain import PretrainConfig
 from smile_train.config.run import RunOptions
 from smile_train.models.mae import PretrainModel
-from smile_train.training.metrics_logger import Report
+from smile_train.training.metrics_logger import MetricsLogger
 
 SPARE_SHARE = 1.1
 """Room asked for before a checkpoint is written, over what it takes."""
@@ -78,7 +78,7 @@ class RunState:
             )
         return folder / f"step_{step:08d}"
 
-    def resume(self, report: Report) -> dict[str, Any]:
+    def resume(self, report: MetricsLogger) -> dict[str, Any]:
         """Put everything back as the newest sound checkpoint has it.
 
         returns its `step`, and what else was kept with it; nothing, and says so, where there is no
@@ -112,7 +112,7 @@ class RunState:
         report.say(f"resumed from {path}")
         return training
 
-    def begin(self, report: Report) -> None:
+    def begin(self, report: MetricsLogger) -> None:
         """Write the configuration where the run is; drop what one killed before its first
         checkpoint has logged."""
         report.restore(0)

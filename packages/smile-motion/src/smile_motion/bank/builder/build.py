@@ -19,7 +19,7 @@ from smile_motion.bank.builder.journal import (
     start,
     sweep,
 )
-from smile_motion.bank.builder.manifest import Records, finish, finish_shard, pack_if_needed
+from smile_motion.bank.builder.manifest import BankManifest, finish, finish_shard, pack_if_needed
 from smile_motion.bank.builder.shards import is_finished, require_finished_alike
 from smile_motion.bank.builder.sources import ObjectSource
 from smile_motion.bank.format import CARD, FORMAT, ObjectRecord, encode_png, read_card
@@ -28,7 +28,7 @@ from smile_motion.errors import InputError
 from smile_motion.io.files import sha256, write_atomically
 from smile_motion.io.output_folders import folder_lock
 from smile_motion.runtime.devices import available_cores
-from smile_motion.runtime.partition import Shard
+from smile_motion.runtime.partition import Partition
 from smile_motion.runtime.progress import OnProgress
 from smile_motion.runtime.workers import run_in_processes
 
@@ -69,7 +69,7 @@ def build(
 def build_shard(
     source: ObjectSource,
     out: Path,
-    shard: Shard,
+    shard: Partition,
     *,
     card: dict[str, Any] | None = None,
     workers: int | None = None,
@@ -122,7 +122,7 @@ def _make(
     numbers: range,
     workers: int | None,
     on_progress: OnProgress,
-) -> Records:
+) -> BankManifest:
     """Make what the journal does not have yet, and return the records of all."""
     records = {
         record["number"]: record
@@ -138,7 +138,7 @@ def _make(
             journal.append([record])
             records[number] = record
             on_progress("making objects", len(records), len(numbers))
-    return Records(
+    return BankManifest(
         objects=[
             {name: value for name, value in record.items() if name != "number"}
             for record in records.values()

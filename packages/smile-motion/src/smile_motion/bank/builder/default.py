@@ -1,4 +1,4 @@
-"""Banks made on first use, once for all projects: the embedded one, and those of rivals.
+"""Banks made on first use, once for all projects: the embedded one, and those of baselines.
 
 ```
 $SMILE_OBJECT_BANKS/<name>                 where that is set; else

@@ -24,7 +24,7 @@ builds of the same bank."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Records:
+class BankManifest:
     """Everything that a build, or a part of it, made."""
 
     objects: Sequence[Mapping[str, Any]]
@@ -36,12 +36,12 @@ class Records:
     timings: Mapping[str, Any] | None = None
     """How long things took."""
 
-    def ordered(self) -> Records:
+    def ordered(self) -> BankManifest:
         """The same records in the order of a bank's files."""
         by_id = sorted(self.objects, key=lambda record: (record["category"], record["id"]))
         if self.candidates is None or self.categories is None:
-            return Records(objects=by_id, timings=self.timings)
-        return Records(
+            return BankManifest(objects=by_id, timings=self.timings)
+        return BankManifest(
             objects=by_id,
             candidates=sorted(self.candidates, key=lambda r: (r["category"], r["attempt"])),
             categories=sorted(self.categories, key=lambda record: record["category"]),
@@ -60,7 +60,7 @@ class Records:
 def finish(
     out: Path,
     settings: Mapping[str, Any],
-    records: Records,
+    records: BankManifest,
     on_progress: Callable[[str, int, int], None],
 ) -> None:
     """Write the files of a bank whose images lie there already, and end the build.
@@ -77,7 +77,7 @@ def finish(
 
 
 def finish_shard(
-    out: Path, settings: Mapping[str, Any], index: int, of: int, records: Records
+    out: Path, settings: Mapping[str, Any], index: int, of: int, records: BankManifest
 ) -> None:
     """Write the files of a part of a bank, and end its build."""
     records = records.ordered()
@@ -101,7 +101,7 @@ def pack_if_needed(out: Path, on_progress: Callable[[str, int, int], None]) -> N
 
 
 def _card(
-    settings: Mapping[str, Any], records: Records, files: Mapping[str, bytes]
+    settings: Mapping[str, Any], records: BankManifest, files: Mapping[str, bytes]
 ) -> dict[str, Any]:
     card = {
         **settings,

@@ -15,7 +15,7 @@ from smile_motion.bank.builder.journal import SHARDS, require_same, start
 from smile_motion.bank.builder.manifest import (
     CATEGORIES,
     SHARD_CARD,
-    Records,
+    BankManifest,
     finish,
     pack_if_needed,
 )
@@ -34,7 +34,7 @@ from smile_motion.errors import InputError
 from smile_motion.io.files import sha256
 from smile_motion.io.output_folders import folder_lock, is_locked, place_file
 from smile_motion.io.schema import parse_line, read_record, read_records
-from smile_motion.runtime.partition import Shard
+from smile_motion.runtime.partition import Partition
 
 PATIENCE_S = 120.0
 """How long a process of the same launch may neither run nor have finished before it counts as
@@ -46,7 +46,7 @@ def is_finished(folder: Path) -> bool:
     return (folder / SHARD_CARD).is_file()
 
 
-def require_finished_alike(folder: Path, settings: Mapping[str, Any], shard: Shard) -> None:
+def require_finished_alike(folder: Path, settings: Mapping[str, Any], shard: Partition) -> None:
     """Raise InputError unless a finished shard is the one that is asked for."""
     found = _read_shard_card(folder)
     require_same(
@@ -178,7 +178,7 @@ def _fitting_cards(shards: Sequence[Path]) -> list[dict[str, Any]]:
     return cards
 
 
-def _united(shards: Sequence[Path], cards: Sequence[dict[str, Any]]) -> Records:
+def _united(shards: Sequence[Path], cards: Sequence[dict[str, Any]]) -> BankManifest:
     """All records of the shards, each file checked against its hash."""
     lines: dict[str, list[dict[str, Any]]] = {}
     for folder, card in zip(shards, cards, strict=True):
@@ -203,7 +203,7 @@ def _united(shards: Sequence[Path], cards: Sequence[dict[str, Any]]) -> Records:
                 f"do not use this shard unless you trust who made it"
             )
     timings = {card["shard"][0]: card["timings"] for card in cards}
-    return Records(
+    return BankManifest(
         objects=lines[METADATA],
         candidates=lines.get(CANDIDATES),
         categories=lines.get(CATEGORIES),

@@ -20,12 +20,12 @@ from smile_motion.bank.builder.journal import (
     start,
     sweep,
 )
-from smile_motion.bank.builder.manifest import Records, finish, finish_shard, pack_if_needed
+from smile_motion.bank.builder.manifest import BankManifest, finish, finish_shard, pack_if_needed
 from smile_motion.bank.builder.shards import is_finished, require_finished_alike
 from smile_motion.bank.candidates.cutout import Cutting, segmenters_of_own_alpha
-from smile_motion.bank.candidates.images import Maker
+from smile_motion.bank.candidates.images import ImageSource
 from smile_motion.bank.candidates.pipeline import Pipeline, Progress, timings
-from smile_motion.bank.candidates.schedule import Judged, Schedule, plan_units
+from smile_motion.bank.candidates.schedule import Schedule, Selection, plan_units
 from smile_motion.bank.candidates.select import candidate_record, category_record, object_record
 from smile_motion.bank.candidates.store import (
     CUT,
@@ -40,7 +40,7 @@ from smile_motion.bank.statistics import refusal_counts
 from smile_motion.errors import InputError
 from smile_motion.io.files import dump_json, sha256
 from smile_motion.io.output_folders import LOCK, folder_lock, place_file
-from smile_motion.runtime.partition import Shard
+from smile_motion.runtime.partition import Partition
 from smile_motion.runtime.progress import OnProgress
 
 
@@ -66,7 +66,7 @@ class CandidatePlan:
 class Models:
     """What makes and judges images."""
 
-    maker: Maker
+    maker: ImageSource
     """Makes them."""
     segmenters: Sequence[Segmenter]
     """Each finds the object in every one."""
@@ -79,7 +79,7 @@ def build_from_candidates(
     open_models: Callable[[], Models],
     out: Path,
     *,
-    shard: Shard | None = None,
+    shard: Partition | None = None,
     writers: int | None = None,
     on_progress: OnProgress = lambda stage, done, total: None,
     on_candidates: Callable[[Progress], None] = lambda progress: None,
@@ -125,7 +125,7 @@ def _build(
     models: Models,
     settings: dict[str, Any],
     out: Path,
-    shard: Shard | None,
+    shard: Partition | None,
     writers: int | None,
     on_progress: OnProgress,
     on_candidates: Callable[[Progress], None],
@@ -155,11 +155,11 @@ def _build(
             **({} if writers is None else {"writers": max(1, writers)}),
         )
         progress = pipeline.run(on_candidates)
-    judged = schedule.judged()
-    records = _records(judged, timings(progress, models.maker.stage))
+    selections = schedule.selections()
+    records = _records(selections, timings(progress, models.maker.stage))
     if shard is None and not records.objects:
         raise InputError(none_accepted(out, records.candidates or ()))
-    _place(judged, out, on_progress)
+    _place(selections, out, on_progress)
     if shard is None:
         finish(out, settings, records, on_progress)
     else:
@@ -219,23 +219,25 @@ def _digest(goals: Sequence[Goal]) -> str:
     return sha256("".join(lines).encode())
 
 
-def _records(judged: Sequence[Judged], times: dict[str, Any]) -> Records:
+def _records(selections: Sequence[Selection], times: dict[str, Any]) -> BankManifest:
     objects, candidates, categories = [], [], []
-    for one in judged:
+    for one in selections:
         goal = one.goal
         for stored, verdict in zip(one.stored, one.verdicts, strict=True):
             candidates.append(candidate_record(stored.candidate, verdict))
             if verdict.accepted and stored.cut is not None:
                 objects.append(object_record(stored.candidate, stored.cut, goal.category))
         categories.append(category_record(goal.category, goal.wanted, goal.max_tries, one.verdicts))
-    return Records(objects=objects, candidates=candidates, categories=categories, timings=times)
+    return BankManifest(
+        objects=objects, candidates=candidates, categories=categories, timings=times
+    )
 
 
-def _place(judged: Sequence[Judged], out: Path, on_progress: OnProgress) -> None:
+def _place(selections: Sequence[Selection], out: Path, on_progress: OnProgress) -> None:
     """Move accepted cut-outs to where the bank has its images."""
     accepted = [
         stored
-        for one in judged
+        for one in selections
         for stored, verdict in zip(one.stored, one.verdicts, strict=True)
         if verdict.accepted
     ]

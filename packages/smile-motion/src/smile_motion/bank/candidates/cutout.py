@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from annotated_types import Interval
 
-from smile_motion.bank.candidates.types import Candidate, Decision, Thresholds
+from smile_motion.bank.candidates.types import Candidate, MaskVerdict, Thresholds
 from smile_motion.bank.dedup import fingerprint
 from smile_motion.bank.format import LARGEST_SIDE_PX, MaskScore
 from smile_motion.io.files import sha256
@@ -113,7 +113,7 @@ REFUSED = -1.0
 """Score of a mask that was not even asked about."""
 
 
-def choose(masks: Sequence[MaskScore], thresholds: Thresholds) -> MaskScore | None:
+def select_mask(masks: Sequence[MaskScore], thresholds: Thresholds) -> MaskScore | None:
     """Take the mask with the highest score; of equal ones the first. None where all are refused.
 
     A mask is refused when its raw output never exceeds `min_raw`, or its score is no number.
@@ -122,18 +122,18 @@ def choose(masks: Sequence[MaskScore], thresholds: Thresholds) -> MaskScore | No
     return max(able, key=lambda mask: mask.score, default=None)
 
 
-def decide(candidates: Sequence[Candidate], thresholds: Thresholds) -> list[Decision]:
+def select_masks(candidates: Sequence[Candidate], thresholds: Thresholds) -> list[MaskVerdict]:
     """Decide on all candidates of one category; each decision depends on the set, not the order.
 
     A candidate is accepted when its best mask scores at least `min_score`, or, in a category that
     scores low, at most `margin` below the best mask of any image, and takes a share of the image
     from `min_area` to `max_area`. What a safety checker marked is refused, and counts for nothing.
     """
-    chosen = [None if c.unsafe else choose(c.masks, thresholds) for c in candidates]
+    chosen = [None if c.unsafe else select_mask(c.masks, thresholds) for c in candidates]
     best = max((mask.score for mask in chosen if mask is not None), default=REFUSED)
     least = min(thresholds.min_score, best - thresholds.margin)
     return [
-        Decision(
+        MaskVerdict(
             None if mask is None else mask.segmenter,
             _fault(candidate, mask, least, thresholds),
         )

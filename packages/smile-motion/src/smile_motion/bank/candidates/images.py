@@ -38,7 +38,7 @@ SAFETY = {
 
 
 @dataclass(frozen=True, eq=False)
-class MadeImage:
+class GeneratedImage:
     """An image that a candidate begins as."""
 
     image: np.ndarray
@@ -51,7 +51,7 @@ class MadeImage:
     """What the safety checker said; None where none ran."""
 
 
-class Maker(Protocol):
+class ImageSource(Protocol):
     """Makes the images of candidates."""
 
     @property
@@ -59,7 +59,7 @@ class Maker(Protocol):
         """What progress calls it."""
         ...
 
-    def make(self, attempts: Sequence[Attempt]) -> list[MadeImage]:
+    def make(self, attempts: Sequence[Attempt]) -> list[GeneratedImage]:
         """Make the images of one batch; the same batch always gives the same images."""
         ...
 
@@ -96,13 +96,13 @@ class DiffusionMaker:
     stage: str = "diffusion"
     """What progress calls it."""
 
-    def make(self, attempts: Sequence[Attempt]) -> list[MadeImage]:
+    def make(self, attempts: Sequence[Attempt]) -> list[GeneratedImage]:
         """Make one image per attempt, all in one batch."""
         prompts = [prompt_for(attempt.category, self.prompt) for attempt in attempts]
         seeds = [image_seed(self.seed, a.category.folder, a.number) for a in attempts]
         made = self.diffusion.generate(prompts, seeds)
         return [
-            MadeImage(image, prompt, seed, unsafe)
+            GeneratedImage(image, prompt, seed, unsafe)
             for image, prompt, seed, unsafe in zip(
                 made.images, prompts, seeds, made.unsafe, strict=True
             )
@@ -182,12 +182,13 @@ class PhotographMaker:
         maker = cls(root=root, files=files, largest_px=largest_px, left_out=left_out)
         return maker, tuple(category for category, _ in found.values())
 
-    def make(self, attempts: Sequence[Attempt]) -> list[MadeImage]:
+    def make(self, attempts: Sequence[Attempt]) -> list[GeneratedImage]:
         """Read the photographs of a batch."""
         names = [self.files[attempt.category.folder][attempt.number] for attempt in attempts]
         images = [_read_bounded(self.root / name, self.largest_px) for name in names]
         return [
-            MadeImage(image, name, None, None) for image, name in zip(images, names, strict=True)
+            GeneratedImage(image, name, None, None)
+            for image, name in zip(images, names, strict=True)
         ]
 
     def card(self) -> dict[str, Any]:
@@ -216,14 +217,14 @@ class StoredMaker:
     stage: str = "reading"
     """What progress calls it."""
 
-    def make(self, attempts: Sequence[Attempt]) -> list[MadeImage]:
+    def make(self, attempts: Sequence[Attempt]) -> list[GeneratedImage]:
         """Read the images of a batch."""
         made = []
         for attempt in attempts:
             key = attempt.category.folder, attempt.number
             image = read_candidate_image(self.bank / image_name(*key))
             record = self.records[key]
-            made.append(MadeImage(image, record["prompt"], record["seed"], record["unsafe"]))
+            made.append(GeneratedImage(image, record["prompt"], record["seed"], record["unsafe"]))
         return made
 
     def card(self) -> dict[str, Any]:

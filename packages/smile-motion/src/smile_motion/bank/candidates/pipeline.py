@@ -20,9 +20,9 @@ from typing import Any
 
 from smile_motion.bank.builder.journal import Journal
 from smile_motion.bank.candidates.cutout import Cutting
-from smile_motion.bank.candidates.images import MadeImage, Maker
+from smile_motion.bank.candidates.images import GeneratedImage, ImageSource
 from smile_motion.bank.candidates.schedule import Batch, Count, Schedule
-from smile_motion.bank.candidates.score import Assessed, assess
+from smile_motion.bank.candidates.score import Scored, score_batch
 from smile_motion.bank.candidates.store import StoredCandidate, store_candidate
 from smile_motion.bank.candidates.types import Scorer, Segmenter
 from smile_motion.runtime.devices import available_cores
@@ -43,7 +43,7 @@ class Progress:
     """Objects and candidates."""
     made: int
     """Images made by this run."""
-    assessed: int
+    scored: int
     """Images segmented and scored by this run."""
     written: int
     """Candidates finished by this run."""
@@ -85,7 +85,7 @@ class _Meter:
             return Progress(
                 count=count,
                 made=self.done.get(maker, 0),
-                assessed=self.done.get("scoring", 0),
+                scored=self.done.get("scoring", 0),
                 written=self.done.get("writing", 0),
                 seconds=time.perf_counter() - self.began,
                 busy=dict(self.busy),
@@ -103,7 +103,7 @@ class Pipeline:
 
     bank: Path
     """Folder to write to; its lock is held."""
-    maker: Maker
+    maker: ImageSource
     """Makes images."""
     segmenters: Sequence[Segmenter]
     """Each finds the object in every image."""
@@ -127,7 +127,7 @@ class Pipeline:
         self._meter = _Meter()
         self._stop = threading.Event()
         self._errors: list[BaseException] = []
-        self._made: queue.Queue[tuple[Batch, list[MadeImage]] | None] = queue.Queue(WAITING)
+        self._made: queue.Queue[tuple[Batch, list[GeneratedImage]] | None] = queue.Queue(WAITING)
         self._room = threading.Semaphore(WRITING)
         stages = [
             threading.Thread(target=self._guarded, args=(stage,), name=stage.__name__, daemon=True)
@@ -175,7 +175,7 @@ class Pipeline:
             self._pass_on((batch, made))
         self._pass_on(None)
 
-    def _pass_on(self, item: tuple[Batch, list[MadeImage]] | None) -> None:
+    def _pass_on(self, item: tuple[Batch, list[GeneratedImage]] | None) -> None:
         while not self._stop.is_set():
             try:
                 return self._made.put(item, timeout=WATCH_S)
@@ -183,7 +183,7 @@ class Pipeline:
                 continue
         raise _Stopped
 
-    def _receive(self) -> tuple[Batch, list[MadeImage]] | None:
+    def _receive(self) -> tuple[Batch, list[GeneratedImage]] | None:
         while not self._stop.is_set():
             try:
                 return self._made.get(timeout=WATCH_S)
@@ -196,14 +196,14 @@ class Pipeline:
             while (item := self._receive()) is not None:
                 batch, made = item
                 with self._meter.stage("scoring", len(batch)):
-                    assessed = assess(batch, made, self.segmenters, self.scorer)
-                self._write(batch, assessed)
+                    scored = score_batch(batch, made, self.segmenters, self.scorer)
+                self._write(batch, scored)
 
-    def _write(self, batch: Batch, assessed: Sequence[Assessed]) -> None:
+    def _write(self, batch: Batch, scored: Sequence[Scored]) -> None:
         """Hand a batch to the writers; those candidates only that are not finished already."""
         missing = [
             one
-            for attempt, one in zip(batch, assessed, strict=True)
+            for attempt, one in zip(batch, scored, strict=True)
             if not self.schedule.has(attempt.category.folder, attempt.number)
         ]
         while not self._room.acquire(timeout=WATCH_S):
@@ -213,10 +213,10 @@ class Pipeline:
         for one in missing:
             self._pool.submit(self._guarded, lambda one=one: self._finish(one, remaining))
 
-    def _finish(self, assessed: Assessed, remaining: _Remaining) -> None:
+    def _finish(self, scored: Scored, remaining: _Remaining) -> None:
         with self._meter.stage("writing", 1):
             stored = store_candidate(
-                self.bank, assessed.candidate, assessed.image, assessed.masks, self.cutting
+                self.bank, scored.candidate, scored.image, scored.masks, self.cutting
             )
             self.journal.append([stored.to_json()])
         if remaining.add(stored):

@@ -52,7 +52,7 @@ def candidate_bars(stage: str) -> Iterator[tuple[Callable[[Progress], None], OnP
         def show(progress: Progress) -> None:
             count, seconds = progress.count, max(progress.seconds, 1e-6)
             before = count.finished - progress.written
-            done = (progress.made, progress.assessed, progress.written)
+            done = (progress.made, progress.scored, progress.written)
             for task, number in zip(tasks, done, strict=False):
                 rate = f"{number / seconds:.1f}/s"
                 if task == tasks[0]:

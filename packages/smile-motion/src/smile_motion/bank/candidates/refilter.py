@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from annotated_types import Ge
 
-from smile_motion.bank.builder.manifest import CATEGORIES, TIMINGS, Records, finish
+from smile_motion.bank.builder.manifest import CATEGORIES, TIMINGS, BankManifest, finish
 from smile_motion.bank.candidates.build import (
     CandidatePlan,
     Models,
@@ -22,9 +22,9 @@ from smile_motion.bank.candidates.cutout import (
     CutOut,
     Cutting,
     cut_out,
-    decide,
     describe_cut,
     segmenters_of_own_alpha,
+    select_masks,
 )
 from smile_motion.bank.candidates.images import StoredMaker
 from smile_motion.bank.candidates.pipeline import Progress
@@ -32,8 +32,8 @@ from smile_motion.bank.candidates.select import (
     Verdict,
     candidate_record,
     category_record,
-    judge,
     object_record,
+    select,
 )
 from smile_motion.bank.candidates.store import (
     candidate_from_json,
@@ -204,7 +204,7 @@ def filter_bank(
             of_category = [candidate_from_json(record) for record in records]
             found = _cut_all(stored.folder, of_category, cutting, former, pool.map)
             cuts = [one[0] if one else None for one in found]
-            verdicts = judge(of_category, cuts, thresholds, goal.wanted)
+            verdicts = select(of_category, cuts, thresholds, goal.wanted)
             for candidate, verdict, one in zip(of_category, verdicts, found, strict=True):
                 candidates.append(candidate_record(candidate, verdict))
                 if verdict.accepted and one is not None:
@@ -223,7 +223,7 @@ def filter_bank(
             CHOICE: {"by": "bank filter"},
             ORIGIN: stored.origin(),
         }
-        new = Records(objects=objects, candidates=candidates, categories=categories)
+        new = BankManifest(objects=objects, candidates=candidates, categories=categories)
         finish(folder, settings, new, on_progress)
     return ObjectBank(out)
 
@@ -233,7 +233,7 @@ def reassess_bank(
     out: Path,
     open_judges: Callable[[], tuple[Sequence[Segmenter], Scorer]],
     *,
-    judging: Mapping[str, Any],
+    scoring: Mapping[str, Any],
     thresholds: Thresholds,
     fill_holes: bool | None = None,
     count: int | None = None,
@@ -244,7 +244,7 @@ def reassess_bank(
     """Segment and score stored images anew, with other models, and build the bank that follows.
 
     open_judges  gives the segmenters and the scorer.
-    judging      what the card says of how they run: `judge_batch` and perhaps `cpu_threads`.
+    scoring      what the card says of how they run: `judge_batch` and perhaps `cpu_threads`.
     As many stored candidates are used as it takes; a build that is stopped continues.
     Raises InputError as `build_from_candidates` does.
     """
@@ -264,7 +264,7 @@ def reassess_bank(
         fill_holes=bool(stored.card["fill_holes"] if fill_holes is None else fill_holes),
         card={
             **kept,
-            **judging,
+            **scoring,
             CHOICE: {"by": "bank filter, other models"},
             ORIGIN: stored.origin(),
         },
@@ -300,7 +300,7 @@ def _cut_all(
 ) -> list[tuple[CutOut, bytes | None] | None]:
     """Cut out those candidates that score well enough; without bytes where the old bank's image
     is the same."""
-    decisions = decide(candidates, cutting.thresholds)
+    decisions = select_masks(candidates, cutting.thresholds)
 
     def one(number: int) -> tuple[CutOut, bytes | None] | None:
         candidate, decision = candidates[number], decisions[number]

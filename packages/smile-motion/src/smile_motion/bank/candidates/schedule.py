@@ -9,13 +9,13 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from smile_motion.bank.candidates.select import Verdict, by_attempt, judge
+from smile_motion.bank.candidates.select import Verdict, by_attempt, select
 from smile_motion.bank.candidates.store import StoredCandidate
 from smile_motion.bank.candidates.types import Attempt, Goal, Thresholds
 
 
 @dataclass(frozen=True)
-class Judged:
+class Selection:
     """All candidates of a category at the end."""
 
     goal: Goal
@@ -119,10 +119,10 @@ class Schedule:
                 finished=sum(state.finished for state in states),
             )
 
-    def judged(self) -> list[Judged]:
+    def selections(self) -> list[Selection]:
         """All categories, once every unit is finished."""
         return [
-            Judged(
+            Selection(
                 goal,
                 tuple(by_attempt(state.stored[folder], state.made[folder])),
                 tuple(state.verdicts[folder]),
@@ -175,7 +175,7 @@ class _UnitState:
             for goal in self.unit.goals:
                 folder = goal.category.folder
                 so_far = by_attempt(self.stored[folder], self.made[folder])
-                self.verdicts[folder] = judge(
+                self.verdicts[folder] = select(
                     [stored.candidate for stored in so_far],
                     [stored.cut for stored in so_far],
                     thresholds,

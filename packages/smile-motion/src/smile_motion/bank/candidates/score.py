@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from smile_motion.bank.candidates.cutout import LEVEL, REFUSED
-from smile_motion.bank.candidates.images import MadeImage
+from smile_motion.bank.candidates.images import GeneratedImage
 from smile_motion.bank.candidates.types import Attempt, Candidate, Category, Mask, Scorer, Segmenter
 from smile_motion.bank.format import MaskScore
 from smile_motion.errors import InputError
@@ -25,7 +25,7 @@ DIGITS = 4
 
 
 @dataclass(frozen=True, eq=False)
-class Assessed:
+class Scored:
     """An image with everything that the models said of it."""
 
     candidate: Candidate
@@ -36,23 +36,23 @@ class Assessed:
     """In the order of the segmenters."""
 
 
-def assess(
+def score_batch(
     attempts: Sequence[Attempt],
-    made: Sequence[MadeImage],
+    made: Sequence[GeneratedImage],
     segmenters: Sequence[Segmenter],
     scorer: Scorer,
-) -> list[Assessed]:
+) -> list[Scored]:
     """Segment and score the images of one batch; neighbours of one size and kind go together."""
-    assessed = []
+    scored = []
     pairs = zip(attempts, made, strict=True)
     for _, group in groupby(pairs, key=lambda pair: pair[1].image.shape):
-        assessed += _assess_alike(list(group), segmenters, scorer)
-    return assessed
+        scored += _score_alike(list(group), segmenters, scorer)
+    return scored
 
 
-def _assess_alike(
-    pairs: Sequence[tuple[Attempt, MadeImage]], segmenters: Sequence[Segmenter], scorer: Scorer
-) -> list[Assessed]:
+def _score_alike(
+    pairs: Sequence[tuple[Attempt, GeneratedImage]], segmenters: Sequence[Segmenter], scorer: Scorer
+) -> list[Scored]:
     images = np.stack([made.image for _, made in pairs])
     categories = [attempt.category for attempt, _ in pairs]
     masks: list[list[Mask]] = [[] for _ in pairs]
@@ -64,7 +64,7 @@ def _assess_alike(
             masks[place].append(mask)
             scores[place].append(_mask_score(segmenter.name, mask, score))
     return [
-        Assessed(
+        Scored(
             Candidate(
                 category=attempt.category.folder,
                 attempt=attempt.number,

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from smile_motion.bank.candidates.cutout import TOO_SMALL, CutOut, decide
+from smile_motion.bank.candidates.cutout import TOO_SMALL, CutOut, select_masks
 from smile_motion.bank.candidates.store import StoredCandidate
 from smile_motion.bank.candidates.types import Candidate, Category, Thresholds
 from smile_motion.bank.dedup import mark_duplicates
@@ -14,7 +14,7 @@ from smile_motion.bank.dedup import mark_duplicates
 
 @dataclass(frozen=True)
 class Verdict:
-    """What becomes of a candidate."""
+    """Final decision on a candidate."""
 
     accepted: bool
     """It becomes an object."""
@@ -26,18 +26,18 @@ class Verdict:
     """Why it was refused; None: accepted."""
 
 
-def judge(
+def select(
     candidates: Sequence[Candidate],
     cuts: Sequence[CutOut | None],
     thresholds: Thresholds,
     wanted: int,
 ) -> list[Verdict]:
-    """Judge all candidates of one category: scores, cleaning, near-duplicates, then the number.
+    """Decide on all candidates of one category: scores, cleaning, near-duplicates, then the number.
 
     candidates  in the order of their attempts; of those that pass the first are accepted.
     cuts        the object that the chosen mask cuts out of each.
     """
-    decisions = decide(candidates, thresholds)
+    decisions = select_masks(candidates, thresholds)
     able = [
         number
         for number, (decision, cut) in enumerate(zip(decisions, cuts, strict=True))

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import numpy as np
 from annotated_types import Ge
 
-from smile_motion.bank.candidates.cutout import CutOut, Cutting, choose, cut_out, describe_cut
+from smile_motion.bank.candidates.cutout import CutOut, Cutting, cut_out, describe_cut, select_mask
 from smile_motion.bank.candidates.types import Candidate, Mask
 from smile_motion.bank.format import CANDIDATE_IMAGES, LARGEST_SIDE_PX, CandidateFields, MaskScore
 from smile_motion.errors import InputError
@@ -98,7 +98,7 @@ def store_candidate(
     sizes = {}
     chosen, rgba = None, None
     if not candidate.unsafe:
-        chosen = choose(candidate.masks, cutting.thresholds)
+        chosen = select_mask(candidate.masks, cutting.thresholds)
     place, number = candidate.category, candidate.attempt
     sizes[image_name(place, number)] = _write(bank, image_name(place, number), image)
     for mask, score in zip(masks, candidate.masks, strict=True):

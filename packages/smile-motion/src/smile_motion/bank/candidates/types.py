@@ -110,8 +110,8 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class Decision:
-    """Whether a candidate becomes an object."""
+class MaskVerdict:
+    """MaskVerdict on a candidate by its scores alone: which mask is used, or why none."""
 
     segmenter: str | None
     """The one whose mask is used; None where none was good enough to ask further."""

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from smile_motion.cli.app import Outcome
-from smile_motion.cli.bank.options import CategoryOptions, DiffusionOptions, JudgingOptions
+from smile_motion.cli.bank.options import CategoryOptions, DiffusionOptions, ScoringOptions
 from smile_motion.cli.options import ShardOptions, local_device, writers
 from smile_motion.errors import InputError
 from smile_motion.io.options import Count, OnlyWith, Seed, Workers
 
 if TYPE_CHECKING:
-    from smile_motion.runtime.partition import Shard
+    from smile_motion.runtime.partition import Partition
 
 MAKES = "an object bank"
 SHOWN = 10
@@ -91,8 +91,8 @@ class Options:
     diffusion: Annotated[DiffusionOptions, tyro.conf.OmitArgPrefixes, _CHOSEN] = field(
         default_factory=DiffusionOptions
     )
-    judging: Annotated[JudgingOptions, tyro.conf.OmitArgPrefixes, _CHOSEN] = field(
-        default_factory=JudgingOptions
+    scoring: Annotated[ScoringOptions, tyro.conf.OmitArgPrefixes, _CHOSEN] = field(
+        default_factory=ScoringOptions
     )
     shard: Annotated[ShardOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=ShardOptions)
 
@@ -129,7 +129,7 @@ def run(options: Options) -> Outcome | None:
     return _report(out, finished)
 
 
-Make = Callable[[Path, "Shard | None"], None]
+Make = Callable[[Path, "Partition | None"], None]
 """Builds a bank into a folder, or a shard of it."""
 
 
@@ -144,7 +144,7 @@ def _maker(
     from smile_motion.cli.bank.candidates import plan_diffusion, plan_photographs
 
     device = local_device(options.diffusion.device, local_rank)
-    settings = (options.diffusion, options.category, options.judging, device)
+    settings = (options.diffusion, options.category, options.scoring, device)
     count = options.n
     if chosen == "images":
         if options.from_ is None:
@@ -155,7 +155,7 @@ def _maker(
         plan, open_models, stage = plan_diffusion(count, options.seed, *settings)
     plan.card.update(card)
 
-    def make(out: Path, shard: Shard | None) -> None:
+    def make(out: Path, shard: Partition | None) -> None:
         with candidate_bars(stage) as (on_candidates, on_progress):
             build_from_candidates(
                 plan,
@@ -190,7 +190,7 @@ def _numbered(options: Options, chosen: str, card: dict[str, Any]) -> tuple[Make
             kind, count=options.n or 10_000, seed=options.seed, images=options.images
         )
 
-    def make(out: Path, shard: Shard | None) -> None:
+    def make(out: Path, shard: Partition | None) -> None:
         with progress_bar() as on_progress:
             settings: Any = {"card": card, "workers": options.workers, "on_progress": on_progress}
             if shard is None:
@@ -215,18 +215,18 @@ def _choose(options: Options) -> tuple[str, str | None]:
     return "procedural", f"Stable Diffusion cannot run here: {why_not}"
 
 
-def _shard(options: ShardOptions) -> Shard | None:
+def _shard(options: ShardOptions) -> Partition | None:
     """The part of a bank that a job was given, if it was."""
-    from smile_motion.runtime.partition import Shard
+    from smile_motion.runtime.partition import Partition
 
     if options.engine == "ray" or (options.shard_index is None and options.num_shards is None):
         return None
     if options.shard_index is None or options.num_shards is None:
         raise InputError("--shard-index and --num-shards go together; give both")
-    return Shard(options.shard_index, options.num_shards)
+    return Partition(options.shard_index, options.num_shards)
 
 
-def _build_shard(shard: Shard, out: Path, make: Make) -> Outcome:
+def _build_shard(shard: Partition, out: Path, make: Make) -> Outcome:
     """Build the part of a bank that a job was given."""
     from smile_motion.bank.builder.journal import SHARDS
 
@@ -243,7 +243,7 @@ def _build_on_ray(options: Options, out: Path, make: Make, chosen: str) -> None:
     """Build all parts on a Ray cluster, then unite them."""
     from smile_motion.bank.builder.journal import SHARDS
     from smile_motion.bank.builder.shards import merge
-    from smile_motion.runtime.partition import Shard
+    from smile_motion.runtime.partition import Partition
     from smile_motion.runtime.progress import progress_bar
     from smile_motion.runtime.ray import run_on_ray
 
@@ -255,7 +255,7 @@ def _build_on_ray(options: Options, out: Path, make: Make, chosen: str) -> None:
         )
     if options.source == "auto":
         raise InputError("--engine ray needs --source: machines may differ in what they can run")
-    shards = [Shard(index, of) for index in range(of)]
+    shards = [Partition(index, of) for index in range(of)]
     if (out / "bank.json").is_file():
         make(out, None)  # It looks whether this is the bank that is asked for.
         return
@@ -279,13 +279,13 @@ def _build_together(out: Path, make: Make, rank: int, world: int) -> bool:
     """Build this process's part; the first process then unites all. Whether this is the first."""
     from smile_motion.bank.builder.journal import SHARDS
     from smile_motion.bank.builder.shards import is_finished, merge, wait_for_shards
-    from smile_motion.runtime.partition import Shard
+    from smile_motion.runtime.partition import Partition
     from smile_motion.runtime.progress import progress_bar
 
-    folders = [out / SHARDS / Shard(index, world).name for index in range(world)]
+    folders = [out / SHARDS / Partition(index, world).name for index in range(world)]
     # The first process always looks whether its shard is the one that is asked for.
     if not (out / "bank.json").is_file() and not (rank and is_finished(folders[rank])):
-        make(folders[rank], Shard(rank, world))
+        make(folders[rank], Partition(rank, world))
     if rank:
         return False
     if not (out / "bank.json").is_file() or (out / SHARDS).is_dir():

@@ -13,7 +13,7 @@ from smile_motion.bank.candidates.images import DiffusionMaker, PhotographMaker
 from smile_motion.bank.candidates.presets import PROFILES
 from smile_motion.bank.candidates.schedule import default_max_tries
 from smile_motion.bank.candidates.types import Category, Goal
-from smile_motion.cli.bank.options import CategoryOptions, DiffusionOptions, JudgingOptions
+from smile_motion.cli.bank.options import CategoryOptions, DiffusionOptions, ScoringOptions
 from smile_motion.errors import InputError
 from smile_motion.io.files import dump_lines, sha256
 
@@ -29,7 +29,7 @@ def plan_diffusion(
     seed: int,
     made: DiffusionOptions,
     chosen: CategoryOptions,
-    judging: JudgingOptions,
+    scoring: ScoringOptions,
     device: str,
 ) -> Opened:
     """Plan a bank by a diffusion model; nothing is loaded yet.
@@ -55,8 +55,8 @@ def plan_diffusion(
     plan = CandidatePlan(
         goals=goals,
         batch=made.batch,
-        thresholds=judging.thresholds(profile.thresholds),
-        fill_holes=profile.fill_holes if judging.fill_holes is None else judging.fill_holes,
+        thresholds=scoring.thresholds(profile.thresholds),
+        fill_holes=profile.fill_holes if scoring.fill_holes is None else scoring.fill_holes,
         keep_candidates=not chosen.drop_candidates,
         card={
             "source": "stable-diffusion",
@@ -64,8 +64,8 @@ def plan_diffusion(
             "licence": licence,
             "category_list": _listed(chosen.categories, listed),
             "denied": [category.folder for category in denied],
-            "judge_batch": judging.judge_batch,
-            **judging.fix_threads(device),
+            "judge_batch": scoring.judge_batch,
+            **scoring.fix_threads(device),
         },
     )
 
@@ -80,7 +80,7 @@ def plan_diffusion(
             safety_checker=made.safety_checker,
             revision=made.revision,
         )
-        segmenters, scorer = judging.open(
+        segmenters, scorer = scoring.open(
             profile.segmenters, profile.scorer, profile.scorer_text, device
         )
         maker = DiffusionMaker(diffusion=diffusion, prompt=prompt, seed=seed)
@@ -95,7 +95,7 @@ def plan_photographs(
     seed: int,
     made: DiffusionOptions,
     chosen: CategoryOptions,
-    judging: JudgingOptions,
+    scoring: ScoringOptions,
     device: str,
 ) -> Opened:
     """Plan a bank of objects cut out of photographs.
@@ -120,8 +120,8 @@ def plan_photographs(
     plan = CandidatePlan(
         goals=tuple(goals),
         batch=made.batch,
-        thresholds=judging.thresholds(profile.thresholds),
-        fill_holes=profile.fill_holes if judging.fill_holes is None else judging.fill_holes,
+        thresholds=scoring.thresholds(profile.thresholds),
+        fill_holes=profile.fill_holes if scoring.fill_holes is None else scoring.fill_holes,
         keep_candidates=not chosen.drop_candidates,
         card={
             "source": "images",
@@ -129,13 +129,13 @@ def plan_photographs(
             "licence": "that of the original photographs",
             "safety": "no safety checker ran; look through the images before sharing",
             "denied": [category.folder for category in denied],
-            "judge_batch": judging.judge_batch,
-            **judging.fix_threads(device),
+            "judge_batch": scoring.judge_batch,
+            **scoring.fix_threads(device),
         },
     )
 
     def open_models() -> Models:
-        segmenters, scorer = judging.open(
+        segmenters, scorer = scoring.open(
             profile.segmenters, profile.scorer, profile.scorer_text, device
         )
         return Models(maker=maker, segmenters=segmenters, scorer=scorer)

@@ -13,7 +13,7 @@ from typing import Annotated
 import tyro
 
 from smile_motion.cli.app import Outcome
-from smile_motion.cli.bank.options import JudgingOptions
+from smile_motion.cli.bank.options import ScoringOptions
 from smile_motion.cli.options import writers
 from smile_motion.errors import InputError
 from smile_motion.io.options import Count, Workers
@@ -31,8 +31,8 @@ class Options:
     """Folder of the new bank."""
     n: Count | None = None
     """Objects wanted in all, balanced over categories. Default: as many as were wanted before."""
-    judging: Annotated[JudgingOptions, tyro.conf.OmitArgPrefixes] = field(
-        default_factory=JudgingOptions
+    scoring: Annotated[ScoringOptions, tyro.conf.OmitArgPrefixes] = field(
+        default_factory=ScoringOptions
     )
     device: str = "auto"
     """Where models run: auto, cpu, cuda or cuda:1."""
@@ -48,23 +48,23 @@ def run(options: Options) -> Outcome:
     from smile_motion.runtime.signals import stopped_by_signals
 
     stored = StoredBank.open(options.folder)
-    judging = options.judging
-    thresholds = judging.thresholds(stored.thresholds)
+    scoring = options.scoring
+    thresholds = scoring.thresholds(stored.thresholds)
     with stopped_by_signals(), candidate_bars("reading") as (on_candidates, on_progress):
-        if judging.segmenter or judging.scorer or judging.scorer_pretrained:
-            if not judging.segmenter:
+        if scoring.segmenter or scoring.scorer or scoring.scorer_pretrained:
+            if not scoring.segmenter:
                 raise InputError("with another scorer name the segmenters too: add --segmenter")
             bank = reassess_bank(
                 stored,
                 options.out,
-                lambda: judging.open((), DEFAULT_MODEL, TEXT,
+                lambda: scoring.open((), DEFAULT_MODEL, TEXT,
                                      options.device),
-                judging={
-                    "judge_batch": judging.judge_batch,
-                    **judging.fix_threads(options.device),
+                scoring={
+                    "judge_batch": scoring.judge_batch,
+                    **scoring.fix_threads(options.device),
                 },
                 thresholds=thresholds,
-                fill_holes=judging.fill_holes,
+                fill_holes=scoring.fill_holes,
                 count=options.n,
                 writers=writers(options.workers),
                 on_progress=on_progress,
@@ -75,7 +75,7 @@ def run(options: Options) -> Outcome:
                 stored,
                 options.out,
                 thresholds=thresholds,
-                fill_holes=judging.fill_holes,
+                fill_holes=scoring.fill_holes,
                 count=options.n,
                 on_progress=on_progress,
             )

@@ -36,7 +36,7 @@ _MADE = OnlyWith(
 
 
 @dataclass(frozen=True, kw_only=True)
-class JudgingOptions:
+class ScoringOptions:
     """Which candidates become objects."""
 
     segmenter: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()

@@ -101,7 +101,7 @@ class FilledTable:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Report:
+class ComparisonReport:
     """All tables, and what fits none."""
 
     tables: tuple[FilledTable, ...]
@@ -163,14 +163,14 @@ def find_unfinished(path: Path) -> list[Path]:
     return found
 
 
-def build_report(runs: Sequence[Run]) -> Report:
+def build_report(runs: Sequence[Run]) -> ComparisonReport:
     """Put runs into the tables; those that fit none are listed apart."""
     tables, placed = [], set()
     for table in TABLES:
         filled, used = _fill(table, runs)
         tables.append(filled)
         placed |= used
-    return Report(
+    return ComparisonReport(
         tables=tuple(tables),
         others=tuple(run for run in runs if run.folder not in placed),
         runs=tuple(runs),

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from smile_train.evaluation.figures.clips import short_names
-from smile_train.evaluation.tables.collect import FilledTable, Line, Report, Run, Value
+from smile_train.evaluation.tables.collect import ComparisonReport, FilledTable, Line, Run, Value
 from smile_train.evaluation.tables.schema import Column
 
 
@@ -81,7 +81,7 @@ def letter(number: int) -> str:
     return (letter(rest - 1) if rest else "") + chr(ord("a") + number % 26)
 
 
-def make_sheets(report: Report) -> list[Sheet]:
+def make_sheets(report: ComparisonReport) -> list[Sheet]:
     """Lay out all tables, and one of the runs that are in none, where there are any."""
     sources = list(dict.fromkeys(run.source for run in report.runs))
     names = dict(zip(sources, short_names(sources) if sources else [], strict=True))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, get_args
 
-from smile_motion.clips.presets import RIVALS
+from smile_motion.clips.presets import BASELINES
 from smile_motion.errors import InputError
 from smile_motion.io.choices import RecipeName
 from smile_motion.motion.recipe import MotionRecipe
@@ -134,8 +134,10 @@ def _settle(values: dict[str, Any]) -> dict[str, Any]:
     if values["recipe_file"] is None and values["recipe"] in get_args(RecipeName):
         if values["objects"] is None:
             values["objects"] = MotionRecipe.named(values["recipe"]).objects
-        rival = RIVALS.get(values["recipe"])
-        values["background"] = values["background"] or (rival.background if rival else "noise")
+        baseline = BASELINES.get(values["recipe"])
+        values["background"] = values["background"] or (
+            baseline.background if baseline else "noise"
+        )
     return values
 
 

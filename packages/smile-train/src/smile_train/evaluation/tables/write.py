@@ -10,7 +10,7 @@ from pathlib import Path
 from smile_motion.io.files import write_atomically
 from smile_motion.io.markup import Markdown, Markup, element, joined, page
 
-from smile_train.evaluation.tables.collect import Report, Run, Value
+from smile_train.evaluation.tables.collect import ComparisonReport, Run, Value
 from smile_train.evaluation.tables.format import Cell, Sheet, letter, make_sheets
 from smile_train.evaluation.tables.page import STYLE
 
@@ -26,7 +26,7 @@ NOTHING = "No run of it, and no published number."
 """Instead of an empty table."""
 
 
-def write_report(report: Report, out: Path) -> list[Path]:
+def write_report(report: ComparisonReport, out: Path) -> list[Path]:
     """Write report.md, report.html and report.csv into a folder, each whole or not at all."""
     sheets = make_sheets(report)
     out.mkdir(parents=True, exist_ok=True)
@@ -40,7 +40,7 @@ def write_report(report: Report, out: Path) -> list[Path]:
     return [out / name for name in contents]
 
 
-def as_markdown(sheets: Sequence[Sheet], report: Report) -> Markdown:
+def as_markdown(sheets: Sequence[Sheet], report: ComparisonReport) -> Markdown:
     """Tables of GitHub's Markdown, one below the other."""
     lines = [Markdown("# {}").format(TITLE), "", sum_up(report), ""]
     for sheet in sheets:
@@ -75,7 +75,7 @@ def _markdown_cell(cell: Cell, *, bold: bool) -> Markdown:
     return text + Markdown(" <sup>{}</sup>").format(cell.marks) if cell.marks else text
 
 
-def as_html(sheets: Sequence[Sheet], report: Report) -> str:
+def as_html(sheets: Sequence[Sheet], report: ComparisonReport) -> str:
     """One page that needs nothing else, for light and dark, wide and narrow screens."""
     anchors = {sheet.name: f"s{number}" for number, sheet in enumerate(sheets)}
     links = (
@@ -160,7 +160,7 @@ def _said(sheet: Sheet) -> str:
     return " ".join(part for part in (sheet.about, source) if part)
 
 
-def sum_up(report: Report) -> str:
+def sum_up(report: ComparisonReport) -> str:
     """How many runs there are, and where they went."""
     total, others = len(report.runs), len(report.others)
     encoders = len({run.source for run in report.runs})
@@ -172,7 +172,7 @@ def sum_up(report: Report) -> str:
     )
 
 
-def as_csv(report: Report) -> str:
+def as_csv(report: ComparisonReport) -> str:
     """A line for every number, published or ours, with what it is of."""
     stream = io.StringIO()
     writer = csv.DictWriter(stream, FIELDS, lineterminator="\n")

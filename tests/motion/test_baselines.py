@@ -10,29 +10,29 @@ from smile_motion.backgrounds.sources import BlackBackground
 from smile_motion.bank import ObjectBank
 from smile_motion.cli.app import run_app
 from smile_motion.clips.clip import ClipMaker, read_clip
-from smile_motion.clips.presets import RIVALS, recipe_bank
+from smile_motion.clips.presets import BASELINES, recipe_bank
 from smile_motion.errors import InputError
-from smile_motion.io.choices import RivalName
+from smile_motion.io.choices import BaselineName
 from smile_motion.motion.recipe import MotionRecipe
 from smile_motion.seeding import Stream, keyed_generator
 from smile_motion.video import index_video, read_frames
 
 
-def maker(name: RivalName, shape_banks: dict[str, ObjectBank], **changes: int) -> ClipMaker:
-    rival = RIVALS[name]
-    assert rival.objects is not None
-    recipe = rival.recipe()
+def maker(name: BaselineName, shape_banks: dict[str, ObjectBank], **changes: int) -> ClipMaker:
+    baseline = BASELINES[name]
+    assert baseline.objects is not None
+    recipe = baseline.recipe()
     background = BlackBackground()
     return ClipMaker(
-        bank=shape_banks[rival.objects], recipe=recipe, background=background, **changes
+        bank=shape_banks[baseline.objects], recipe=recipe, background=background, **changes
     )
 
 
-def test_every_rival_has_a_recipe_by_name_that_survives_json(small_bank: ObjectBank) -> None:
-    assert set(RIVALS) == set(get_args(RivalName))
-    for name, rival in RIVALS.items():
+def test_every_baseline_has_a_recipe_by_name_that_survives_json(small_bank: ObjectBank) -> None:
+    assert set(BASELINES) == set(get_args(BaselineName))
+    for name, baseline in BASELINES.items():
         recipe = MotionRecipe.named(name)
-        assert recipe == rival.recipe()
+        assert recipe == baseline.recipe()
         again = MotionRecipe.from_json(json.loads(json.dumps(recipe.to_json())))
         assert again == recipe
         rng, same = keyed_generator(1, Stream.MOTION), keyed_generator(1, Stream.MOTION)
@@ -43,7 +43,7 @@ def test_every_rival_has_a_recipe_by_name_that_survives_json(small_bank: ObjectB
 
 
 def test_stages_add_one_thing_at_a_time(shape_banks: dict[str, ObjectBank]) -> None:
-    def moves(name: RivalName) -> tuple[bool, bool, bool]:
+    def moves(name: BaselineName) -> tuple[bool, bool, bool]:
         plan = maker(name, shape_banks).plan(0)
         velocity = np.diff(plan.centre, axis=1)
         return (
@@ -58,9 +58,9 @@ def test_stages_add_one_thing_at_a_time(shape_banks: dict[str, ObjectBank]) -> N
     assert moves("accelerating-shapes") == (True, True, True)
 
 
-@pytest.mark.parametrize("name", [name for name in RIVALS if name != "pseudo-motion"])
+@pytest.mark.parametrize("name", [name for name in BASELINES if name != "pseudo-motion"])
 def test_leaves_cover_the_frame_and_every_clip_repeats(
-    name: RivalName, shape_banks: dict[str, ObjectBank]
+    name: BaselineName, shape_banks: dict[str, ObjectBank]
 ) -> None:
     clips = maker(name, shape_banks)
     clip = clips.make(3)
@@ -78,7 +78,7 @@ def test_depth_does_not_follow_size(shape_banks: dict[str, ObjectBank]) -> None:
     assert 0.35 < above < 0.65
 
 
-def test_a_rivals_bank_is_made_once(
+def test_a_baselines_bank_is_made_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, photographs: Path
 ) -> None:
     monkeypatch.setenv("SMILE_OBJECT_BANKS", str(tmp_path))
@@ -108,17 +108,17 @@ def run(*words: object) -> int:
 
 
 @pytest.mark.usefixtures("banks_here")
-@pytest.mark.parametrize("name", RIVALS)
-def test_one_command_renders_a_rival(name: str, photographs: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", BASELINES)
+def test_one_command_renders_a_baseline(name: str, photographs: Path, tmp_path: Path) -> None:
     out = tmp_path / "clips"
     words = ["--recipe", name, "--frames", 4, "--size", 64, "--n", 1]
     if name in ("accelerating-crops", "pseudo-motion"):
         words += ["--images", photographs]
     assert run("render", *words, "--lossless", "--workers", 0, "--out", out) == 0
     described = json.loads((out / "clip_000000.json").read_text())
-    rival = RIVALS[name]
-    assert described["background"]["kind"] == rival.background
-    assert len(described["plan"]["objects"]) == rival.recipe().objects
+    baseline = BASELINES[name]
+    assert described["background"]["kind"] == baseline.background
+    assert len(described["plan"]["objects"]) == baseline.recipe().objects
     bank = recipe_bank(name, images=photographs)
     again = read_clip(out / "clip_000000.json", bank)
     stored = read_frames(index_video(out / "clip_000000.mp4"), range(4))
