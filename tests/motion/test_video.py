@@ -134,6 +134,23 @@ def test_pictures_stand_as_players_show_them(
     assert [shown[place][0] > 128 for place in ((0, 0), corner)] == [False, True]
 
 
+@pytest.mark.parametrize("name", ["titled.avi", "titled.mp4", "titled.mkv"])
+def test_titles_may_be_in_any_encoding(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    with av.open(str(path), "w") as container:
+        container.metadata["title"] = "Café"
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.width = stream.height = 64
+        for frame in numbered(8):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
+    assert path.read_bytes().count("Café".encode()) == 1
+    path.write_bytes(path.read_bytes().replace("Café".encode(), "Café".encode("latin-1") + b" "))
+    video = index_video(path)
+    levels = read_frames(video, range(8))[:, 32, 32, 0]
+    assert np.abs(levels.astype(int) - 4 * np.arange(8)).max() <= 3
+
+
 def test_threads_change_nothing(real_videos: dict[str, Path]) -> None:
     video = index_video(real_videos["bikes"])
     wanted = np.arange(100, 130, 5)

@@ -94,7 +94,10 @@ def opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
         raise InputError(f"{path}: empty (0 bytes); replace it or leave it out")
     try:
         # PyAV hands the options on to the decoders of FFmpeg's first look at the streams as well.
-        with av.open(span.url, options=_ONE_FILE | _BOUNDED) as container:
+        # Titles and the like may be in any encoding; nobody reads them here.
+        with av.open(
+            span.url, options=_ONE_FILE | _BOUNDED, metadata_errors="replace"
+        ) as container:
             stream = container.streams.best("video")
             if not isinstance(stream, av.VideoStream):
                 raise InputError(f"{path}: has no picture in it; replace it or leave it out")
