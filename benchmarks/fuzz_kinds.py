@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import cv2
 import mutations
@@ -19,8 +20,10 @@ from smile_motion import ClipMaker, MotionRecipe, ObjectBank, make_background, r
 from smile_motion.bank import ProceduralSource, build
 from smile_motion.bank.format import CARD, METADATA, read_rgba
 from smile_motion.bank.integrity import verify
+from smile_motion.cli import render
 from smile_motion.clips.clip import clip_json
 from smile_motion.clips.options import ClipOptions
+from smile_motion.explore.state import Controls, Sources, UploadLimits, make_shown
 from smile_motion.io.files import sha256
 from smile_motion.io.images import read_photograph
 from smile_motion.tokens import TokenGrid
@@ -43,6 +46,13 @@ HEADS = json.loads((FIXTURES / "meta.json").read_bytes())["heads"]
 Readers = tuple[Callable[[], object], ...]
 """Public functions that meet a file, one after the other."""
 STEP = "checkpoints/step_00000001"
+FORMATS: dict[str, dict[str, Any]] = {
+    "mp4": {"format": "mp4"},
+    "coco": {"format": "coco"},
+    "webdataset": {"format": "webdataset", "clips_per_shard": 2},
+    "datasets": {"format": "datasets", "clips_per_shard": 2},
+}
+"""Forms of rendered collections that are continued, with options of each."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +87,8 @@ def make_inputs(root: Path) -> None:
     for suffix in ("png", "jpg", "webp", "bmp"):
         cv2.imwrite(str(root / f"image/a.{suffix}"), clip.frames[0])
     shutil.copy(next((bank.path / "images").rglob("*.png")), root / "image/cut.png")
+    for name in FORMATS:
+        read_collection(root / "collection" / name / "render.json", root)[0]()
     _make_lists(root)
     torch.manual_seed(0)
     model = PretrainModel(STUDENTS["tiny"], TokenGrid(frames=8, height=64, width=64), 1536)
@@ -159,6 +171,35 @@ def read_videos(file: Path, _root: Path) -> Readers:
     return (use,)
 
 
+def read_collection(file: Path, root: Path) -> Readers:
+    """Continue the rendering of a collection, as its command does; begins it where none is."""
+    parts = file.parts
+    folder = Path(*parts[: parts.index("collection") + 2])
+    options = render.Options(
+        out=folder, bank=root / "bank", background="noise", n=3, frames=4,
+        size=64, workers=0, **FORMATS[folder.name],
+    )  # fmt: skip
+
+    def go_on() -> None:
+        render.run(options)
+        for made in folder.rglob("*.*"):
+            sound = root / made.relative_to(folder.parents[1])
+            # Settings may have fields of later versions.
+            same = made.name == "render.json" or not made.is_file() or sound == made
+            if not same and made.read_bytes() != sound.read_bytes():
+                raise AssertionError(f"{made}: not as it was rendered, and nothing is said")
+
+    return (go_on,)
+
+
+def read_upload(file: Path, root: Path) -> Readers:
+    """Show a video that was uploaded to the explorer."""
+    bank = ObjectBank.open(root / "bank")
+    limits = UploadLimits(bytes=64 << 20, seconds=120, folder=file.parent)
+    controls = Controls(upload=file, frames=4, side=64, stride=1)
+    return (lambda: make_shown(controls, Sources(), bank, limits),)
+
+
 def read_list(file: Path, _root: Path) -> Readers:
     placed = DatasetPlace(name="list", root=file.parent)
     other = file.with_suffix(".csv" if file.suffix == ".txt" else ".txt")
@@ -170,6 +211,17 @@ def read_run(file: Path, _root: Path) -> Readers:
     run = next(parent for parent in file.parents if parent.name == "run")
     step = run / STEP
     return (lambda: find_fault(step), lambda: load_checkpoint(step), lambda: smile_train.load(run))
+
+
+def _change_output(data: bytes, rng: Random) -> bytes:
+    """Change JSON as such, whole or in lines, and all else as bytes."""
+    if not data.startswith(b"{"):
+        return mutations.change_bytes(data, rng)
+    try:
+        json.loads(data)
+    except ValueError:
+        return mutations.change_lines(data, rng)
+    return mutations.change_json(data, rng)
 
 
 READERS: dict[str, Kind] = {
@@ -200,6 +252,13 @@ READERS: dict[str, Kind] = {
     "image": Kind(
         folder="image", files=("*.*",), change=mutations.change_bytes,
         read=lambda file, _: (lambda: read_photograph(file), lambda: read_rgba(file)),
+    ),
+    "upload": Kind(
+        folder="video", files=("*.mp4",), change=mutations.change_bytes, read=read_upload
+    ),
+    "collection": Kind(
+        folder="collection", files=("**/*.*",), change=_change_output,
+        read=read_collection,
     ),
     "list": Kind(
         folder="list", files=("train.*",), change=mutations.change_text, read=read_list
@@ -280,7 +339,7 @@ def make_case(name: str, number: int, seed: int, root: Path, work: Path) -> Path
     kind, rng = READERS[name], Random(f"{seed}/{name}/{number}")
     folder = work / kind.folder
     shutil.copytree(root / kind.folder, folder, copy_function=os.link)
-    found = sorted({path for pattern in kind.files for path in folder.glob(pattern)})
+    found = sorted({path for one in kind.files for path in folder.glob(one) if path.is_file()})
     file = rng.choice(found)
     replace(file, kind.change(file.read_bytes(), rng))
     if rng.random() < 0.5:
