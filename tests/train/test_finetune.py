@@ -16,7 +16,7 @@ from smile_motion.errors import InputError
 from smile_motion.tokens import TokenGrid
 from smile_train.__main__ import COMMANDS
 from smile_train.config.finetune import FinetuneConfig
-from smile_train.config.finetune_presets import NOTES, RECIPES, changed_options, without_mixing
+from smile_train.config.finetune_presets import NOTES, PRESETS, changed_options, without_mixing
 from smile_train.evaluation.results import Results
 from smile_train.models.config import STUDENTS
 from smile_train.training.optim import layer_scales, parameter_groups
@@ -198,7 +198,7 @@ def test_a_run_stops_where_it_is_told_and_goes_on_without_broken_videos(
     ("arguments", "message"),
     [
         (["--batch=7"], "odd share"),
-        (["--recipe=nothing"], "unknown; choose from smile-ssv2"),
+        (["--preset=nothing"], "unknown; choose from smile-ssv2"),
         (["--erasing=2"], "--erasing is 2.0; give 0 to 1"),
         (["--stride=0"], "--stride is 0; give 1 or more"),
         (["--mixup=-1"], "--mixup is -1.0; give 0 or more"),
@@ -223,7 +223,7 @@ def test_what_cannot_be_done_is_refused(
     assert not out.exists()
 
 
-def test_recipes_have_the_tabulated_values() -> None:
+def test_presets_have_the_tabulated_values() -> None:
     expected = {  # batch, lr, layer decay, epochs, repeats, segments x crops
         "smile-ssv2": (32, 1e-3, 0.70, 40, 1, 2, 3),
         "smile-k400": (16, 1e-3, 0.75, 100, 1, 7, 3),
@@ -232,19 +232,19 @@ def test_recipes_have_the_tabulated_values() -> None:
         "videomae-ucf101": (128, 5e-4, 0.70, 100, 2, 5, 3),
     }
     for name, values in expected.items():
-        recipe = RECIPES[name]
+        preset = PRESETS[name]
         assert values == (
-            *(recipe.batch, recipe.base_lr, recipe.layer_decay, recipe.epochs),
-            *(recipe.repeats, recipe.segments, recipe.crops),
+            *(preset.batch, preset.base_lr, preset.layer_decay, preset.epochs),
+            *(preset.repeats, preset.segments, preset.crops),
         )
-        assert changed_options(recipe) == ()
-    assert RECIPES["videomae-ucf101"].head_dropout == 0.5
-    assert changed_options(RECIPES["gym"]) == (NOTES["gym"],)
-    assert changed_options(FinetuneConfig()) == ("no recipe",)
+        assert changed_options(preset) == ()
+    assert PRESETS["videomae-ucf101"].head_dropout == 0.5
+    assert changed_options(PRESETS["gym"]) == (NOTES["gym"],)
+    assert changed_options(FinetuneConfig()) == ("no preset",)
 
 
 def test_what_several_labels_have_no_use_for_is_off_or_refused() -> None:
-    config = RECIPES["own"]
+    config = PRESETS["own"]
     assert without_mixing(config, "single-label") == config
     off = without_mixing(config, "multi-label")
     assert off.mixup == off.cutmix == off.label_smoothing == 0
@@ -252,7 +252,7 @@ def test_what_several_labels_have_no_use_for_is_off_or_refused() -> None:
     for task, changed in (
         ("count", replace(config, mixup=0.5)),
         ("multi-label", replace(config, label_smoothing=0.2)),
-        ("single-label", replace(RECIPES["attentive-probe"], cutmix=1.0)),
+        ("single-label", replace(PRESETS["attentive-probe"], cutmix=1.0)),
     ):
         with pytest.raises(InputError, match="labels are mixed and smoothed in fine-tuning"):
             without_mixing(changed, task)

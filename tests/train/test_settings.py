@@ -13,7 +13,7 @@ from smile_train.__main__ import COMMANDS
 from smile_train.checkpoints.files import read_manifest
 from smile_train.cli import finetune, pretrain
 from smile_train.cli.probe import sigma
-from smile_train.config.finetune_presets import RECIPES
+from smile_train.config.finetune_presets import PRESETS as FINETUNE_PRESETS
 from smile_train.config.pretrain_presets import PRESETS
 from smile_train.config.settings import parse_yaml
 
@@ -107,20 +107,46 @@ def test_a_file_changes_its_preset_and_the_command_line_both(
 def test_fine_tuning_and_probes_take_files_too(write: Callable[..., Path]) -> None:
     path = write("dataset: ssv2\nbatch: 8\ndata: D\n")
     config = finetune.defaults(["--config", str(path)])
-    assert (config.recipe, config.batch, config.data) == ("smile-ssv2", 8, Path("D"))
-    assert config.segments == RECIPES["smile-ssv2"].segments
-    assert finetune.defaults(["--config", str(path), "--dataset", "k400"]).recipe == "smile-k400"
-    assert finetune.defaults(["--config", str(path), "--recipe", "gym"]).recipe == "gym"
+    assert (config.preset, config.batch, config.data) == ("smile-ssv2", 8, Path("D"))
+    assert config.segments == FINETUNE_PRESETS["smile-ssv2"].segments
+    assert finetune.defaults(["--config", str(path), "--dataset", "k400"]).preset == "smile-k400"
+    assert finetune.defaults(["--config", str(path), "--preset", "gym"]).preset == "gym"
     probe = sigma.defaults(["--config", str(path)])
     assert (probe.protocol, probe.sampling, probe.batch) == ("linear-sigma", "uniform", 8)
-    stored = RECIPES["smile-ssv2"].to_json() | {"steps_total": 9, "classes": [], "model": "x"}
+    stored = FINETUNE_PRESETS["smile-ssv2"].to_json() | {
+        "steps_total": 9,
+        "classes": [],
+        "model": "x",
+    }
     own = write(json.dumps(stored | {"epochs": 3, "checkpoint": "C"}), "config.json")
     config = finetune.defaults(["--config", str(own)])
-    assert (config.epochs, config.checkpoint, config.recipe) == (3, Path("C"), "smile-ssv2")
+    assert (config.epochs, config.checkpoint, config.preset) == (3, Path("C"), "smile-ssv2")
     with pytest.raises(InputError, match=r"protocol is finetune, this command's is linear-sigma"):
         sigma.defaults(["--config", str(own)])
-    with pytest.raises(InputError, match=r"--recipe gym has no effect with --config"):
-        finetune.defaults(["--config", str(own), "--recipe", "gym"])
+    with pytest.raises(InputError, match=r"--preset gym has no effect with --config"):
+        finetune.defaults(["--config", str(own), "--preset", "gym"])
+
+
+def test_the_former_name_of_presets_is_taken(
+    write: Callable[..., Path], capsys: pytest.CaptureFixture
+) -> None:
+    assert finetune.defaults(["--config", str(write("recipe: gym\n"))]).preset == "gym"
+    with pytest.raises(InputError, match=r"recipe is preset, which is there too"):
+        finetune.defaults(["--config", str(write("preset: gym\nrecipe: epic\n"))])
+    config = FINETUNE_PRESETS["gym"]
+    stored = config.to_json()
+    stored["recipe"] = stored.pop("preset")
+    assert config.differing(stored) == []
+    assert config.differing(stored | {"recipe": "epic"}) == ["preset 'epic' there, 'gym' asked for"]
+    capsys.readouterr()
+    assert run_app("smile_train", "", COMMANDS, ["finetune", "--recipe=nothing"]) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert said[0].startswith("--recipe is now called --preset; ")
+    assert said[1].startswith("smile_train finetune: --preset nothing: unknown; choose from ")
+    assert run_app("smile_train", "", COMMANDS, ["finetune", "--list-recipes"]) == 0
+    listed, said = capsys.readouterr()
+    assert "videomae-ssv2" in listed
+    assert "--list-recipes is now called --list-presets" in said
 
 
 @pytest.mark.parametrize(

@@ -22,8 +22,10 @@ from smile_motion.io.options import (
     gather_repeated_options,
     refuse_idle_options,
     refuse_repeated_options,
+    rename_former_options,
     require_within,
 )
+from smile_motion.runtime.partition import is_first_process
 
 EXIT_FAULTY = 1
 """Exit code of a command that looked for faults and found some."""
@@ -173,6 +175,7 @@ def _call(program: str, command: Command, arguments: list[str], *, as_json: bool
     module = importlib.import_module(command.module)
     import tyro
 
+    arguments = rename_former_options(module.Options, arguments, _warn_of_former)
     arguments = gather_repeated_options(module.Options, arguments)
     given = {"default": module.defaults(arguments)} if hasattr(module, "defaults") else {}
     options = tyro.cli(
@@ -192,6 +195,11 @@ def _call(program: str, command: Command, arguments: list[str], *, as_json: bool
     if as_json and outcome.facts:
         print(json.dumps(outcome.facts, indent=2, ensure_ascii=False, default=str))
     return outcome.exit_code
+
+
+def _warn_of_former(old: str, new: str) -> None:
+    if is_first_process():
+        print(f"{old} is now called {new}; the next release knows no {old}", file=sys.stderr)
 
 
 def _check_output(module: ModuleType, options: Any) -> None:

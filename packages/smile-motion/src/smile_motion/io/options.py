@@ -164,6 +164,46 @@ class GivenOnce:
     """What to do to have both."""
 
 
+@dataclass(frozen=True)
+class Formerly:
+    """Metadata of an option that had another name: that is still taken, for one release."""
+
+    name: str
+    """The old name, as a field has it."""
+
+
+def former_names(options: type) -> dict[str, str]:
+    """Names that options of a dataclass had, as fields have them: which name each has now."""
+    return {
+        entry.name: name.replace("-", "_")
+        for name, metadata in _metadata_of(options)
+        for entry in metadata
+        if isinstance(entry, Formerly)
+    }
+
+
+def rename_former_options(
+    options: type, arguments: Sequence[str], on_former: Callable[[str, str], None]
+) -> list[str]:
+    """A command line with options by the names that they have now.
+
+    on_former  called with each old name that is given and the new one, as they are typed.
+    """
+    renamed = []
+    names = {_typed(old): _typed(new) for old, new in former_names(options).items()}
+    for word in arguments:
+        name, equals, value = word.partition("=")
+        if (new := names.get(name.replace("_", "-"))) is not None:
+            on_former(name, new)
+            word = f"{new}{equals}{value}"
+        renamed.append(word)
+    return renamed
+
+
+def _typed(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
 ONE_FOLDER = GivenOnce("give a folder that holds both, or links to them")
 
 

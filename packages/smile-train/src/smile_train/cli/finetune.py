@@ -12,7 +12,13 @@ from smile_motion.runtime.partition import results_folder
 
 from smile_train.cli.settings import given_settings, refuse_idle_settings
 from smile_train.config.finetune import FinetuneConfig
-from smile_train.config.finetune_presets import NOTES, OWN_RECIPES, RECIPES, Protocol, recipe_for
+from smile_train.config.finetune_presets import (
+    DATASET_PRESETS,
+    NOTES,
+    PRESETS,
+    Protocol,
+    preset_for,
+)
 
 MAKES = "a training run"
 Options = FinetuneConfig
@@ -23,34 +29,34 @@ WEIGHT_SUFFIXES = (".pth", ".pt", ".safetensors")
 
 
 def defaults(arguments: Sequence[str]) -> FinetuneConfig:
-    """The recipe that the arguments name, or the data set's own.
+    """The preset that the arguments name, or the data set's own.
 
     Raises InputError for an unknown name.
     """
-    return choose_recipe(arguments, "finetune")
+    return choose_preset(arguments, "finetune")
 
 
-def choose_recipe(arguments: Sequence[str], protocol: Protocol) -> FinetuneConfig:
-    """The settings of --config, over the recipe that it or the arguments name, or that of the
+def choose_preset(arguments: Sequence[str], protocol: Protocol) -> FinetuneConfig:
+    """The settings of --config, over the preset that it or the arguments name, or that of the
     protocol and the data set.
 
     Raises InputError for an unknown name, and for a file that cannot be used.
     """
     settings = given_settings(arguments, FinetuneConfig)
     values = {} if settings is None else settings.values
-    asked = option(arguments, "--recipe")
-    name = values.get("recipe") if asked is None else asked
+    asked = option(arguments, "--preset")
+    name = values.get("preset") if asked is None else asked
     if name is None:
         dataset = option(arguments, "--dataset") or str(values.get("dataset"))
-        recipe = recipe_for(protocol, dataset if dataset in OWN_RECIPES else "folder")
-    elif str(name) in RECIPES:
-        recipe = RECIPES[str(name)]
+        preset = preset_for(protocol, dataset if dataset in DATASET_PRESETS else "folder")
+    elif str(name) in PRESETS:
+        preset = PRESETS[str(name)]
     else:
-        place = "--recipe" if settings is None or asked else f"{settings.path}: recipe"
-        raise InputError(f"{place} {name}: unknown; choose from {', '.join(RECIPES)}")
+        place = "--preset" if settings is None or asked else f"{settings.path}: preset"
+        raise InputError(f"{place} {name}: unknown; choose from {', '.join(PRESETS)}")
     if settings is None:
-        return recipe
-    config = replace(settings.over(recipe), recipe=recipe.recipe)
+        return preset
+    config = replace(settings.over(preset), preset=preset.preset)
     if protocol not in ("finetune", config.protocol):
         raise InputError(
             f"{settings.path}: protocol is {config.protocol}, this command's is {protocol}; give "
@@ -61,8 +67,8 @@ def choose_recipe(arguments: Sequence[str], protocol: Protocol) -> FinetuneConfi
 
 def run(config: FinetuneConfig) -> Outcome | None:
     """Train, test, and say what was reached."""
-    if config.list_recipes:
-        _list_recipes()
+    if config.list_presets:
+        _list_presets()
         return None
     refuse_idle_settings(config)
     out = prepare_folder(config)
@@ -105,14 +111,14 @@ def name_of(checkpoint: str) -> str:
     return name.removesuffix(path.suffix) if path.suffix in WEIGHT_SUFFIXES else name
 
 
-def _list_recipes() -> None:
+def _list_presets() -> None:
     from rich.console import Console
     from rich.table import Table
 
     columns = ("batch", "base_lr", "layer_decay", "epochs", "repeats", "segments", "crops")
-    table = Table("recipe", *(name.replace("_", " ") for name in columns), "from")
-    for name, recipe in RECIPES.items():
-        table.add_row(name, *(str(getattr(recipe, column)) for column in columns), NOTES[name])
+    table = Table("preset", *(name.replace("_", " ") for name in columns), "from")
+    for name, preset in PRESETS.items():
+        table.add_row(name, *(str(getattr(preset, column)) for column in columns), NOTES[name])
     console = Console()
     if not console.is_terminal:
         console.width = 160

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import fields
 from pathlib import Path
 
 from smile_motion.cli.app import option
@@ -28,12 +27,10 @@ def given_settings(arguments: Sequence[str], schema: type[RunOptions]) -> Settin
     settings = read_settings(Path(name), schema)
     if not settings.complete:
         return settings
-    # Pre-training has presets, and recipes of motion besides.
-    word = "preset" if any(field.name == "preset" for field in fields(schema)) else "recipe"
-    if (asked := option(arguments, f"--{word}")) is not None:
+    if (asked := option(arguments, "--preset")) is not None:
         raise InputError(
-            f"--{word} {asked} has no effect with --config {name}, which a run of {word} "
-            f"{settings.values.get(word)} wrote, with every option; leave one of them out"
+            f"--preset {asked} has no effect with --config {name}, which a run of preset "
+            f"{settings.values.get('preset')} wrote, with every option; leave one of them out"
         )
     if is_first_process():
         print(

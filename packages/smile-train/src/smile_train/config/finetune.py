@@ -12,6 +12,7 @@ from smile_motion.io.options import (
     Count,
     Decay,
     Epochs,
+    Formerly,
     FrameCount,
     GivenOnce,
     Heads,
@@ -40,7 +41,7 @@ _AUGMENTED = OnlyWith(lambda options: options.augment, "without --no-augment")
 
 @dataclass(frozen=True, kw_only=True)
 class FinetuneConfig(RunOptions):
-    """Options of `smile_train finetune`. A recipe sets them all; what is given besides wins."""
+    """Options of `smile_train finetune`. A preset sets them all; what is given besides wins."""
 
     checkpoint: Annotated[
         Path,
@@ -48,10 +49,10 @@ class FinetuneConfig(RunOptions):
         tyro.conf.arg(metavar="CHECKPOINT", help_behavior_hint="(required)"),
     ] = Path()
     """A run, a checkpoint, or a published file to start from."""
-    recipe: Annotated[str | None, GivenOnce("choose one of them")] = None
-    """Named set of defaults: see --list-recipes. Default: the data set's."""
-    list_recipes: bool = False
-    """Print the recipes, and where their values come from, and stop."""
+    preset: Annotated[str | None, GivenOnce("choose one of them"), Formerly("recipe")] = None
+    """Named set of defaults: see --list-presets. Default: the data set's."""
+    list_presets: Annotated[bool, Formerly("list_recipes")] = False
+    """Print the presets, and where their values come from, and stop."""
 
     dataset: DatasetName = "folder"
     """What is learned; `list`, `folder` and `manifest` are data of your own."""

@@ -1,4 +1,4 @@
-"""Named recipes of fine-tuning and linear probing; a field left out keeps its default."""
+"""Named presets of fine-tuning and linear probing; a field left out keeps its default."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _PROBE = FinetuneConfig(
     repeats=2,
     batch=128,
 )
-_OURS_AS_SSV2 = "no published recipe: SMILE's of SSv2, ours"
+_OURS_AS_SSV2 = "no published settings: SMILE's of SSv2, ours"
 
 _ROWS: dict[str, tuple[FinetuneConfig, str]] = {
     "smile-ssv2": (_SSV2, "SMILE, SSv2, tested 2x3"),
@@ -120,14 +120,14 @@ _ROWS: dict[str, tuple[FinetuneConfig, str]] = {
     ),
 }
 
-RECIPES: dict[str, FinetuneConfig] = {
-    name: replace(config, recipe=name) for name, (config, _) in _ROWS.items()
+PRESETS: dict[str, FinetuneConfig] = {
+    name: replace(config, preset=name) for name, (config, _) in _ROWS.items()
 }
 """By name."""
 NOTES: dict[str, str] = {name: note for name, (_, note) in _ROWS.items()}
 """Where each comes from."""
 
-OWN_RECIPES: dict[DatasetName, str] = {
+DATASET_PRESETS: dict[DatasetName, str] = {
     "k400": "smile-k400",
     "ssv2": "smile-ssv2",
     "ucf101": "videomae-ucf101",
@@ -146,17 +146,17 @@ OWN_RECIPES: dict[DatasetName, str] = {
     "folder": "own",
     "manifest": "own",
 }
-"""The recipe that a data set has where none is asked for."""
+"""The preset that a data set has where none is asked for."""
 
 
-def recipe_for(protocol: Protocol, dataset: DatasetName) -> FinetuneConfig:
-    """The recipe of a protocol, with the data set's own sampling of frames."""
-    own = RECIPES[OWN_RECIPES[dataset]]
+def preset_for(protocol: Protocol, dataset: DatasetName) -> FinetuneConfig:
+    """The preset of a protocol, with the data set's own sampling of frames."""
+    own = PRESETS[DATASET_PRESETS[dataset]]
     if protocol == "finetune":
         return own
     name = "sigma-probe" if protocol == "linear-sigma" else "attentive-probe"
     return replace(
-        RECIPES[name],
+        PRESETS[name],
         dataset=dataset,
         sampling=own.sampling,
         stride=own.stride,
@@ -171,14 +171,14 @@ MIXING = ("mixup", "cutmix", "label_smoothing")
 def without_mixing(config: FinetuneConfig, task: Task) -> FinetuneConfig:
     """Options with those set to none that samples of a task, or a protocol, have no use for.
 
-    Raises InputError for one that is not the recipe's, and would be ignored.
+    Raises InputError for one that is not the preset's, and would be ignored.
     """
     if task == "single-label" and config.protocol != "attentive":
         return config
-    recipe = RECIPES.get(config.recipe or "", config)
+    preset = PRESETS.get(config.preset or "", config)
     for name in MIXING:
         value = getattr(config, name)
-        if value and value != getattr(recipe, name):
+        if value and value != getattr(preset, name):
             raise InputError(
                 f"--{name.replace('_', '-')} {value}: labels are mixed and smoothed in fine-tuning "
                 f"on one label a sample, this is {config.protocol} on {task} samples; leave it out"
@@ -187,19 +187,19 @@ def without_mixing(config: FinetuneConfig, task: Task) -> FinetuneConfig:
 
 
 def changed_options(config: FinetuneConfig) -> tuple[str, ...]:
-    """What differs from the recipe, and what of the recipe no publication gives."""
-    recipe = RECIPES.get(config.recipe or "")
-    if recipe is None:
-        return ("no recipe",)
+    """What differs from the preset, and what of the preset no publication gives."""
+    preset = PRESETS.get(config.preset or "")
+    if preset is None:
+        return ("no preset",)
     kept = {field.name for field in fields(FinetuneConfig)} - {
-        *("checkpoint", "recipe", "dataset", "data", "annotations", "fold", "out", "resume"),
+        *("checkpoint", "preset", "dataset", "data", "annotations", "fold", "out", "resume"),
         *("stop_at", "compile", "workers", "track", "save_every", "keep", "log_every", "heads"),
-        *("allow_missing", "list_recipes", "accumulate", "reset_head", "test_split", "config"),
+        *("allow_missing", "list_presets", "accumulate", "reset_head", "test_split", "config"),
     }
     differing = tuple(
         f"{name} {getattr(config, name)}"
         for name in sorted(kept)
-        if getattr(config, name) != getattr(recipe, name)
+        if getattr(config, name) != getattr(preset, name)
     )
-    note = NOTES[recipe.recipe or ""]
+    note = NOTES[preset.preset or ""]
     return (*differing, note) if "ours" in note else differing

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from smile_motion.io.options import Count, GivenOnce, Threads, Workers, require_within
+from smile_motion.io.options import Count, GivenOnce, Threads, Workers, former_names, require_within
 
 PrecisionName = Literal["bf16", "fp16", "fp32"]
 """Of activations; weights stay float32."""
@@ -57,7 +57,8 @@ class RunOptions:
 
     def differing(self, other: dict[str, Any]) -> list[str]:
         """Fields that matter in which a stored configuration differs, with both values."""
-        mine = self.to_json()
+        mine, former = self.to_json(), former_names(type(self))
+        other = {former.get(name, name): value for name, value in other.items()}
         return [
             f"{field.name} {other.get(field.name)!r} there, {mine[field.name]!r} asked for"
             for field in fields(self)

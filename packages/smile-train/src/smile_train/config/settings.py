@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 
 from smile_motion.errors import InputError, shortened
 from smile_motion.io.files import parse_json
+from smile_motion.io.options import former_names
 from smile_motion.io.schema import parse, read_bounded
 
 from smile_train.config.run import RunOptions
@@ -35,7 +36,7 @@ FACTS = frozenset(
     }
 )
 """What a run writes into `config.json` besides its options."""
-OF_ONE_COMMAND = ("config", "out", "resume", "stop_at", "list_presets", "list_recipes")
+OF_ONE_COMMAND = ("config", "out", "resume", "stop_at", "list_presets")
 """Options that a run stores, and that do not say what it does."""
 _REMEDY = "correct the file"
 _YAML = (".yaml", ".yml")
@@ -72,8 +73,10 @@ def read_settings(path: Path, schema: type[RunOptions]) -> Settings:
         raise InputError(f"{path}: {_shown(data)}; expected names of options with their values")
     complete = "steps_total" in data or "stages" in data
     known = [field.name for field in fields(schema)]
+    former = former_names(schema)
     values: dict[str, Any] = {}
-    for name, value in data.items():
+    for written, value in data.items():
+        name = former.get(written, written)
         if complete and (name in FACTS or name in OF_ONE_COMMAND):
             continue
         if name not in known:
@@ -81,6 +84,8 @@ def read_settings(path: Path, schema: type[RunOptions]) -> Settings:
             raise InputError(
                 f"{path}: {shortened(str(name), 60)} is an unknown option; did you mean {near[0]}?"
             )
+        if name in values:
+            raise InputError(f"{path}: {written} is {name}, which is there too; leave one out")
         if name == "config":
             raise InputError(f"{path}: config names another file; write all settings into one")
         values[name] = _at_home(value)

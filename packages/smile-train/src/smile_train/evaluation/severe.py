@@ -43,7 +43,7 @@ TABLE = "severe.json"
 """File of the experiments and their mean, in the benchmark's folder."""
 SETTINGS_NOTE = (
     "The published settings are for R(2+1)D at 112 px; those for transformers are ours: the data "
-    "sets' recipes of `finetune --list-recipes`. Few-sample subsets are drawn by --seed unless "
+    "sets' presets of `finetune --list-presets`. Few-sample subsets are drawn by --seed unless "
     "given in --subsets."
 )
 

@@ -15,7 +15,7 @@ from accelerate import Accelerator
 from smile_motion.errors import InputError
 from smile_motion.runtime.progress import progress_bar
 
-from smile_train.config.finetune_presets import OWN_RECIPES, RECIPES
+from smile_train.config.finetune_presets import DATASET_PRESETS, PRESETS
 from smile_train.config.machine import settle_machine
 from smile_train.config.probe import FeatureProbeConfig, NeighbourProbeConfig, StrictProbeConfig
 from smile_train.data.views import TestViews
@@ -169,12 +169,12 @@ def _extract(
     views: TestViews,
     accelerator: Accelerator,
 ) -> Features:
-    recipe = RECIPES[OWN_RECIPES[config.dataset]]
+    preset = PRESETS[DATASET_PRESETS[config.dataset]]
     shape = ViewShape(
         frames=encoder.grid.frames,
         size=encoder.grid.height,
-        stride=config.stride or recipe.stride,
-        sampling=config.sampling or recipe.sampling,
+        stride=config.stride or preset.stride,
+        sampling=config.sampling or preset.sampling,
     )
     with progress_bar() as on_progress:
         return extract_features(

@@ -12,7 +12,7 @@ from smile_motion.io.files import dump_json, write_atomically
 from smile_motion.runtime.partition import is_first_process
 
 from smile_train.config.finetune import FinetuneConfig
-from smile_train.config.finetune_presets import recipe_for
+from smile_train.config.finetune_presets import preset_for
 from smile_train.datasets import DatasetName
 from smile_train.evaluation.results import RESULTS, Results
 from smile_train.evaluation.severe import EXPERIMENTS, TABLE, ExperimentName, as_json, as_markdown
@@ -33,7 +33,7 @@ class SeverePlan:
     subsets: Path | None = None
     """Folder of manifests `ucf-1000.jsonl`, `gym-1000.jsonl`, instead of drawing the samples."""
     changes: Mapping[str, Any]
-    """Fields of `FinetuneConfig` that differ from the recipes in all experiments."""
+    """Fields of `FinetuneConfig` that differ from the presets in all experiments."""
 
     def configurations(self) -> Iterator[tuple[ExperimentName, FinetuneConfig]]:
         """The fine-tuning of each experiment.
@@ -54,7 +54,7 @@ class SeverePlan:
             yield (
                 name,
                 replace(
-                    recipe_for("finetune", experiment.dataset),
+                    preset_for("finetune", experiment.dataset),
                     checkpoint=self.checkpoint,
                     dataset=experiment.dataset,
                     data=root,

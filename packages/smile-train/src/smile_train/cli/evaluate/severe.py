@@ -40,9 +40,9 @@ class Options:
     """Folder of manifests ucf-1000.jsonl and gym-1000.jsonl, instead of drawing the samples."""
 
     epochs: Epochs | None = None
-    """Epochs of every experiment. Default: as `finetune --list-recipes` says."""
+    """Epochs of every experiment. Default: as `finetune --list-presets` says."""
     batch: Batch | None = None
-    """Videos in a step. Default: the recipes'."""
+    """Videos in a step. Default: the presets'."""
     accumulate: Batch = 1
     """Parts that a process splits its share of a step into, to save memory."""
     precision: Precision = "auto"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from smile_train.cli.finetune import choose_recipe, run
+from smile_train.cli.finetune import choose_preset, run
 from smile_train.config.finetune import FinetuneConfig
 
 __all__ = ["Options", "defaults", "run"]
@@ -14,5 +14,5 @@ Options = FinetuneConfig
 
 
 def defaults(arguments: Sequence[str]) -> FinetuneConfig:
-    """The probe's recipe, with the data set's own sampling."""
-    return choose_recipe(arguments, "linear-sigma")
+    """The probe's preset, with the data set's own sampling."""
+    return choose_preset(arguments, "linear-sigma")
