@@ -38,14 +38,13 @@ def draw(recipe: MotionRecipe, bank: ObjectBank, count: int, **shape: object) ->
 
 
 def compare(clips: DeviceClips, background: np.ndarray, plans: list[MotionPlan]) -> None:
-    """Check pixels, id maps, boxes and coverage against the CPU renderer."""
+    """Check pixels, id maps and coverage, to the bit, and boxes against the CPU renderer."""
     bank = clips.renderer.bank
     for number, plan in enumerate(plans):
         ids = np.empty(clips.ids.shape[1:], np.uint8)
         frames = render(background[number].copy(), plan, bank, ids=ids)
-        difference = np.abs(clips.frames[number].cpu().numpy().astype(int) - frames)
-        assert (difference <= 1).mean() >= 0.999
-        assert (clips.ids[number].cpu().numpy() == ids).mean() >= 0.9999
+        np.testing.assert_array_equal(clips.frames[number].cpu().numpy(), frames)
+        np.testing.assert_array_equal(clips.ids[number].cpu().numpy(), ids)
         truth = Truth(plan, bank, ids=clips.ids[number].cpu().numpy())
         for mine, theirs in (
             (clips.boxes[number], truth.boxes),
@@ -70,12 +69,6 @@ def test_pixels_and_truth_are_those_of_the_cpu_renderer(
     renderer = DeviceRenderer(small_bank, device)
     clips = renderer.render(torch.from_numpy(background).to(device), plans)
     compare(clips, background, plans)
-    if renderer.kernel == "torch":
-        exact = [
-            (render(background[i].copy(), plan, small_bank) == clips.frames[i].numpy()).all()
-            for i, plan in enumerate(plans)
-        ]
-        assert all(exact)
 
 
 @given(st.integers(0, 2**20), st.sampled_from([(5, 48, 80), (1, 112, 64), (3, 32, 32)]))

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import shapely
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from smile_motion.bank import ObjectBank
 from smile_motion.errors import InputError
@@ -40,15 +40,16 @@ def test_rendering_and_truth_make_the_same_id_map(small_bank: ObjectBank, seed: 
 @few
 def test_boxes_and_masks_agree_within_half_a_pixel(white_bank: ObjectBank, seed: int) -> None:
     """Round objects; the tip of a pointed one can lie between pixel centres."""
-    truth = Truth(draw(white_bank, seed), white_bank)
+    truth = Truth(draw(white_bank, seed, objects=3), white_bank)
     gaps = []
     for slot, masks in enumerate(truth.amodal):
         pointed = white_bank.record(int(truth.plan.objects[slot]))["category"] == "bar"
         for t, mask in enumerate(masks):
             if mask.sum() > 200 and not pointed:
                 gaps.append(np.abs(pixel_box(mask) - truth.boxes[slot, t]))
-    assert np.max(gaps, initial=0) <= 0.75
-    assert np.median(gaps or [0]) <= 0.5
+    assume(gaps)  # Else all are pointed, or outside.
+    assert np.max(gaps) <= 0.75
+    assert np.median(gaps) <= 0.5
 
 
 @given(seeds)
@@ -71,15 +72,18 @@ def test_boxes_of_spiky_objects_exceed_their_masks_by_the_tips_alone(
 def test_polygons_hold_the_pixels_of_the_masks(small_bank: ObjectBank, seed: int) -> None:
     truth = Truth(draw(small_bank, seed), small_bank)
     y, x = np.mgrid[:224, :224]
+    inside = 0
     for slot in range(2):
         for t in (0, 7, 15):
             polygon, mask = truth.polygons[slot][t], truth.amodal[slot, t]
             sure_in = shapely.contains_xy(polygon.buffer(-0.5), x, y)
             sure_out = ~shapely.contains_xy(polygon.buffer(0.5), x, y)
-            assert (mask[sure_in]).mean() > 0.995 if sure_in.any() else True
+            assert mask[sure_in].sum() >= 0.995 * sure_in.sum()
+            inside += sure_in.sum()
             assert (~mask[sure_out]).mean() > 0.9995
             bounds = np.array(polygon.bounds)
             np.testing.assert_allclose(bounds, truth.full_boxes[slot, t], atol=0.5)
+    assume(inside)  # Else both objects are outside in these frames.
 
 
 @given(seeds, st.sampled_from([(2, 16), (1, 8), (4, 32), (8, 14), (16, 224)]))

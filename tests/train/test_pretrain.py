@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -71,10 +72,11 @@ def test_a_killed_run_continues_as_if_nothing_had_happened(
         time.sleep(0.01)
     process.kill()
     process.communicate()
-    reached = "step_00000008" in [p.name for p in (tmp_path / "broken/checkpoints").iterdir()]
+    # Where the process was faster than the signal: as if killed just before its last checkpoint.
+    shutil.rmtree(tmp_path / "broken/checkpoints/step_00000008", ignore_errors=True)
     code, _, err = train("pretrain", *noise, "--steps=8", "--out=broken", "--resume", cwd=tmp_path)
     assert code == 0, err
-    assert "resumed from" in err or reached
+    assert "resumed from" in err
     assert losses(tmp_path / "broken") == losses(straight)
     one, other = (
         load_file(run / "checkpoints/step_00000008/model.safetensors")
