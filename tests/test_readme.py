@@ -101,15 +101,6 @@ def _run(line: str, places: dict[str, Path], folder: Path) -> str:
     return kind
 
 
-def test_the_readme_installs_without_uv_too() -> None:
-    """The plain pip line resolves: both packages with the pins beside them."""
-    (line,) = re.findall(r"`pip (install -e packages.*?)`", README.read_text())
-    subprocess.run(
-        [shutil.which("uv") or "uv", "pip", *line.split(), "--dry-run", "--quiet"],
-        cwd=ROOT, check=True, env=os.environ | {"VIRTUAL_ENV": sys.prefix},
-    )  # fmt: skip
-
-
 def test_the_readme_shows_clips_that_move() -> None:
     from PIL import Image
 
