@@ -14,8 +14,7 @@ import pytest
 import smile_train
 import torch
 from smile_motion import ObjectBank, read_clip
-from smile_motion.bank.candidates.store import read_candidates
-from smile_motion.bank.format import read_card, read_metadata
+from smile_motion.bank.format import read_candidates, read_card, read_metadata
 from smile_motion.clips.options import ClipOptions
 from smile_motion.errors import InputError
 from smile_motion.io.files import sha256

@@ -25,7 +25,7 @@ from smile_motion.bank.union import unite
 from smile_motion.cli.app import run_app
 from smile_motion.errors import InputError
 from smile_motion.explore.snippets import clip_command, clip_python
-from smile_motion.explore.state import Controls, Sources
+from smile_motion.explore.state import Controls, ExplorerInputs
 from smile_motion.explore.views import BankBrowser
 from smile_motion.io.options import gather_repeated_options
 from smile_motion.seeding import Stream, keyed_generator
@@ -124,7 +124,7 @@ def test_the_device_renderer_paints_the_same(united: ObjectBank, merged: ObjectB
 
 def test_the_explorer_shows_and_copies_them(parts: list[Path], united: ObjectBank) -> None:
     assert len(BankBrowser(united).find()) == 48
-    sources = Sources(bank=tuple(parts))
+    sources = ExplorerInputs(bank=tuple(parts))
     scope: dict[str, Any] = {}
     exec(clip_python(Controls(frames=4, side=64), sources), scope)
     assert scope["maker"].bank.folders == tuple(parts)
