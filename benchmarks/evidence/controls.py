@@ -17,7 +17,7 @@ from smile_motion.io.files import dump_json, write_atomically
 from smile_motion.runtime.progress import progress_bar
 from smile_motion.video import open_index, read_frames
 from smile_train.datasets import LabelledVideos, open_split
-from smile_train.datasets.adapter import DatasetPlace
+from smile_train.datasets.registry import DatasetPlace
 
 SIDE, SLICES = 14, 8
 """Grey pixels along a side; frames whose differences are taken."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -140,7 +140,9 @@ def finetune_arm(job: Job, checkpoint: Path, out: Path, **changes: Any) -> dict[
     size = job.size
     trained = ARMS[job.arm].changes is not None
     config = FinetuneConfig(
-        checkpoint=checkpoint,
+        checkpoint=checkpoint if trained else Path(),
+        from_scratch=None if trained else size.student,
+        **({} if trained else {"size": size.side, "patch": size.patch}),
         dataset="folder",
         data=job.places.movements,
         sampling="uniform",
@@ -167,8 +169,6 @@ def finetune_arm(job: Job, checkpoint: Path, out: Path, **changes: Any) -> dict[
         log_every=25,
         track="none",
     )
-    from dataclasses import replace
-
     found = finetune(replace(config, **changes), out).metrics
     return {"top1": found["last_top1"], "top5": found["last_top5"]}
 

@@ -15,6 +15,7 @@ from smile_motion.cli.app import run_app
 from smile_motion.errors import InputError
 from smile_motion.tokens import TokenGrid
 from smile_train.__main__ import COMMANDS
+from smile_train.checkpoints.open import open_backbone
 from smile_train.config.finetune import FinetuneConfig
 from smile_train.config.finetune_presets import NOTES, PRESETS, changed_options, without_mixing
 from smile_train.evaluation.results import Results
@@ -57,6 +58,26 @@ def test_a_separable_task_is_learned(checkpoint: Path, scenes: Path, tmp_path: P
     assert (out / "confusion.png").stat().st_size > 1000
     for name in ("best", "last"):
         assert json.loads((out / name / "config.json").read_text())["model"] == "classifier"
+
+
+def test_training_from_scratch_starts_from_random_weights_of_the_seed(
+    scenes: Path, tmp_path: Path
+) -> None:
+    small = ["--from-scratch=tiny", "--size=32", "--patch=16", "--frames=4", "--layer-decay=1"]
+    started = []
+    for number, seed in enumerate((5, 5, 6)):
+        out = tmp_path / f"run-{number}"
+        assert finetune(
+            "--data", scenes, "--out", out, *QUICK, *small, "--epochs=1", f"--seed={seed}",
+        ) == 0  # fmt: skip
+        results = Results.read(out)
+        assert results.checkpoint["source"] == "tiny from scratch"
+        assert results.pretraining == {"untrained": "tiny"}
+        started.append(results.checkpoint["sha256"])
+    assert started[0] == started[1] != started[2]
+    described = json.loads((tmp_path / "run-0" / "last" / "config.json").read_text())
+    assert described["grid"] == {"frames": 4, "height": 32, "width": 32, "tubelet": 2, "patch": 16}
+    assert open_backbone(tmp_path / "run-0" / "last").config == STUDENTS["tiny"]
 
 
 @pytest.mark.slow
@@ -204,6 +225,8 @@ def test_a_run_stops_where_it_is_told_and_goes_on_without_broken_videos(
         (["--mixup=-1"], "--mixup is -1.0; give 0 or more"),
         (["--rand-augment=rand-m7-x9"], "--rand-augment rand-m7-x9: not understood"),
         (["--rand-augment=rand-seven"], "--rand-augment rand-seven: not understood"),
+        (["--from-scratch=tiny"], "start from one of them; leave the other out"),
+        (["--patch=8"], "--patch"),
         (["--data=/nowhere"], "no train split in it"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from smile_motion.tokens import TokenGrid
 from smile_train.checkpoints.configs import require_sizes
 from smile_train.checkpoints.files import MANIFEST, WEIGHTS, read_manifest
 from smile_train.checkpoints.published import load_weights
-from smile_train.models.config import StudentConfig
+from smile_train.models.config import STUDENTS, StudentConfig, StudentName
 from smile_train.models.heads import Classifier
 from smile_train.models.mae import Encoder
 
@@ -47,6 +48,26 @@ class Backbone:
     def __post_init__(self) -> None:
         """Raise InputError where the sizes are not those of the weights."""
         require_sizes(self.config, self.weights, self.source)
+
+
+def untrained_backbone(student: StudentName, grid: TokenGrid, seed: int) -> Backbone:
+    """Random weights of an encoder, the same for a seed: what nothing was learned by."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        drawn = Encoder(STUDENTS[student], grid).state_dict()
+    weights = {name: value for name, value in drawn.items() if not name.startswith("norm.")}
+    digest = hashlib.sha256()
+    for name, value in sorted(weights.items()):
+        digest.update(name.encode() + value.contiguous().numpy().tobytes())
+    return Backbone(
+        source=Path(f"{student} from scratch"),
+        sha256=digest.hexdigest(),
+        config=STUDENTS[student],
+        grid=grid,
+        trained=grid,
+        weights=weights,
+        pretraining={"untrained": student},
+    )
 
 
 def _below(weights: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:

@@ -85,9 +85,20 @@ def prepare_folder(config: FinetuneConfig) -> Path:
 
     Raises InputError when no checkpoint is given, or a run is there that is not to be resumed.
     """
-    if config.checkpoint == Path():
-        raise InputError("no checkpoint; give a run, a checkpoint, or a published file")
-    name = name_of(str(config.checkpoint))
+    if config.from_scratch is not None:
+        if config.checkpoint != Path():
+            raise InputError(
+                f"{config.checkpoint} and --from-scratch {config.from_scratch}: start from one of "
+                f"them; leave the other out"
+            )
+        name = f"scratch-{config.from_scratch}"
+    elif config.checkpoint == Path():
+        raise InputError(
+            "no checkpoint; give a run, a checkpoint, or a published file, or --from-scratch and "
+            "a student's size"
+        )
+    else:
+        name = name_of(str(config.checkpoint))
     out = config.out or Path("runs") / f"{name}-{config.protocol}-{config.dataset}"
     from smile_train.checkpoints.files import holds_a_run
 

@@ -32,10 +32,12 @@ from smile_train.config.run import RunOptions
 from smile_train.datasets.base import LabelledVideos
 from smile_train.datasets.custom import choose_samples
 from smile_train.datasets.registry import DatasetName, DatasetPlace
+from smile_train.models.config import StudentName
 
 OF_FOLDS = OnlyWith(
     lambda options: options.dataset in ("ucf101", "hmdb51"), "with --dataset ucf101 or hmdb51"
 )
+_FROM_SCRATCH = OnlyWith(lambda options: options.from_scratch is not None, "with --from-scratch")
 _AUGMENTED = OnlyWith(lambda options: options.augment, "without --no-augment")
 
 
@@ -49,6 +51,11 @@ class FinetuneConfig(RunOptions):
         tyro.conf.arg(metavar="CHECKPOINT", help_behavior_hint="(required)"),
     ] = Path()
     """A run, a checkpoint, or a published file to start from."""
+    from_scratch: StudentName | None = None
+    """Start from random weights of this student, drawn by --seed, instead of a checkpoint: the
+    control of every pre-training. Give it a --layer-decay of 1: it has no lower layers to keep."""
+    patch: Annotated[Side, _FROM_SCRATCH] = 16
+    """Side of a token, pixels. Paper: 16."""
     preset: Annotated[str | None, GivenOnce("choose one of them"), Formerly("recipe")] = None
     """Named set of defaults: see --list-presets. Default: the data set's."""
     list_presets: Annotated[bool, Formerly("list_recipes")] = False
@@ -79,9 +86,10 @@ class FinetuneConfig(RunOptions):
     heads: Heads | None = None
     """Attention heads of a published file, where they are not the width over 64."""
     frames: FrameCount | None = None
-    """Frames in a clip. Default: the checkpoint's; positions are interpolated for others."""
+    """Frames in a clip. Default: the checkpoint's, from scratch 16; positions are interpolated for
+    others."""
     size: Side | None = None
-    """Side of a frame, pixels. Default: the checkpoint's."""
+    """Side of a frame, pixels. Default: the checkpoint's, from scratch 224."""
     stride: Annotated[
         Stride, OnlyWith(lambda options: options.sampling == "dense", "with --sampling dense")
     ] = 4

@@ -9,7 +9,9 @@ from typing import Any
 
 import torch
 from smile_motion.errors import InputError
+from smile_motion.tokens import TokenGrid
 
+from smile_train.checkpoints.backbone import Backbone, untrained_backbone
 from smile_train.checkpoints.files import stored_settings
 from smile_train.checkpoints.open import open_backbone
 from smile_train.config.finetune import FinetuneConfig
@@ -45,7 +47,7 @@ def finetune(config: FinetuneConfig, out: Path) -> Results:
     test = open_split(config.place, config.test_split)
     require_fitting(train, test)
     task = open_task(train, config)
-    backbone = open_backbone(config.checkpoint, heads=config.heads)
+    backbone = start_backbone(config)
     run = LabelledRun(
         config=config,
         out=out,
@@ -62,6 +64,21 @@ def finetune(config: FinetuneConfig, out: Path) -> Results:
     accelerator.wait_for_everyone()
     accelerator.end_training()
     return results
+
+
+def start_backbone(config: FinetuneConfig) -> Backbone:
+    """What a run starts from: its checkpoint, or random weights.
+
+    Raises InputError when the checkpoint cannot be opened, or sides do not fit.
+    """
+    if config.from_scratch is None:
+        return open_backbone(config.checkpoint, heads=config.heads)
+    paper = TokenGrid()
+    side = config.size or paper.height
+    grid = TokenGrid(
+        frames=config.frames or paper.frames, height=side, width=side, patch=config.patch
+    )
+    return untrained_backbone(config.from_scratch, grid, config.seed)
 
 
 def train_run(run: LabelledRun) -> None:

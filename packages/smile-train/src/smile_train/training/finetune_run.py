@@ -157,7 +157,12 @@ def score_both(run: LabelledRun) -> Results:
         samples=len(best.keys),
         metrics=metrics,
         main_metric=run.task.main_metric,
-        checkpoint={"source": str(run.config.checkpoint), "sha256": run.backbone.sha256},
+        checkpoint={
+            "source": str(
+                run.config.checkpoint if run.config.from_scratch is None else run.backbone.source
+            ),
+            "sha256": run.backbone.sha256,
+        },
         pretraining=run.backbone.pretraining,
         dataset_sha256={"train": run.train.sha256, run.test.split: run.test.sha256},
         partial=run.train.partial or run.test.partial or bool(best.broken),
