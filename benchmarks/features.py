@@ -96,22 +96,20 @@ def main(options: Options) -> None:
     centres = rng.standard_normal((options.classes, options.width), np.float32)
     noise = rng.standard_normal((options.features, options.width), np.float32)
     config = StrictProbeConfig()
-    for what, rates in (("grid", config.rates), ("chosen rate", config.rates[:1])):
+    grids = {"grid": config.penalties, "chosen penalty": config.penalties[:1]}
+    for what, penalties in grids.items():
         started = time.perf_counter()
         train_linear(
             centres[labels] + 3 * noise,
             labels,
             options.classes,
-            rates=rates,
-            epochs=config.epochs,
-            batch=config.head_batch,
-            weight_decay=config.weight_decay,
-            seed=0,
+            penalties=penalties,
+            iterations=config.iterations,
             device=accelerator.device,
         )
         print(
             f"linear probe of {options.features} x {options.width}, {options.classes} classes, "
-            f"{what} ({len(rates)}): {time.perf_counter() - started:.1f} s"
+            f"{what} ({len(penalties)}): {time.perf_counter() - started:.1f} s"
         )
 
 

@@ -13,12 +13,16 @@ from hypothesis import strategies as st
 from labelled import write_class_folders
 from safetensors.numpy import load_file
 from sklearn.datasets import load_digits
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from smile_motion.cli.app import run_app
 from smile_motion.errors import InputError
 from smile_motion.tokens import TokenGrid
 from smile_train.__main__ import COMMANDS
 from smile_train.checkpoints.published import save_official
 from smile_train.cli.finetune import name_of
+from smile_train.config.probe import StrictProbeConfig
 from smile_train.encoders.video_encoder import VideoEncoder, load
 from smile_train.evaluation.knn import neighbour_votes
 from smile_train.evaluation.results import Results
@@ -26,7 +30,12 @@ from smile_train.models.config import STUDENTS
 from smile_train.models.heads import AttentiveProbes
 from smile_train.models.mae import Encoder, PretrainModel
 from smile_train.probes.features import hash_settings
-from smile_train.probes.linear import hold_out, score_views, train_linear
+from smile_train.probes.linear import (
+    held_out_loss,
+    hold_out,
+    score_views,
+    train_linear,
+)
 
 CPU = torch.device("cpu")
 
@@ -53,7 +62,8 @@ def test_cached_probes_tell_scenes_apart_and_encode_once(
     assert parts == {p: p.stat().st_mtime_ns for p in tmp_path.glob("cache/*/part_*")}
     assert Results.read(tmp_path / "b").metrics == results.metrics
     grid = json.loads((tmp_path / "a/grid.json").read_text())
-    assert grid["chosen"] in [entry.get("rate", entry.get("neighbours")) for entry in grid["grid"]]
+    key = "neighbours" if kind == "knn" else "penalty"
+    assert grid["chosen"] in [entry[key] for entry in grid["grid"]]
 
 
 def test_features_of_another_view_are_not_taken_for_these(
@@ -163,11 +173,11 @@ def test_a_grid_of_heads_is_that_many_heads_alone() -> None:
     """None feels the others: the same weights as when trained by itself."""
     digits = load_digits()
     features, labels = digits.data.astype(np.float32)[:600], digits.target[:600]
-    options = {"epochs": 3, "batch": 64, "weight_decay": 0.01, "seed": 1, "device": CPU}
-    rates = (1e-3, 1e-2)
-    both = train_linear(features, labels, 10, rates=rates, **options)
-    for place, rate in enumerate(rates):
-        alone = train_linear(features, labels, 10, rates=(rate,), **options)
+    options = {"iterations": 20, "device": CPU}
+    penalties = 1e-3, 1.0
+    both = train_linear(features, labels, 10, penalties=penalties, **options)
+    for place, penalty in enumerate(penalties):
+        alone = train_linear(features, labels, 10, penalties=(penalty,), **options)
         assert torch.allclose(both.weight[place], alone.weight[0], atol=1e-5)
 
 
@@ -178,7 +188,7 @@ def test_a_linear_probe_of_real_digits_does_what_it_should() -> None:
     assert sorted([*learn, *test]) == list(range(len(labels)))
     heads = train_linear(
         features[learn], labels[learn], 10,
-        rates=(1e-2,), epochs=30, batch=256, weight_decay=0.0, seed=0, device=CPU,
+        penalties=(1e-2,), iterations=100, device=CPU,
     )  # fmt: skip
     scores = score_views(heads, features[test][:, None], "single-label", CPU)[0]
     assert (scores.argmax(1) == labels[test]).mean() > 0.94
@@ -186,7 +196,7 @@ def test_a_linear_probe_of_real_digits_does_what_it_should() -> None:
     shuffled = np.random.default_rng(0).permutation(labels[learn])
     heads = train_linear(
         features[learn], shuffled, 10,
-        rates=(1e-2,), epochs=30, batch=256, weight_decay=0.0, seed=0, device=CPU,
+        penalties=(1e-2,), iterations=100, device=CPU,
     )  # fmt: skip
     scores = score_views(heads, features[test][:, None], "single-label", CPU)[0]
     assert (scores.argmax(1) == labels[test]).mean() < 0.25
@@ -209,23 +219,71 @@ def test_held_out_samples_are_of_classes_that_are_learned(counts: list[int], see
     assert all(share <= -(-count // 10) + 1 for share, count in zip(shares, counts, strict=True))
 
 
-def test_the_rate_of_a_strict_probe_is_chosen_by_what_it_can_be(
+def test_the_penalty_of_a_strict_probe_is_chosen_by_what_it_can_be(
     checkpoint: Path, scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     options = ["--data", scenes, "--stride=1", "--workers=0", "--precision=fp32"]
     options += ["--cache", tmp_path / "cache", "--segments=1", "--crops=1"]
     assert probe("strict", checkpoint, *options, "--few=1", "--out", tmp_path / "a") == 2
     assert "no class has two training samples" in capsys.readouterr().err
-    one = [*options, "--few=1", "--rates", "1e-2"]
+    one = [*options, "--few=1", "--penalties", "1e-2"]
     assert probe("strict", checkpoint, *one, "--out", tmp_path / "b") == 0
     assert json.loads((tmp_path / "b/grid.json").read_text()) == {
         "grid": [], "chosen": 1e-2, "held_out": 0,
     }  # fmt: skip
-    rates = ["--rates", "1e-4", "1e-3", "1e-2"]
-    assert probe("strict", checkpoint, *options, *rates, "--out", tmp_path / "c") == 0
+    penalties = ["--penalties", "1e-4", "1e-2", "100"]
+    assert probe("strict", checkpoint, *options, *penalties, "--out", tmp_path / "c") == 0
     found = json.loads((tmp_path / "c/grid.json").read_text())
     assert {entry["top1"] for entry in found["grid"]} == {100}
-    assert found["chosen"] == min(found["grid"], key=lambda entry: entry["loss"])["rate"] != 1e-4
+    best = min(found["grid"], key=lambda entry: entry["loss"])
+    assert found["chosen"] == best["penalty"] != 100
+
+
+@pytest.mark.parametrize("samples", [60, 300])
+def test_a_linear_probe_is_no_worse_than_logistic_regression(samples: int) -> None:
+    digits = load_digits()
+    order = np.random.default_rng(2).permutation(len(digits.target))
+    features = digits.data.astype(np.float32)[order]
+    labels = digits.target.astype(np.int64)[order]
+    learn, test = slice(0, samples), slice(samples, None)
+    config = StrictProbeConfig()
+    own, held = hold_out(labels[learn], 0)
+
+    options = {"penalties": config.penalties, "iterations": config.iterations, "device": CPU}
+    tried = train_linear(features[own], labels[own], 10, **options)
+    scores = score_views(tried, features[held][:, None], "single-label", CPU)
+    reached = (scores.argmax(2) == labels[held]).mean(1)
+    losses = [held_out_loss(own_scores, labels[held]) for own_scores in scores]
+    best = max(range(len(reached)), key=lambda n: (reached[n], -losses[n]))
+    heads = train_linear(features[learn], labels[learn], 10, **options)
+    scores = score_views(heads, features[test][:, None], "single-label", CPU)[best]
+    accuracy = (scores.argmax(1) == labels[test]).mean()
+    plain = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
+    plain.fit(features[learn], labels[learn])
+    assert accuracy > plain.score(features[test], labels[test]) - 0.015
+
+
+@pytest.mark.parametrize("kind", ["strict", "knn"])
+def test_features_are_pooled_over_clips_or_by_slices(
+    checkpoint: Path, scenes: Path, tmp_path: Path, kind: str
+) -> None:
+    options = [
+        *("--data", scenes, "--stride=1", "--workers=0", "--precision=fp32"),
+        *("--cache", tmp_path / "cache", "--segments=1", "--crops=1"),
+    ]
+    found = {}
+    for pooling in ("pooled", "slices"):
+        out = tmp_path / pooling
+        assert probe(kind, checkpoint, *options, f"--pooling={pooling}", "--out", out) == 0
+        assert Results.read(out).metrics["top1"] == 100
+        assert any("spread over it" in line for line in Results.read(out).ours)
+        for part in tmp_path.glob("cache/*-validation-*/part_*"):
+            values = load_file(part)["features"]
+            found[values.shape[-1]] = values
+    assert found.keys() == {192, 4 * 192}
+    np.testing.assert_allclose(
+        found[768].reshape(*found[192].shape[:2], 4, 192).mean(2), found[192], atol=1e-5
+    )
 
 
 def test_neighbours_of_real_digits() -> None:

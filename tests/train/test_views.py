@@ -43,6 +43,9 @@ def test_training_frames_are_frames_in_order(
     assert places[-1] < count
     if sampling == "dense" and count > stride * (frames - 1):
         assert (np.diff(places) == stride).all()
+    elif sampling == "dense":
+        assert len(set(places)) == min(count, frames)
+        assert (places[0], places[-1]) == (0, count - 1) or frames == 1
     elif sampling == "uniform" and count >= frames:
         assert (places * frames // count == np.arange(frames)).mean() > 0.5
         assert (np.diff(places) <= 2 * count / frames + 1).all()

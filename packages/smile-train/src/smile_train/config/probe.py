@@ -11,9 +11,7 @@ from smile_motion.errors import InputError
 from smile_motion.io.options import (
     Batch,
     Count,
-    Epochs,
     Heads,
-    NonNegative,
     OnlyWith,
     Positive,
     Seed,
@@ -85,6 +83,10 @@ class FeatureProbeConfig:
     """Attention heads of a published file, where they are not the width over 64."""
     seed: Seed = 0
     """Seed of everything drawn."""
+    pooling: Literal["pooled", "slices"] = "pooled"
+    """One vector of a clip, the tokens' mean (of CLIP and ViCLIP their feature in the space shared
+    with text), or the mean token of each time slice, one after the other, which tells the order of
+    what happens."""
 
     def __post_init__(self) -> None:
         require_within(self)
@@ -105,20 +107,16 @@ class FeatureProbeConfig:
 class StrictProbeConfig(FeatureProbeConfig):
     """Options of `smile_train probe strict`: a linear classifier on frozen, cached features."""
 
-    rates: tuple[Positive, ...] = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
-    """Learning rates tried, for a batch of 256; chosen by a tenth of the training samples, by their
-    loss where accuracies are equal. Ours."""
-    epochs: Epochs = 30
-    """Passes over the training features. Ours."""
-    head_batch: Batch = 1024
-    """Samples in a step. Ours."""
-    weight_decay: NonNegative = 0.0
-    """AdamW's. Ours."""
+    penalties: tuple[Positive, ...] = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+    """Factors tried of half the squared weights, beside the mean loss; chosen by a tenth of the
+    training samples, by their loss where accuracies are equal. Ours."""
+    iterations: Count = 300
+    """Steps of L-BFGS, over all training features at once. Ours."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.rates:
-            raise InputError("--rates: give one or more learning rates above 0")
+        if not self.penalties:
+            raise InputError("--penalties: give one or more, such as 1e-3")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -67,13 +67,14 @@ def training_frames(
 ) -> np.ndarray:
     """Draw a clip's frames (VideoMAE family).
 
-    count    frames of the sample; where they are too few, the last is repeated.
+    count    frames of the sample; where they are too few for the stride, the clip's are spread
+             evenly over all of them.
     returns  (frames,) int64, ascending, each below `count`.
     """
     if sampling == "dense":
         span = stride * (frames - 1) + 1
         first = int(rng.integers(max(count - span, 0) + 1))
-        return np.minimum(first + stride * np.arange(frames), count - 1)
+        return first + _steps(count, frames=frames, stride=stride)
     part = count / frames
     places = part * np.arange(frames) + part * rng.random(frames)
     return np.minimum(places.astype(np.int64), count - 1)
@@ -86,16 +87,24 @@ def clip_frames(
 
     returns  (segments, frames) int64: dense clips evenly spaced from the first to the last possible
              start, a single one in the middle; uniform ones offset by equal shares of a part.
+             Dense clips of a video that is too short for the stride are spread evenly over it.
     """
     if sampling == "dense":
         room = max(count - (stride * (frames - 1) + 1), 0)
         starts = np.linspace(0, room, segments) if segments > 1 else np.array([room / 2])
-        places = starts.astype(np.int64)[:, None] + stride * np.arange(frames)
+        places = starts.astype(np.int64)[:, None] + _steps(count, frames=frames, stride=stride)
     else:
         part = count / frames
         offsets = part * (np.arange(segments) + (0.5 if segments == 1 else 0)) / segments
         places = (part * np.arange(frames) + offsets[:, None]).astype(np.int64)
     return np.minimum(places, count - 1)
+
+
+def _steps(count: int, *, frames: int, stride: int) -> np.ndarray:
+    """Frames of a dense clip from its first, (frames,) int64, all below `count`."""
+    if stride * (frames - 1) < count:
+        return stride * np.arange(frames)
+    return np.rint(np.linspace(0, count - 1, frames)).astype(np.int64)
 
 
 def square_crops(images: np.ndarray, size: int, crops: int) -> np.ndarray:

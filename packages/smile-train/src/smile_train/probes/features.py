@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -35,7 +35,7 @@ class Features:
     keys: tuple[str, ...]
     """Names of the samples."""
     values: np.ndarray
-    """(n, views, D) float32: mean of the tokens after the encoder's final norm."""
+    """(n, views, D) float32: the tokens' mean, or the means of time slices one after the other."""
     targets: np.ndarray
     """What is true of the samples."""
     broken: tuple[str, ...]
@@ -86,6 +86,7 @@ def extract_features(
     views: TestViews,
     cache: Path,
     accelerator: Accelerator,
+    pooling: Literal["pooled", "slices"] = "pooled",
     batch: int = 8,
     workers: int = 2,
     allow_missing: bool = False,
@@ -107,7 +108,7 @@ def extract_features(
         "shape": asdict(shape),
         "views": asdict(views),
         "precision": accelerator.mixed_precision,
-    }
+    } | ({} if pooling == "pooled" else {"pooling": pooling})
     key = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:24]
     (key,) = broadcast_object_list([key])
     folder = cache / f"{videos.name}-{videos.split}-{key}"
@@ -128,6 +129,8 @@ def extract_features(
 
     def pooled(clips: torch.Tensor) -> torch.Tensor:
         with accelerator.autocast():
+            if pooling == "slices":
+                return encoder.frame_features(clips).flatten(1)
             return encoder.features(clips)[1]
 
     encoded = map_views(pooled, samples, batch=batch, device=accelerator.device)

@@ -1,4 +1,4 @@
-"""Linear classifiers on cached features, a grid of learning rates at once."""
+"""Linear classifiers on cached features, one for each penalty of a grid."""
 
 from __future__ import annotations
 
@@ -10,12 +10,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from smile_train.training.optim import warmup_cosine
-
-RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
-"""Learning rates for a batch of 256. Ours."""
+TOLERANCE = 1e-5
+"""Gradient below which a head is done."""
 HELD_OUT = 0.1
-"""Share of the training samples that the rate is chosen by; all are used for the last training."""
+"""Share of the training samples that the penalty is chosen by; all serve the last training."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -62,69 +60,60 @@ def train_linear(
     targets: np.ndarray,
     classes: int,
     *,
-    rates: Sequence[float],
-    epochs: int,
-    batch: int,
-    weight_decay: float,
-    seed: int,
+    penalties: Sequence[float],
+    iterations: int,
     device: torch.device,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> LinearHeads:
-    """Train a linear classifier for every learning rate, on the same batches.
+    """Fit a logistic regression for every penalty, by L-BFGS over all samples at once.
 
-    features  (n, D) float32, standardised inside by their own mean and deviation.
-    targets   (n,) int64, or (n, classes) float32 of 0 and 1.
-    rates     for a batch of 256; with AdamW, one epoch of warm-up and half a cosine.
-    returns   the heads, in the order of the rates, on the device.
+    The loss is convex: no rate, order or seed decides what comes out.
+
+    features    (n, D) float32, standardised inside by their own mean and deviation.
+    targets     (n,) int64, or (n, classes) float32 of 0 and 1.
+    penalties   factors of half the squared weights, beside the mean loss over samples.
+    iterations  of L-BFGS, at most.
+    returns     the heads, in the order of the penalties, on the device.
     """
     inputs = torch.from_numpy(features).to(device)
     wanted = torch.from_numpy(targets).to(device)
     standard = Standard.of(inputs)
     inputs = standard(inputs)
-    weights = [torch.zeros(classes, inputs.shape[1], device=device) for _ in rates]
-    biases = [torch.zeros(classes, device=device) for _ in rates]
-    parameters = [tensor.requires_grad_() for tensor in (*weights, *biases)]
-    optimiser = torch.optim.AdamW(
-        [
-            {"params": [weight], "weight_decay": weight_decay, "rate": rate}
-            for weight, rate in zip(weights, rates, strict=True)
-        ]
-        + [
-            {"params": [bias], "weight_decay": 0.0, "rate": rate}
-            for bias, rate in zip(biases, rates, strict=True)
-        ],
-        foreach=True,
-    )
-    batch = min(batch, len(inputs))
-    steps_each = len(inputs) // batch
-    schedule = warmup_cosine(batch / 256, 0.0, epochs * steps_each, steps_each)
-    generator = torch.Generator().manual_seed(seed)
-    for epoch in range(epochs):
-        order = torch.randperm(len(inputs), generator=generator).to(device)
-        for step in range(steps_each):
-            chosen = order[step * batch : (step + 1) * batch]
-            for group in optimiser.param_groups:
-                group["lr"] = float(schedule[epoch * steps_each + step]) * group["rate"]
-            scores = F.linear(inputs[chosen], torch.cat(weights), torch.cat(biases))
-            # The sum over heads: none feels the others.
-            loss = linear_loss(scores.unflatten(1, (len(rates), classes)), wanted[chosen])
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            optimiser.step()
-        on_progress(epoch + 1, epochs)
-    for parameter in parameters:
-        parameter.requires_grad_(False)
-    return LinearHeads(standard=standard, weight=torch.stack(weights), bias=torch.stack(biases))
+    weights = torch.zeros(len(penalties), classes, inputs.shape[1], device=device)
+    biases = torch.zeros(len(penalties), classes, device=device)
+    for number, penalty in enumerate(penalties):
+        weight, bias = (values[number].clone().requires_grad_() for values in (weights, biases))
+        optimizer = torch.optim.LBFGS(
+            [weight, bias],
+            max_iter=iterations,
+            tolerance_grad=TOLERANCE,
+            tolerance_change=TOLERANCE**2,
+            line_search_fn="strong_wolfe",
+        )
+
+        def loss(
+            weight: torch.Tensor = weight,
+            bias: torch.Tensor = bias,
+            penalty: float = penalty,
+            optimizer: torch.optim.LBFGS = optimizer,
+        ) -> torch.Tensor:
+            optimizer.zero_grad()
+            value = linear_loss(F.linear(inputs, weight, bias), wanted)
+            value = value + penalty / 2 * weight.square().sum()
+            value.backward()
+            return value
+
+        optimizer.step(loss)
+        weights[number], biases[number] = weight.detach(), bias.detach()
+        on_progress(number + 1, len(penalties))
+    return LinearHeads(standard=standard, weight=weights, bias=biases)
 
 
 def linear_loss(scores: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
-    """Mean over samples, summed over heads: (n, heads, classes) against labels or marks."""
-    heads = scores.shape[1]
+    """Mean over samples: (n, classes) against labels (n,) or marks (n, classes)."""
     if wanted.ndim == 1:
-        labels = wanted.repeat_interleave(heads)
-        return heads * F.cross_entropy(scores.flatten(0, 1), labels)
-    marks = wanted[:, None].expand_as(scores)
-    return heads * F.binary_cross_entropy_with_logits(scores, marks)
+        return F.cross_entropy(scores, wanted)
+    return F.binary_cross_entropy_with_logits(scores, wanted)
 
 
 def hold_out(targets: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:

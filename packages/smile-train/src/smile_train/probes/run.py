@@ -28,15 +28,21 @@ from smile_train.evaluation.predict import Predictions, ViewShape
 from smile_train.evaluation.report import write_evaluation
 from smile_train.evaluation.results import Results
 from smile_train.probes.features import Features, extract_features, hash_encoder
-from smile_train.probes.linear import held_out_loss, hold_out, score_views, train_linear
+from smile_train.probes.linear import (
+    Standard,
+    held_out_loss,
+    hold_out,
+    score_views,
+    train_linear,
+)
 from smile_train.training.accelerator import open_accelerator
 
 
 def probe_strict(config: StrictProbeConfig, out: Path) -> Results:
-    """Train linear classifiers on cached features, choose the rate on held-out training samples.
+    """Train linear classifiers on cached features, choose the penalty on held-out training samples.
 
     Raises InputError when checkpoint and data do not fit each other, or there is no sample to
-    choose a rate by.
+    choose a penalty by.
     """
 
     def judge(train: Features, test: Features, classes: int, device: torch.device):
@@ -45,38 +51,35 @@ def probe_strict(config: StrictProbeConfig, out: Path) -> Results:
         )
         name = "top1" if task == "single-label" else "map"
 
-        def fit(rows: np.ndarray, rates: tuple[float, ...], what: str):
+        def fit(rows: np.ndarray, penalties: tuple[float, ...], what: str):
             with progress_bar() as on_progress:
                 return train_linear(
                     train.values[rows, 0],
                     train.targets[rows],
                     classes,
-                    rates=rates,
-                    epochs=config.epochs,
-                    batch=config.head_batch,
-                    weight_decay=config.weight_decay,
-                    seed=config.seed,
+                    penalties=penalties,
+                    iterations=config.iterations,
                     device=device,
                     on_progress=lambda done, total: on_progress(what, done, total),
                 )
 
         grid, choose = [], ()
-        best = config.rates[0]
-        if len(config.rates) > 1:
+        best = config.penalties[0]
+        if len(config.penalties) > 1:
             learn, choose = hold_out(train.targets, config.seed)
             if not len(choose):
                 raise InputError(
                     f"{config.dataset}: no class has two training samples, to learn from one and "
-                    f"choose the rate by the other; give one rate: --rates {config.rates[0]:g}"
+                    f"choose the penalty by the other; give one: --penalties 0.001"
                 )
-            heads = fit(learn, config.rates, "grid")
+            heads = fit(learn, config.penalties, "grid")
             tried = score_views(heads, train.values[choose], task, device)
             truth = train.targets[choose]
-            for rate, scores in zip(config.rates, tried, strict=True):
+            for penalty, scores in zip(config.penalties, tried, strict=True):
                 reached, loss = _metrics(scores, truth)[name], held_out_loss(scores, truth)
-                grid.append({"rate": rate, name: reached, "loss": loss})
-            best = max(grid, key=lambda entry: (entry[name], -entry["loss"]))["rate"]
-        heads = fit(np.arange(len(train.keys)), (best,), "chosen rate")
+                grid.append({"penalty": penalty, name: reached, "loss": loss})
+            best = max(grid, key=lambda entry: (entry[name], -entry["loss"]))["penalty"]
+        heads = fit(np.arange(len(train.keys)), (best,), "chosen penalty")
         scores = score_views(heads, test.values, task, device)[0]
         return scores, {"grid": grid, "chosen": best, "held_out": len(choose)}
 
@@ -92,7 +95,8 @@ def probe_neighbours(config: NeighbourProbeConfig, out: Path) -> Results:
     def judge(train: Features, test: Features, classes: int, device: torch.device):
         if train.targets.ndim != 1:
             raise InputError("nearest neighbours need one label a sample; use probe strict")
-        known = torch.from_numpy(train.values[:, 0]).to(device)
+        standard = Standard.of(torch.from_numpy(train.values[:, 0]).to(device))
+        known = standard(torch.from_numpy(train.values[:, 0]).to(device))
         labels = torch.from_numpy(train.targets).to(device)
         grid = []
         for count in config.neighbours:
@@ -100,7 +104,7 @@ def probe_neighbours(config: NeighbourProbeConfig, out: Path) -> Results:
             metrics = _metrics(votes.cpu().numpy(), train.targets)
             grid.append({"neighbours": count, "top1": metrics["top1"]})
         best = max(grid, key=lambda entry: entry["top1"])["neighbours"]
-        asked = torch.from_numpy(test.values).to(device)
+        asked = standard(torch.from_numpy(test.values).to(device))
         votes = sum(
             neighbour_votes(known, labels, asked[:, view], neighbours=best, classes=classes)
             for view in range(asked.shape[1])
@@ -154,7 +158,7 @@ def _probe(
         partial=train.partial or test.partial or broken,
         missing=train.missing or test.missing or broken,
         config=json.loads(json.dumps(asdict(config), default=str)) | {"views": str(views)},
-        ours=("protocol: published ones differ; the grid is in grid.json",),
+        ours=_own_choices(config),
     )
     if accelerator.is_main_process:
         write_evaluation(out, results, predictions, test, choice)
@@ -184,11 +188,23 @@ def _extract(
             views=views,
             cache=config.cache,
             accelerator=accelerator,
+            pooling=config.pooling,
             batch=config.batch,
             workers=config.workers,
             allow_missing=config.allow_missing,
             on_progress=lambda done, total: on_progress(f"{videos.split} features", done, total),
         )
+
+
+def _own_choices(config: FeatureProbeConfig) -> tuple[str, ...]:
+    """What no publication has."""
+    said = ["protocol: published ones differ; the grid is in grid.json"]
+    if (config.sampling or PRESETS[DATASET_PRESETS[config.dataset]].sampling) == "dense":
+        said.append(
+            "videos shorter than a clip are spread over it; the published code repeats the last "
+            "frame"
+        )
+    return tuple(said)
 
 
 def _metrics(scores: np.ndarray, targets: np.ndarray) -> dict[str, float]:

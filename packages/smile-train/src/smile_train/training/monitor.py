@@ -14,6 +14,7 @@ from accelerate import Accelerator
 from smile_motion.errors import InputError
 
 from smile_train.config.pretrain import PretrainConfig
+from smile_train.data.views import clip_frames
 from smile_train.evaluation.knn import neighbour_votes
 from smile_train.models.mae import PretrainModel
 from smile_train.motion_probe.online import ENTRY, UNTRAINED, OnlineProbe, sentence
@@ -181,9 +182,14 @@ class NeighbourProbe:
         frames, labels = [], []
         for video in find_videos(path):
             index = index_video(video.path)
-            first = max(0, (len(index) - 1 - config.stride * (config.frames - 1)) // 2)
-            wanted = first + config.stride * np.arange(config.frames)
-            images = read_frames(index, np.minimum(wanted, len(index) - 1))
+            wanted = clip_frames(
+                len(index),
+                frames=config.frames,
+                stride=config.stride,
+                sampling="dense",
+                segments=1,
+            )[0]
+            images = read_frames(index, wanted)
             height, width = images.shape[1:3]
             side = min(height, width)
             crop = ((width - side) // 2, (height - side) // 2, side, side)
