@@ -76,8 +76,17 @@ def median_seconds(run: Callable[[], object], device: torch.device, repeats: int
     return float(np.median(times))
 
 
-def measure(bank: ObjectBank, options: Options) -> None:
-    """Measure and print."""
+@dataclass(frozen=True)
+class Stage:
+    """What a stage was measured to do."""
+
+    clips_per_s: float
+    share: float | None
+    """Of the speed at which the device copies as many bytes; none where that bounds nothing."""
+
+
+def measure(bank: ObjectBank, options: Options) -> dict[str, Stage]:
+    """Measure and print; returns the stages by name."""
     renderer = DeviceRenderer(bank, options.device, kernel=options.kernel)  # type: ignore[arg-type]
     device, batch, grid = renderer.device, options.batch, TokenGrid()
     recipe = MotionRecipe.paper()
@@ -135,9 +144,12 @@ def measure(bank: ObjectBank, options: Options) -> None:
     core = (time.perf_counter() - begun) / 8
 
     table = Table("stage", "clips/s", "us a clip", "share of floor", title=_name(device))
+    found: dict[str, Stage] = {}
     for name, (taken, moved) in stages.items():
-        share = f"{moved * copy / taken:.0%}" if moved else ""
-        table.add_row(name, f"{1 / taken:,.0f}", f"{1e6 * taken:.1f}", share)
+        share = moved * copy / taken if moved else None
+        found[name] = Stage(1 / taken, share)
+        shown = "" if share is None else f"{share:.0%}"
+        table.add_row(name, f"{1 / taken:,.0f}", f"{1e6 * taken:.1f}", shown)
     table.add_section()
     table.add_row("records (host, one core)", f"{1 / host:,.0f}", f"{1e6 * host:.1f}")
     table.add_row("render (CPU, one core)", f"{1 / core:,.0f}", f"{1e6 * core:.1f}")
@@ -148,6 +160,8 @@ def measure(bank: ObjectBank, options: Options) -> None:
     console.print(f"{renderer.kernel} kernel, batch {batch}; copying {1e-9 / copy:.0f} GB/s")
     ratio = core / stages["pixels + ids, still background"][0]
     console.print(f"pixels: {ratio:.2f} times the clips of the CPU renderer on one core")
+    host_rate, core_rate = Stage(1 / host, None), Stage(1 / core, None)
+    return found | {"records (host, one core)": host_rate, "render (CPU, one core)": core_rate}
 
 
 def _name(device: torch.device) -> str:

@@ -35,6 +35,15 @@ settings.register_profile("search", max_examples=500, deadline=None)
 settings.load_profile("steady")
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Leave out what needs a CUDA device where there is none."""
+    if item.get_closest_marker("cuda") is not None:
+        import torch
+
+        if not torch.cuda.is_available():
+            pytest.skip("torch sees no CUDA device")
+
+
 def pytest_unconfigure() -> None:
     """Remove the session's cache."""
     if CACHE is not None:

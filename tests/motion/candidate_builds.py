@@ -50,17 +50,17 @@ class TinyModels:
         write_tiny_onnx_segmenter(folder / "isnet.onnx")
         return cls(folder)
 
-    def open(self, *, seed: int = 0) -> Models:
+    def open(self, *, seed: int = 0, device: str = "cpu") -> Models:
         diffusion = Diffusion.open(
-            str(self.folder / "sd"), device="cpu", steps=2, guidance=7.5, size_px=64
+            str(self.folder / "sd"), device=device, steps=2, guidance=7.5, size_px=64
         )
         return Models(
             maker=DiffusionMaker(diffusion=diffusion, prompt=PROMPT, seed=seed),
             segmenters=[
                 open_segmenter(str(self.folder / "isnet.onnx"), threads=1),
-                open_segmenter(f"clipseg={self.folder / 'clipseg'}"),
+                open_segmenter(f"clipseg={self.folder / 'clipseg'}", device=device),
             ],
-            scorer=ClipScorer.open(str(self.folder / "clip"), device="cpu"),
+            scorer=ClipScorer.open(str(self.folder / "clip"), device=device),
         )
 
     def arguments(self, out: Path, categories: Path, *, n: int = 20) -> list[str]:

@@ -21,12 +21,18 @@ from smile_motion.motion.effects import EFFECTS, Appearance, MotionBlur
 from smile_motion.motion.plan import MotionPlan
 from smile_motion.motion.recipe import MotionRecipe
 from smile_motion.renderer.cpu import render
-from smile_motion.renderer.device import DeviceClips, DeviceRenderer
+from smile_motion.renderer.device import DeviceClips, DeviceRenderer, KernelName
 from smile_motion.seeding import Stream, keyed_generator
 from smile_motion.tokens import TokenGrid
 from smile_motion.truth.instances import Truth
 
-DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+CUDA = pytest.param("cuda", marks=pytest.mark.cuda)
+DEVICES = ["cpu", CUDA]
+KERNELS = [
+    ("cpu", "torch"),
+    pytest.param("cuda", "triton", marks=pytest.mark.cuda),
+    pytest.param("cuda", "torch", marks=pytest.mark.cuda),
+]
 ON_DEVICE: tuple[EffectName, ...] = tuple(name for name in EFFECTS if name != "appearance")
 
 
@@ -58,23 +64,31 @@ def compare(clips: DeviceClips, background: np.ndarray, plans: list[MotionPlan])
         assert (coverage[: plan.slots] == truth.token_coverage(grid)).all()
 
 
-@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize(("device", "kernel"), KERNELS)
 @pytest.mark.parametrize("name", ["paper", "official"])
 @pytest.mark.parametrize("effects", [(), ("drop-shadow",), ON_DEVICE])
 def test_pixels_and_truth_are_those_of_the_cpu_renderer(
-    small_bank: ObjectBank, device: str, name: str, effects: tuple[EffectName, ...]
+    small_bank: ObjectBank,
+    device: str,
+    kernel: KernelName,
+    name: str,
+    effects: tuple[EffectName, ...],
 ) -> None:
     plans = draw(MotionRecipe.named(name, effects=effects), small_bank, 5)  # type: ignore[arg-type]
     background = np.random.default_rng(0).integers(0, 256, (5, 16, 224, 224, 3), np.uint8)
-    renderer = DeviceRenderer(small_bank, device)
+    renderer = DeviceRenderer(small_bank, device, kernel=kernel)
     clips = renderer.render(torch.from_numpy(background).to(device), plans)
     compare(clips, background, plans)
 
 
-@given(st.integers(0, 2**20), st.sampled_from([(5, 48, 80), (1, 112, 64), (3, 32, 32)]))
+@pytest.mark.parametrize("device", DEVICES)
+@given(
+    seed=st.integers(0, 2**20),
+    shape=st.sampled_from([(5, 48, 80), (1, 112, 64), (3, 32, 32)]),
+)
 @settings(max_examples=12)
 def test_any_shape_and_any_mix_of_objects(
-    small_bank: ObjectBank, seed: int, shape: tuple[int, int, int]
+    small_bank: ObjectBank, device: str, seed: int, shape: tuple[int, int, int]
 ) -> None:
     frames, height, width = shape
     plans = [
@@ -87,12 +101,17 @@ def test_any_shape_and_any_mix_of_objects(
         for count in (0, 3, 1)
     ]
     still = np.random.default_rng(seed).integers(0, 256, (3, 1, height, width, 3), np.uint8)
-    renderer = DeviceRenderer(small_bank, "cpu", frames=frames, size=(height, width), max_objects=3)
-    clips = renderer.render(torch.from_numpy(still), plans)
+    renderer = DeviceRenderer(
+        small_bank, device, frames=frames, size=(height, width), max_objects=3
+    )
+    clips = renderer.render(torch.from_numpy(still).to(device), plans)
     compare(clips, np.repeat(still, frames, axis=1), plans)
 
 
-def test_objects_far_outside_tiny_and_mirrored(small_bank: ObjectBank) -> None:
+@pytest.mark.parametrize(("device", "kernel"), KERNELS)
+def test_objects_far_outside_tiny_and_mirrored(
+    small_bank: ObjectBank, device: str, kernel: KernelName
+) -> None:
     plan = draw(MotionRecipe.paper(), small_bank, 1)[0]
     thin = np.array([[900.0, 0.3], [0.3, 2000.0]])
     plans = [
@@ -103,7 +122,8 @@ def test_objects_far_outside_tiny_and_mirrored(small_bank: ObjectBank) -> None:
         plan.mirrored(),
     ]
     background = np.full((5, 16, 224, 224, 3), 77, np.uint8)
-    clips = DeviceRenderer(small_bank, "cpu").render(torch.from_numpy(background), plans)
+    renderer = DeviceRenderer(small_bank, device, kernel=kernel)
+    clips = renderer.render(torch.from_numpy(background).to(device), plans)
     compare(clips, background, plans)
     assert (background == 77).all()
 
@@ -167,10 +187,11 @@ def test_the_triton_kernel_compiles_for_hopper() -> None:
         assert len(compiled.asm["cubin"]) > 1000
 
 
-def test_frames_are_normalised_on_the_device(small_bank: ObjectBank) -> None:
+@pytest.mark.parametrize("device", DEVICES)
+def test_frames_are_normalised_on_the_device(small_bank: ObjectBank, device: str) -> None:
     plans = draw(MotionRecipe.paper(), small_bank, 2)
-    clips = DeviceRenderer(small_bank, "cpu").render(
-        torch.full((2, 1, 224, 224, 3), 40, dtype=torch.uint8), plans
+    clips = DeviceRenderer(small_bank, device).render(
+        torch.full((2, 1, 224, 224, 3), 40, dtype=torch.uint8, device=device), plans
     )
     values = clips.normalised(mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.4), dtype=torch.bfloat16)
     assert values.shape == (2, 3, 16, 224, 224)
@@ -179,15 +200,16 @@ def test_frames_are_normalised_on_the_device(small_bank: ObjectBank) -> None:
     torch.testing.assert_close(values[:, 1].float(), expected, atol=2e-2, rtol=1e-2)
 
 
+@pytest.mark.parametrize("device", DEVICES)
 @given(
-    st.integers(0, 2**32),
-    st.sampled_from([0.5, 0.8, 0.9]),
-    st.floats(0, 1),
-    st.sampled_from([None, 0.0, 0.1, 1.0]),
-    st.sampled_from([TokenGrid(), TokenGrid(height=112, width=96)]),
+    seed=st.integers(0, 2**32),
+    ratio=st.sampled_from([0.5, 0.8, 0.9]),
+    share=st.floats(0, 1),
+    visible=st.sampled_from([None, 0.0, 0.1, 1.0]),
+    grid=st.sampled_from([TokenGrid(), TokenGrid(height=112, width=96)]),
 )
 def test_masks_are_those_of_the_cpu(
-    seed: int, ratio: float, share: float, visible: float | None, grid: TokenGrid
+    device: str, seed: int, ratio: float, share: float, visible: float | None, grid: TokenGrid
 ) -> None:
     rng = np.random.default_rng(seed)
     coverage = np.where(rng.random((3, 2, *grid.shape)) < share / 2, rng.random(), 0)
@@ -196,7 +218,7 @@ def test_masks_are_those_of_the_cpu(
     def generators() -> list[np.random.Generator]:
         return [keyed_generator(seed, Stream.MASK, index=index) for index in range(3)]
 
-    keys = torch.from_numpy(draw_keys(generators(), grid))
+    keys = torch.from_numpy(draw_keys(generators(), grid)).to(device)
     pairs = [
         (mask_tube(generators(), grid, ratio), masks.mask_tube(keys, grid, ratio)),
         (mask_random(generators(), grid, ratio), masks.mask_random(keys, grid, ratio)),
@@ -208,23 +230,27 @@ def test_masks_are_those_of_the_cpu(
                 keys,
                 grid,
                 ratio,
-                torch.from_numpy(coverage),
+                torch.from_numpy(coverage).to(device),
                 threshold=0.25,
                 visible_share=visible,
             ),
         ),
     ]
     for mine, (seen, hidden) in pairs:
-        assert (mine.visible == seen.numpy()).all()
-        assert (mine.masked == hidden.numpy()).all()
+        assert (mine.visible == seen.cpu().numpy()).all()
+        assert (mine.masked == hidden.cpu().numpy()).all()
 
 
-def test_plans_with_different_effects_share_a_batch(small_bank: ObjectBank) -> None:
+@pytest.mark.parametrize(("device", "kernel"), KERNELS)
+def test_plans_with_different_effects_share_a_batch(
+    small_bank: ObjectBank, device: str, kernel: KernelName
+) -> None:
     plain, other = draw(MotionRecipe.paper(), small_bank, 2)
     shadows = draw(MotionRecipe.named("paper", effects=("drop-shadow",)), small_bank, 1)
     plans = [plain, replace(other, blur=MotionBlur(exposures=4)), *shadows]
     still = np.random.default_rng(1).integers(0, 256, (3, 224, 224, 3), np.uint8)
-    clips = DeviceRenderer(small_bank, "cpu").render(torch.from_numpy(still), plans)
+    renderer = DeviceRenderer(small_bank, device, kernel=kernel)
+    clips = renderer.render(torch.from_numpy(still).to(device), plans)
     compare(clips, np.repeat(still[:, None], 16, axis=1), plans)
 
 
