@@ -23,6 +23,8 @@ CLIPS_PER_S = 100_000
 """Clips a second that a device should render."""
 UTILISATION = 0.45
 """Share of the matrix rate that a step should reach."""
+TEST_PROCESSES = 6
+"""Processes that share the device for the tests, where pytest-xdist is installed."""
 BUSY = 0.9
 """Share of the time that the diffusion model should work."""
 
@@ -213,23 +215,25 @@ def run_tests(place: Place) -> Iterator[Figure]:
         for path in sorted((root / "tests").rglob("test_*.py"))
         if re.search(r"mark\.cuda\b", path.read_text(encoding="utf-8"))
     ]
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "pytest", "-o", "addopts=", "-q", "-m", "cuda"),
-            *("--import-mode=importlib", "--durations=12", "-p", "no:cacheprovider", *files),
-        ],
+    words = ["-o", "addopts=", "-v", "-m", "cuda", "--import-mode=importlib", "--durations=12"]
+    if importlib.util.find_spec("xdist") is not None:
+        words += ["-n", str(min(TEST_PROCESSES, place.workers)), "--dist=worksteal"]
+    with subprocess.Popen(
+        [sys.executable, "-u", "-m", "pytest", *words, "-p", "no:cacheprovider", *files],
         cwd=root,
-        capture_output=True,
+        stdout=subprocess.PIPE,
         text=True,
-    )
-    print(done.stdout, done.stderr, sep="\n")
-    last = done.stdout.strip().splitlines()[-1] if done.stdout.strip() else ""
+    ) as tests:
+        assert tests.stdout is not None
+        last = ""
+        for last in tests.stdout:
+            print(last, end="")  # as it comes: what is ended by its limit has said so much
     for word in ("passed", "failed", "error", "skipped"):
         count = re.search(rf"(\d+) {word}", last)
         if count or word == "passed":
             yield Figure(f"tests {word}", int(count[1]) if count else 0)
-    if done.returncode:
-        sys.exit(f"pytest: {last}")
+    if tests.returncode:
+        sys.exit(f"pytest: {last.strip()}")
 
 
 def measure_training(place: Place) -> Iterator[Figure]:
@@ -280,7 +284,6 @@ def profile(place: Place) -> Iterator[Figure]:
     import torch
     from smile_train.models import PretrainModel
     from smile_train.teachers import ClipTeacher
-    from smile_train.training.flops import transformer_flops  # noqa: F401
     from smile_train.training.losses import masked_loss, teach
     from smile_train.training.optim import parameter_groups
     from torch.profiler import ProfilerActivity

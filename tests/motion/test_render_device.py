@@ -162,7 +162,7 @@ compare(clips, np.repeat(background[:1], 2, axis=1), [blur])
 def test_the_triton_kernel_compiles_for_hopper() -> None:
     """Triton and the assembler it brings need no GPU for this."""
     triton = pytest.importorskip("triton")
-    from smile_motion.renderer._triton import COLUMNS, ROWS, _paint_tile
+    from smile_motion.renderer._triton import COLUMNS, ROWS, WARPS, _paint_tile
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
@@ -182,7 +182,7 @@ def test_the_triton_kernel_compiles_for_hopper() -> None:
             signature=signature,
             constexprs={(names.index(name),): value for name, value in constants.items()},
         )
-        options = {"num_warps": 4, "enable_fp_fusion": False}
+        options = {"num_warps": WARPS, "enable_fp_fusion": False}
         compiled = triton.compile(source, target=GPUTarget("cuda", 90, 32), options=options)
         assert len(compiled.asm["cubin"]) > 1000
 

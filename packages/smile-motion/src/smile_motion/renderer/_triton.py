@@ -10,8 +10,9 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-ROWS, COLUMNS = 8, 64
-"""Pixels that one program paints."""
+ROWS, COLUMNS, WARPS = 4, 32, 1
+"""Pixels that one program paints, and warps that paint them: small tiles leave out most of what no
+object touches (docs/performance.md)."""
 
 
 def paint(
@@ -53,7 +54,7 @@ def paint(
         SHIFT=max(exposures.bit_length() - 1, 0),
         ROWS=ROWS,
         COLUMNS=COLUMNS,
-        num_warps=4,
+        num_warps=WARPS,
         enable_fp_fusion=False,  # the CPU rounds products too
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +19,9 @@ SQUEEZE = 0.15
 
 class Teacher(nn.Module, ABC):
     """Encodes the first frame of each tubelet; a kind of teacher says how (`encode_images`)."""
+
+    _mean: torch.Tensor
+    _std: torch.Tensor
 
     def __init__(
         self,
@@ -42,6 +46,9 @@ class Teacher(nn.Module, ABC):
         """
         super().__init__()
         self.mean, self.std = (IMAGENET_MEAN, IMAGENET_STD) if official_input else (mean, std)
+        # On the device already: copied there anew, they would have the host wait for it.
+        self.register_buffer("_mean", torch.tensor(self.mean), persistent=False)
+        self.register_buffer("_std", torch.tensor(self.std), persistent=False)
         self.size, self.rows_columns = size, rows_columns
         self.width, self.depth = width, depth
 
@@ -53,6 +60,10 @@ class Teacher(nn.Module, ABC):
                 f"the teacher sees {width} x {height} px, frames are {grid.width} x {grid.height}: "
                 f"their token grids cannot be matched; give frames of the teacher's shape"
             )
+
+    @abstractmethod
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """Compile the blocks, which share one graph; for arguments see `torch.compile`."""
 
     @abstractmethod
     def encode_images(self, images: torch.Tensor) -> torch.Tensor:
@@ -68,8 +79,7 @@ class Teacher(nn.Module, ABC):
         """
         unit = to_unit(frames[:, :: grid.tubelet])
         batch, slices = unit.shape[:2]
-        mean, std = (torch.tensor(v, device=unit.device) for v in (self.mean, self.std))
-        standard = (unit - mean) / std
+        standard = (unit - self._mean) / self._std
         images = standard.permute(0, 1, 4, 2, 3).flatten(0, 1)
         if tuple(images.shape[-2:]) != self.size:
             images = F.interpolate(images, self.size, mode="bicubic", antialias=True)

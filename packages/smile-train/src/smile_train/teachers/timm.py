@@ -93,6 +93,11 @@ class TimmTeacher(Teacher):
             ) from error
         return cls(model, official_input=official_input)
 
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """Compile the blocks, which share one graph; for arguments see `torch.compile`."""
+        for block in self.model.blocks:
+            block.compile(*args, **kwargs)
+
     @torch.no_grad()
     def encode_images(self, images: torch.Tensor) -> torch.Tensor:
         """Patch tokens of normalised images: (n, 3, H, W) float to (n, patches, width)."""
