@@ -29,6 +29,9 @@ from gpu_sections import SECTIONS, Figure, Place, record  # noqa: E402
 from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402
 
+GRACE_S = 10
+"""Seconds that a section has to end by itself when it is over its limit."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
@@ -59,6 +62,10 @@ def run_section(name: str, options: Options, seconds: float) -> str:
             code = process.wait(seconds)
         except subprocess.TimeoutExpired:
             code = None
+            # Asked first: pytest then says what has failed so far.
+            os.killpg(process.pid, signal.SIGINT)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(GRACE_S)
         finally:
             # Workers that are left go with it.
             with suppress(ProcessLookupError):

@@ -240,6 +240,8 @@ def measure_training(place: Place) -> Iterator[Figure]:
     """Whole runs on noise, fed by workers."""
     for render in ("device", "cpu") if place.full else ("cpu",):
         yield from _train(place, f"noise, rendered by {render}", "--background=noise", render)
+    if place.full:
+        yield from _train(place, "noise, compiled", "--background=noise", "cpu", compiled=True)
 
 
 def measure_natural(place: Place) -> Iterator[Figure]:
@@ -251,7 +253,9 @@ def measure_natural(place: Place) -> Iterator[Figure]:
     yield from _train(place, "videos, rendered by device", options, "device")
 
 
-def _train(place: Place, name: str, background: str, render: str) -> Iterator[Figure]:
+def _train(
+    place: Place, name: str, background: str, render: str, *, compiled: bool = False
+) -> Iterator[Figure]:
     import torch
     from smile_motion.cli.app import run_app
     from smile_train.__main__ import COMMANDS
@@ -265,6 +269,7 @@ def _train(place: Place, name: str, background: str, render: str) -> Iterator[Fi
         f"--student={config.student}", f"--frames={config.frames}", "--track=none", f"--out={out}",
         f"--precision={config.precision}",
     ]  # fmt: skip
+    words += ["--compile"] * compiled
     code = run_app("smile_train", "", COMMANDS, words, default="pretrain")
     if code:
         sys.exit(f"smile_train {' '.join(words)}: exit code {code}")
@@ -372,8 +377,8 @@ SECTIONS = {
     "step": Section(measure_step, 120),
     "tests": Section(run_tests, 240),
     "compiled": Section(measure_compiled, 180),
-    "training": Section(measure_training, 150),
-    "natural": Section(measure_natural, 90),
+    "training": Section(measure_training, 180),
+    "natural": Section(measure_natural, 120),
     "profile": Section(profile, 60),
     "bank": Section(measure_bank, 150),
 }

@@ -89,6 +89,19 @@ def test_predictions_come_in_the_order_of_the_masked_tokens() -> None:
     torch.testing.assert_close(one, other.flip(1), rtol=1e-4, atol=1e-5)
 
 
+def test_compiled_blocks_share_a_graph_and_predict_the_same() -> None:
+    """One graph for the encoder's blocks and one for the decoder's, however many there are."""
+    model, order = make(), torch.arange(GRID.tokens).expand(2, -1)
+    arguments = clip(), order[:, :8], order[:, 8:]
+    with torch.no_grad():
+        expected = model(*arguments)
+        graphs = []
+        torch.compiler.reset()
+        model.compile(dynamic=False, backend=lambda graph, _: graphs.append(graph) or graph)
+        assert (model(*arguments) == expected).all()
+    assert len(graphs) == 2
+
+
 def test_pixel_targets_can_be_turned_back_into_the_clip() -> None:
     frames = clip()
     restored = restore_pixels(pixel_targets(frames, GRID), frames, GRID)

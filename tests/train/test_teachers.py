@@ -59,6 +59,15 @@ def test_tokens_are_those_of_open_clip_itself(tiny_clip: Path) -> None:
     torch.testing.assert_close(teacher.encode_images(images), expected, rtol=0, atol=1e-5)
 
 
+def test_compiled_blocks_share_a_graph_and_say_the_same(tiny_clip: Path) -> None:
+    teacher, frames = ClipTeacher.open(str(tiny_clip)), clip()
+    expected, graphs = teacher(frames, GRID), []
+    torch.compiler.reset()
+    teacher.compile(dynamic=False, backend=lambda graph, _: graphs.append(graph) or graph)
+    assert (teacher(frames, GRID) == expected).all()
+    assert len(graphs) == 1
+
+
 def test_nothing_is_learned_by_the_teacher(tiny_clip: Path) -> None:
     teacher = ClipTeacher.open(str(tiny_clip))
     assert not any(parameter.requires_grad for parameter in teacher.parameters())
