@@ -28,7 +28,8 @@ def test_the_site_builds_with_strict_links(tmp_path: Path) -> None:
     pages = list((tmp_path / "site").rglob("*.html"))
     assert len(pages) > len(PAGES)
     api = (tmp_path / "site/api/motion/index.html").read_text()
-    for name in ("recipe.MotionRecipe", "bank.build.build", "bank.verify.verify", "video.index"):
+    names = ("motion.recipe.MotionRecipe", "bank.builder.build.build", "bank.integrity.verify")
+    for name in (*names, "video.index"):
         assert f'id="smile_motion.{name}' in api, name
     for page in pages:  # nothing is fetched from elsewhere
         text = page.read_text()

@@ -75,6 +75,8 @@ def scored_bank(tmp_path_factory: pytest.TempPathFactory, photographs: Path) -> 
     for number in range(12):
         category, accepted = names[number % 2], number % 4 == 3
         record = {
+            "id": f"{category}-{number:06d}",
+            "segmenter": "u2net" if accepted else None,
             "category": category,
             "attempt": number,
             "prompt": f"a photo of a single {category}",
@@ -179,9 +181,16 @@ def test_refused_candidates_come_with_reasons(scored_bank: Path, tmp_path: Path)
     assert (cat.name, cat.total, engine.total) == ("cat", 6, 3)
     assert [tile.score for tile in cat.tiles] == [25.0, 23.0, 21.0, 19.0, 17.0, 15.0]
     assert cat.tiles[0].note == REASONS[10 % 3]
-    for line in ('{"category": "..", "attempt": 1, "accepted": false}', "{", '{"category": "a/b"}'):
-        (tmp_path / "candidates.jsonl").write_text(line + "\n")
-        with pytest.raises(InputError, match=r"candidates\.jsonl:1: not a candidate's record"):
+    line = (scored_bank / "candidates.jsonl").read_text().splitlines()[0]
+    spoilt = {
+        "{": r"candidates\.jsonl:1: ",
+        '{"category": "a"}': r"candidates\.jsonl:1: \w+ is missing",
+        line.replace('"category": "cat"', '"category": ".."'): "category is '..'",
+        line.replace('"category": "cat"', '"category": "a/b"'): "category is 'a/b'",
+    }
+    for text, message in spoilt.items():
+        (tmp_path / "candidates.jsonl").write_text(text + "\n")
+        with pytest.raises(InputError, match=message):
             refused_sections(tmp_path)
 
 

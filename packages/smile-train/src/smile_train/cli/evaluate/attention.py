@@ -10,7 +10,7 @@ from smile_motion.cli.app import Outcome
 from smile_motion.io.options import Index
 from smile_motion.runtime.partition import is_first_process, results_folder
 
-from smile_train.evaluation.figures.clips import FigureOptions
+from smile_train.evaluation.figures.options import FigureOptions
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ import tyro
 from smile_motion.cli.app import Outcome
 from smile_motion.runtime.partition import is_first_process, results_folder
 
-from smile_train.evaluation.figures.clips import FigureOptions
+from smile_train.evaluation.figures.options import FigureOptions
 
 if TYPE_CHECKING:
     import numpy as np
