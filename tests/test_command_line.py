@@ -5,7 +5,6 @@ After a change that is meant, `python tests/test_command_line.py` writes the fil
 
 import json
 from dataclasses import MISSING, fields, is_dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -27,7 +26,7 @@ COMMANDS = {
 
 def options_of(command: Command) -> dict[str, Any]:
     """Every option of a command by its name, with its default and its choices."""
-    module = import_module(command.module)
+    module = command.load()
     made = module.defaults(["--help"]) if hasattr(module, "defaults") else None
     return dict(_options(module.Options, made))
 

@@ -63,7 +63,7 @@ def _parse(words: list[str], commands: Sequence[Command]) -> object:
         return f"no command {words[:2]}"
     command = max(found, key=lambda entry: len(entry.name))
     arguments = words[len(command.name.split()) :]
-    module = importlib.import_module(command.module)
+    module = command.load()
     given = {"default": module.defaults(arguments)} if hasattr(module, "defaults") else {}
     try:
         tyro.cli(module.Options, args=arguments, **given)

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -42,7 +41,7 @@ def commands() -> Iterator[tuple[str, Command]]:
 
 @pytest.mark.parametrize("name", ALWAYS)
 def test_every_option_says_what_it_needs(name: str) -> None:
-    options = import_module(dict(commands())[name].module).Options
+    options = dict(commands())[name].load().Options
     free = {option for option, needs in conditions_of(options) if not needs}
     assert free == set(ALWAYS[name].split())
 

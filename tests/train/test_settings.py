@@ -12,7 +12,7 @@ from smile_motion.errors import InputError
 from smile_train.__main__ import COMMANDS
 from smile_train.checkpoints.files import read_manifest
 from smile_train.cli import finetune, pretrain
-from smile_train.cli.probe import sigma
+from smile_train.cli.probe import Sigma
 from smile_train.config.finetune_presets import PRESETS as FINETUNE_PRESETS
 from smile_train.config.pretrain_presets import PRESETS
 from smile_train.config.settings import parse_yaml
@@ -111,7 +111,7 @@ def test_fine_tuning_and_probes_take_files_too(write: Callable[..., Path]) -> No
     assert config.segments == FINETUNE_PRESETS["smile-ssv2"].segments
     assert finetune.defaults(["--config", str(path), "--dataset", "k400"]).preset == "smile-k400"
     assert finetune.defaults(["--config", str(path), "--preset", "gym"]).preset == "gym"
-    probe = sigma.defaults(["--config", str(path)])
+    probe = Sigma.defaults(["--config", str(path)])
     assert (probe.protocol, probe.sampling, probe.batch) == ("linear-sigma", "uniform", 8)
     stored = FINETUNE_PRESETS["smile-ssv2"].to_json() | {
         "steps_total": 9,
@@ -122,7 +122,7 @@ def test_fine_tuning_and_probes_take_files_too(write: Callable[..., Path]) -> No
     config = finetune.defaults(["--config", str(own)])
     assert (config.epochs, config.checkpoint, config.preset) == (3, Path("C"), "smile-ssv2")
     with pytest.raises(InputError, match=r"protocol is finetune, this command's is linear-sigma"):
-        sigma.defaults(["--config", str(own)])
+        Sigma.defaults(["--config", str(own)])
     with pytest.raises(InputError, match=r"--preset gym has no effect with --config"):
         finetune.defaults(["--config", str(own), "--preset", "gym"])
 

@@ -7,6 +7,7 @@ from smile_motion.runtime.signals import end_with_launchers, repeat_lost_interru
 
 COMMANDS = (
     Command("build-bank", "make or continue an object bank", "smile_motion.cli.bank.build"),
+    Command("bank build", "the same as build-bank", "smile_motion.cli.bank.build"),
     Command("bank info", "print a bank's card and counts", "smile_motion.cli.bank.info"),
     Command("bank verify", "check every file of a bank", "smile_motion.cli.bank.verify"),
     Command("bank filter", "decide anew over stored candidates", "smile_motion.cli.bank.filter"),

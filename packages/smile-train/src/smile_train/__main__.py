@@ -8,10 +8,10 @@ from smile_motion.runtime.signals import end_with_launchers, repeat_lost_interru
 COMMANDS = (
     Command("pretrain", "pre-train a video transformer", "smile_train.cli.pretrain"),
     Command("finetune", "fine-tune on labelled videos, and test", "smile_train.cli.finetune"),
-    Command("probe strict", "linear probe of cached features", "smile_train.cli.probe.strict"),
-    Command("probe sigma", "linear probe with augmentation", "smile_train.cli.probe.sigma"),
-    Command("probe attentive", "a grid of attentive probes", "smile_train.cli.probe.attentive"),
-    Command("probe knn", "nearest neighbours in cached features", "smile_train.cli.probe.knn"),
+    Command("probe strict", "linear probe of cached features", "smile_train.cli.probe:Strict"),
+    Command("probe sigma", "linear probe with augmentation", "smile_train.cli.probe:Sigma"),
+    Command("probe attentive", "a grid of attentive probes", "smile_train.cli.probe:Attentive"),
+    Command("probe knn", "nearest neighbours in cached features", "smile_train.cli.probe:Knn"),
     Command("probe motion", "what encoders know about motion", "smile_train.cli.probe_motion"),
     Command("evaluate severe", "the SEVERE benchmark", "smile_train.cli.evaluate.severe"),
     Command("evaluate similarity", "how features change", "smile_train.cli.evaluate.similarity"),
@@ -23,7 +23,7 @@ COMMANDS = (
     Command("data check", "find broken videos in a list or folder", "smile_train.cli.data.check"),
     Command("bench", "measure where the time of a run goes", "smile_train.cli.bench"),
     Command("export", "turn a checkpoint into other formats", "smile_train.cli.export"),
-    Command("completion", "print completion for a shell", "smile_train.cli.completion"),
+    Command("completion", "print completion for a shell", "smile_motion.cli.completion"),
 )
 
 

@@ -14,7 +14,6 @@ import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from smile_motion.errors import InputError, printable
@@ -41,6 +40,8 @@ class Outcome:
     """0, or `EXIT_FAULTY`."""
 
 
+COMPLETION = "smile_motion.cli.completion"
+"""Module of the command that is about all others of a program."""
 EXIT_INPUT = 2
 """Exit code of a command that refused its input."""
 EVERYWHERE = "--json prints the outcome for machines, --debug shows tracebacks of errors."
@@ -77,9 +78,16 @@ class Command:
     summary: str
     """One line for the overview."""
     module: str
-    """Module that holds `Options` and `run`; imported only when the command is called. It may also
-    define `defaults(arguments) -> Options`, the options that the arguments then change; `MAKES`,
+    """Module that holds `Options` and `run`, or `module:Class` where one holds several commands;
+    imported only when the command is called. It may also define
+    `defaults(arguments) -> Options`, the options that the arguments then change; `MAKES`,
     what `--out` then holds; and `WRITES_BESIDE`, true where it may be a folder that is read."""
+
+    def load(self) -> Any:
+        """Import what `module` names."""
+        module, _, name = self.module.partition(":")
+        loaded = importlib.import_module(module)
+        return getattr(loaded, name) if name else loaded
 
 
 def run_app(
@@ -132,7 +140,7 @@ def _run(
             return _overview(program, description, commands, words, wants_overview, default)
     try:
         arguments = [_at_home(word) for word in (rest if rest is not None else words)]
-        return _call(program, command, arguments, as_json="--json" in argv)
+        return _call(program, commands, command, arguments, as_json="--json" in argv)
     except (InputError, OSError) as error:
         if isinstance(error, BrokenPipeError) and _reader_has_left():
             raise
@@ -171,8 +179,15 @@ def _find(
     return None, None
 
 
-def _call(program: str, command: Command, arguments: list[str], *, as_json: bool) -> int:
-    module = importlib.import_module(command.module)
+def _call(
+    program: str,
+    commands: Sequence[Command],
+    command: Command,
+    arguments: list[str],
+    *,
+    as_json: bool,
+) -> int:
+    module = command.load()
     import tyro
 
     arguments = rename_former_options(module.Options, arguments, _warn_of_former)
@@ -191,7 +206,11 @@ def _call(program: str, command: Command, arguments: list[str], *, as_json: bool
     _check_output(module, options)
     lines = contextlib.redirect_stdout(io.StringIO()) if as_json else contextlib.nullcontext()
     with lines:
-        outcome = module.run(options) or Outcome()
+        if module.__name__ == COMPLETION:
+            outcome = module.run(options, program.replace("_", "-"), commands)
+        else:
+            outcome = module.run(options)
+    outcome = outcome or Outcome()
     if as_json and outcome.facts:
         print(json.dumps(outcome.facts, indent=2, ensure_ascii=False, default=str))
     return outcome.exit_code
@@ -202,7 +221,7 @@ def _warn_of_former(old: str, new: str) -> None:
         print(f"{old} is now called {new}; the next release knows no {old}", file=sys.stderr)
 
 
-def _check_output(module: ModuleType, options: Any) -> None:
+def _check_output(module: Any, options: Any) -> None:
     """Refuse to write over what is read, or among files of something else."""
     out = getattr(options, "out", None)
     if isinstance(out, Path):

@@ -1,9 +1,11 @@
-"""Completion of a program's commands and options, for shells."""
+"""Print a script that completes the commands and options of a program in a shell.
+
+bash: smile-motion completion bash > ~/.local/share/bash-completion/completions/smile-motion
+"""
 
 from __future__ import annotations
 
 import contextlib
-import importlib
 import io
 import operator
 from collections.abc import Sequence
@@ -47,20 +49,18 @@ def _choice(tree: dict[str, Any]) -> Any:
             members.append(Annotated[_choice(entry), chosen])
         else:
             chosen = tyro.conf.subcommand(name, description=entry.summary)
-            members.append(Annotated[importlib.import_module(entry.module).Options, chosen])
+            members.append(Annotated[entry.load().Options, chosen])
     return reduce(operator.or_, members)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Options of `smile-motion completion`."""
+    """Options of `smile-motion completion` and `smile-train completion`."""
 
     shell: Annotated[Shell, tyro.conf.Positional]
     """What the script is for."""
 
 
-def run(options: Options) -> None:
-    """Print it."""
-    from smile_motion.__main__ import COMMANDS
-
-    print(completion_script("smile-motion", COMMANDS, options.shell), end="")
+def run(options: Options, program: str, commands: Sequence[Command]) -> None:
+    """Print the script for a program with these commands."""
+    print(completion_script(program, commands, options.shell), end="")

@@ -41,7 +41,7 @@ _CHOSEN = OnlyWith(
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Options of `smile-motion build-bank`."""
+    """Options of `smile-motion build-bank` and `smile-motion bank build`."""
 
     n: Count | None = None
     """Accepted objects in the bank, balanced over categories. Default: 10000; with --source folder

@@ -1,1 +1,0 @@
-"""The commands `smile_train probe …`."""
