@@ -5,29 +5,29 @@ from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter1d
 from smile_motion.errors import InputError
 from smile_motion.io.choices import PathName
-from smile_motion.motion.paths import PATHS, GaussianPath, LinearPath, smooth_path
+from smile_motion.motion.paths import PATHS, GaussianPath, LinearPath
 
 
 def test_smoothing_is_the_gaussian_filter_of_each_axis_sampled_evenly() -> None:
-    points = np.random.default_rng(3).uniform(0, 224, size=(48, 2))
-    path = smooth_path(points, 8.0, 16)
-    expected = gaussian_filter1d(points, 8.0, axis=0, mode="reflect")
-    np.testing.assert_allclose(
-        path, expected[np.rint(np.linspace(0, 47, 16)).astype(int)], atol=1e-9
-    )
+    path = GaussianPath().draw(np.random.default_rng(3), 16, (224, 224), np.full((1, 2), 50.0))[0]
+    points = np.random.default_rng(3).random(100)[:96].reshape(2, 48).T
+    smooth = gaussian_filter1d(points, 8.0, axis=0, mode="reflect")
+    smooth = smooth[np.rint(np.linspace(0, 47, 16)).astype(int)]
+    for axis in range(2):  # then stretched and placed
+        stretch, place = np.polyfit(smooth[:, axis], path[:, axis], 1)
+        assert stretch > 0
+        np.testing.assert_allclose(path[:, axis], stretch * smooth[:, axis] + place, atol=1e-9)
 
 
 def test_too_few_way_points_are_refused_with_the_remedy() -> None:
     with pytest.raises(InputError, match="10 way-points are too few for 16 frames"):
-        smooth_path(np.zeros((10, 2)), 8.0, 16)
+        GaussianPath(points=10).draw(np.random.default_rng(0), 16, (224, 224), np.ones((1, 2)))
 
 
 @pytest.mark.parametrize("sigma", [0.0, -1.0])
 def test_a_filter_without_width_is_refused(sigma: float) -> None:
     with pytest.raises(InputError, match="sigma is"):
         GaussianPath(sigma=sigma)
-    with pytest.raises(InputError, match="sigma is"):
-        smooth_path(np.zeros((48, 2)), sigma, 16)
 
 
 @given(st.integers(0, 2**32), st.sampled_from([(224, 224), (112, 160), (448, 336)]))

@@ -21,17 +21,6 @@ Distance = Annotated[float, Interval(ge=0, le=FASTEST_PX)]
 Cycles = Annotated[float, Interval(ge=0, le=1e4)]
 
 
-def smooth_path(points: np.ndarray, sigma: float, frames: int) -> np.ndarray:
-    """Smooth random way-points into centre paths (SMILE, section 3.3).
-
-    points  (..., M, 2) float, x then y, pixels; M >= frames.
-    sigma   standard deviation of the Gaussian filter, in way-points; reflected at the ends.
-    returns (..., frames, 2) float64: the filtered path at `frames` evenly spaced way-points.
-    Raises InputError when M < frames or sigma <= 0.
-    """
-    return _smoothing(points.shape[-2], sigma).T[_even_samples(points.shape[-2], frames)] @ points
-
-
 class CentrePath(Protocol):
     """A law for where the centres of objects go."""
 
@@ -286,8 +275,6 @@ def _fold(values: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
 @lru_cache(maxsize=32)
 def _smoothing(points: int, sigma: float) -> np.ndarray:
     """Transpose of the filter as a matrix, (points, points) float64."""
-    if sigma <= 0:
-        raise InputError(f"sigma is {sigma}; the filter needs more than 0, such as 8")
     from scipy.ndimage import gaussian_filter1d
 
     return np.ascontiguousarray(gaussian_filter1d(np.eye(points), sigma, axis=0, mode="reflect").T)

@@ -1,4 +1,4 @@
-"""From `transformers`: its VideoMAE encoder, pre-training model and classifier.
+"""From `transformers`: its VideoMAE encoder, and a classifier's head.
 
 Folders are read here from their weights and the few fields of their configuration that tell sizes;
 transformers itself, which a configuration can lead to other code, does not open them.
@@ -19,12 +19,10 @@ from smile_train.checkpoints.configs import (
     VideoMAESizes,
     VideoMAEv2Sizes,
     read_config,
-    require_sizes,
     take_fields,
 )
 from smile_train.checkpoints.families import find_encoder
 from smile_train.checkpoints.files import CONFIG
-from smile_train.checkpoints.published import load_weights
 from smile_train.checkpoints.transformers_names import from_their_names
 from smile_train.checkpoints.weight_files import (
     ENCODERS,
@@ -33,16 +31,10 @@ from smile_train.checkpoints.weight_files import (
     say_what_was_left_out,
 )
 from smile_train.models.config import StudentConfig, ratio_of
-from smile_train.models.heads import Classifier
-from smile_train.models.mae import Encoder, PretrainModel
+from smile_train.models.mae import Encoder
 
 if TYPE_CHECKING:
-    from transformers import (
-        VideoMAEConfig,
-        VideoMAEForPreTraining,
-        VideoMAEForVideoClassification,
-        VideoMAEModel,
-    )
+    from transformers import VideoMAEConfig, VideoMAEModel
 
 THEIR_HEAD_EPSILON = 1e-5
 """Of the LayerNorms before their heads, which their configuration cannot change."""
@@ -59,40 +51,6 @@ def from_transformers(source: VideoMAEModel | Path) -> tuple[Encoder, StudentCon
     """
     backbone = backbone_from_transformers(source)
     return build_encoder(backbone), backbone.config
-
-
-def pretraining_from_transformers(source: VideoMAEForPreTraining | Path) -> PretrainModel:
-    """Take over a pre-training model of pixels, in evaluation mode; outputs are equal to 1e-5.
-
-    Raises InputError when the folder is not read, or is not of one.
-    """
-    name = Path(str(source)) if isinstance(source, Path) else Path(type(source).__name__)
-    theirs, weights, _ = _parts(source)
-    config, grid = _our_config(theirs, str(name))
-    config = replace(config, head_epsilon=THEIR_HEAD_EPSILON)
-    named = {
-        part if part.startswith(("decoder.", "encoder_to", "mask_")) else f"encoder.{part}": value
-        for part, value in weights.items()
-    }
-    if "decoder.head.weight" not in named:
-        raise InputError(f"{name}: no decoder in it; give a pre-training model")
-    require_sizes(config, named, name, prefix="encoder.")
-    model = PretrainModel(config, grid, 3 * grid.token_pixels)
-    load_weights(model, named, name)
-    return model.eval()
-
-
-def classifier_from_transformers(source: VideoMAEForVideoClassification | Path) -> Classifier:
-    """Take over a classifier, in evaluation mode; outputs are equal to 1e-5.
-
-    Raises InputError when the folder is not read, or is not of one.
-    """
-    from smile_train.checkpoints.backbone import open_classifier
-
-    backbone = backbone_from_transformers(source)
-    if "head.weight" not in backbone.weights or "fc_norm.weight" not in backbone.weights:
-        raise InputError(f"{backbone.source}: no mean-pooling classifier; give a fine-tuned model")
-    return open_classifier(backbone)
 
 
 def backbone_from_transformers(source: Any) -> Backbone:
