@@ -287,7 +287,7 @@ def _train(
 def profile(place: Place) -> Iterator[Figure]:
     """Which kernels a step and a batch's rendering spend their time in."""
     import torch
-    from smile_train.models import PretrainModel
+    from smile_train.models.mae import PretrainModel
     from smile_train.teachers import ClipTeacher
     from smile_train.training.losses import masked_loss, teach
     from smile_train.training.optim import parameter_groups

@@ -17,9 +17,9 @@ from smile_motion.bank import ObjectBank
 from smile_motion.cli.app import run_app
 from smile_motion.tokens import TokenGrid
 from smile_train.__main__ import COMMANDS
+from smile_train.config.machine import choose_precision
 from smile_train.evaluation.results import Results
 from smile_train.teachers import ClipTeacher, TimmTeacher
-from smile_train.training.machine import choose_precision
 
 pytestmark = pytest.mark.cuda
 
