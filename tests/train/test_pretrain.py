@@ -129,16 +129,22 @@ def test_real_videos_a_clip_teacher_resume_and_export(
     assert model.config.num_frames == 4
 
 
+@pytest.fixture(scope="module")
+def accumulated(noise: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of four steps in one process, each of two parts."""
+    folder = tmp_path_factory.mktemp("accumulated")
+    words = ("pretrain", *noise, "--steps=4", "--out=one", "--accumulate=2")
+    code, _, err = train(*words, cwd=folder)
+    assert code == 0, err
+    return folder / "one"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("sharded", [False, True])
 def test_two_processes_and_accumulation_learn_the_same(
-    noise: list[str], tmp_path: Path, sharded: bool
+    noise: list[str], accumulated: Path, tmp_path: Path, sharded: bool
 ) -> None:
     """With whole models (DDP) and with shards of one (FSDP2), also when resumed."""
-    code, _, err = train(
-        "pretrain", *noise, "--steps=4", "--out=one", "--accumulate=2", cwd=tmp_path
-    )
-    assert code == 0, err
     environment = {}
     if sharded:
         environment = {
@@ -155,7 +161,7 @@ def test_two_processes_and_accumulation_learn_the_same(
         said = [process.communicate()[1] for process in together]
         assert [process.wait() for process in together] == [0, 0], said
         assert f"2 x CPU ({'FSDP' if sharded else 'DDP'})" in said[0]
-    for (_, one), (_, two) in zip(losses(tmp_path / "one"), losses(tmp_path / "two"), strict=True):
+    for (_, one), (_, two) in zip(losses(accumulated), losses(tmp_path / "two"), strict=True):
         assert one == pytest.approx(two, rel=1e-5)
 
 

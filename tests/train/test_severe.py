@@ -199,7 +199,7 @@ def test_counting_is_learned(
     out = tmp_path / "run"
     arguments = [
         *("finetune", str(checkpoint), "--dataset=manifest", "--preset=ucf-rc"),
-        *(f"--data={tmp_path}", f"--out={out}", "--frames=16", "--stride=1", "--epochs=60"),
+        *(f"--data={tmp_path}", f"--out={out}", "--frames=8", "--stride=2", "--epochs=60"),
         *("--batch=8", "--base-lr=3e-2", "--layer-decay=1", "--no-augment", "--segments=3"),
         *("--workers=0", "--precision=fp32", "--track=none", "--validate-every=60"),
     ]
