@@ -30,6 +30,13 @@ WIDTHS = {
 """timm's architecture by the width of a token."""
 LAYER = re.compile(r"encoder[./]layer\.(\d+)[./](.+)")
 """Where names say which block they are of, with dots in weights and slashes in nodes."""
+NEWER = {
+    "q_proj": "attention.query",
+    "k_proj": "attention.key",
+    "v_proj": "attention.value",
+    "o_proj": "output.dense",
+}
+"""What files of the hub call a matrix of attention, by what transformers 5 calls it in memory."""
 PARTS = {
     "norm1": "norm1",
     "norm2": "norm2",
@@ -69,7 +76,7 @@ def read_onnx(path: Path) -> dict[str, np.ndarray]:
         match = LAYER.search(node.name)
         if node.op_type == "MatMul" and match and node.input[1] in stored:
             part = match[2].removesuffix("/MatMul").replace("/", ".")
-            found[f"encoder.layer.{match[1]}.{part}.weight"] = stored[node.input[1]].T
+            found[_older(f"encoder.layer.{match[1]}.{part}.weight")] = stored[node.input[1]].T
     width = len(found.get("layernorm.weight", ()))
     if "embeddings.position_embeddings" not in found:
         constants = [value for value in stored.values() if value.ndim == 3 and len(value) == 1]
@@ -89,7 +96,7 @@ def read_safetensors(path: Path) -> dict[str, np.ndarray]:
     from safetensors.numpy import load_file
 
     return {
-        name[start:]: value
+        _older(name[start:]): value
         for name, value in load_file(path).items()
         if (start := _start(name)) is not None
     }
@@ -193,6 +200,13 @@ def draw_components(folder: Path, path: Path, *, side_px: int = 448) -> None:
         picture = np.asarray(picture.resize((side_px, side_px), Image.Resampling.NEAREST))
         rows.append(np.concatenate([square, picture], axis=1))
     Image.fromarray(np.concatenate(rows)).save(path)
+
+
+def _older(name: str) -> str:
+    """A name as files of the hub have it: transformers 5 calls the matrices of attention anew."""
+    for new, old in NEWER.items():
+        name = name.replace(f".attention.{new}.", f".attention.{old}.")
+    return name
 
 
 def _start(name: str) -> int | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import subprocess
 import sys
 import time
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -107,10 +108,11 @@ def prepare(options: Options) -> Places:
     from benchmarks.evidence.sources import prepare_sources
 
     movements = options.work / "movements"
-    if not (movements / "movements.json").is_file():
-        from benchmarks.evidence import movements as labelled
-
-        labelled.main(labelled.Options(out=movements))
+    if not is_rendered(movements):
+        # In a process of its own: Mesa's libraries and PyTorch's do not always get on in one.
+        command = [sys.executable, "-m", "benchmarks.evidence.movements", "--out", str(movements)]
+        if subprocess.run(command).returncode:
+            raise InputError(f"{movements}: not rendered; see above")
     videos, photographs = prepare_sources(options.work)
     if options.bank is None:
         embedded_bank()
@@ -122,6 +124,16 @@ def prepare(options: Options) -> Places:
         bank=options.bank,
         work=options.work,
     )
+
+
+def is_rendered(movements: Path) -> bool:
+    """Whether all clips that a folder is to hold are there."""
+    card = movements / "movements.json"
+    if not card.is_file():
+        return False
+    said = json.loads(card.read_text(encoding="utf-8"))
+    wanted = sum(said["clips"].values()) * len(said["movements"])
+    return sum(1 for _ in movements.rglob("*.mp4")) == wanted
 
 
 def read_runs(path: Path) -> list[dict[str, Any]]:

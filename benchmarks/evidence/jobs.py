@@ -82,11 +82,11 @@ def run_job(job: Job) -> dict[str, Any]:
     }
 
 
-def pretrain_arm(job: Job, out: Path, **changes: Any) -> tuple[Path, dict[str, float], float]:
-    """Pre-train; returns the checkpoint, the first and last recorded loss, and clips a second."""
-    from smile_train.config.pretrain import PretrainConfig
-    from smile_train.training.pretrain import pretrain
+def pretrain_options(job: Job) -> dict[str, Any]:
+    """Options of an arm's pre-training.
 
+    Raises InputError where it needs a teacher and there is none.
+    """
     arm, size, places = ARMS[job.arm], job.size, job.places
     folder: dict[Corpus, dict[str, Path]] = {
         "videos": {"videos": places.videos},
@@ -125,7 +125,15 @@ def pretrain_arm(job: Job, out: Path, **changes: Any) -> tuple[Path, dict[str, f
         options["teacher"] = str(places.teacher)
     if options.get("strategy") == "progressive":
         options["steps"] //= 2
-    checkpoint = pretrain(PretrainConfig(**options | changes), out)
+    return options
+
+
+def pretrain_arm(job: Job, out: Path, **changes: Any) -> tuple[Path, dict[str, float], float]:
+    """Pre-train; returns the checkpoint, the first and last recorded loss, and clips a second."""
+    from smile_train.config.pretrain import PretrainConfig
+    from smile_train.training.pretrain import pretrain
+
+    checkpoint = pretrain(PretrainConfig(**pretrain_options(job) | changes), out)
     lines = (checkpoint.parents[1] / "log.jsonl").read_text(encoding="utf-8").splitlines()
     log = [json.loads(line) for line in lines]
     loss = {"first": log[0]["loss"], "last": log[-1]["loss"]}

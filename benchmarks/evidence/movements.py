@@ -313,4 +313,7 @@ def main(options: Options) -> None:
 if __name__ == "__main__":
     import tyro
 
-    main(tyro.cli(Options, description=__doc__))
+    try:
+        main(tyro.cli(Options, description=__doc__))
+    except InputError as error:
+        sys.exit(f"error: {error}")

@@ -97,4 +97,5 @@ SIZES: dict[SizeName, Size] = {
         workers=6,
     ),
 }
-"""For a night on two CPU cores; for some minutes of a data-center GPU; for a day of one."""
+"""Meant for a night on two CPU cores, some minutes of a data-center GPU, and a day of one; how long
+they take has not been measured."""
