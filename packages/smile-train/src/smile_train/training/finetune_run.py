@@ -1,7 +1,8 @@
-"""A run on labelled videos: model, clips, moving average, and its scores."""
+"""A run on labelled videos: model, clips, loss, moving average, and its scores."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -24,11 +25,16 @@ from smile_train.evaluation.results import Results
 from smile_train.training.metrics_logger import MetricsLogger
 from smile_train.training.monitor import evaluating
 from smile_train.training.tasks import LabelledTask
-from smile_train.training.updates import part_size
+from smile_train.training.trainer import TrainingRun, part_size
 
 
-class LabelledRun:
-    """What a run is made of; `finetune` trains it, `labelled_testing` scores it."""
+class LabelledRun(TrainingRun[FinetuneConfig, LabelledClips]):
+    """Trains a model on labelled videos, keeps the best weights and the last, and scores them."""
+
+    inputs = {  # noqa: RUF012
+        "train_sha256": "the training samples have changed",
+        "checkpoint_sha256": "the checkpoint to start from has changed",
+    }
 
     def __init__(
         self,
@@ -78,6 +84,10 @@ class LabelledRun:
             seed=config.seed,
         )
         self.steps = max(1, config.epochs * len(train) // config.batch)
+        self.views, self.said = config.repeats, []
+        self.title = (
+            f"{len(train)} videos, {self.steps} steps of {config.batch} x {config.repeats} clips"
+        )
         self.best: float | None = None
         self.ema = self._average() if config.ema is not None else None
 
@@ -101,24 +111,69 @@ class LabelledRun:
             "pretraining": self.backbone.pretraining,
         }
 
+    def groups(self) -> list[dict[str, Any]]:
+        """Parameters for the optimizer, as the task has them."""
+        return self.task.groups(self.model, self.backbone.config.depth)
+
+    def loss(self, model: torch.nn.Module, batch: dict[str, Any]) -> torch.Tensor:
+        """Mean loss of all repeats of a micro-batch's videos."""
+        device = self.accelerator.device
+        frames = batch["frames"].to(device, non_blocking=True)
+        target = batch["target"].to(device, non_blocking=True)
+        numbers = batch["number"].tolist()
+        repeats = frames.shape[1]
+        with self.accelerator.autocast():
+            return self.task.loss(
+                model,
+                # Repeats of a clip lie a batch apart, so that neighbours are different videos.
+                frames.transpose(0, 1).flatten(0, 1),
+                target.repeat(repeats, *[1] * (target.ndim - 1)),
+                [number + 2**40 * part for part in range(repeats) for number in numbers],
+            )
+
+    def after_update(self) -> None:
+        """Follow the weights with their moving average."""
+        if self.ema is not None:
+            self.ema.update(self.model)
+
+    def validate(self, report: MetricsLogger, step: int) -> None:
+        """Score one view of each test video at the end of an epoch; keep the best weights so far,
+        and the last."""
+        epoch, before = (int(at / (self.steps / self.config.epochs)) for at in (step, step - 1))
+        due = epoch > before and epoch % self.config.validate_every == 0
+        if not due and step != self.steps:
+            return
+        metrics = self.task.metrics(score(self, TestViews()), self.test)
+        report.measure(step, metrics)
+        value = metrics[self.task.main_metric]
+        if self.best is None or self.task.sign * (value - self.best) > 0:
+            self.best = value
+            self._keep_weights("best", step)
+        if step == self.steps:
+            self._keep_weights("last", step)
+        report.say(f"step {step}: {self.task.main_metric} {value:.2f} (best {self.best:.2f})")
+
+    def state(self) -> dict[str, Any]:
+        """The best score so far, and the moving average."""
+        average = {} if self.ema is None else {"ema": self.ema.module.state_dict()}
+        return {"best": self.best} | average
+
+    def restore(self, stored: Mapping[str, Any]) -> None:
+        """Put `state` back."""
+        self.best = stored["best"]
+        if self.ema is not None:
+            self.ema.module.load_state_dict(stored["ema"])
+
     def _average(self) -> Any:
         from timm.utils.model_ema import ModelEmaV3
 
         return ModelEmaV3(self.model, decay=self.config.ema or 0.0)
 
-
-def validate(run: LabelledRun, report: MetricsLogger, step: int) -> None:
-    """Score one view of each test video; keep the weights where they are the best so far."""
-    scored = score(run, TestViews())
-    metrics = run.task.metrics(scored, run.test)
-    report.measure(step, metrics)
-    value = metrics[run.task.main_metric]
-    if run.best is None or run.task.sign * (value - run.best) > 0:
-        run.best = value
-        _keep_weights(run, "best", step)
-    if step == run.steps:
-        _keep_weights(run, "last", step)
-    report.say(f"step {step}: {run.task.main_metric} {value:.2f} (best {run.best:.2f})")
+    def _keep_weights(self, name: str, step: int) -> None:
+        if self.accelerator.is_main_process:
+            weights = {key: value.cpu() for key, value in self.tested.state_dict().items()}
+            folder = self.out / name
+            write_checkpoint(folder, step, weights=weights, training={}, config=self.describe())
 
 
 def score(run: LabelledRun, views: TestViews) -> Predictions:
@@ -176,9 +231,3 @@ def score_both(run: LabelledRun) -> Results:
             run.out, results, run.task.chosen(best), run.test, grid if grid["grid"] else None
         )
     return results
-
-
-def _keep_weights(run: LabelledRun, name: str, step: int) -> None:
-    if run.accelerator.is_main_process:
-        weights = {key: value.cpu() for key, value in run.tested.state_dict().items()}
-        write_checkpoint(run.out / name, step, weights=weights, training={}, config=run.describe())

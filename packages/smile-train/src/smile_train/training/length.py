@@ -17,7 +17,7 @@ from smile_train.teachers import Teacher
 from smile_train.training.losses import masked_loss, teach
 from smile_train.training.metrics_logger import spoken_time
 from smile_train.training.optim import parameter_groups
-from smile_train.training.updates import part_size
+from smile_train.training.trainer import part_size
 
 TRIAL_S = 3.0
 """Seconds for which steps are timed before a run, after one that is not."""

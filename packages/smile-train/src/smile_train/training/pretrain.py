@@ -1,9 +1,9 @@
-"""Pre-training: clips, teacher, student, loss, steps, checkpoints, pictures."""
+"""Pre-training: stages, clips, student, teacher, loss, pictures; `trainer` has the loop."""
 
 from __future__ import annotations
 
 import sys
-import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,20 +17,19 @@ from smile_train.checkpoints.open import open_checkpoint, start_from
 from smile_train.config.pretrain import PretrainConfig
 from smile_train.config.stages import plan_stages
 from smile_train.data.device_clips import PlanRenderer, open_clips
+from smile_train.data.loader import ClipLoader
 from smile_train.data.moving_clips import TrainingClips
 from smile_train.models.mae import PretrainModel
 from smile_train.teachers import Teacher, open_teacher
-from smile_train.training.accelerator import describe_processes, open_run, start_tracking
+from smile_train.training.accelerator import open_run
 from smile_train.training.flops import Utilisation
 from smile_train.training.length import fit_steps
 from smile_train.training.losses import masked_loss, teach
 from smile_train.training.metrics_logger import MetricsLogger
 from smile_train.training.monitor import Watcher
-from smile_train.training.nonfinite import FiniteLosses
 from smile_train.training.optim import parameter_groups
-from smile_train.training.state import RunState, describe, is_sharded
-from smile_train.training.stop import StopRequest
-from smile_train.training.updates import Updates, part_size
+from smile_train.training.state import describe
+from smile_train.training.trainer import Trainer, TrainingRun, part_size
 
 BROKEN_SHARE = 0.1
 """Training stops when more of the files tried than this cannot be used. Ours."""
@@ -73,125 +72,103 @@ def train_stage(config: PretrainConfig, out: Path, accelerator: Accelerator) -> 
 
     returns the last checkpoint's folder, and whether all steps are done.
     """
-    torch.manual_seed(config.seed)
-    device, processes = accelerator.device, accelerator.num_processes
-    clips = open_clips(config)
-    part_size(config, processes)
+    trainer = Trainer(PretrainRun(config, out, accelerator))
+    step = trainer.train()
+    trainer.leave_if_asked(config.out or out)
+    return out / "checkpoints" / f"step_{step:08d}", step == trainer.run.steps
 
-    # Student, teacher, length, optimiser.
-    model, teacher, said = build_models(config)
-    steps = total_steps(config, clips)
-    if config.minutes is not None:
-        fitting, line = fit_steps(config, model, teacher, accelerator, steps)
-        accelerator.print(line, file=sys.stderr)
-        if fitting < steps:
-            config, steps = replace(config, steps=fitting), fitting
-    described = describe(
-        config, model, steps=steps, bank_sha256=clips.maker.bank.card["metadata_sha256"]
-    )
-    utilisation = Utilisation.of(config, model, teacher, accelerator)
-    watcher = Watcher.open(config, out, model, teacher)
-    if teacher is not None:
-        teacher.to(device)
-    groups = parameter_groups(model, config.weight_decay)
-    updates = Updates(config, accelerator, model, groups, steps=steps)
-    student = updates.model
-    if config.compile and teacher is not None:
-        teacher.compile(dynamic=False)
-    report = MetricsLogger(
-        out,
-        steps,
-        views=config.masks_per_clip,
-        batch=config.batch,
-        epoch=clips.order.length,
-        processes=processes,
-        track=accelerator.log,
-        quiet=not accelerator.is_main_process,
-    )
-    state = RunState(
-        config=config,
-        described=described,
-        inputs={"bank_sha256": "the bank's objects have changed"},
-        out=out,
-        accelerator=accelerator,
-        model=student,
-        optimiser=updates.optimiser,
-    )
-    report.say(
-        f"{out}: {steps} steps of {config.batch} clips x {config.masks_per_clip} masks, "
-        f"{config.precision}, on {describe_processes(accelerator, sharded=is_sharded(student))}"
-    )
-    step = state.resume(report).get("step", 0) if config.resume else 0
-    if step == 0:
-        state.begin(report)
-        for line in said:
-            report.say(line)
-    start_tracking(accelerator, config, out, described, step)
 
-    # The loop.
-    alone = processes == 1
-    last = min(steps, config.stop_at or steps)
-    # Killed between its last checkpoint and its last pictures, a run still owes these.
-    owing = step >= last and step > 0 and "token_rank" not in report.measures.get(step, {})
-    batches = iter(updates.open_loader(clips, step - owing))
-    if config.render == "device":
-        batches = map(PlanRenderer.open(config, clips.maker.bank, device), batches)
-    stop, losses = StopRequest(), FiniteLosses(out, clips)
-    batch: dict[str, Any] | None = None
-    kept = step
-    student.train()
-    with report, stop:
-        for _ in range(config.accumulate * owing):
-            watcher.batch = stop.next_or_none(batches)
-        ending = step >= last
-        while not ending:
-            updates.begin(step)
-            for part in range(config.accumulate):
-                waited = time.perf_counter()
-                batch = stop.next_or_none(batches)
-                if batch is None:
-                    break
-                watcher.batch = batch
-                losses.saw(batch["number"])
-                report.count(len(batch["frames"]), time.perf_counter() - waited, batch["broken"])
-                frames, visible, masked = (
-                    batch[name].to(device, non_blocking=True)
-                    for name in ("frames", "visible", "masked")
+class PretrainRun(TrainingRun[PretrainConfig, TrainingClips]):
+    """Reconstructs masked tokens of moving-object clips: their pixels, or a teacher's features."""
+
+    inputs = {"bank_sha256": "the bank's objects have changed"}  # noqa: RUF012
+
+    def __init__(self, config: PretrainConfig, out: Path, accelerator: Accelerator) -> None:
+        """Open the clips, build the models, and settle the length; nothing is written yet.
+
+        Raises InputError as `pretrain` does.
+        """
+        torch.manual_seed(config.seed)
+        self.out, self.accelerator = out, accelerator
+        self.clips = open_clips(config)
+        part_size(config, accelerator.num_processes)
+        self.model, self.teacher, self.said = build_models(config)
+        steps = total_steps(config, self.clips)
+        if config.minutes is not None:
+            fitting, line = fit_steps(config, self.model, self.teacher, accelerator, steps)
+            accelerator.print(line, file=sys.stderr)
+            if fitting < steps:
+                config, steps = replace(config, steps=fitting), fitting
+        self.config, self.steps, self.views = config, steps, config.masks_per_clip
+        self.title = f"{steps} steps of {config.batch} clips x {config.masks_per_clip} masks"
+        self.utilisation = Utilisation.of(config, self.model, self.teacher, accelerator)
+        self.watcher = Watcher.open(config, out, self.model, self.teacher)
+        if self.teacher is not None:
+            self.teacher.to(accelerator.device)
+            if config.compile:
+                self.teacher.compile(dynamic=False)
+
+    def describe(self) -> dict[str, Any]:
+        """Everything that the run depends on, and what its model is built from, as JSON values."""
+        bank_sha256 = self.clips.maker.bank.card["metadata_sha256"]
+        return describe(self.config, self.model, steps=self.steps, bank_sha256=bank_sha256)
+
+    def groups(self) -> list[dict[str, Any]]:
+        """Parameters for the optimizer."""
+        return parameter_groups(self.model, self.config.weight_decay)
+
+    def batches(self, loader: ClipLoader) -> Iterator[dict[str, Any]]:
+        """Clips from the workers; with --render device painted here from their plans."""
+        batches: Iterator[dict[str, Any]] = iter(loader)
+        if self.config.render == "device":
+            bank, device = self.clips.maker.bank, self.accelerator.device
+            batches = map(PlanRenderer.open(self.config, bank, device), batches)
+        return batches
+
+    def loss(self, model: torch.nn.Module, batch: dict[str, Any]) -> torch.Tensor:
+        """Mean loss of the masked tokens."""
+        device = self.accelerator.device
+        frames, visible, masked = (
+            batch[name].to(device, non_blocking=True) for name in ("frames", "visible", "masked")
+        )
+        with self.accelerator.autocast():
+            features = teach(frames, self.teacher, self.config)
+        return masked_loss(model, frames, visible, masked, features, self.config)
+
+    def require_sound(self, report: MetricsLogger) -> None:
+        """Raise InputError where more than `BROKEN_SHARE` of the files tried are broken."""
+        if report.samples >= BROKEN_MINIMUM / self.accelerator.num_processes:
+            tried = report.samples + report.broken
+            if report.broken / tried > BROKEN_SHARE:
+                raise InputError(
+                    f"{report.broken} of the {tried} files tried cannot be used, over "
+                    f"{BROKEN_SHARE:.0%} (the last: {report.last_broken}); mend the list"
                 )
-                with accelerator.autocast():
-                    features = teach(frames, teacher, config)
-                with updates.part(part):
-                    updates.add(masked_loss(student, frames, visible, masked, features, config))
-            if batch is None:
-                break
-            _refuse_broken(report, processes)
-            step += 1
-            losses.add(step, updates.end())
-            report.advance(step)
 
-            ending = step == last or (alone and stop.asked)
-            saving = ending or step % config.save_every == 0
-            if saving or step % config.log_every == 0:
-                # All processes learn here whether one of them was asked to stop.
-                mean, asked = updates.agree(losses.check(), stop.asked)
-                report.record(step, loss=mean, **updates.measures(), **utilisation.since(step))
-                ending |= asked
-            if saving or ending:
-                state.keep(step)
-                kept = step
-            if config.picture_every and step % config.picture_every == 0:
-                watcher.look(accelerator, report, step)
-            if not ending:
-                watcher.probe_motion(accelerator, report, step, last=False)
-        if kept != step:
-            state.keep(step)
-        watcher.look(accelerator, report, step)
-        if step == steps:
-            watcher.probe_motion(accelerator, report, step, last=True)
-    if stop.asked:
-        accelerator.end_training()
-    stop.leave_if_asked(config.out or out)
-    return out / "checkpoints" / f"step_{step:08d}", step == steps
+    def measures(self, step: int) -> dict[str, float]:
+        """How much of the devices' speed is used."""
+        return self.utilisation.since(step)
+
+    def watch(self, report: MetricsLogger, step: int, *, ending: bool) -> None:
+        """Draw pictures and ask about motion, where that is due."""
+        if self.config.picture_every and step % self.config.picture_every == 0:
+            self._look(report, step)
+        if not ending:
+            self.watcher.probe_motion(self.accelerator, report, step, last=False)
+
+    def finish(self, report: MetricsLogger, step: int) -> None:
+        """Draw the last pictures; where all steps are done, ask about motion."""
+        self._look(report, step)
+        if step == self.steps:
+            self.watcher.probe_motion(self.accelerator, report, step, last=True)
+
+    def owes(self, report: MetricsLogger, step: int) -> bool:
+        """Whether the pictures of a step were not drawn any more."""
+        return "token_rank" not in report.measures.get(step, {})
+
+    def _look(self, report: MetricsLogger, step: int) -> None:
+        self.watcher.batch = self.batch
+        self.watcher.look(self.accelerator, report, step)
 
 
 def total_steps(config: PretrainConfig, clips: TrainingClips) -> int:
@@ -199,16 +176,6 @@ def total_steps(config: PretrainConfig, clips: TrainingClips) -> int:
     if config.steps is not None:
         return config.steps
     return max(1, config.epochs * clips.order.length // config.batch)
-
-
-def _refuse_broken(report: MetricsLogger, processes: int) -> None:
-    if report.samples >= BROKEN_MINIMUM / processes:
-        share = report.broken / (report.samples + report.broken)
-        if share > BROKEN_SHARE:
-            raise InputError(
-                f"{report.broken} of the {report.samples + report.broken} files tried cannot be "
-                f"used, over {BROKEN_SHARE:.0%} (the last: {report.last_broken}); mend the list"
-            )
 
 
 def build_models(config: PretrainConfig) -> tuple[PretrainModel, Teacher | None, list[str]]:
