@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,11 @@ from smile_train.__main__ import COMMANDS
 from smile_train.checkpoints.files import read_manifest
 from smile_train.cli import finetune, pretrain
 from smile_train.cli.probe import Sigma
+from smile_train.config.finetune import FinetuneConfig
 from smile_train.config.finetune_presets import PRESETS as FINETUNE_PRESETS
+from smile_train.config.pretrain import PretrainConfig
 from smile_train.config.pretrain_presets import PRESETS
+from smile_train.config.sections import SECTIONS
 from smile_train.config.settings import parse_yaml
 
 QUICK = (
@@ -104,6 +108,26 @@ def test_a_file_changes_its_preset_and_the_command_line_both(
     assert pretrain.defaults(noise).background_kind == "natural"
 
 
+def test_options_may_be_grouped_in_sections(write: Callable[..., Path]) -> None:
+    flat = write("preset: smile-vit-s\nvideos: V\nmask_ratio: 0.9\ntarget: pixel\n", "flat.yaml")
+    grouped = write(
+        "run:\n  preset: smile-vit-s\ndata: {videos: V}\nmask: {mask_ratio: 0.9}\n"
+        "target:\n  target: pixel\n"
+    )
+    configs = [pretrain.defaults(["--config", str(path)]) for path in (flat, grouped)]
+    assert configs[0] == configs[1]
+    assert (configs[0].mask_ratio, configs[0].target) == (0.9, "pixel")
+    labelled = write("data:\n  dataset: ssv2\n  data: D\noptimizer: {batch: 8}\n")
+    config = finetune.defaults(["--config", str(labelled)])
+    assert (config.dataset, config.data, config.batch) == ("ssv2", Path("D"), 8)
+
+
+def test_every_option_is_in_one_section() -> None:
+    grouped = [name for names in SECTIONS.values() for name in names]
+    options = {field.name for kind in (PretrainConfig, FinetuneConfig) for field in fields(kind)}
+    assert sorted(grouped) == sorted(options)
+
+
 def test_fine_tuning_and_probes_take_files_too(write: Callable[..., Path]) -> None:
     path = write("dataset: ssv2\nbatch: 8\ndata: D\n")
     config = finetune.defaults(["--config", str(path)])
@@ -167,6 +191,10 @@ def test_the_former_name_of_presets_is_taken(
         ("a.yaml", "preset: huge", "a.yaml: preset huge: unknown; choose from tiny"),
         ("a.yaml", "objects: 0", "a.yaml: --masking trajectory needs objects"),
         ("a.yaml", "mixed_share: 0.3", "a.yaml: --mixed-share has an effect only with --strategy"),
+        ("a.yaml", "mask: {batch: 4}", "a.yaml: batch is in section mask; its own is optimizer"),
+        ("a.yaml", "mask: {ratio: 0.9}", "a.yaml: ratio is an unknown option; did you mean mask_r"),
+        ("a.yaml", "seed: 1\nrun: {seed: 1}", "a.yaml: seed is there twice"),
+        ("a.yaml", "optimizer: adamw", "a.yaml: optimizer is an unknown option"),
         ("a.yaml", "config: b.yaml", "config names another file"),
         ("a.yaml", "seed: 1\nseed: 2", "a.yaml:1: not YAML (a key is there twice)"),
         ("a.yaml", "a: &a [1]\nb: *a", "a.yaml:2: not YAML (references are not read)"),
@@ -176,6 +204,7 @@ def test_the_former_name_of_presets_is_taken(
         ("a.yaml", "- 1", "a.yaml: a list; expected names of options"),
         ("a.yaml", "? [1, 2]\n: 3", "a.yaml"),
         ("a.yml", "[" * 5000, "a.yml: not YAML"),
+        ("a.json", '{"seed": 1, "seed": 2}', "a.json: not JSON (a key is there twice)"),
         ("a.json", "{", "a.json: not JSON"),
         ("a.json", "[" * 100_000, "a.json: not JSON"),
         ("a.toml", "seed = 1", "a.toml: expected a file of settings, .json, .yaml or .yml"),

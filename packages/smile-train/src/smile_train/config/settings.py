@@ -6,6 +6,12 @@ A file has the names of the options, with underscores::
     videos: ~/videos
     mask_ratio: 0.9
 
+or groups them in `SECTIONS`::
+
+    run: {preset: smile-vit-b}
+    data: {videos: ~/videos}
+    mask: {mask_ratio: 0.9}
+
 What it leaves out is as the preset has it, which the file or the command line names; what the
 command line gives wins over the file.
 """
@@ -13,6 +19,7 @@ command line gives wins over the file.
 from __future__ import annotations
 
 import difflib
+import json
 import os
 import re
 from dataclasses import dataclass, fields
@@ -25,6 +32,7 @@ from smile_motion.io.options import former_names
 from smile_motion.io.schema import parse, read_bounded
 
 from smile_train.config.run import RunOptions
+from smile_train.config.sections import without_sections
 
 Options = TypeVar("Options", bound=RunOptions)
 LARGEST_BYTES = 1 << 20
@@ -75,7 +83,7 @@ def read_settings(path: Path, schema: type[RunOptions]) -> Settings:
     known = [field.name for field in fields(schema)]
     former = former_names(schema)
     values: dict[str, Any] = {}
-    for written, value in data.items():
+    for written, value in without_sections(data, former=former, source=str(path)).items():
         name = former.get(written, written)
         if complete and (name in FACTS or name in OF_ONE_COMMAND):
             continue
@@ -105,7 +113,8 @@ def _parse(path: Path) -> Any:
     if path.suffix.lower() in _YAML:
         return parse_yaml(text, source=str(path))
     try:
-        return parse_json(text)
+        parse_json(text)  # Refuses what Python gives up on.
+        return json.loads(text, object_pairs_hook=_each_once)
     except ValueError as error:
         raise InputError(f"{path}: not JSON ({shortened(str(error), 100)}); {_REMEDY}") from error
 
@@ -156,6 +165,13 @@ _SCALARS = (
     ("float", _FLOAT, list("-+.0123456789")),
 )
 """Values that are not text in YAML 1.2: tag, form, first characters."""
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key is there twice")
+    return found
 
 
 def _at_home(value: Any) -> Any:
