@@ -16,29 +16,35 @@ import mutations
 import numpy as np
 import smile_train
 import torch
+from fuzz_records import make_records, read_journals
 from smile_motion import ClipMaker, MotionRecipe, ObjectBank, make_background, read_clip, read_plan
 from smile_motion.bank import ProceduralSource, build
-from smile_motion.bank.format import CARD, METADATA, read_rgba
+from smile_motion.bank.candidates.categories import read_categories
+from smile_motion.bank.candidates.refilter import StoredBank
+from smile_motion.bank.format import CARD, METADATA, read_candidates, read_rgba
 from smile_motion.bank.integrity import verify
 from smile_motion.cli import render
 from smile_motion.clips.clip import clip_json
 from smile_motion.clips.options import ClipOptions
-from smile_motion.explore.state import Controls, Sources, UploadLimits, make_shown
+from smile_motion.explore.state import Controls, ExplorerInputs, UploadLimits, make_shown
 from smile_motion.io.files import sha256
 from smile_motion.io.images import read_photograph
 from smile_motion.tokens import TokenGrid
 from smile_motion.video import find_videos, index_video, read_frames
 from smile_motion.video.encoder import write_video
 from smile_train.checkpoints.files import MANIFEST, find_fault, load_checkpoint, save_checkpoint
+from smile_train.checkpoints.to_transformers import export_transformers
 from smile_train.checkpoints.weight_files import ENCODERS, open_weights
 from smile_train.config.pretrain import PretrainConfig
 from smile_train.datasets.base import LabelledVideo, LabelledVideos
 from smile_train.datasets.manifest import read_manifest, write_manifest
 from smile_train.datasets.registry import DatasetPlace, open_split
+from smile_train.evaluation.figures.gains import ClassScores
 from smile_train.evaluation.results import Results
 from smile_train.evaluation.tables.match import place
 from smile_train.models.config import STUDENTS
 from smile_train.models.mae import PretrainModel
+from smile_train.training.metrics_logger import MetricsLogger
 from smile_train.training.state import describe
 
 FIXTURES = Path(__file__).parents[1] / "tests/fixtures/official"
@@ -48,6 +54,7 @@ Readers = tuple[Callable[[], object], ...]
 STEP = "checkpoints/step_00000001"
 FORMATS: dict[str, dict[str, Any]] = {
     "mp4": {"format": "mp4"},
+    "frames": {"format": "frames"},
     "coco": {"format": "coco"},
     "webdataset": {"format": "webdataset", "clips_per_shard": 2},
     "datasets": {"format": "datasets", "clips_per_shard": 2},
@@ -103,6 +110,8 @@ def make_inputs(root: Path) -> None:
     Results(protocol="finetune", dataset="ssv2m", split="validation", samples=9,
             metrics={"top1": 6.5}, main_metric="top1", checkpoint=checkpoint,
             pretraining=trained).write(root / "results")  # fmt: skip
+    make_records(root, bank)
+    export_transformers(model, root / "hub", pretraining=True)
     (root / "weights").mkdir()
     for path in (*FIXTURES.glob("*.pth"), *FIXTURES.glob("*.safetensors")):
         shutil.copy(path, root / "weights")
@@ -197,7 +206,7 @@ def read_upload(file: Path, root: Path) -> Readers:
     bank = ObjectBank.open(root / "bank")
     limits = UploadLimits(bytes=64 << 20, seconds=120, folder=file.parent)
     controls = Controls(upload=file, frames=4, side=64, stride=1)
-    return (lambda: make_shown(controls, Sources(), bank, limits),)
+    return (lambda: make_shown(controls, ExplorerInputs(), bank, limits),)
 
 
 def read_list(file: Path, _root: Path) -> Readers:
@@ -277,6 +286,33 @@ READERS: dict[str, Kind] = {
     "run": Kind(
         folder="run", files=(f"{STEP}/*.json",), change=mutations.change_json, read=read_run,
         mend=lambda file: _mend_manifest(file),
+    ),
+    "journal": Kind(
+        folder="journal", files=("**/build.jsonl",), change=mutations.change_lines,
+        read=read_journals,
+    ),
+    "candidates": Kind(
+        folder="candidates", files=("*.json*",), change=mutations.change_lines,
+        read=lambda file, _: (
+            lambda: read_candidates(file.parent),
+            lambda: StoredBank.open(file.parent).goals(None),
+        ),
+    ),
+    "classes": Kind(
+        folder="classes", files=("classes.json",), change=mutations.change_json,
+        read=lambda file, _: (lambda: ClassScores.read(file.parent),),
+    ),
+    "annotations": Kind(
+        folder="annotations", files=("lvis.json",), change=mutations.change_json,
+        read=lambda file, _: (lambda: read_categories(str(file)),),
+    ),
+    "log": Kind(
+        folder="log", files=("log.jsonl",), change=mutations.change_lines,
+        read=lambda file, _: (lambda: MetricsLogger(file.parent, 9).restore(9),),
+    ),
+    "hub": Kind(
+        folder="hub", files=("config.json",), change=mutations.change_json,
+        read=lambda file, _: (lambda: smile_train.load(file.parent),),
     ),
     "training": Kind(
         folder="run", files=(f"{STEP}/training.pt",), change=mutations.change_archive,

@@ -112,15 +112,18 @@ DOCUMENTS: dict[str, Document] = {
             "segmenter": "isnet", "width": 9, "height": 8, "area_share": 0.5, "fingerprint": "ff",
             "sha256": HASH,
         }},
+        "refuse",
     ),
     "candidate": Document(
         stored_candidates.CandidateRecord,
         CANDIDATE | {"id": "cat/3", "accepted": True, "segmenter": "isnet", "reason": None},
+        "refuse",
     ),
     "category": Document(
         filtering._CategoryLine,
         {"category": "cat", "name": "cat", "definition": None, "sense": 1, "wanted": 2,
          "max_tries": 8, "tries": 4, "passed": 2, "accepted": 2},
+        "refuse",
     ),
     "card of candidates": Document(
         filtering._JudgedCard,
@@ -130,7 +133,8 @@ DOCUMENTS: dict[str, Document] = {
     "pack": Document(
         packed_arrays.PackHeader,
         {"version": 2, "metadata_sha256": HASH, "count": 3, "categories": ["cat"],
-         "sha256": {"cover.npy": HASH}},
+         "max_side_px": 256, "sha256": {"cover.npy": HASH}},
+        "refuse",
     ),
     "what a pack was made from": Document(
         pack._MadeFrom, {"version": 2, "metadata_sha256": HASH}, "ignore"
@@ -392,6 +396,7 @@ DECODERS = {
     "schema.py": "the one reader",
     "files.py": "the decoder that it uses",
     "guard.py": "calls of the explorer's page: every name of a file in them is looked for",
+    "settings.py": "options of a run, which its schema then checks as it does those in YAML",
 }
 """Modules that decode JSON from outside without a schema, and why."""
 WITHOUT_SCHEMA = {"pretrain.py"}
@@ -492,7 +497,7 @@ def test_numbers_are_not_true_or_false_anywhere(tmp_path: Path) -> None:
 def test_a_log_ends_before_its_first_damaged_line(torn: bytes, tmp_path: Path) -> None:
     log = tmp_path / "log.jsonl"
     log.write_bytes(b'{"step": 1, "loss": NaN}\n{"step": 2}\n' + torn)
-    taken = report.Report(tmp_path, 9, views=1, batch=1, epoch=1, processes=1)
+    taken = report.MetricsLogger(tmp_path, 9, views=1, batch=1, epoch=1, processes=1)
     taken.restore(9)
     assert [entry["step"] for entry in taken.history] == [1, 2]
     assert len(log.read_bytes().splitlines()) == 2

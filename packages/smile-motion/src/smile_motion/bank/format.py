@@ -193,7 +193,7 @@ def read_candidates(folder: Path) -> list[dict[str, Any]]:
     """
     path = folder / CANDIDATES
     try:
-        records = read_records(path, CandidateRecord, remedy=BUILD_AGAIN)
+        records = read_records(path, CandidateRecord, remedy=BUILD_AGAIN, unknown="refuse")
     except FileNotFoundError as error:
         raise InputError(
             f"{path}: missing; only banks built by a diffusion model store their candidates"

@@ -21,7 +21,7 @@ from smile_motion.bank.packing import HEADER, PIXELS, PackedArrays, PackHeader, 
 from smile_motion.errors import InputError
 from smile_motion.io.files import hash_file, sha256
 from smile_motion.io.images import open_image
-from smile_motion.io.schema import read_record
+from smile_motion.io.schema import read
 
 
 def verify(folder: str | Path) -> Iterator[tuple[str, str | None]]:
@@ -78,7 +78,7 @@ def _packed_hashes(folder: Path) -> tuple[dict[str, str], str | None]:
     """Recorded hashes of packed files, and what is wrong with their record, which has none then."""
     path, remedy = folder / PACKED / HEADER, f"run smile-motion bank pack {folder} --force"
     try:
-        hashes: dict[str, str] = read_record(path, PackHeader, remedy=remedy)["sha256"]
+        hashes: dict[str, str] = read(path, PackHeader, remedy=remedy).sha256
     except InputError as error:
         return {}, str(error).removeprefix(f"{path}: ")
     if hashes.keys() != {PIXELS, *(f"{name}.npy" for name in PackedArrays.__annotations__)}:

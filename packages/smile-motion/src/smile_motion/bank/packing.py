@@ -252,6 +252,7 @@ class PackHeader:
     metadata_sha256: Hash
     count: Annotated[int, Interval(ge=1, le=100_000_000)]
     categories: Annotated[list[str], Len(1)]
+    max_side_px: Literal[256] = MAX_SIDE_PX
     sha256: dict[str, Hash]
 
 
@@ -276,7 +277,7 @@ def open_arrays(bank: Path) -> tuple[tuple[str, ...], PackedArrays]:
     """
     folder, remedy = bank / PACKED, f"run smile-motion bank pack {bank} --force"
     try:
-        header = read_record(folder / HEADER, PackHeader, remedy=remedy)
+        header = read_record(folder / HEADER, PackHeader, remedy=remedy, unknown="refuse")
     except FileNotFoundError as error:
         raise InputError(f"{folder / HEADER}: missing; {remedy}") from error
     arrays = PackedArrays(

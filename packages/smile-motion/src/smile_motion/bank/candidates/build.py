@@ -135,7 +135,9 @@ def _build(
     units = plan_units(plan.goals, plan.batch)
     if shard is not None:
         units = units[shard.index :: shard.of]
-    finished = map(StoredCandidate.from_json, read_journal(out / JOURNAL, CandidateLine))
+    finished = map(
+        StoredCandidate.from_json, read_journal(out / JOURNAL, CandidateLine, unknown="refuse")
+    )
     schedule = Schedule(
         units, plan.batch, plan.thresholds, (one for one in finished if is_there(out, one))
     )

@@ -142,7 +142,7 @@ class StoredBank:
             )
         path = folder / CATEGORIES
         try:
-            categories = read_records(path, _CategoryLine, remedy=BUILD_AGAIN)
+            categories = read_records(path, _CategoryLine, remedy=BUILD_AGAIN, unknown="refuse")
         except FileNotFoundError as error:
             raise InputError(f"{path}: missing; {BUILD_AGAIN}") from error
         parse_record(card, _JudgedCard, source=str(folder / CARD), remedy=BUILD_AGAIN)
