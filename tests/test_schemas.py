@@ -41,12 +41,14 @@ from smile_motion.runtime import model_configs
 from smile_motion.tokens import TokenGrid
 from smile_train.checkpoints import configs
 from smile_train.checkpoints import files as checkpoint
+from smile_train.cli import pretrain
 from smile_train.datasets import custom as manifest
 from smile_train.datasets import diving48
 from smile_train.datasets import ssv2 as something
 from smile_train.evaluation import results
 from smile_train.evaluation.figures import gains
 from smile_train.models.config import STUDENTS
+from smile_train.motion_probe.online import MeasuredMotion
 from smile_train.teachers import clip
 from smile_train.teachers import timm as timm_teacher
 from smile_train.training import metrics_logger as report
@@ -181,6 +183,10 @@ DOCUMENTS: dict[str, Document] = {
     ),
     "run": Document(checkpoint.StoredConfig, RUN),
     "log": Document(report.LogEntry, {"step": 3}),
+    "measures": Document(
+        MeasuredMotion,
+        {"step": 3, "direction_accuracy": 63.5, "direction_accuracy_untrained": 14.0},
+    ),
     "results": Document(
         results.Results,
         {"protocol": "knn", "dataset": "ucf101", "split": "test", "samples": 3,
@@ -387,7 +393,7 @@ def path_of(path: Path, content: Any) -> Path:
 PACKAGES = Path(__file__).parents[1] / "packages"
 READERS = {
     "read", "read_record", "read_records", "parse", "parse_text", "parse_line", "parse_record",
-    "read_json", "read_journal", "take_fields",
+    "read_json", "read_journal", "read_log", "take_fields",
 }  # fmt: skip
 """Functions whose second argument is a schema, or whose first is, beside data."""
 WALKED_ELSEWHERE = {"MotionRecipe", "Origin"}
@@ -399,8 +405,6 @@ DECODERS = {
     "settings.py": "options of a run, which its schema then checks as it does those in YAML",
 }
 """Modules that decode JSON from outside without a schema, and why."""
-WITHOUT_SCHEMA = {"pretrain.py"}
-"""Modules that should read by a schema and do not yet: a run's `measures.jsonl`, at its end."""
 
 
 @cache
@@ -424,7 +428,7 @@ def test_no_module_decodes_json_beside_the_schemas() -> None:
             and not (call.args and "dump" in ast.unparse(call.args[0]))
         )
     }
-    assert found.keys() == WITHOUT_SCHEMA, found
+    assert not found
 
 
 def test_every_schema_is_walked_over() -> None:
@@ -501,3 +505,14 @@ def test_a_log_ends_before_its_first_damaged_line(torn: bytes, tmp_path: Path) -
     taken.restore(9)
     assert [entry["step"] for entry in taken.history] == [1, 2]
     assert len(log.read_bytes().splitlines()) == 2
+
+
+@pytest.mark.parametrize("torn", [b'{"step": 4, "dir', b'{"step": 4, "direction_accuracy": "?"}\n'])
+def test_a_training_ends_by_what_its_whole_measures_say(torn: bytes, tmp_path: Path) -> None:
+    assert pretrain._motion_line(tmp_path) == ""
+    measures = tmp_path / "measures.jsonl"
+    asked = b'{"step": 2, "direction_accuracy": 63.4, "direction_accuracy_untrained": 14}\n'
+    measures.write_bytes(b'{"step": 1, "direction_accuracy": 20.5}\n' + torn)
+    assert pretrain._motion_line(tmp_path) == ""
+    measures.write_bytes(asked + b'{"step": 3, "loss": NaN}\n' + torn)
+    assert "direction of travel: 63 % (untrained 14 %," in pretrain._motion_line(tmp_path)

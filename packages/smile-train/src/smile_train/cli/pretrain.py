@@ -9,7 +9,6 @@ from pathlib import Path
 
 from smile_motion.cli.app import Outcome, option
 from smile_motion.errors import InputError
-from smile_motion.io.files import parse_json
 from smile_motion.io.options import given_options
 from smile_motion.runtime.partition import is_first_process, results_folder
 
@@ -123,11 +122,11 @@ next:{more}{board}
 
 def _motion_line(out: Path) -> str:
     """What the student knows of motion, if it was asked at the end."""
-    from smile_train.motion_probe.online import UNTRAINED, sentence
+    from smile_train.motion_probe.online import ENTRY, UNTRAINED, MeasuredMotion, sentence
+    from smile_train.training.metrics_logger import MEASURES, read_log
 
-    path = out / "measures.jsonl"
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    asked = [entry for line in lines if UNTRAINED in (entry := parse_json(line))]
+    lines = read_log(out / MEASURES, MeasuredMotion)
+    asked = [line for line in lines if None not in (line.get(ENTRY), line.get(UNTRAINED))]
     return f"\nmotion          {sentence(asked[-1])}" if asked else ""
 
 

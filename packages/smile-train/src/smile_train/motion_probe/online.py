@@ -5,7 +5,9 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Annotated
 
+from annotated_types import Ge
 from smile_motion.bank import embedded_bank
 
 from smile_train.encoders.video_encoder import VideoEncoder
@@ -21,6 +23,17 @@ CLIPS, TEST_CLIPS = 400, 240
 """To learn from and choose the penalty by, and to test on. Ours: seconds for a small student."""
 ENTRY, UNTRAINED = "direction_accuracy", "direction_accuracy_untrained"
 """Names among a run's measures, in percent."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasuredMotion:
+    """What is read of a line of `measures.jsonl`: what a student knew of motion, if asked then."""
+
+    step: Annotated[int, Ge(0)]
+    direction_accuracy: float | None = None
+    """Percent, as `ENTRY`."""
+    direction_accuracy_untrained: float | None = None
+    """Percent, as `UNTRAINED`."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,6 +27,8 @@ from smile_motion.io.schema import parse_line
 
 PLAIN_EVERY_S = 15.0
 """Seconds between lines where the output is no terminal."""
+MEASURES = "measures.jsonl"
+"""What is measured now and then; in a run's folder."""
 FORETELL_S = 3.0
 """Seconds of training after which a run says how long it will take. Ours."""
 
@@ -35,6 +38,23 @@ class LogEntry:
     """What is read of a line of `log.jsonl` and of `measures.jsonl`: the figures have any name."""
 
     step: Annotated[int, Ge(0)]
+
+
+def read_log(path: Path, schema: type) -> list[dict[str, Any]]:
+    """Entries of a log, none without a file; they end before the first line that is damaged, such
+    as one that a kill cut off.
+
+    Args:
+        path: `log.jsonl` or `measures.jsonl`.
+        schema: of a line, with a `step`.
+    """
+    entries = []
+    for line in path.read_bytes().splitlines() if path.is_file() else ():
+        try:
+            entries.append(parse_line(line, schema, source=str(path), remedy=""))
+        except InputError:
+            break
+    return entries
 
 
 def spoken_time(seconds: float) -> str:
@@ -193,7 +213,7 @@ class MetricsLogger:
         """Write what is measured now and then to measures.jsonl and the tracker."""
         if self.quiet:
             return
-        self._append("measures.jsonl", {"step": step, **values})
+        self._append(MEASURES, {"step": step, **values})
         self.measures.setdefault(step, {}).update(values)
         self._track(values, step)
 
@@ -204,19 +224,11 @@ class MetricsLogger:
 
     def restore(self, step: int) -> None:
         """Take up the log of an earlier run up to a step; what came after it is dropped."""
-        for name in ("log.jsonl", "measures.jsonl"):
+        for name in ("log.jsonl", MEASURES):
             path = self.out / name
             if not path.is_file():
                 continue
-            kept = []
-            for line in path.read_bytes().splitlines():
-                try:
-                    entry = parse_line(line, LogEntry, source=str(path), remedy="")
-                except InputError:
-                    break
-                if entry["step"] > step:
-                    break
-                kept.append(entry)
+            kept = list(takewhile(lambda entry: entry["step"] <= step, read_log(path, LogEntry)))
             if name == "log.jsonl":
                 self.history = kept
             else:
