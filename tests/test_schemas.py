@@ -34,7 +34,8 @@ from smile_motion.errors import InputError
 from smile_motion.export import base as formats
 from smile_motion.export import coco, collection
 from smile_motion.io import output_folders as folder_lock
-from smile_motion.io.schema import Unknown, read, read_record
+from smile_motion.io.schema import read, read_record
+from smile_motion.io.validators import Unknown
 from smile_motion.motion import plan as plan_json
 from smile_motion.motion.recipe import MotionRecipe
 from smile_motion.runtime import model_configs
@@ -42,8 +43,7 @@ from smile_motion.tokens import TokenGrid
 from smile_train.checkpoints import configs
 from smile_train.checkpoints import files as checkpoint
 from smile_train.cli import pretrain
-from smile_train.datasets import custom as manifest
-from smile_train.datasets import diving48
+from smile_train.datasets import diving48, manifest
 from smile_train.datasets import ssv2 as something
 from smile_train.evaluation import results
 from smile_train.evaluation.figures import gains
@@ -400,6 +400,7 @@ WALKED_ELSEWHERE = {"MotionRecipe", "Origin"}
 """Components: below, and in tests of backgrounds."""
 DECODERS = {
     "schema.py": "the one reader",
+    "validators.py": "its validators",
     "files.py": "the decoder that it uses",
     "guard.py": "calls of the explorer's page: every name of a file in them is looked for",
     "settings.py": "options of a run, which its schema then checks as it does those in YAML",

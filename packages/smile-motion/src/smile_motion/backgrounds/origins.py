@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal
 from annotated_types import Interval, Len
 
 from smile_motion.io.choices import NoiseKind
-from smile_motion.io.schema import Kinds, parse_record
+from smile_motion.io.components import Kinds
+from smile_motion.io.schema import parse_record
 
 PseudoMotionChange = Literal["identity", "slide", "zoom", "fade", "affine", "perspective"]
 """Nothing; a window that slides; one that grows or shrinks; to or from black; turn, shift, growth

@@ -10,7 +10,8 @@ import numpy as np
 from annotated_types import Interval, Len
 
 from smile_motion.errors import InputError
-from smile_motion.io.schema import Kinds, component_to_json, parse, read_record, require_bounds
+from smile_motion.io.components import Kinds, component_to_json, require_bounds
+from smile_motion.io.schema import parse, read_record
 from smile_motion.motion.effects import Appearance, MotionBlur, Shadow
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ import numpy as np
 
 from smile_motion.errors import InputError
 from smile_motion.io.choices import EffectName, PathName, RecipeName, TransformName
-from smile_motion.io.schema import Kinds, component_to_json, parse_component, require_bounds
+from smile_motion.io.components import Kinds, component_to_json, require_bounds
+from smile_motion.io.schema import parse_component
 from smile_motion.motion.effects import (
     EFFECTS,
     Appearance,

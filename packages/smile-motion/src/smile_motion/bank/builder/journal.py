@@ -11,7 +11,8 @@ from typing import Any, Self
 
 from smile_motion.errors import InputError
 from smile_motion.io.files import dump_json, dump_lines, remove_leftovers, write_atomically
-from smile_motion.io.schema import Unknown, parse_line, read_record
+from smile_motion.io.schema import parse_line, read_record
+from smile_motion.io.validators import Unknown
 
 SETTINGS = "build.json"
 """What a build was started with; there while it is unfinished."""
