@@ -28,6 +28,8 @@ RESULTS = Path(__file__).parent / "results"
 """Where the repository keeps results."""
 TRIAL_STEPS = 50
 """Steps of the trial that `--minutes` is divided by."""
+FEWEST_STEPS = 100
+"""Fewer teach nothing, and are refused."""
 SPARE = 1.25
 """What arms take over the trial."""
 
@@ -189,7 +191,11 @@ def fit_size(
         file=sys.stderr,
         flush=True,
     )
-    steps = max(100, steps)
+    if steps < FEWEST_STEPS:
+        raise InputError(
+            f"--minutes leaves {max(0, steps)} steps for each of {seeds} x {len(trained)} runs; "
+            f"give more minutes, fewer tables or seeds, or --steps"
+        )
     return replace(size, steps=steps, video_steps=steps // 2)
 
 
