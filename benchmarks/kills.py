@@ -314,7 +314,10 @@ def campaign(
         if left := wait_for_end(mark, command.pid):
             faults += 1
             yield f"{where}: the continuation left {left}"
-        complaints.update(f"{job.name}: {line}" for line in _complaints(place))
+        for line in _complaints(place):
+            complaints[f"{job.name}: {line}"] += 1
+            if line.startswith("traceback"):
+                print(f"said in case {case}: {line}", flush=True)
         print(f"{done}/{kills} kills, {where}: {'ok' if not faults else 'FAULTS'}", flush=True)
         if not faults:
             shutil.rmtree(place)
