@@ -42,6 +42,8 @@ SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGHUP)
 """What commands are killed by, chosen among with equal chance."""
 WORKING = 0.8
 """Share of kills that come while a command works; the others may find it at its imports."""
+LATEST = 0.9
+"""Share of an uninterrupted command's time after which none is killed any more."""
 TOGETHER = 4
 """Kills of a command before it is continued to its end."""
 
@@ -283,7 +285,7 @@ def campaign(
             mark = f"{case}-{attempt}"
             command = start(job, place, mark, again=attempt > 0)
             number = rng.choice(SIGNALS)
-            moment = took[job.name] * rng.uniform(0.0, 1.0)
+            moment = took[job.name] * rng.uniform(0.0, LATEST)
             if rng.random() < WORKING:
                 wait_for_work(command, place / "out")
             if ends_within(command, moment):
