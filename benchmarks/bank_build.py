@@ -50,11 +50,11 @@ def pictures(count: int) -> list[tuple[np.ndarray, np.ndarray]]:
         rgba = cv2.resize(rgba, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC)
         alpha = np.zeros((512, 512), np.uint8)
         alpha[50 : 50 + rgba.shape[0], 50 : 50 + rgba.shape[1]] = rgba[..., 3]
-        colour = np.zeros((512, 512, 3), np.uint8)
-        colour[50 : 50 + rgba.shape[0], 50 : 50 + rgba.shape[1]] = rgba[..., :3]
+        color = np.zeros((512, 512, 3), np.uint8)
+        color[50 : 50 + rgba.shape[0], 50 : 50 + rgba.shape[1]] = rgba[..., :3]
         share = alpha[..., None] / 255.0
         grain = rng.normal(0, 3, (512, 512, 1))
-        mixed = colour * share + image * (1 - share) + grain
+        mixed = color * share + image * (1 - share) + grain
         made.append((np.rint(mixed).clip(0, 255).astype(np.uint8), alpha))
     return made
 

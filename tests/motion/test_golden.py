@@ -27,8 +27,8 @@ def integer_bank(tmp_path_factory: pytest.TempPathFactory) -> ObjectBank:
         "wedge": 3 * y > 2 * x,
     }
     for name, solid in inside.items():
-        colour = np.stack([x % 256, (x * y) % 256, (3 * y) % 256], axis=-1)
-        rgba = np.dstack([colour, 255 * solid]).astype(np.uint8)
+        color = np.stack([x % 256, (x * y) % 256, (3 * y) % 256], axis=-1)
+        rgba = np.dstack([color, 255 * solid]).astype(np.uint8)
         (folder / "rgba" / name).mkdir(parents=True)
         cv2.imwrite(str(folder / "rgba" / name / "0.png"), rgba)
     return build(FolderSource.open(folder / "rgba"), folder / "bank", workers=0)

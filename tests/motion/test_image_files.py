@@ -15,7 +15,7 @@ GREY = np.linspace(0, 255, 48).astype(np.uint8)[None].repeat(32, axis=0)
 
 
 @pytest.fixture(scope="module")
-def colours(photographs: Path) -> np.ndarray:
+def colors(photographs: Path) -> np.ndarray:
     image = Image.open(next(photographs.glob("chelsea.*"))).convert("RGB").resize((48, 32))
     return np.asarray(image)
 
@@ -37,19 +37,19 @@ def test_a_clear_value_of_16_bit_grey_is_clear(tmp_path: Path) -> None:
     assert (read_photograph(path)[GREY == 0] == 255).all()
 
 
-def test_16_bit_colours_are_scaled(colours: np.ndarray, tmp_path: Path) -> None:
+def test_16_bit_colours_are_scaled(colors: np.ndarray, tmp_path: Path) -> None:
     path = tmp_path / "deep.png"
-    deep = cv2.cvtColor(colours, cv2.COLOR_RGB2BGR).astype(np.uint16) * 257
+    deep = cv2.cvtColor(colors, cv2.COLOR_RGB2BGR).astype(np.uint16) * 257
     assert cv2.imwrite(str(path), deep)
-    assert (read_photograph(path) == colours).all()
+    assert (read_photograph(path) == colors).all()
     alpha = GREY.astype(np.uint16) * 257
     assert cv2.imwrite(str(path), np.dstack([deep, alpha]))
-    assert (read_rgba(path) == np.dstack([colours, GREY])).all()
+    assert (read_rgba(path) == np.dstack([colors, GREY])).all()
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK"])
-def test_modes_show_what_they_hold(mode: str, colours: np.ndarray, tmp_path: Path) -> None:
-    image = Image.fromarray(colours).convert(mode)
+def test_modes_show_what_they_hold(mode: str, colors: np.ndarray, tmp_path: Path) -> None:
+    image = Image.fromarray(colors).convert(mode)
     expected = np.asarray(image.convert("RGB")).astype(int)
     path = tmp_path / ("image.jpg" if mode == "CMYK" else "image.png")
     image.save(path, **({"quality": 100, "subsampling": 0} if mode == "CMYK" else {}))
@@ -59,11 +59,11 @@ def test_modes_show_what_they_hold(mode: str, colours: np.ndarray, tmp_path: Pat
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
 def test_what_is_clear_shows_white_in_photographs_and_stays_clear_in_objects(
-    mode: str, colours: np.ndarray, tmp_path: Path
+    mode: str, colors: np.ndarray, tmp_path: Path
 ) -> None:
     alpha = np.zeros((32, 48), np.uint8)
     alpha[8:24, 8:40] = 255
-    whole = Image.fromarray(np.dstack([colours * (alpha[..., None] > 0), alpha]), "RGBA")
+    whole = Image.fromarray(np.dstack([colors * (alpha[..., None] > 0), alpha]), "RGBA")
     path = tmp_path / "cut.png"
     if mode == "P":
         quantised = whole.convert("RGB").quantize(255)
@@ -89,7 +89,7 @@ def _in_folder(path: Path) -> Path:
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_pictures_are_upright(orientation: int, colours: np.ndarray, tmp_path: Path) -> None:
+def test_pictures_are_upright(orientation: int, colors: np.ndarray, tmp_path: Path) -> None:
     """Turned and mirrored as a camera notes it, for photographs and objects alike."""
     stored = {
         1: lambda x: x,
@@ -100,10 +100,10 @@ def test_pictures_are_upright(orientation: int, colours: np.ndarray, tmp_path: P
         6: lambda x: np.rot90(x, 1),
         7: lambda x: np.rot90(x, 2).transpose(1, 0, 2),
         8: lambda x: np.rot90(x, -1),
-    }[orientation](colours)
+    }[orientation](colors)
     exif = Image.Exif()
     exif[0x0112] = orientation
     path = tmp_path / "turned.png"
     Image.fromarray(np.ascontiguousarray(stored)).save(path, exif=exif)
-    assert (read_photograph(path) == colours).all()
-    assert (read_rgba(path)[..., :3] == colours).all()
+    assert (read_photograph(path) == colors).all()
+    assert (read_rgba(path)[..., :3] == colors).all()

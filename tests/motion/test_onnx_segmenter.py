@@ -28,11 +28,11 @@ def test_real_photographs_on_plain_grounds_are_found(
     assert [overlap(mask, disc) for mask in masks] == pytest.approx([0.9, 0.9, 0.95], abs=0.1)
 
 
-@pytest.mark.parametrize("colour", [(250, 20, 20), (10, 10, 200), (255, 255, 255)])
+@pytest.mark.parametrize("color", [(250, 20, 20), (10, 10, 200), (255, 255, 255)])
 def test_a_known_shape_gives_its_mask(
-    tmp_path: Path, disc: np.ndarray, colour: tuple[int, int, int]
+    tmp_path: Path, disc: np.ndarray, color: tuple[int, int, int]
 ) -> None:
-    image = np.where(disc[..., None], np.uint8(colour), np.uint8((90, 120, 90)))
+    image = np.where(disc[..., None], np.uint8(color), np.uint8((90, 120, 90)))
     model = write_tiny_onnx_segmenter(tmp_path / "isnet.onnx", size_px=128, threshold=0.25)
     assert overlap(segment(model, image[None])[0], disc) > 0.97
 

@@ -8,7 +8,7 @@ from PIL import Image, ImageSequence
 from smile_motion import Clip, ClipMaker, MotionRecipe, ObjectBank, TokenGrid, make_background
 from smile_motion.masking.masks import mask_trajectory
 from smile_motion.preview import write_page
-from smile_motion.visualize import COLOURS, ZOOM, draw_mask, draw_overlay, draw_tokens
+from smile_motion.visualize import COLORS, ZOOM, draw_mask, draw_overlay, draw_tokens
 
 GRID = TokenGrid(frames=4, height=96, width=96)
 
@@ -29,7 +29,7 @@ def test_overlays_mark_the_centre_and_the_box(clip: Clip) -> None:
     pictures = draw_overlay(clip)
     assert pictures.shape == (4, 96 * ZOOM, 96 * ZOOM, 3)
     for t, picture in enumerate(pictures):
-        lined = (picture == COLOURS[0]).all(axis=-1)
+        lined = (picture == COLORS[0]).all(axis=-1)
         x, y = np.rint((clip.plan.centre[0, t] + 0.5) * ZOOM - 0.5).astype(int)
         assert lined[y, x]
         x0, y0, x1, y1 = (clip.truth.boxes[0, t] + 0.5) * ZOOM - 0.5
@@ -44,7 +44,7 @@ def test_token_pictures_are_brightest_where_objects_are(clip: Clip) -> None:
     pictures = draw_tokens(clip, GRID)
     coverage = clip.truth.token_coverage(GRID)[0]
     middles = pictures[:: GRID.tubelet, 16::32, 16::32].astype(float)
-    light = (middles * np.array(COLOURS[0])).sum(axis=-1) / np.square(COLOURS[0]).sum()
+    light = (middles * np.array(COLORS[0])).sum(axis=-1) / np.square(COLORS[0]).sum()
     assert light[coverage > 0.9].min() > 0.9
     assert light[coverage == 0].max() < 0.5
 

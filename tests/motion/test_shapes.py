@@ -38,8 +38,8 @@ def test_kinds_hold_what_the_paper_lists(shape_banks: dict[str, ObjectBank]) -> 
         image = shape_banks["shapes"].image(index)
         opaque = image[image[..., 3] == 255][:, :3]
         assert (opaque == opaque[0]).all()
-    colours = {tuple(shape_banks["circles"].image(index)[128, 128]) for index in range(36)}
-    assert len(colours) == 36
+    colors = {tuple(shape_banks["circles"].image(index)[128, 128]) for index in range(36)}
+    assert len(colors) == 36
 
 
 @given(seed=SEEDS, shape=st.sampled_from(sorted(CORNERS)))

@@ -50,7 +50,7 @@ def test_light(rng: np.random.Generator, stops: int) -> None:
     tone = rng.uniform(-0.1, 1.1, shape).astype(np.float32)
     tone[0, :3] = 0, 0.5, 1
     alpha = rng.integers(0, 3, shape).astype(np.uint8) * 100
-    colours = rng.random((stops, 3))
+    colors = rng.random((stops, 3))
     depth = rng.uniform(0, 20, shape).astype(np.float32)
     relief = np.empty(shape, np.float32)
     raise_cushion(depth, np.float32(12.3), relief)
@@ -59,11 +59,11 @@ def test_light(rng: np.random.Generator, stops: int) -> None:
 
     direction = np.array([np.cos(1.0), np.sin(1.0)])
     rgba = np.empty((*shape, 4), np.uint8)
-    light_surface(tone, colours, relief, direction, 0.6, alpha, rgba)
+    light_surface(tone, colors, relief, direction, 0.6, alpha, rgba)
     dy, dx = np.gradient(relief)
     light = np.clip(1 + 0.6 * (dx * direction[0] + dy * direction[1]), 0.35, 1.7)
     places = np.linspace(0, 1, stops)
-    rgb = np.stack([np.interp(tone, places, colours[:, c]) for c in range(3)], axis=-1)
+    rgb = np.stack([np.interp(tone, places, colors[:, c]) for c in range(3)], axis=-1)
     expected = np.clip(rgb * light[..., None] * 255, 0, 255).astype(np.uint8)
     assert (rgba[..., :3] == np.where(alpha[..., None] > 0, expected, 0)).all()
     assert (rgba[..., 3] == alpha).all()

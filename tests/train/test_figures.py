@@ -251,8 +251,8 @@ def test_components_separate_clusters() -> None:
     assert components.explained[0] > 0.9
     first = components.project(tokens)[:, 0]
     assert (first[kind == 0] > 0).all() != (first[kind == 1] > 0).all()
-    colours = components.colours(tokens)[:, 0].astype(int)
-    means = [colours[kind == k].mean() for k in (0, 1)]
+    colors = components.colors(tokens)[:, 0].astype(int)
+    means = [colors[kind == k].mean() for k in (0, 1)]
     assert abs(means[0] - means[1]) > 150
     grid = TokenGrid(frames=8, height=64, width=64)
     painted = paint_components(tokens, components, grid)

@@ -83,18 +83,18 @@ def test_five_training_steps(kind: str, inputs: dict, expected: dict) -> None:
     model, _ = open_pretrained(FOLDER / f"pretrain_{kind}.pth", GRID, heads=META["heads"])
     model.train()
     target = take(target_of(kind, inputs), inputs["masked"])
-    optimiser = torch.optim.AdamW(parameter_groups(model, 0.05), betas=(0.9, 0.95), eps=1e-8)
+    optimizer = torch.optim.AdamW(parameter_groups(model, 0.05), betas=(0.9, 0.95), eps=1e-8)
     rates = expected["schedule.lr_4epochs_10iters_warmup1"][5:10]
     losses, norms = [], []
     for rate in rates:
-        for group in optimiser.param_groups:
+        for group in optimizer.param_groups:
             group["lr"] = rate
         predicted = model(inputs["frames"], inputs["visible"], inputs["masked"])
         loss = mean_squared_error(predicted, target)
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
         norms.append(torch.nn.utils.get_total_norm([p.grad for p in model.parameters()]).item())
-        optimiser.step()
+        optimizer.step()
         losses.append(loss.item())
     np.testing.assert_allclose(losses, expected[f"{kind}.train_losses"], rtol=1e-5)
     np.testing.assert_allclose(norms, expected[f"{kind}.grad_norms"], rtol=1e-4)
@@ -150,10 +150,10 @@ def test_five_training_steps_compiled_and_in_bf16(
     if how == "compile":
         model.compile(dynamic=False, backend=BACKEND)
     target = take(target_of(kind, inputs), inputs["masked"])
-    optimiser = torch.optim.AdamW(parameter_groups(model, 0.05), betas=(0.9, 0.95), eps=1e-8)
+    optimizer = torch.optim.AdamW(parameter_groups(model, 0.05), betas=(0.9, 0.95), eps=1e-8)
     losses = []
     for rate in expected["schedule.lr_4epochs_10iters_warmup1"][5:10]:
-        for group in optimiser.param_groups:
+        for group in optimizer.param_groups:
             group["lr"] = rate
         with torch.autocast("cpu", torch.bfloat16, enabled=how == "bf16"):
             predicted = model(inputs["frames"], inputs["visible"], inputs["masked"])
@@ -165,9 +165,9 @@ def test_five_training_steps_compiled_and_in_bf16(
                 atol=2e-5 if how == "compile" else 0.05,
             )
         loss = mean_squared_error(predicted, target)
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
-        optimiser.step()
+        optimizer.step()
         losses.append(loss.item())
     allowed = 2e-5 if how == "compile" else 0.01
     np.testing.assert_allclose(losses, expected[f"{kind}.train_losses"], rtol=allowed)

@@ -13,7 +13,7 @@ from smile_motion.io.markup import Markup, element, page
 from smile_motion.masking.masks import TokenMask, mask_trajectory
 from smile_motion.seeding import Stream, keyed_generator
 from smile_motion.tokens import TokenGrid
-from smile_motion.visualize import COLOURS, animation, draw_mask, draw_overlay, draw_tokens
+from smile_motion.visualize import COLORS, animation, draw_mask, draw_overlay, draw_tokens
 
 
 def write_page(
@@ -34,9 +34,9 @@ def write_page(
     return page(title=title, style=_STYLE, body=(header, *figures))
 
 
-def colour_mark(slot: int) -> Markup:
+def color_mark(slot: int) -> Markup:
     """A square in an object's colour, which `COLOUR_STYLE` gives it."""
-    return element("td", "■", class_=f"object-{slot % len(COLOURS)}")
+    return element("td", "■", class_=f"object-{slot % len(COLORS)}")
 
 
 def _figure(clip: Clip, number: int, grid: TokenGrid, mask: TokenMask, rate_hz: float) -> Markup:
@@ -96,7 +96,7 @@ def _row(clip: Clip, slot: int) -> Markup:
         f"{plan.scale[slot].min():.2f} to {plan.scale[slot].max():.2f}",
         f"{clip.truth.visible_share[slot].mean():.0%}",
     )
-    return element("tr", colour_mark(slot), (element("td", cell) for cell in cells))
+    return element("tr", color_mark(slot), (element("td", cell) for cell in cells))
 
 
 _HEADS = ("", "object", "side, px", "speed, px a frame", "turn, degrees", "scale", "visible")
@@ -107,14 +107,14 @@ _ABOUT = (
     "hides a share of the tokens along the paths, then the same positions in every slice; grey is "
     "hidden from the student."
 )
-COLOUR_STYLE = """
+COLOR_STYLE = """
 .object-0 { color: rgb(255, 196, 0); }
 .object-1 { color: rgb(0, 214, 255); }
 .object-2 { color: rgb(255, 92, 138); }
 .object-3 { color: rgb(122, 230, 96); }
 .object-4 { color: rgb(190, 130, 255); }
 """
-"""Style of `colour_mark`: the same as `COLOURS`."""
+"""Style of `color_mark`: the same as `COLORS`."""
 _STYLE = (
     """
 :root { color-scheme: light dark; --line: #8884; --soft: #8882; }
@@ -135,5 +135,5 @@ table { border-collapse: collapse; font-size: .85rem; margin-top: .8rem;
 th, td { text-align: left; padding: .15rem .8rem .15rem 0; white-space: nowrap; }
 th { font-weight: normal; opacity: .65; }
 """
-    + COLOUR_STYLE
+    + COLOR_STYLE
 )

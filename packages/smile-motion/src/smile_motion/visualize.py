@@ -39,7 +39,7 @@ def draw_flow(vectors: np.ndarray) -> np.ndarray:
     return np.concatenate([pictures, pictures[-1:]])
 
 
-COLOURS = ((255, 196, 0), (0, 214, 255), (255, 92, 138), (122, 230, 96), (190, 130, 255))
+COLORS = ((255, 196, 0), (0, 214, 255), (255, 92, 138), (122, 230, 96), (190, 130, 255))
 """RGB of the first, second, … object's lines."""
 ZOOM = 2
 """Picture pixels per clip pixel in overlays, so that lines are finer than pixels."""
@@ -55,20 +55,20 @@ def draw_overlay(clip: Clip) -> np.ndarray:
     for t, frame in enumerate(clip.frames):
         picture = cv2.resize(frame, None, fx=ZOOM, fy=ZOOM, interpolation=cv2.INTER_NEAREST)
         for slot in range(plan.slots):
-            colour = COLOURS[slot % len(COLOURS)]
+            color = COLORS[slot % len(COLORS)]
             path = _points(plan.centre[slot])
-            cv2.polylines(picture, [path], False, colour, 1, cv2.LINE_AA, _SHIFT)
-            cv2.polylines(picture, [path[: t + 1]], False, colour, 3, cv2.LINE_AA, _SHIFT)
+            cv2.polylines(picture, [path], False, color, 1, cv2.LINE_AA, _SHIFT)
+            cv2.polylines(picture, [path[: t + 1]], False, color, 3, cv2.LINE_AA, _SHIFT)
             shape = truth.polygons[slot][t]
             for part in getattr(shape, "geoms", [shape]):
                 for ring in (part.exterior, *part.interiors):
                     points = [_points(np.array(ring.coords))]
-                    cv2.polylines(picture, points, True, colour, 2, cv2.LINE_AA, _SHIFT)
-            cv2.circle(picture, path[t].tolist(), 4 << _SHIFT, colour, -1, cv2.LINE_AA, _SHIFT)
+                    cv2.polylines(picture, points, True, color, 2, cv2.LINE_AA, _SHIFT)
+            cv2.circle(picture, path[t].tolist(), 4 << _SHIFT, color, -1, cv2.LINE_AA, _SHIFT)
             box = truth.boxes[slot, t]
             if np.isfinite(box).all():
                 low, high = _points(box.reshape(2, 2)).tolist()
-                cv2.rectangle(picture, low, high, colour, 1, cv2.LINE_AA, _SHIFT)
+                cv2.rectangle(picture, low, high, color, 1, cv2.LINE_AA, _SHIFT)
         pictures.append(picture)
     return np.stack(pictures)
 
@@ -91,8 +91,8 @@ def draw_tokens(clip: Clip, grid: TokenGrid) -> np.ndarray:
     returns (T, ZOOM * H, ZOOM * W, 3) uint8 RGB.
     """
     coverage = clip.truth.token_coverage(grid)
-    colours = np.array([COLOURS[slot % len(COLOURS)] for slot in range(len(coverage))])
-    light = np.einsum("ktrc,kd->trcd", coverage, colours.reshape(-1, 3))
+    colors = np.array([COLORS[slot % len(COLORS)] for slot in range(len(coverage))])
+    light = np.einsum("ktrc,kd->trcd", coverage, colors.reshape(-1, 3))
     ground = (clip.frames.mean(axis=3, keepdims=True) * 0.25).repeat(3, axis=3)
     pictures = np.clip(ground + _spread(light, grid), 0, 255).astype(np.uint8)
     pictures = pictures.repeat(ZOOM, axis=1).repeat(ZOOM, axis=2)

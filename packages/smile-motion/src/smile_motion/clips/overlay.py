@@ -26,7 +26,7 @@ _TO_FRAMES: dict[Layout, tuple[int, int, int, int]] = {
     "TCHW": (0, 2, 3, 1),
     "CTHW": (1, 2, 3, 0),
 }
-_COLOURS: dict[Layout, int] = {"THWC": 3, "TCHW": 1, "CTHW": 0}
+_COLORS: dict[Layout, int] = {"THWC": 3, "TCHW": 1, "CTHW": 0}
 """Axis of the three colours."""
 
 
@@ -123,7 +123,7 @@ def _number(key: int | str) -> int:
 def _tell_layout(clip: Any) -> Layout:
     shape = tuple(clip.shape)
     fitting: list[Layout] = [
-        name for name, axis in _COLOURS.items() if len(shape) == 4 and shape[axis] == 3
+        name for name, axis in _COLORS.items() if len(shape) == 4 and shape[axis] == 3
     ]
     if len(fitting) != 1:
         why = "no axis has three colours" if not fitting else f"it could be {' or '.join(fitting)}"

@@ -30,14 +30,14 @@ from smile_motion.io.markup import Markup, element
 from smile_motion.masking.masks import MaskingName
 from smile_motion.motion.effects import EFFECTS
 from smile_motion.motion.paths import PATHS
-from smile_motion.preview import COLOUR_STYLE
+from smile_motion.preview import COLOR_STYLE
 from smile_motion.video import SUFFIXES
 
 if TYPE_CHECKING:
     from smile_motion.bank import ObjectBank
 
 
-CSS = (Path(__file__).parent / "page.css").read_text(encoding="utf-8") + COLOUR_STYLE
+CSS = (Path(__file__).parent / "page.css").read_text(encoding="utf-8") + COLOR_STYLE
 _COPY = """(text) => {{
   navigator.clipboard.writeText(text);
   const button = document.querySelector("#{button}");

@@ -15,7 +15,7 @@ from smile_motion.bank.statistics import object_score
 from smile_motion.clips.clip import Clip
 from smile_motion.explore.state import Shown
 from smile_motion.io.markup import Markup, element, joined
-from smile_motion.preview import colour_mark
+from smile_motion.preview import color_mark
 from smile_motion.visualize import animation, draw_flow, draw_mask, draw_overlay, flow_reach
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def numbers_html(shown: Shown) -> Markup:
             f"{numbers.occlusion[slot]:.0%}",
             f"{numbers.visible[slot]:.0%}",
         )
-        rows.append(element("tr", colour_mark(slot), (element("td", cell) for cell in cells)))
+        rows.append(element("tr", color_mark(slot), (element("td", cell) for cell in cells)))
     on = shown.clip.truth.token_coverage(shown.grid).sum(axis=0).ravel() > 0
     hidden = len(shown.mask.masked) / shown.grid.tokens
     sentence = f"Objects cover {numbers.all_coverage:.1%} of the frame. "

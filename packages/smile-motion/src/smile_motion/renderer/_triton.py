@@ -109,9 +109,9 @@ def _tinted(total, by, SHIFT: tl.constexpr):
 
 
 @triton.jit
-def _over(under, keep, colour):
+def _over(under, keep, color):
     dimmed = under * keep + 128
-    return colour + ((dimmed + (dimmed >> 8)) >> 8)
+    return color + ((dimmed + (dimmed >> 8)) >> 8)
 
 
 @triton.jit

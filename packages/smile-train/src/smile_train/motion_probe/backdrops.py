@@ -42,7 +42,7 @@ class Texture:
         margin = int(np.ceil(np.abs(velocity).max() * (frames - 1) / 2)) + 2
         side = size + 2 * margin
         image = noise_images(rng, "spectral", 1, (side, side))[0]
-        image = _recoloured(image, rng)
+        image = _recolored(image, rng)
         drawn = np.empty((frames, size, size, 3), np.uint8)
         for t in range(frames):
             x, y = velocity * (t - (frames - 1) / 2) + (side - 1) / 2
@@ -116,7 +116,7 @@ def _shared_out(
     return tuple(sorted(own[len(own) // PARTS :])), tuple(sorted(own[: len(own) // PARTS]))
 
 
-def _recoloured(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _recolored(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Mix the colours of an image at random, and change its contrast and brightness."""
     mix = np.eye(3) + rng.uniform(-0.3, 0.3, (3, 3))
     mixed = (image.astype(np.float32) - 127.5) @ (rng.uniform(0.3, 1.0) * mix).astype(np.float32)

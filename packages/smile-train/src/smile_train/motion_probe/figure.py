@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from smile_train.evaluation.figures.common import COLOURS, save_figure, shorten
+from smile_train.evaluation.figures.common import COLORS, save_figure, shorten
 from smile_train.motion_probe.factors import FACTORS
 from smile_train.motion_probe.run import Finding
 from smile_train.motion_probe.table import factors_of, rows_of
@@ -26,7 +26,7 @@ def draw_findings(findings: Sequence[Finding], path: Path) -> None:
     names, rows = factors_of(own), rows_of(own)
     found = {(entry.encoder, entry.shown, entry.factor): entry for entry in own}
     encoders = list(dict.fromkeys(encoder for encoder, _ in rows))
-    colours = {name: COLOURS[k % len(COLOURS)] for k, name in enumerate(encoders)}
+    colors = {name: COLORS[k % len(COLORS)] for k, name in enumerate(encoders)}
     columns = min(COLUMNS, len(names))
     lines = -(-len(names) // columns)
     height = 0.26 * len(rows) + 1.1
@@ -47,7 +47,7 @@ def draw_findings(findings: Sequence[Finding], path: Path) -> None:
             axes.barh(
                 place,
                 score.value,
-                color=colours[encoder],
+                color=colors[encoder],
                 alpha=1 if shown == "clip" else 0.45,
                 hatch=None if shown == "clip" else "//",
                 xerr=reach,

@@ -84,7 +84,7 @@ def measure(
     model.to(device)
     if teacher is not None:
         teacher.to(device)
-    optimiser = torch.optim.AdamW(parameter_groups(model, 0.05), fused=device.type == "cuda")
+    optimizer = torch.optim.AdamW(parameter_groups(model, 0.05), fused=device.type == "cuda")
     if config.compile:
         model.compile(dynamic=False)
         if teacher is not None:
@@ -132,8 +132,8 @@ def measure(
         with part("student backward"):
             loss.backward()
         with part("optimiser"):
-            optimiser.step()
-            optimiser.zero_grad(set_to_none=True)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
 
     step(Timings(batch=1, device=device).part)  # Caches, pages, compilation.
     for _ in range(repeats):

@@ -114,8 +114,8 @@ def _principal(target: torch.Tensor, predicted: torch.Tensor, grid: TokenGrid) -
     low, high = (torch.quantile(centred @ basis, q, dim=0) for q in (0.02, 0.98))
     pictures = []
     for tokens in (target, predicted):
-        colours = (((tokens - target.mean(0)) @ basis - low) / (high - low)).clamp(0, 1)
-        volume = colours.view(*grid.shape, 3)
+        colors = (((tokens - target.mean(0)) @ basis - low) / (high - low)).clamp(0, 1)
+        volume = colors.view(*grid.shape, 3)
         for axis, factor in enumerate((grid.tubelet, grid.patch, grid.patch)):
             volume = volume.repeat_interleave(factor, axis)
         pictures.append(volume.numpy())

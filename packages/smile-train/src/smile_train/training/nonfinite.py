@@ -12,7 +12,7 @@ from smile_motion.errors import InputError
 from smile_train.data.sampling import SampleOrder
 
 RECORD = "nonfinite.json"
-"""File that names the samples of a step whose loss was no number."""
+"""File that names the samples of a step whose loss was not finite."""
 
 
 class TracedSamples(Protocol):

@@ -98,7 +98,7 @@ def raise_cushion(depth, rim, height):
 
 
 @compiled(error_model="numpy")
-def light_surface(tone, colours, relief, direction, strength, alpha, rgba):
+def light_surface(tone, colors, relief, direction, strength, alpha, rgba):
     """Colour a surface by its tone, light it by its slope, and leave clear pixels black.
 
     tone       (H, W) float32; 0..1 runs along colours (n, 3) float64 in 0..1.
@@ -108,14 +108,14 @@ def light_surface(tone, colours, relief, direction, strength, alpha, rgba):
     rgba       (H, W, 4) uint8, what is written.
     """
     height, width = tone.shape
-    stops = colours.shape[0]
+    stops = colors.shape[0]
     place = np.empty(stops)
     for stop in range(stops):
         place[stop] = stop / (stops - 1)
     slope = np.empty((stops - 1, 3))
     for stop in range(stops - 1):
         for c in range(3):
-            slope[stop, c] = (colours[stop + 1, c] - colours[stop, c]) / (
+            slope[stop, c] = (colors[stop + 1, c] - colors[stop, c]) / (
                 place[stop + 1] - place[stop]
             )
     for row in range(height):
@@ -137,10 +137,10 @@ def light_surface(tone, colours, relief, direction, strength, alpha, rgba):
                 stop += 1
             for c in range(3):
                 if value < 0:
-                    colour = colours[0, c]
+                    color = colors[0, c]
                 elif value >= 1:
-                    colour = colours[stops - 1, c]
+                    color = colors[stops - 1, c]
                 else:
-                    colour = slope[stop, c] * (value - place[stop]) + colours[stop, c]
-                rgba[row, i, c] = np.uint8(min(max(colour * light * 255, 0.0), 255.0))
+                    color = slope[stop, c] * (value - place[stop]) + colors[stop, c]
+                rgba[row, i, c] = np.uint8(min(max(color * light * 255, 0.0), 255.0))
             rgba[row, i, 3] = alpha[row, i]

@@ -175,10 +175,10 @@ def texture(rng: np.random.Generator, side: int) -> np.ndarray:
     spectrum = np.fft.rfft2(rng.standard_normal((3, side, side))) / falls
     noise = np.fft.irfft2(spectrum, s=(side, side))
     noise /= noise.std(axis=(1, 2), keepdims=True)
-    colours = rng.uniform(0, 255, size=(int(rng.integers(3, 23)), 3))
-    share = rng.uniform(0.001, 1.001, len(colours))
-    mean = np.average(colours, axis=0, weights=share)
-    spread, axes = np.linalg.eigh(np.cov(colours.T, aweights=share, ddof=0))
+    colors = rng.uniform(0, 255, size=(int(rng.integers(3, 23)), 3))
+    share = rng.uniform(0.001, 1.001, len(colors))
+    mean = np.average(colors, axis=0, weights=share)
+    spread, axes = np.linalg.eigh(np.cov(colors.T, aweights=share, ddof=0))
     rgb = mean + np.einsum("chw,c,rc->hwr", noise, np.sqrt(np.maximum(spread, 0)), axes)
     return np.rint(np.clip(rgb, 0, 255)).astype(np.uint8)
 

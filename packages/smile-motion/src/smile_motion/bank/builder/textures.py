@@ -103,12 +103,12 @@ def paint(rng: np.random.Generator, kind: str, alpha: np.ndarray) -> np.ndarray:
     x = (x.astype(np.float32) - (width - 1) / 2) / reach
     y = (y.astype(np.float32) - (height - 1) / 2) / reach
     tone = TEXTURES[kind](rng, x, y).astype(np.float32)
-    colours = _palette(rng)
+    colors = _palette(rng)
     relief = _relief(rng, alpha)
     turn = rng.uniform(0, 2 * np.pi)
     direction = np.array([np.cos(turn), np.sin(turn)])
     rgba = np.empty((height, width, 4), np.uint8)
-    light_surface(tone, colours, relief, direction, rng.uniform(0.3, 0.7), alpha, rgba)
+    light_surface(tone, colors, relief, direction, rng.uniform(0.3, 0.7), alpha, rgba)
     return rgba
 
 

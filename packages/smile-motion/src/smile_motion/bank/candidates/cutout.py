@@ -52,13 +52,13 @@ def clean(
     # The background's colour is learned from around the object too.
     y0, x0 = max(0, top - RADII_PX[1]), max(0, left - RADII_PX[1])
     around = slice(y0, bottom + RADII_PX[1]), slice(x0, right + RADII_PX[1])
-    colour, alpha = image[around], alpha[around]
+    color, alpha = image[around], alpha[around]
     if decontaminate:
-        colour = estimate_foreground(colour, alpha)
+        color = estimate_foreground(color, alpha)
     tight = slice(top - y0, bottom - y0), slice(left - x0, right - x0)
-    colour, alpha = np.ascontiguousarray(colour[tight]), np.ascontiguousarray(alpha[tight])
+    color, alpha = np.ascontiguousarray(color[tight]), np.ascontiguousarray(alpha[tight])
     rgba = np.empty((*alpha.shape, 4), np.uint8)
-    cv2.mixChannels([colour, alpha], [rgba], [0, 0, 1, 1, 2, 2, 3, 3])
+    cv2.mixChannels([color, alpha], [rgba], [0, 0, 1, 1, 2, 2, 3, 3])
     return cv2.bitwise_and(rgba, rgba, mask=alpha)
 
 
@@ -92,7 +92,7 @@ def estimate_foreground(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
     small_share = cv2.resize(share, size, interpolation=cv2.INTER_AREA)[..., None]
     wide = _blur_fusion(small, small, small, small_share, RADII_PX[0] // COARSE)
-    front, behind = (cv2.resize(colour, (width, height)) for colour in wide)
+    front, behind = (cv2.resize(color, (width, height)) for color in wide)
     front, _ = _blur_fusion(pixels, front, behind, share, RADII_PX[1])
     np.rint(front, out=front)
     estimated = np.clip(front, 0, 255, out=front).astype(np.uint8)
@@ -116,7 +116,7 @@ REFUSED = -1.0
 def select_mask(masks: Sequence[MaskScore], thresholds: Thresholds) -> MaskScore | None:
     """Take the mask with the highest score; of equal ones the first. None where all are refused.
 
-    A mask is refused when its raw output never exceeds `min_raw`, or its score is no number.
+    A mask is refused when its raw output never exceeds `min_raw`, or its score is not finite.
     """
     able = [mask for mask in masks if mask.raw_max > thresholds.min_raw and mask.score > REFUSED]
     return max(able, key=lambda mask: mask.score, default=None)
@@ -210,8 +210,8 @@ def cut_out(
     if not limits.min_area <= score.area_share <= limits.max_area:
         return None
     own = score.segmenter in cutting.own_alpha
-    colour = np.ascontiguousarray(image[..., :3]) if own else opaque(image[None])[0]
-    return clean(colour, alpha, fill_holes=cutting.fill_holes, decontaminate=not own)
+    color = np.ascontiguousarray(image[..., :3]) if own else opaque(image[None])[0]
+    return clean(color, alpha, fill_holes=cutting.fill_holes, decontaminate=not own)
 
 
 def describe_cut(rgba: np.ndarray, data: bytes, segmenter: str) -> CutOut:

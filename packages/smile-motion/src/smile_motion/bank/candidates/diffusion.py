@@ -210,7 +210,7 @@ class Diffusion:
             ) from error
         if not np.isfinite(result.images).all():
             raise InputError(
-                f"{self.model}: images with values that are no numbers, in {self.dtype}; "
+                f"{self.model}: images with non-finite values, in {self.dtype}; "
                 f"pass --dtype bfloat16 or float32"
             )
         flags = getattr(result, "nsfw_content_detected", None)

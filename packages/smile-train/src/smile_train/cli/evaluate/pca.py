@@ -76,7 +76,7 @@ def _paint(options: Options) -> Outcome:
         )
         found[clip.name] = {
             "explained": components.explained.round(6).tolist(),
-            "colours": components.colours(own).reshape(*encoder.grid.shape, -1).tolist(),
+            "colours": components.colors(own).reshape(*encoder.grid.shape, -1).tolist(),
         }
     gallery.draw_strip(
         options.out / "pca.png",

@@ -127,10 +127,10 @@ def paint_attention(
     size = (grid.width, grid.height)
     smooth = np.stack([cv2.resize(s, size, interpolation=cv2.INTER_LINEAR) for s in strength])
     smooth = smooth.repeat(grid.tubelet, axis=0)
-    colours = colormaps["inferno"](smooth)[..., :3] * 255
+    colors = colormaps["inferno"](smooth)[..., :3] * 255
     grey = frames.mean(-1, keepdims=True).repeat(3, -1) * 0.7
     share = (0.35 + 0.45 * smooth)[..., None]
-    painted = (grey * (1 - share) + colours * share).round().astype(np.uint8)
+    painted = (grey * (1 - share) + colors * share).round().astype(np.uint8)
     if query.slice is not None:
         y, x = query.row * grid.patch, query.column * grid.patch
         for frame in painted[query.slice * grid.tubelet :][: grid.tubelet]:

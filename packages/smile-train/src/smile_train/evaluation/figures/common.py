@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#555555")
+COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#555555")
 """Of lines; told apart by the colour-blind as well (Okabe and Ito)."""
 MARKERS = "osD^vP"
 """On lines; not as many as colours, so that no pair of the two comes again soon."""

@@ -14,7 +14,7 @@ from smile_motion.errors import InputError
 from smile_motion.io.files import encode_json, write_atomically
 from smile_motion.io.schema import read
 
-from smile_train.evaluation.figures.common import COLOURS, save_figure, shorten
+from smile_train.evaluation.figures.common import COLORS, save_figure, shorten
 from smile_train.evaluation.results import Results
 
 CLASSES = "classes.json"
@@ -173,12 +173,12 @@ def draw_gains(
                   va="center", fontsize=8, color="#666666",
                   bbox={"color": "white", "pad": 1})  # fmt: skip
     values = [gain.gain for gain in shown]
-    colours = [COLOURS[0] if value >= 0 else COLOURS[1] for value in values]
+    colors = [COLORS[0] if value >= 0 else COLORS[1] for value in values]
     errors = [gain.error or 0 for gain in shown]
     axes.barh(
         places,
         values,
-        color=colours,
+        color=colors,
         height=0.75,
         xerr=errors if any(errors) else None,
         error_kw={"ecolor": "#00000066", "lw": 1},

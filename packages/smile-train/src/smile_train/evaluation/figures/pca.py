@@ -58,7 +58,7 @@ class Components:
         """Coordinates of (N, D) tokens: (N, 3) float64."""
         return (tokens.astype(np.float64) - self.mean) @ self.basis.T
 
-    def colours(self, tokens: np.ndarray) -> np.ndarray:
+    def colors(self, tokens: np.ndarray) -> np.ndarray:
         """Colours of (N, D) tokens: (N, 3) uint8."""
         span = np.maximum(self.high - self.low, 1e-12)
         share = np.clip((self.project(tokens) - self.low) / span, 0, 1)
@@ -67,4 +67,4 @@ class Components:
 
 def paint_components(tokens: np.ndarray, components: Components, grid: TokenGrid) -> np.ndarray:
     """Tokens of a clip as a picture of their components: (N, D) to (T, H, W, 3) uint8."""
-    return spread_tokens(components.colours(tokens).reshape(*grid.shape, -1), grid)
+    return spread_tokens(components.colors(tokens).reshape(*grid.shape, -1), grid)

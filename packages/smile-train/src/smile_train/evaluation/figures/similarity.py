@@ -24,7 +24,7 @@ from smile_motion.io.files import encode_json, write_atomically
 
 from smile_train.encoders.video_encoder import VideoEncoder
 from smile_train.evaluation.figures.clips import ShownClip
-from smile_train.evaluation.figures.common import COLOURS, MARKERS, save_figure, shorten
+from smile_train.evaluation.figures.common import COLORS, MARKERS, save_figure, shorten
 
 PUBLISHED = {"second": 0.66, "last": 0.47}
 """SMILE, Figure 4: from where to where the curve falls on the paper's videos."""
@@ -119,11 +119,11 @@ def draw_similarity(found: Sequence[Similarity], path: Path) -> None:
         parts = figure.subfigures(2, 1, squeeze=False, height_ratios=(3.4, 2.6 * rows))
     above, below = parts.flat
     axes = above.subplots()
-    for entry, colour, marker in zip(found, cycle(COLOURS), cycle(MARKERS), strict=False):
+    for entry, color, marker in zip(found, cycle(COLORS), cycle(MARKERS), strict=False):
         low, high = entry.curve - entry.spread, entry.curve + entry.spread
-        axes.fill_between(entry.starts, low, np.minimum(high, 1), color=colour, alpha=0.15, lw=0)
+        axes.fill_between(entry.starts, low, np.minimum(high, 1), color=color, alpha=0.15, lw=0)
         label = shorten(entry.name, 70)
-        axes.plot(entry.starts, entry.curve, color=colour, marker=marker, ms=4, label=label)
+        axes.plot(entry.starts, entry.curve, color=color, marker=marker, ms=4, label=label)
     videos = len(found[0].matrices)
     title = f"mean and standard deviation over {videos} videos" if videos > 1 else "of one video"
     axes.set_title(title, fontsize=10)
