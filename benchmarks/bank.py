@@ -111,7 +111,7 @@ def make_bank(folder: Path, count: int) -> None:
     }
     for name, array in arrays.items():
         np.save(path / PACKED / f"{name}.npy", array)
-    header = {"version": VERSION, "categories": categories, **hashed}
+    header = {"version": VERSION, "categories": categories, "sha256": {}, **hashed}
     (path / PACKED / "pack.json").write_bytes(dump_json(header))
 
 

@@ -62,7 +62,7 @@ def test_all_is_as_in_the_bank_that_is_written(united: ObjectBank, merged: Objec
     assert united.card == merged.card
     assert united.categories == merged.categories
     assert united.records() == merged.records()
-    for name in ("size", "cover", "category"):
+    for name in ("size", "hull", "category"):
         mine, theirs = getattr(united, name), getattr(merged, name)
         assert mine.dtype == theirs.dtype
         assert (mine == theirs).all()

@@ -83,7 +83,7 @@ class UnitedBank(ObjectBank):
             [part.offset + start for part, start in zip(parts, self._start, strict=True)]
         )[order]
         self.size = np.concatenate([part.size for part in parts])[order]
-        self.cover = np.concatenate([part.cover for part in parts])[order]
+        self.hull = np.concatenate([part.hull for part in parts])[order]
         self.category = np.concatenate(
             [np.array([place[name] for name in part.categories])[part.category] for part in parts]
         )[order].astype(np.int32)
