@@ -22,6 +22,9 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 """What files of these formats are called."""
 UNREAD_SUFFIXES = (".avif", ".gif", ".heic", ".heif", ".jp2", ".jxl", ".svg", ".tif", ".tiff")
 """What files of images in other formats are called; where they lie among data, it is said."""
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+"""What most models standardise their input by, in 0..1."""
 
 
 def count_types(files: Iterable[Path]) -> dict[str, int]:

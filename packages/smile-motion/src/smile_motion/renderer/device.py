@@ -21,6 +21,7 @@ except ModuleNotFoundError as error:
 from torch import Tensor
 
 from smile_motion.errors import InputError
+from smile_motion.io.images import IMAGENET_MEAN, IMAGENET_STD
 from smile_motion.motion.plan import MotionPlan
 from smile_motion.renderer.device_boxes import Outlines, bound_outlines
 from smile_motion.renderer.device_records import LayerRecords, make_records
@@ -170,8 +171,8 @@ class DeviceClips:
 
     def normalised(
         self,
-        mean: Sequence[float] = (0.485, 0.456, 0.406),
-        std: Sequence[float] = (0.229, 0.224, 0.225),
+        mean: Sequence[float] = IMAGENET_MEAN,
+        std: Sequence[float] = IMAGENET_STD,
         dtype: torch.dtype = torch.float32,
     ) -> Tensor:
         """Frames as (B, 3, T, H, W): (value / 255 - mean) / std of each channel. ImageNet's.

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from smile_motion.errors import InputError
+from smile_motion.io.images import IMAGENET_MEAN, IMAGENET_STD
 from smile_motion.io.output_folders import new_folder
 
 from smile_train.checkpoints.published import require_own_positions
 from smile_train.checkpoints.transformers_names import to_their_names
 from smile_train.models.config import hidden_width
 from smile_train.models.heads import Classifier
-from smile_train.models.layers import IMAGENET_MEAN, IMAGENET_STD
 from smile_train.models.mae import PretrainModel
 
 if TYPE_CHECKING:

@@ -12,10 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from smile_motion.errors import InputError
-from smile_motion.io.images import cut
+from smile_motion.io.images import IMAGENET_MEAN, IMAGENET_STD, cut
 from smile_motion.seeding import Stream, keyed_generator
-
-from smile_train.models.layers import IMAGENET_MEAN, IMAGENET_STD
 
 if TYPE_CHECKING:
     from PIL.Image import Image

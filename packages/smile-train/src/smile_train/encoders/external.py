@@ -6,12 +6,13 @@ from pathlib import Path
 
 import torch
 from smile_motion.errors import InputError
+from smile_motion.io.images import IMAGENET_MEAN, IMAGENET_STD
 from smile_motion.tokens import TokenGrid
 from torch import nn
 
 from smile_train.checkpoints.published import load_official, load_weights
 from smile_train.checkpoints.weight_files import VICLIP
-from smile_train.models.layers import IMAGENET_MEAN, IMAGENET_STD, to_unit
+from smile_train.models.layers import to_unit
 from smile_train.teachers.clip import ClipTeacher
 
 FRAMES = 8

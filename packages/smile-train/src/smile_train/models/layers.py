@@ -5,6 +5,7 @@ from typing import Literal
 import numpy as np
 import torch
 import torch.nn.functional as F
+from smile_motion.io.images import IMAGENET_MEAN, IMAGENET_STD
 from smile_motion.tokens import TokenGrid
 from torch import nn
 from torch.utils.checkpoint import checkpoint
@@ -101,10 +102,6 @@ def initialise(module: nn.Module) -> None:
     elif isinstance(module, nn.LayerNorm):
         nn.init.ones_(module.weight)
         nn.init.zeros_(module.bias)
-
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 def cut_cubes(frames: torch.Tensor, grid: TokenGrid) -> torch.Tensor:

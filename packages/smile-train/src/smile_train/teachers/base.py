@@ -8,10 +8,11 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from smile_motion.errors import InputError
+from smile_motion.io.images import IMAGENET_MEAN, IMAGENET_STD
 from smile_motion.tokens import TokenGrid
 from torch import nn
 
-from smile_train.models.layers import IMAGENET_MEAN, IMAGENET_STD, to_unit
+from smile_train.models.layers import to_unit
 
 SQUEEZE = 0.15
 """Change of aspect that is let pass: rounding small sides to whole patches makes as much."""

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from smile_motion.io.files import replacing
 from smile_motion.tokens import TokenGrid
 
+from smile_train.evaluation.figures.common import spread_tokens
 from smile_train.training.losses import pixel_targets, restore_pixels
 
 COLUMNS = 6
@@ -93,11 +94,9 @@ def _rows(clip: Reconstruction, grid: TokenGrid) -> list[np.ndarray]:
     """(T, H, W, 3) pictures of one clip, in 0..1."""
     seen = torch.ones(grid.tokens, dtype=torch.bool)
     seen[clip.masked] = False
-    shown = seen.view(grid.shape).float()
-    for axis, factor in enumerate((grid.tubelet, grid.patch, grid.patch)):
-        shown = shown.repeat_interleave(factor, axis)
+    shown = spread_tokens(seen.view(grid.shape).numpy(), grid)
     whole = clip.frames.numpy() / 255
-    visible = np.where(shown.numpy()[..., None] > 0, whole, 0.5)
+    visible = np.where(shown[..., None], whole, 0.5)
     if clip.features is None:
         tokens = pixel_targets(clip.frames[None], grid)[0]
         tokens[clip.masked] = clip.predicted
@@ -115,10 +114,7 @@ def _principal(target: torch.Tensor, predicted: torch.Tensor, grid: TokenGrid) -
     pictures = []
     for tokens in (target, predicted):
         colors = (((tokens - target.mean(0)) @ basis - low) / (high - low)).clamp(0, 1)
-        volume = colors.view(*grid.shape, 3)
-        for axis, factor in enumerate((grid.tubelet, grid.patch, grid.patch)):
-            volume = volume.repeat_interleave(factor, axis)
-        pictures.append(volume.numpy())
+        pictures.append(spread_tokens(colors.view(*grid.shape, 3).numpy(), grid))
     return pictures
 
 

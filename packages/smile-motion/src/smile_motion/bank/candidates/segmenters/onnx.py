@@ -17,15 +17,13 @@ from PIL import Image
 from smile_motion.bank.candidates.types import Category, Mask, to_mask
 from smile_motion.errors import InputError, in_one_line
 from smile_motion.io.files import hash_file
-from smile_motion.io.images import opaque
+from smile_motion.io.images import IMAGENET_MEAN, IMAGENET_STD, opaque
 from smile_motion.io.text import read_text
 from smile_motion.runtime.devices import available_cores, choose_device
 from smile_motion.runtime.extras import require_libraries
 
 LARGEST_INPUT_PX = 8192
 """Longest side of what a model is fed."""
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True, kw_only=True)
