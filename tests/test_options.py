@@ -121,7 +121,7 @@ def test_given_videos_decide_over_a_presets_background(capsys: pytest.CaptureFix
     assert capsys.readouterr().err == "background: natural, because --videos are given\n"
     assert pretrain.defaults(["--preset", "table7-frame", *given[1:]]).background_kind == "frame"
     assert pretrain.defaults(["--preset=tiny", "--images", "x"]).background_kind == "places"
-    assert pretrain.defaults([*given, "--background=frame"]).background_kind == "noise"
+    assert pretrain.defaults([*given, "--background=frame"]).background_kind == "black"
 
 
 def test_a_command_is_given_without_its_idle_options() -> None:

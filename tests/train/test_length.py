@@ -17,7 +17,8 @@ from smile_train.training.pretrain import pretrain
 
 
 def small(bank: ObjectBank, **more: object) -> PretrainConfig:
-    quick = {"patch": 16, "frames": 4, "batch": 2, "workers": 0, "track": "none", "epochs": 4000}
+    quick = {"patch": 16, "frames": 4, "batch": 2, "workers": 0, "track": "none"}
+    quick |= {"samples": 256, "epochs": 4000, "probe_motion_every": None}
     return replace(PRESETS["tiny"], bank=bank.path, **quick | more)  # type: ignore[arg-type]
 
 

@@ -396,7 +396,7 @@ def asked_run(bank: ObjectBank, tmp_path_factory: pytest.TempPathFactory) -> tup
 
 def measured(run: Path) -> list[dict[str, float]]:
     lines = (run / "measures.jsonl").read_text().splitlines()
-    return [entry for line in lines if "direction_accuracy" in (entry := json.loads(line))]
+    return [entry for line in lines if "growth_accuracy" in (entry := json.loads(line))]
 
 
 def test_a_run_asks_its_student_and_ends_by_saying_so(
@@ -405,13 +405,15 @@ def test_a_run_asks_its_student_and_ends_by_saying_so(
     run, options = asked_run
     asked = measured(run)
     assert [entry["step"] for entry in asked] == [1, 2]
-    assert [len(entry) for entry in asked] == [2, 3]
+    assert [len(entry) for entry in asked] == [3, 5]
     assert all(0 <= value <= 100 for entry in asked for name, value in entry.items())
     assert run_app("smile_train", "", COMMANDS, ["pretrain", *options, "--resume"]) == 0
     assert measured(run) == asked
     last = asked[-1]
     assert (
-        f"direction of travel: {last['direction_accuracy']:.0f} % (untrained "
+        f"growth or shrinkage: {last['growth_accuracy']:.0f} % (untrained "
+        f"{last['growth_accuracy_untrained']:.0f} %, guessing 50 %); direction of travel: "
+        f"{last['direction_accuracy']:.0f} % (untrained "
         f"{last['direction_accuracy_untrained']:.0f} %, guessing 12.5 %)"
     ) in capsys.readouterr().out
 

@@ -170,7 +170,7 @@ def test_two_processes_and_accumulation_learn_the_same(
     [
         (["pretrain", "--preset=huge"], "choose from tiny"),
         (["pretrain", "--background=natural", "--preset=tiny"], "add --videos"),
-        (["pretrain", "--preset=tiny", "--size=100"], "100 is not a positive multiple of 8"),
+        (["pretrain", "--preset=tiny", "--size=100"], "100 is not a positive multiple of 16"),
         (["pretrain", "--preset=tiny", "--bank=nowhere"], "nowhere: no such folder"),
         (["pretrain", "--preset=tiny", "--background=natural", "--videos=list.csv"], "list.csv:2"),
         (["pretrain", "--preset=tiny", "--out=list.csv/run"], "list.csv"),

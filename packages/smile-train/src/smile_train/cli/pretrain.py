@@ -37,12 +37,12 @@ def defaults(arguments: Sequence[str]) -> PretrainConfig:
     preset = PRESETS[name]
     if settings is not None:
         if {"steps", "epochs"} & values.keys():
-            preset = replace(preset, minutes=None)
+            preset = replace(preset, minutes=None, probe_motion_every=None)
         preset = _over_given_backgrounds(preset, {name for name in values if values[name]})
         preset = replace(settings.over(preset), preset=name)
     given = given_options(arguments)
     if {"steps", "epochs"} & given:
-        preset = replace(preset, minutes=None)  # A length that is asked for is kept.
+        preset = replace(preset, minutes=None, probe_motion_every=None)
     if "epochs" in given and "steps" not in given:
         preset = replace(preset, steps=None)
     return _over_given_backgrounds(preset, given)
@@ -122,11 +122,11 @@ next:{more}{board}
 
 def _motion_line(out: Path) -> str:
     """What the student knows of motion, if it was asked at the end."""
-    from smile_train.motion_probe.online import ENTRY, UNTRAINED, MeasuredMotion, sentence
+    from smile_train.motion_probe.online import MeasuredMotion, is_asked, sentence
     from smile_train.training.metrics_logger import MEASURES, read_log
 
     lines = read_log(out / MEASURES, MeasuredMotion)
-    asked = [line for line in lines if None not in (line.get(ENTRY), line.get(UNTRAINED))]
+    asked = [line for line in lines if is_asked(line, untrained=True)]
     return f"\nmotion          {sentence(asked[-1])}" if asked else ""
 
 

@@ -149,9 +149,9 @@ class PretrainConfig(RunOptions, ClipOptions):
     """List of labelled videos (`path label` lines) that a nearest-neighbour probe of the student's
     features is tried on at every picture."""
     probe_motion_every: Index | None = None
-    """Steps between small motion probes of the student, which ask in which of eight directions an
-    object travels; 0 asks at the end alone. At the end the architecture with random weights is
-    asked, too. Default: never."""
+    """Steps between small motion probes of the student: does an object grow or shrink, and in which
+    of eight directions does one travel? 0 asks at the end alone, where the architecture with random
+    weights is asked, too. Default: never; 0 for `tiny`, unless --steps or --epochs is given."""
     picture_every: Index = 0
     """Steps between pictures of input, mask and reconstruction; 0 draws one at the end."""
 

@@ -12,35 +12,44 @@ from smile_motion.bank import embedded_bank
 
 from smile_train.encoders.video_encoder import VideoEncoder
 from smile_train.models.mae import Encoder
-from smile_train.motion_probe.backdrops import Texture
+from smile_train.motion_probe.backdrops import open_backdrops
 from smile_train.motion_probe.candidates import trained_and_untrained
 from smile_train.motion_probe.factors import FACTORS, FactorName
 from smile_train.motion_probe.run import Candidate, Sizes, probe_motion
 
-FACTOR: FactorName = "direction"
-"""What is asked."""
+ASKED: tuple[FactorName, ...] = ("growth", "direction")
+"""What is asked. Ours: what a student of minutes learns first."""
 CLIPS, TEST_CLIPS = 400, 240
 """To learn from and choose the penalty by, and to test on. Ours: seconds for a small student."""
-ENTRY, UNTRAINED = "direction_accuracy", "direction_accuracy_untrained"
-"""Names among a run's measures, in percent."""
+UNTRAINED = "_untrained"
+"""What measures of random weights are told by."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class MeasuredMotion:
-    """What is read of a line of `measures.jsonl`: what a student knew of motion, if asked then."""
+    """What is read of a line of `measures.jsonl`: what a student knew of motion, if asked then.
+
+    Percent, named as `measure_of` says, with `UNTRAINED` after it for random weights.
+    """
 
     step: Annotated[int, Ge(0)]
+    growth_accuracy: float | None = None
+    growth_accuracy_untrained: float | None = None
     direction_accuracy: float | None = None
-    """Percent, as `ENTRY`."""
     direction_accuracy_untrained: float | None = None
-    """Percent, as `UNTRAINED`."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+def measure_of(factor: FactorName) -> str:
+    """Name of a factor among a run's measures."""
+    return f"{factor}_accuracy"
+
+
+@dataclass(frozen=True, kw_only=True)
 class OnlineProbe:
-    """Asks a student in which of eight directions an object travels.
+    """Asks a student whether an object grows or shrinks, and in which direction one travels.
 
-    Objects are of the embedded bank, whatever the run's: runs can be compared.
+    Clips are over black, which is easier than what the command shows, and objects of the embedded
+    bank, whatever the run's: runs can be compared.
     """
 
     size: int
@@ -51,27 +60,35 @@ class OnlineProbe:
     def ask(self, encoder: Encoder, *, untrained: bool) -> dict[str, float]:
         """Probe an encoder as it is now, and if asked for its architecture with random weights.
 
-        returns  accuracies in percent, by `ENTRY` and `UNTRAINED`.
+        returns  accuracies in percent, by `measure_of`, with `UNTRAINED` after it for random
+                 weights.
         """
         frozen = VideoEncoder(copy.deepcopy(encoder))
         asked = trained_and_untrained("student", frozen, 0, "")
         candidates = [
             Candidate(name=name, encoder=own.encoder, sha256="", shown=("clip",))
-            for name, own in zip((ENTRY, UNTRAINED), asked[: 1 + untrained], strict=False)
+            for name, own in zip(("", UNTRAINED), asked[: 1 + untrained], strict=False)
         ]
         sizes = Sizes(
             clips=CLIPS, test=TEST_CLIPS, seeds=1, size=self.size, seed=0, batch=self.batch
         )
-        findings = probe_motion(
-            candidates, (FACTOR,), ("slices",), sizes, embedded_bank(), (Texture(), Texture())
-        )
-        return {own.encoder: own.score.value for own in findings}
+        black = open_backdrops("black", videos=None, images=None, stride=1)
+        findings = probe_motion(candidates, ASKED, ("mean",), sizes, embedded_bank(), black)
+        return {measure_of(own.factor) + own.encoder: own.score.value for own in findings}
 
 
 def sentence(measures: Mapping[str, float]) -> str:
-    """Say what a run's measures hold: `direction of travel: 63 % (untrained 14 %, …)`."""
-    factor = FACTORS[FACTOR]
-    return (
-        f"{factor.question}: {measures[ENTRY]:.0f} % (untrained {measures[UNTRAINED]:.0f} %, "
-        f"guessing {factor.chance:g} %)"
-    )
+    """Say what a run's measures hold: `growth or shrinkage: 78 % (untrained 54 %, …); …`."""
+    said = []
+    for name in ASKED:
+        factor, measure = FACTORS[name], measure_of(name)
+        said.append(
+            f"{factor.question}: {measures[measure]:.0f} % (untrained "
+            f"{measures[measure + UNTRAINED]:.0f} %, guessing {factor.chance:g} %)"
+        )
+    return "; ".join(said)
+
+
+def is_asked(measures: Mapping[str, float], *, untrained: bool) -> bool:
+    """Whether a step's measures hold the answers already."""
+    return all(measures.get(measure_of(name) + UNTRAINED * untrained) is not None for name in ASKED)

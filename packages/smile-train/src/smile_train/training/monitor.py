@@ -17,7 +17,7 @@ from smile_train.config.pretrain import PretrainConfig
 from smile_train.data.views import clip_frames
 from smile_train.evaluation.knn import neighbour_votes
 from smile_train.models.mae import PretrainModel
-from smile_train.motion_probe.online import ENTRY, UNTRAINED, OnlineProbe, sentence
+from smile_train.motion_probe.online import OnlineProbe, is_asked, sentence
 from smile_train.teachers import Teacher
 from smile_train.training.losses import teach
 from smile_train.training.metrics_logger import MetricsLogger
@@ -87,7 +87,7 @@ class Watcher:
         due = every is not None and (last or (every > 0 and step % every == 0))
         if not due or not accelerator.is_main_process or is_sharded(self.model):
             return
-        if (UNTRAINED if last else ENTRY) in report.measures.get(step, {}):
+        if is_asked(report.measures.get(step, {}), untrained=last):
             return  # Before this run was resumed.
         size = min(self.config.frame_size)
         with evaluating(self.model):
