@@ -65,7 +65,7 @@ def time_step(
     """Seconds that a step of this process takes: the fastest of a trial, and some to spare."""
     device = accelerator.device
     trained = copy.deepcopy(model).to(device)
-    optimiser = torch.optim.AdamW(parameter_groups(trained, config.weight_decay), lr=1e-6)
+    optimizer = torch.optim.AdamW(parameter_groups(trained, config.weight_decay), lr=1e-6)
     generator = torch.Generator().manual_seed(config.seed)
     clips, grid = part_size(config, accelerator.num_processes), config.grid
     shape = (clips, grid.frames, grid.height, grid.width, 3)
@@ -88,8 +88,8 @@ def time_step(
                 features = teach(frames, teacher, config)
                 loss = masked_loss(trained, frames, visible, masked, features, config)
             loss.backward()
-        optimiser.step()
-        optimiser.zero_grad(set_to_none=True)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
         if device.type == "cuda":
             torch.cuda.synchronize(device)
 

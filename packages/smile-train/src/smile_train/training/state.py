@@ -47,7 +47,7 @@ class RunState:
     """The processes."""
     model: torch.nn.Module
     """The student, as prepared by the accelerator: whole, or a shard of it."""
-    optimiser: torch.optim.Optimizer
+    optimizer: torch.optim.Optimizer
     """Its optimiser, prepared too."""
 
     def keep(self, step: int, more: Mapping[str, Any] | None = None) -> Path:
@@ -58,7 +58,7 @@ class RunState:
         """
         whole = StateDictOptions(full_state_dict=True, cpu_offload=True)
         weights: Any = get_model_state_dict(self.model, options=whole)
-        optimiser = get_optimizer_state_dict(self.model, _inner(self.optimiser), options=whole)
+        optimizer = get_optimizer_state_dict(self.model, _inner(self.optimizer), options=whole)
         folder = self.out / "checkpoints"
         if self.accelerator.is_main_process:
             require_room(folder, 3 * sum(value.nbytes for value in weights.values()))
@@ -68,7 +68,7 @@ class RunState:
                 weights=weights,
                 training={
                     "step": step,
-                    "optimiser": optimiser,
+                    "optimiser": optimizer,
                     "generator": torch.get_rng_state(),
                     "scaler": self.accelerator.scaler and self.accelerator.scaler.state_dict(),
                     **(more or {}),
@@ -102,9 +102,9 @@ class RunState:
         whole = StateDictOptions(full_state_dict=True)
         set_model_state_dict(self.model, weights, options=whole)
         set_optimizer_state_dict(
-            self.model, _inner(self.optimiser), training["optimiser"], options=whole
+            self.model, _inner(self.optimizer), training["optimiser"], options=whole
         )
-        _restore_tuples(_inner(self.optimiser))
+        _restore_tuples(_inner(self.optimizer))
         torch.set_rng_state(training["generator"])
         if self.accelerator.scaler is not None and training.get("scaler"):
             self.accelerator.scaler.load_state_dict(training["scaler"])
@@ -120,11 +120,11 @@ class RunState:
             write_atomically(self.out / "config.json", dump_json(self.described))
 
 
-def _restore_tuples(optimiser: torch.optim.Optimizer) -> None:
+def _restore_tuples(optimizer: torch.optim.Optimizer) -> None:
     """Make settings tuples again, such as Adam's betas, which `set_optimizer_state_dict` leaves as
     lists: later checkpoints would have other bytes than those of a run that never stopped."""
-    for group in optimiser.param_groups:
-        for name, value in optimiser.defaults.items():
+    for group in optimizer.param_groups:
+        for name, value in optimizer.defaults.items():
             if isinstance(value, tuple):
                 group[name] = tuple(group[name])
 
@@ -162,6 +162,6 @@ def require_room(folder: Path, needed: int) -> None:
         )
 
 
-def _inner(optimiser: Any) -> torch.optim.Optimizer:
+def _inner(optimizer: Any) -> torch.optim.Optimizer:
     """The optimiser that Accelerate has wrapped."""
-    return getattr(optimiser, "optimizer", optimiser)
+    return getattr(optimizer, "optimizer", optimizer)

@@ -155,7 +155,7 @@ class Trainer:
             out=run.out,
             accelerator=accelerator,
             model=self.model,
-            optimiser=self.optimizer,
+            optimizer=self.optimizer,
         )
         self.losses = FiniteLosses(run.out, run.clips)
         self.stop = StopRequest()
