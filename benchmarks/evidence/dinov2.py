@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -166,7 +166,7 @@ def write_teacher(
     from timm.models import save_for_hf
 
     side = 14 * round((weights["pos_embed"].shape[1] - 1) ** 0.5)
-    model = timm.create_model(architecture, pretrained=False, img_size=side, num_classes=0)
+    model: Any = timm.create_model(architecture, pretrained=False, img_size=side, num_classes=0)
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:

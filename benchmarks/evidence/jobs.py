@@ -150,7 +150,8 @@ def finetune_arm(job: Job, checkpoint: Path, out: Path, **changes: Any) -> dict[
     config = FinetuneConfig(
         checkpoint=checkpoint if trained else Path(),
         from_scratch=None if trained else size.student,
-        **({} if trained else {"size": size.side, "patch": size.patch}),
+        size=None if trained else size.side,
+        patch=FinetuneConfig.patch if trained else size.patch,
         dataset="folder",
         data=job.places.movements,
         sampling="uniform",

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from smile_train.models.config import StudentName
+
 SizeName = Literal["cpu", "gpu-minutes", "gpu"]
 
 
@@ -12,7 +14,7 @@ SizeName = Literal["cpu", "gpu-minutes", "gpu"]
 class Size:
     """What all arms of a run have in common; all of it is ours."""
 
-    student: str
+    student: StudentName
     """Size of the student."""
     side: int
     """Side of its frames, pixels."""
