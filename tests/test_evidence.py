@@ -50,7 +50,13 @@ def test_a_table_has_means_intervals_and_what_became_of_orderings() -> None:
 def test_every_row_and_ordering_has_an_arm_that_training_takes() -> None:
     from smile_train.config.pretrain import PretrainConfig
 
-    from benchmarks.evidence.jobs import Job, Places, pretrain_options
+    from benchmarks.evidence.jobs import (
+        Job,
+        Places,
+        finetune_config,
+        pretrain_options,
+        probe_config,
+    )
     from benchmarks.evidence.sizes import SIZES
 
     assert {row.arm for rows in TABLES.values() for row in rows} == set(ARMS)
@@ -62,7 +68,10 @@ def test_every_row_and_ordering_has_an_arm_that_training_takes() -> None:
     )
     for size in SIZES.values():
         for arm in ARMS:
-            PretrainConfig(**pretrain_options(Job(arm=arm, seed=0, size=size, places=places)))
+            job = Job(arm=arm, seed=0, size=size, places=places)
+            PretrainConfig(**pretrain_options(job))
+            assert (finetune_config(job, here).from_scratch is None) == (arm != "none")
+            probe_config(job, here, here)
 
 
 @pytest.mark.parametrize(

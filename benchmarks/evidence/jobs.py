@@ -6,12 +6,16 @@ import json
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from smile_motion.errors import InputError
 
 from benchmarks.evidence.arms import ARMS, Corpus
 from benchmarks.evidence.sizes import Size
+
+if TYPE_CHECKING:
+    from smile_train.config.finetune import FinetuneConfig
+    from smile_train.config.probe import StrictProbeConfig
 
 UNTRAINED = {"steps": 1, "base_lr": 1e-12, "min_lr": 0.0, "weight_decay": 0.0}
 """A pre-training that leaves the first weights as they are."""
@@ -140,14 +144,13 @@ def pretrain_arm(job: Job, out: Path, **changes: Any) -> tuple[Path, dict[str, f
     return checkpoint, loss, log[-1]["clips_per_s"]
 
 
-def finetune_arm(job: Job, checkpoint: Path, out: Path, **changes: Any) -> dict[str, float]:
-    """Fine-tune all weights; returns top-1 of the last weights, which nothing was chosen by."""
+def finetune_config(job: Job, checkpoint: Path) -> FinetuneConfig:
+    """How an arm is fine-tuned."""
     from smile_train.config.finetune import FinetuneConfig
-    from smile_train.training.finetune import finetune
 
     size = job.size
     trained = ARMS[job.arm].changes is not None
-    config = FinetuneConfig(
+    return FinetuneConfig(
         checkpoint=checkpoint if trained else Path(),
         from_scratch=None if trained else size.student,
         size=None if trained else size.side,
@@ -178,28 +181,39 @@ def finetune_arm(job: Job, checkpoint: Path, out: Path, **changes: Any) -> dict[
         log_every=25,
         track="none",
     )
-    found = finetune(replace(config, **changes), out).metrics
+
+
+def finetune_arm(job: Job, checkpoint: Path, out: Path, **changes: Any) -> dict[str, float]:
+    """Fine-tune all weights; returns top-1 of the last weights, which nothing was chosen by."""
+    from smile_train.training.finetune import finetune
+
+    found = finetune(replace(finetune_config(job, checkpoint), **changes), out).metrics
     return {"top1": found["last_top1"], "top5": found["last_top5"]}
 
 
-def probe_arm(job: Job, checkpoint: Path, out: Path) -> dict[str, float]:
-    """Train a linear classifier on the frozen encoder's features; returns its top-1."""
+def probe_config(job: Job, checkpoint: Path, cache: Path) -> StrictProbeConfig:
+    """How an arm is probed."""
     from smile_train.config.probe import StrictProbeConfig
-    from smile_train.probes.run import probe_strict
 
-    config = StrictProbeConfig(
+    return StrictProbeConfig(
         checkpoint=str(checkpoint),
         dataset="folder",
         data=job.places.movements,
         sampling="uniform",
         segments=1,
         crops=1,
+        pooling="slices",  # Pairs that are each other's reversals need the order of slices.
         batch=64,
-        epochs=100,
-        head_batch=256,
         seed=job.seed,
         workers=job.size.workers,
-        cache=out / "features",
+        cache=cache,
     )
+
+
+def probe_arm(job: Job, checkpoint: Path, out: Path) -> dict[str, float]:
+    """Train a linear classifier on the frozen encoder's features; returns its top-1."""
+    from smile_train.probes.run import probe_strict
+
+    config = probe_config(job, checkpoint, out / "features")
     found = probe_strict(config, out / "probed").metrics
     return {"top1": found["top1"], "top5": found["top5"]}
