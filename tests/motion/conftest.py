@@ -14,16 +14,13 @@ import pytest
 from PIL import Image
 from smile_motion.bank import FolderSource, ObjectBank, build
 from smile_motion.bank.builder.shapes import ShapeKind, ShapeSource
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from published import PublishedStatistics
-from repeated_photographs import Repeated
+from support.published import PublishedStatistics
+from support.repeated_photographs import Repeated
 
 if TYPE_CHECKING:
-    from candidate_builds import TinyModels
     from playwright.sync_api import Browser
     from smile_motion.bank.candidates.build import Models
+    from support.candidate_builds import TinyModels
 
 
 @pytest.fixture(scope="session")
@@ -81,7 +78,7 @@ def shape_banks(
 @pytest.fixture(scope="session")
 def tiny_sd(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small Stable Diffusion without a safety checker."""
-    from tiny_pipelines import write_tiny_stable_diffusion
+    from support.tiny_pipelines import write_tiny_stable_diffusion
 
     return write_tiny_stable_diffusion(tmp_path_factory.mktemp("models") / "sd")
 
@@ -89,7 +86,7 @@ def tiny_sd(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def checked_sd(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small Stable Diffusion whose safety checker flags some images."""
-    from tiny_pipelines import write_tiny_stable_diffusion
+    from support.tiny_pipelines import write_tiny_stable_diffusion
 
     folder = tmp_path_factory.mktemp("models") / "checked"
     return write_tiny_stable_diffusion(folder, safety_checker="flags some")
@@ -104,7 +101,7 @@ def sd_copy(checked_sd: Path, tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> TinyModels:
     """Folders of small models for builds from candidates."""
-    from candidate_builds import TinyModels
+    from support.candidate_builds import TinyModels
 
     return TinyModels.write(tmp_path_factory.mktemp("models"))
 
@@ -121,8 +118,8 @@ def models(tiny_models: TinyModels) -> Models:
 @pytest.fixture(scope="session")
 def built_bank(models: Models, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bank that was built from candidates in one go."""
-    from candidate_builds import plan
     from smile_motion.bank.candidates.build import build_from_candidates
+    from support.candidate_builds import plan
 
     out = tmp_path_factory.mktemp("banks") / "straight"
     build_from_candidates(plan(), lambda: models, out)

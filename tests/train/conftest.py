@@ -1,19 +1,16 @@
 """A teacher, a student and labelled videos for the training tests."""
 
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-
 
 @pytest.fixture(scope="session")
 def tiny_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a small local CLIP."""
-    from tiny_clip import write_tiny_clip
+    from support.tiny_clip import write_tiny_clip
 
     return write_tiny_clip(tmp_path_factory.mktemp("teachers") / "tiny-clip")
 
@@ -47,7 +44,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def scenes(tmp_path_factory: pytest.TempPathFactory, real_videos: dict[str, Path]) -> Path:
     """Two classes that a small model can tell apart: moments of two real videos."""
-    from labelled import write_class_folders
+    from support.labelled import write_class_folders
 
     root = tmp_path_factory.mktemp("scenes") / "data"
     return write_class_folders(root, real_videos, train=12, test=6)
@@ -56,7 +53,7 @@ def scenes(tmp_path_factory: pytest.TempPathFactory, real_videos: dict[str, Path
 @pytest.fixture(scope="session")
 def second(tmp_path_factory: pytest.TempPathFactory, real_videos: dict[str, Path]) -> Path:
     """One second of a real video, 8 frames."""
-    from labelled import cut_clips
+    from support.labelled import cut_clips
 
     folder = tmp_path_factory.mktemp("second") / "clips"
     cut_clips(real_videos["bikes"], folder, 1, frames=8)

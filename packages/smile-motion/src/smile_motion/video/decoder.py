@@ -43,8 +43,8 @@ def decoded_frames(container: InputContainer, stream: VideoStream) -> Iterator[V
 def _reformatter() -> VideoReformatter:
     """This thread's converter of pixels, kept.
 
-    A frame's own one starts a thread for every core and ends it again, frame by frame: on 16 cores
-    with as many workers, decoding a small clip took six times as long.
+    A frame's own one starts a thread for every core and ends it again, frame by frame: converting
+    112 x 112 pixels took 218 us with 16 threads, 6 with this one (two cores).
     """
     kept = getattr(_local, "reformatter", None)
     if kept is None:

@@ -1,0 +1,146 @@
+"""Objects over clips that others load."""
+
+import pickle
+import re
+from pathlib import Path
+
+import albumentations as A
+import numpy as np
+import pytest
+import torch
+from smile_motion import MotionOverlay, MotionRecipe
+from smile_motion.bank import ObjectBank
+from smile_motion.errors import InputError
+from smile_motion.tokens import TokenGrid
+from smile_motion.video import index_video, read_frames
+from torchvision import tv_tensors
+from torchvision.transforms import v2
+
+DOCS = Path(__file__).parents[3] / "docs/online.md"
+
+
+@pytest.fixture(scope="module")
+def clip(real_videos: dict[str, Path]) -> np.ndarray:
+    """(8, 128, 192, 3) uint8 of a real video."""
+    frames = read_frames(index_video(real_videos["bikes"]), 10 + np.arange(8))
+    return np.ascontiguousarray(frames[:, 40:168, 100:292])
+
+
+@pytest.fixture
+def overlay(small_bank: ObjectBank) -> MotionOverlay:
+    return MotionOverlay(bank=small_bank, recipe=MotionRecipe.paper(), seed=3)
+
+
+def test_objects_are_where_the_truth_says(overlay: MotionOverlay, clip: np.ndarray) -> None:
+    before = clip.copy()
+    made = overlay(clip, "a video")
+    assert (clip == before).all(), "the clip is left as it is"
+    changed = (made.frames != clip).any(-1)
+    covered = made.truth.ids > 0
+    assert covered.any()
+    assert (changed & ~covered).mean() < 0.03, "soft edges alone lie outside"
+    assert changed[covered].mean() > 0.9
+    grid = TokenGrid(frames=8, height=128, width=192)
+    assert made.token_coverage.shape == (2, *grid.shape)
+    assert (made.token_coverage == made.truth.token_coverage(grid)).all()
+
+
+def test_a_key_and_an_epoch_are_all_it_depends_on(overlay: MotionOverlay, clip: np.ndarray) -> None:
+    first = overlay(clip, "a").frames
+    assert (first == overlay(clip, "a").frames).all()
+    assert (first != overlay(clip, "b").frames).any()
+    assert (first != overlay(clip, "a", epoch=1).frames).any()
+    assert (overlay(clip, 4).frames == overlay(clip, 4).frames).all()
+
+
+@pytest.mark.parametrize(
+    ("layout", "axes"), [("TCHW", (0, 3, 1, 2)), ("CTHW", (3, 0, 1, 2)), ("THWC", (0, 1, 2, 3))]
+)
+@pytest.mark.parametrize("tensor", [False, True])
+def test_clips_come_back_as_they_were_given(
+    overlay: MotionOverlay, clip: np.ndarray, layout: str, axes: tuple[int, ...], tensor: bool
+) -> None:
+    expected = overlay(clip, 7).frames.transpose(axes)
+    given = np.ascontiguousarray(clip.transpose(axes))
+    made = overlay(torch.from_numpy(given) if tensor else given, 7).frames
+    assert isinstance(made, torch.Tensor) == tensor
+    assert (np.asarray(made) == expected).all()
+    named = MotionOverlay(bank=overlay.bank, recipe=overlay.recipe, seed=3, layout=layout)  # type: ignore[arg-type]
+    assert (named(given, 7).frames == expected).all()
+
+
+def test_albumentations_draws_the_keys(overlay: MotionOverlay, clip: np.ndarray) -> None:
+    def pipeline(seed: int) -> A.Compose:
+        return A.Compose([A.HorizontalFlip(p=1.0), overlay.albumentations()], seed=seed)
+
+    first, again, other = (pipeline(seed)(images=clip)["images"] for seed in (1, 1, 2))
+    assert (first == again).all()
+    assert (first != other).any()
+    mirrored = clip[:, :, ::-1]
+    assert 0.001 < (first != mirrored).any(-1).mean() < 0.9
+    with pytest.raises(InputError, match="give a clip as `images`"):
+        pipeline(1)(image=clip[0])
+
+
+def test_torchvision_draws_the_keys(overlay: MotionOverlay, clip: np.ndarray) -> None:
+    video = tv_tensors.Video(torch.from_numpy(clip).permute(0, 3, 1, 2).contiguous())
+    pipeline = v2.Compose([overlay.torchvision(), v2.ToDtype(torch.float32, scale=True)])
+    made = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        out, label = pipeline((video, 5))
+        assert isinstance(out, tv_tensors.Video)
+        assert label == 5
+        made.append(out)
+    assert torch.equal(made[0], made[1])
+    assert not torch.equal(made[0], made[2])
+    assert out.dtype == torch.float32
+
+
+def test_transforms_pickle_as_spawned_workers_need(
+    overlay: MotionOverlay, clip: np.ndarray
+) -> None:
+    video = tv_tensors.Video(torch.from_numpy(clip).permute(0, 3, 1, 2).contiguous())
+    made = []
+    transform = overlay.torchvision()
+    for one in (transform, pickle.loads(pickle.dumps(transform))):
+        torch.manual_seed(1)
+        made.append(one(video))
+    assert torch.equal(*made)
+    pipeline = A.Compose([overlay.albumentations()], seed=4)
+    again = pickle.loads(pickle.dumps(pipeline))
+    assert (pipeline(images=clip)["images"] == again(images=clip)["images"]).all()
+    pickle.dumps(overlay)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (np.zeros((4, 32, 32, 3), np.float32), "a clip of float32; objects go over uint8"),
+        (np.zeros((4, 32, 32, 4), np.uint8), "no axis has three colours"),
+        (np.zeros((3, 3, 32, 32), np.uint8), "it could be TCHW or CTHW"),
+        (np.zeros((4, 30, 32, 3), np.uint8), "30"),
+    ],
+)
+def test_what_is_no_clip_is_refused(
+    overlay: MotionOverlay, given: np.ndarray, message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        overlay(given, 0)
+    with pytest.raises(InputError, match="the key -1"):
+        overlay(np.zeros((4, 32, 32, 3), np.uint8), -1)
+
+
+def test_the_examples_run() -> None:
+    examples = re.findall(r"```python\n(.*?)```", DOCS.read_text(), re.DOTALL)
+    assert len(examples) == 4
+    for code in examples:
+        names: dict = {}
+        exec(code, names)
+    assert names["video"].shape == (16, 3, 224, 224)
+    exec(examples[0], names)
+    data = names["WithObjects"]([torch.zeros(3, 16, 224, 224, dtype=torch.uint8)])
+    frames, boxes, coverage = data[0]
+    assert frames.shape == (3, 16, 224, 224)
+    assert boxes.shape == (2, 16, 4)
+    assert coverage.shape == (2, 8, 14, 14)

@@ -1,0 +1,93 @@
+"""The same bytes, however the work is split: over workers, processes, threads, in any order."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from smile_motion.bank import ObjectBank
+
+PROGRAM = Path(__file__).parents[2] / "support/digest_clips.py"
+INDEXES = [*range(8), 10**6, 2**40]
+
+
+class Digesting:
+    """Starts `digest_clips` in a process of its own."""
+
+    def __init__(self, bank: Path, video: Path) -> None:
+        self.command = [sys.executable, str(PROGRAM), str(bank), str(video)]
+
+    def start(self, indexes: list[int], *options: str, threads: int = 1) -> subprocess.Popen[str]:
+        """Start it; `options` as on its command line."""
+        names = ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+        return subprocess.Popen(
+            [*self.command, *map(str, indexes), *options],
+            env=os.environ | dict.fromkeys(names, str(threads)),
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, indexes: list[int], *options: str, threads: int = 1) -> dict[str, str]:
+        """Run it to its end and return index -> digest."""
+        return finished(self.start(indexes, *options, threads=threads))
+
+
+def finished(process: subprocess.Popen[str]) -> dict[str, str]:
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0
+    return json.loads(output)
+
+
+@pytest.fixture(scope="module")
+def digesting(small_bank: ObjectBank, real_videos: dict[str, Path]) -> Digesting:
+    return Digesting(small_bank.path, real_videos["bikes"])
+
+
+@pytest.fixture(scope="module")
+def digests(digesting: Digesting) -> dict[str, str]:
+    """What one process gives that does it all alone, in order."""
+    return digesting.run(INDEXES)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("workers", "method", "batch"),
+    [(1, "fork", 3), (4, "fork", 1), (4, "spawn", 2)],
+)
+def test_neither_workers_nor_their_start_nor_the_order_matter(
+    digesting: Digesting, digests: dict[str, str], workers: int, method: str, batch: int
+) -> None:
+    shuffled = INDEXES[workers:] + INDEXES[:workers][::-1]
+    options = ["--workers", workers, "--start-method", method, "--batch", batch]
+    assert digesting.run(shuffled, *map(str, options)) == digests
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", [2, 3])
+def test_processes_make_their_shards_of_the_same_clips(
+    digesting: Digesting, digests: dict[str, str], processes: int
+) -> None:
+    if processes == 2:
+        shards = [INDEXES[::2], INDEXES[1::2]]
+    else:
+        shards = [INDEXES[:1], INDEXES[1:5], INDEXES[:4:-1]]
+    started = [digesting.start(shard) for shard in shards]
+    together: dict[str, str] = {}
+    for process in started:
+        together |= finished(process)
+    assert together == digests
+
+
+def test_the_number_of_threads_does_not_matter(
+    digesting: Digesting, digests: dict[str, str]
+) -> None:
+    assert digesting.run(INDEXES, threads=3) == digests
+
+
+def test_clips_of_all_indexes_and_epochs_differ(
+    digesting: Digesting, digests: dict[str, str]
+) -> None:
+    later = digesting.run(INDEXES, "--epoch", "1")
+    assert len({*digests.values(), *later.values()}) == 2 * len(INDEXES)

@@ -1,0 +1,231 @@
+"""Pages in a real browser, of files whose every value is markup: it is shown, and nothing runs."""
+
+import ast
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import smile_motion
+from smile_motion import ObjectBank
+from smile_motion.__main__ import COMMANDS
+from smile_motion.bank.dataset_card import write_dataset_card
+from smile_motion.cli.app import run_app
+from smile_motion.errors import InputError
+from smile_motion.explore.guard import page_policy
+from smile_motion.explore.views import BankBrowser
+from smile_motion.io.files import dump_json, dump_lines, sha256
+from smile_motion.io.markup import Markdown, element, joined, page, source_hash
+from support.explorer_process import explorer
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+RUN = "window.hostile=1"
+MARKUP = f"\"'><img src=x onerror={RUN}><script>{RUN}</script>"
+"""Of which no part has a slash before its last tag, so that it can be part of a name."""
+NAME = f"'\"><img src=x onerror={RUN}>${{{RUN}}}{{{{this}}}}"
+"""The same as a name of a file, and as template languages have it."""
+
+
+def hostile_bank(source: Path, folder: Path, **more: object) -> Path:
+    """A sound bank, with markup in its names and wherever else its records say something."""
+    shutil.copytree(source, folder)
+    shutil.rmtree(folder / "packed", ignore_errors=True)
+    records = [json.loads(line) for line in (folder / "metadata.jsonl").read_text().splitlines()]
+    for number, record in enumerate(records):
+        for name, value in record.items():
+            if isinstance(value, str) and name not in ("id", "file_name", "category", "sha256"):
+                record[name] = MARKUP
+        image = f"images/{NAME}/{number:02d}.png"
+        (folder / image).parent.mkdir(exist_ok=True)
+        (folder / record["file_name"]).rename(folder / image)
+        record |= {"id": f"{NAME}/{number:02d}", "category": NAME, "file_name": image}
+        record |= {"prompt": MARKUP, **more}
+    lines = dump_lines(records)
+    (folder / "metadata.jsonl").write_bytes(lines)
+    card = json.loads((folder / "bank.json").read_text())
+    for name, value in card.items():
+        if isinstance(value, str):
+            card[name] = MARKUP
+    (folder / "bank.json").write_bytes(dump_json(card | {"metadata_sha256": sha256(lines)}))
+    return folder
+
+
+def require_calm(page: "Page") -> None:
+    """Nothing ran, and what would have is text."""
+    page.wait_for_timeout(100)  # An image that is not there is found missing.
+    assert page.evaluate("window.hostile") is None
+    assert page.locator("img[src=x]").count() == 0
+    assert NAME in page.evaluate("document.body.textContent")
+
+
+def require_no_way_in(page: "Page") -> None:
+    """Where escaping would be forgotten, the page's policy lets nothing run."""
+    page.evaluate(
+        """(code) => {
+            const holder = document.createElement('div');
+            document.body.append(holder);
+            holder.innerHTML = `<img src=x onerror="${code}"><b onclick="${code}">b</b>
+                <iframe srcdoc="<script>parent.${code}</script>"></iframe>`;
+            holder.querySelector('b').click();
+            const script = document.createElement('script');
+            script.textContent = code;
+            holder.append(script);
+            const loaded = document.createElement('script');
+            loaded.src = 'data:text/javascript,' + code;
+            holder.append(loaded);
+        }""",
+        RUN,
+    )
+    page.wait_for_timeout(200)
+    assert page.evaluate("window.hostile") is None
+
+
+@pytest.mark.slow
+def test_nothing_of_a_strangers_bank_runs_in_the_explorer(
+    browser: "Browser",
+    small_bank: ObjectBank,
+    real_videos: dict[str, Path],
+    tmp_path: Path,
+) -> None:
+    folder = hostile_bank(small_bank.path, tmp_path / "bank")
+    upload = tmp_path / f"{NAME}.mp4"
+    upload.write_bytes(real_videos["bikes"].read_bytes()[:90_000])
+    (tmp_path / "temporary").mkdir()
+    with explorer(tmp_path / "temporary", "--bank", folder) as running:
+        page = browser.new_page()
+        page.goto(running.address)
+        page.wait_for_selector("#view-flow", timeout=60_000)
+        require_calm(page)
+        page.get_by_role("tab", name="Object bank").click()
+        page.wait_for_selector("#objects img")
+        assert NAME in page.inner_text("#objects")
+        require_calm(page)
+        page.get_by_role("tab", name="Motion").click()
+        page.locator("#control-upload input[type=file]").set_input_files(upload)
+        page.wait_for_selector("#problem p")
+        require_calm(page)
+        require_no_way_in(page)
+        # An uploaded page that is opened by itself is no page of this machine's.
+        lone = running.folder / "lone.html"
+        lone.write_text(f"<p>{NAME}</p><script>window.hostile=1</script>")
+        headers = page.request.get(f"{running.address}gradio_api/file={lone}").headers
+        assert headers["content-disposition"].startswith("attachment")
+        assert "default-src 'none'; sandbox" in headers["content-security-policy"]
+        page.close()
+
+
+@pytest.mark.slow
+def test_nothing_of_a_strangers_files_runs_in_written_pages(
+    browser: "Browser", small_bank: ObjectBank, real_videos: dict[str, Path], tmp_path: Path
+) -> None:
+    folder = hostile_bank(small_bank.path, tmp_path / "bank")
+    video = tmp_path / f"{NAME}.mp4"
+    shutil.copyfile(real_videos["bikes"], video)
+    out = tmp_path / "preview.html"
+    words = ["--bank", folder, "--videos", video, "--background", "natural", "--n", "1"]
+    words += ["--frames", "2", "--size", "64", "--out", out]
+    assert run_app("smile-motion", "", COMMANDS, ["preview", *map(str, words)]) == 0
+    opened = browser.new_page()
+    opened.goto(out.as_uri())
+    require_calm(opened)
+    assert opened.evaluate("getComputedStyle(document.querySelector('.object-1')).color") == (
+        "rgb(0, 214, 255)"
+    )
+    assert opened.evaluate("document.querySelector('figure img').naturalWidth") >= 64
+    require_no_way_in(opened)
+    opened.close()
+
+
+@pytest.mark.parametrize("name", ["width", "height", "clip_score", "area"])
+def test_numbers_of_records_that_are_markup_are_refused_or_text(
+    small_bank: ObjectBank, tmp_path: Path, name: str
+) -> None:
+    folder = hostile_bank(small_bank.path, tmp_path / "bank", **{name: MARKUP})
+    try:
+        browser = BankBrowser(ObjectBank.open(folder))
+        shown = browser.page_html(browser.find(), 1)
+    except InputError as error:
+        assert "\n" not in str(error)  # noqa: PT017
+    else:
+        assert "<img src=x" not in shown
+        assert "<script" not in shown
+
+
+def test_cards_of_data_sets_hold_no_markup_of_others(tmp_path: Path) -> None:
+    hostile = f"{MARKUP}\n# head\n| cell | [link](javascript:{RUN}) ![x](y) `code` *b* _i_ &lt;"
+    records = [{"category": hostile, "segmenter": hostile, "id": hostile}]
+    card = {"source": hostile, "licence": hostile, "safety": {hostile: hostile}, hostile: hostile}
+    write_dataset_card(tmp_path / "README.md", card, records, name=hostile)
+    text = (tmp_path / "README.md").read_text().partition("\n---\n")[2]
+    import markdown
+
+    made = markdown.markdown(text, extensions=["tables", "fenced_code"])
+    for forbidden in ("<img", "<script", "<a ", "<em>", "<strong>", "head</h"):
+        assert forbidden not in made
+    assert made.count("<h1>") == 1
+    assert "&lt;img src=x" in made
+
+
+def test_elements_escape_everything_that_is_no_element() -> None:
+    hostile: Any = MARKUP
+    made = element("p", hostile, 3, np.float64(0.5), None, [element("b", hostile)], title=hostile)
+    assert made.count("<") == 4  # two elements, each with its end
+    assert made.count('"') == 2
+    assert "None" not in made
+    assert (
+        element("i", aria_label="a", class_="b", hidden=False) == '<i aria-label="a" class="b"></i>'
+    )
+    assert joined([hostile, element("br")], "<").count("<") == 1
+    for address in ("javascript:1", "https://a.example/", "//a.example", " #a", "data:text/html,a"):
+        with pytest.raises(InputError, match="leads out of the page"):
+            element("a", "a", href=address)
+    whole = page(title=hostile, style="p { color: red }", body=[hostile])
+    assert whole.count("<script") == 0
+    assert source_hash("p { color: red }") in whole.replace("&#39;", "'")
+    assert Markdown("| {} | {:.1f} |").format("a|b_c\n<i>", 0.25) == "| a\\|b\\_c &lt;i&gt; | 0.2 |"
+
+
+def test_the_policy_names_the_scripts_of_the_page_alone() -> None:
+    text = "<script>a < b</script><script src='/x.js'></script><p onclick='c'>d</p>"
+    text += "<script>e</script>"
+    policy = page_policy("http://127.0.0.1:1", text)
+    scripts = next(part for part in policy.split("; ") if part.startswith("script-src "))
+    assert source_hash("a < b") in scripts
+    assert source_hash("e") in scripts
+    assert scripts.count("sha256-") == 2
+    assert "unsafe-inline" not in scripts
+    assert "script-src-attr 'none'" in policy
+
+
+TAG = re.compile(r"</[a-z][a-z0-9]*>|<(?:a|b|div|h[1-6]|i|img|p|script|span|style|table|t[dhr])\b")
+
+
+def test_pages_are_made_of_elements_alone() -> None:
+    """A tag in a text that is no template of `Markdown` would be put together by hand."""
+    import smile_train
+
+    packages = [Path(smile_motion.__file__).parent, Path(smile_train.__file__).parent]
+    found = []
+    for path in (path for folder in packages for path in folder.rglob("*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        templates = {
+            id(part)
+            for call in ast.walk(tree)
+            if isinstance(call, ast.Call) and getattr(call.func, "id", "") == "Markdown"
+            for part in ast.walk(call)
+        }
+        found += [
+            f"{path}:{node.lineno}"
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Constant)
+            and isinstance(node.value, str)
+            and TAG.search(node.value)
+            and id(node) not in templates
+            and path.name != "markup.py"
+        ]
+    assert not found

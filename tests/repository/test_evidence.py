@@ -1,0 +1,213 @@
+"""Experiments at small scale: their movements, their teacher, and the page's tables."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from smile_motion.errors import InputError
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT))
+
+from benchmarks.evidence import tables  # noqa: E402
+from benchmarks.evidence.arms import ARMS, PAIRS, TABLES, arms_of  # noqa: E402
+from benchmarks.evidence.bodies import BODIES  # noqa: E402
+from benchmarks.evidence.dinov2 import convert, read_onnx, read_safetensors  # noqa: E402
+from benchmarks.evidence.movements import MOVEMENTS, PARTS, draw_track  # noqa: E402
+from benchmarks.evidence.tables import Interval, fill_page, write_table  # noqa: E402
+
+
+def test_the_page_shows_the_stored_results() -> None:
+    page = tables.PAGE.read_text(encoding="utf-8")
+    assert tables.MARKED.search(page)
+    assert fill_page(page) == page
+
+
+def _run(arm: str, seed: int, finetune: float, strict: float) -> dict:
+    scores = {"finetune": {"top1": finetune}, "strict": {"top1": strict}}
+    return {"arm": arm, "seed": seed, "size": {"steps": 1}, **scores}
+
+
+def test_a_table_has_means_intervals_and_what_became_of_orderings() -> None:
+    runs = [_run("feature-tube", seed, 30 + 2 * seed, 50) for seed in range(3)]
+    runs += [_run("video-feature-motion", seed, 41 + 2 * seed, 48 + 2 * seed) for seed in range(3)]
+    # Student's t for two degrees of freedom is 4.303: 4.303 * 2 / sqrt(3) = 4.97.
+    assert str(Interval.of([30, 32, 34])) == "32.0 ± 5.0"
+    lines = write_table(runs, "4g").splitlines()
+    assert "| tubes | 32.0 ± 5.0 | 50.0 ± 0.0 | 3 | 77.8 / 60.7 |" in lines
+    assert "| trajectories over tubes | 11.0 ± 0.0: holds | 0.0 ± 5.0: open |" in lines
+    reversed_ = [_run("feature-tube", seed, 50, 50) for seed in range(2)]
+    reversed_ += [_run("video-feature-motion", seed, 40, 40) for seed in range(2)]
+    assert "| trajectories over tubes | -10.0 ± 0.0: reversed |" in write_table(reversed_, "4g")
+    assert "| trajectories over tubes | not run | not run |" in write_table([], "4g")
+    with pytest.raises(ValueError, match="2 sizes"):
+        write_table([*runs, runs[0] | {"size": {"steps": 2}}], "4g")
+
+
+def test_every_row_and_ordering_has_an_arm_that_training_takes() -> None:
+    from smile_train.config.pretrain import PretrainConfig
+
+    from benchmarks.evidence.jobs import (
+        Job,
+        Places,
+        finetune_config,
+        pretrain_options,
+        probe_config,
+    )
+    from benchmarks.evidence.sizes import SIZES
+
+    assert {row.arm for rows in TABLES.values() for row in rows} == set(ARMS)
+    for table, pairs in PAIRS.items():
+        assert {arm for pair in pairs for arm in pair} <= set(arms_of((table,)))
+    here = Path()
+    places = Places(
+        movements=here, videos=here, photographs=here, teacher=here, bank=None, work=here
+    )
+    for size in SIZES.values():
+        for arm in ARMS:
+            job = Job(arm=arm, seed=0, size=size, places=places)
+            PretrainConfig(**pretrain_options(job))
+            assert (finetune_config(job, here).from_scratch is None) == (arm != "none")
+            probe_config(job, here, here)
+
+
+@pytest.mark.parametrize(
+    ("movement", "opposite", "what"),
+    [
+        ("crouch", "rise", "crouch"),
+        ("bow", "straighten", "bow"),
+        ("turn_left", "turn_right", "yaw"),
+        ("tip_left", "tip_right", "roll"),
+        ("walk_right", "walk_left", "across"),
+        ("recede", "approach", "distance"),
+    ],
+)
+def test_a_pair_of_movements_differs_in_its_sense_alone(movement, opposite, what) -> None:
+    middles = []
+    for name, sign in ((movement, 1), (opposite, -1)):
+        tracks = [draw_track(name, 2, 32, np.random.default_rng(seed)) for seed in range(40)]
+        for track in tracks:
+            assert sign * (track[what][-4:].mean() - track[what][:4].mean()) > 0
+        middles.append([track[what][16] for track in tracks])
+    assert abs(np.mean(middles[0]) - np.mean(middles[1])) < np.std(middles[0])
+
+
+def test_test_bodies_and_textures_are_in_no_training_clip() -> None:
+    from benchmarks.evidence.textures import KINDS
+
+    for parts in (PARTS, KINDS):
+        assert not set(parts["train"]) & set(parts["validation"])
+    assert {name for bodies in PARTS.values() for name in bodies} == set(BODIES)
+    assert len(MOVEMENTS) == 20
+
+
+def render(out: Path, *arguments: str) -> str:
+    """Render by the command, in a process of its own: Mesa's libraries and PyTorch's do not always
+    get on in one. Returns what it said."""
+    few = ("--train=1", "--test=1", "--frames=4", "--size=32")
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.evidence.movements", "--out", out, *few, *arguments],
+        cwd=ROOT, capture_output=True, text=True,
+    )  # fmt: skip
+    if "renders nothing here" in done.stderr:
+        pytest.skip(done.stderr.strip().splitlines()[-1])
+    return done.stderr
+
+
+@pytest.mark.slow
+def test_movements_are_rendered_once_and_the_same_again(tmp_path: Path) -> None:
+    pytest.importorskip("dm_control")
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert "20 movements" in render(first)
+    files = sorted(file.relative_to(first) for file in first.rglob("*.mp4"))
+    assert files == sorted(
+        Path(part, movement, f"{PARTS[part][0]}_0000.mp4")
+        for part in PARTS
+        for movement in MOVEMENTS
+    )
+    lost, kept = first / files[0], first / files[1]
+    before = lost.read_bytes(), kept.stat().st_mtime_ns
+    lost.unlink()
+    render(first)
+    assert (lost.read_bytes(), kept.stat().st_mtime_ns) == before
+    render(second)
+    assert all((first / file).read_bytes() == (second / file).read_bytes() for file in files)
+    assert "choose another --out" in render(second, "--seed=1")
+
+
+@pytest.fixture(scope="module")
+def dinov2(tmp_path_factory: pytest.TempPathFactory):
+    """A DINOv2 ViT-S of transformers with random weights, and its file."""
+    from transformers import Dinov2Config, Dinov2Model
+
+    torch.manual_seed(0)
+    config = Dinov2Config(
+        hidden_size=384, num_hidden_layers=12, num_attention_heads=6, image_size=56, patch_size=14
+    )
+    model = Dinov2Model(config).eval()
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if name.endswith(("lambda1", "bias", "embeddings")):
+                weight.normal_(1 if name.endswith("lambda1") else 0, 0.3)
+    folder = tmp_path_factory.mktemp("dinov2")
+    model.save_pretrained(folder)
+    return model, folder / "model.safetensors"
+
+
+@pytest.mark.slow
+def test_a_converted_dinov2_gives_the_same_features(dinov2, tmp_path: Path) -> None:
+    from smile_train.teachers import TimmTeacher
+
+    model, path = dinov2
+    convert(path, tmp_path / "teacher")
+    teacher = TimmTeacher.open(str(tmp_path / "teacher"))
+    images = torch.randn(2, 3, 56, 56)
+    with torch.no_grad():
+        expected = model(images).last_hidden_state[:, 1:]
+    torch.testing.assert_close(teacher.encode_images(images), expected, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.slow
+def test_an_onnx_file_is_read_by_its_nodes(dinov2, tmp_path: Path) -> None:
+    """As torch exports it: matrices without names, turned, and positions in two pieces."""
+    import onnx
+    from onnx import helper, numpy_helper
+
+    stored = read_safetensors(dinov2[1])
+    initializers, nodes = [], []
+    for name, value in stored.items():
+        if name == "embeddings.position_embeddings":
+            initializers.append(numpy_helper.from_array(value[:, :1], "onnx::Concat_1"))
+            initializers.append(numpy_helper.from_array(value[:, 1:], "onnx::Reshape_2"))
+        elif value.ndim == 2 and name.startswith("encoder."):
+            own = f"onnx::MatMul_{len(initializers)}"
+            initializers.append(numpy_helper.from_array(np.ascontiguousarray(value.T), own))
+            where = name.removesuffix(".weight").replace("encoder.layer.", "encoder/layer.")
+            layer, _, part = where.removeprefix("encoder/layer.").partition(".")
+            node = f"/backbone/encoder/layer.{layer}/{part.replace('.', '/')}/MatMul"
+            nodes.append(helper.make_node("MatMul", [f"x{len(nodes)}", own], ["y"], name=node))
+        elif name != "embeddings.mask_token":
+            initializers.append(numpy_helper.from_array(value, f"backbone.{name}"))
+    graph = helper.make_graph(nodes, "dinov2", [], [], initializers)
+    onnx.save(helper.make_model(graph), tmp_path / "model.onnx")
+    found = read_onnx(tmp_path / "model.onnx")
+    for name, value in stored.items():
+        if name != "embeddings.mask_token":
+            np.testing.assert_array_equal(found[name], value, err_msg=name)
+
+
+@pytest.mark.slow
+def test_what_is_no_dinov2_is_refused(dinov2, tmp_path: Path) -> None:
+    from safetensors.numpy import save_file
+
+    stored = read_safetensors(dinov2[1])
+    lacking = {name: value for name, value in stored.items() if "layer.7.norm1" not in name}
+    save_file(lacking, tmp_path / "lacking.safetensors")
+    with pytest.raises(InputError, match=r"layer\.7\.norm1"):
+        convert(tmp_path / "lacking.safetensors", tmp_path / "out")
+    with pytest.raises(InputError, match="no such file"):
+        convert(tmp_path / "nothing.onnx", tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,1 @@
+"""What tests share: real processes, small models, servers, miniatures of data sets."""
