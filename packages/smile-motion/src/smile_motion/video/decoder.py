@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -97,6 +98,17 @@ _BOUNDED = {"max_pixels": str(LARGEST_SIDE_PX**2)}
 """For decoders, which may meet larger frames than the header promised."""
 
 
+@cache
+def _any_encoding() -> dict[str, Any]:
+    """What opens files whose titles and the like are in any encoding; nobody reads them here.
+
+    PyAV keeps their bytes from version 19 on, and has no such argument any more.
+    """
+    import av
+
+    return {"metadata_errors": "replace"} if int(av.__version__.partition(".")[0]) < 19 else {}
+
+
 @contextmanager
 def opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
     """Open a video and name the file in whatever goes wrong inside.
@@ -113,10 +125,7 @@ def opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
         raise InputError(f"{path}: empty (0 bytes); replace it or leave it out")
     try:
         # PyAV hands the options on to the decoders of FFmpeg's first look at the streams as well.
-        # Titles and the like may be in any encoding; nobody reads them here.
-        with av.open(
-            span.url, options=_ONE_FILE | _BOUNDED, metadata_errors="replace"
-        ) as container:
+        with av.open(span.url, options=_ONE_FILE | _BOUNDED, **_any_encoding()) as container:
             stream = container.streams.best("video")
             if not isinstance(stream, av.VideoStream):
                 raise InputError(f"{path}: has no picture in it; replace it or leave it out")
