@@ -22,7 +22,7 @@ SMALLER = {
     "explore": "--port 0",
     "pretrain": "--student tiny --batch 2 --epochs 1 --warmup-epochs 0 --teacher CLIP "
     "--workers 0 --track none",
-    "probe": "--rates 1e-2 --epochs 5 --workers 0",
+    "probe": "--workers 0",
     "accelerate launch -m smile_train": "--samples 16 --epochs 1",
     "render": "--n 3",
 }

@@ -512,7 +512,10 @@ def test_a_log_ends_before_its_first_damaged_line(torn: bytes, tmp_path: Path) -
 def test_a_training_ends_by_what_its_whole_measures_say(torn: bytes, tmp_path: Path) -> None:
     assert pretrain._motion_line(tmp_path) == ""
     measures = tmp_path / "measures.jsonl"
-    asked = b'{"step": 2, "direction_accuracy": 63.4, "direction_accuracy_untrained": 14}\n'
+    asked = (
+        b'{"step": 2, "direction_accuracy": 63.4, "direction_accuracy_untrained": 14, '
+        b'"growth_accuracy": 78, "growth_accuracy_untrained": 54}\n'
+    )
     measures.write_bytes(b'{"step": 1, "direction_accuracy": 20.5}\n' + torn)
     assert pretrain._motion_line(tmp_path) == ""
     measures.write_bytes(asked + b'{"step": 3, "loss": NaN}\n' + torn)

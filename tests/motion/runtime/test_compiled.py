@@ -30,7 +30,9 @@ def installation(tmp_path: Path) -> Path:
         folder / "smile_motion",
         ignore=shutil.ignore_patterns("__pycache__", "bank", "cli", "explore", "export"),
     )
-    (folder / "smile_motion").chmod(0o555)
+    for part in [folder / "smile_motion", *(folder / "smile_motion").rglob("*/")]:
+        if part.is_dir():
+            part.chmod(0o555)
     return folder
 
 
