@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 
+from smile_train.encoders.fingerprints import hash_encoder, hash_settings
 from smile_train.encoders.video_encoder import VideoEncoder
 from smile_train.motion_probe.inputs import PixelEncoder, SliceEncoder, untrained
 from smile_train.motion_probe.run import Candidate
-from smile_train.probes.features import hash_encoder, hash_settings
 
 
 def trained_and_untrained(

@@ -16,11 +16,11 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 from smile_motion.errors import InputError
 from smile_motion.io.files import dump_json, replacing, write_atomically
-from smile_motion.tokens import TokenGrid
 from smile_motion.video.tar import ARCHIVE
 
 from smile_train.data.views import TestViews
 from smile_train.datasets import LabelledVideos
+from smile_train.encoders.fingerprints import hash_encoder, hash_settings
 from smile_train.encoders.video_encoder import VideoEncoder
 from smile_train.evaluation.predict import ViewReader, ViewShape, iterate_views, map_views
 
@@ -40,42 +40,6 @@ class Features:
     """What is true of the samples."""
     broken: tuple[str, ...]
     """Samples that could not be read."""
-
-
-def hash_encoder(encoder: VideoEncoder) -> str:
-    """SHA-256 of an encoder's weights, wherever they came from."""
-    digest = hashlib.sha256()
-    for name, value in sorted(encoder.state_dict().items()):
-        _add_tensor(digest, name, value)
-    return digest.hexdigest()
-
-
-def hash_settings(encoder: VideoEncoder) -> str:
-    """SHA-256 of what features depend on besides weights: modules and their plain settings, such as
-    heads, epsilons and the pixels' mean, and tables that are computed, such as positions."""
-    digest = hashlib.sha256()
-    for where, module in encoder.named_modules():
-        kind = type(module)
-        digest.update(f"{where} {kind.__module__}.{kind.__qualname__}".encode())
-        for name, value in sorted(vars(module).items()):
-            if name != "training" and not name.startswith("_") and _is_setting(value):
-                digest.update(f"{name} {value!r}".encode())
-    stored = encoder.state_dict()
-    for name, value in sorted(encoder.named_buffers()):
-        if name not in stored:
-            _add_tensor(digest, name, value)
-    return digest.hexdigest()
-
-
-def _add_tensor(digest: Any, name: str, value: torch.Tensor) -> None:
-    digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
-    digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().data)
-
-
-def _is_setting(value: object) -> bool:
-    if isinstance(value, tuple | list):
-        return all(_is_setting(part) for part in value)
-    return value is None or isinstance(value, bool | int | float | str | TokenGrid)
 
 
 def extract_features(

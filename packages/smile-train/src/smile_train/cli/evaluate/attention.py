@@ -39,6 +39,7 @@ def _paint(options: Options) -> Outcome:
     import torch
     from smile_motion.io.files import encode_json, write_atomically
 
+    from smile_train.encoders.fingerprints import hash_encoder
     from smile_train.evaluation.figures.attention import (
         Query,
         attention_map,
@@ -48,7 +49,6 @@ def _paint(options: Options) -> Outcome:
     )
     from smile_train.evaluation.figures.clips import count_videos
     from smile_train.evaluation.figures.common import Exhibit, Gallery
-    from smile_train.probes.features import hash_encoder
 
     encoder = options.open_encoder(options.checkpoint)
     device = next(encoder.parameters()).device

@@ -44,10 +44,10 @@ def _paint(options: Options) -> Outcome:
     import torch
     from smile_motion.io.files import encode_json, write_atomically
 
+    from smile_train.encoders.fingerprints import hash_encoder
     from smile_train.evaluation.figures.clips import count_videos
     from smile_train.evaluation.figures.common import Exhibit, Gallery
     from smile_train.evaluation.figures.pca import Components, paint_components
-    from smile_train.probes.features import hash_encoder
 
     encoder = options.open_encoder(options.checkpoint)
     device = next(encoder.parameters()).device

@@ -38,6 +38,7 @@ def _measure(options: Options) -> Outcome:
 
     from smile_motion.errors import InputError
 
+    from smile_train.encoders.fingerprints import hash_encoder
     from smile_train.evaluation.figures.clips import count_videos, short_names
     from smile_train.evaluation.figures.similarity import (
         draw_similarity,
@@ -45,7 +46,6 @@ def _measure(options: Options) -> Outcome:
         write_similarity,
     )
     from smile_train.evaluation.results import Results
-    from smile_train.probes.features import hash_encoder
 
     checkpoints = options.checkpoints
     if not checkpoints:
