@@ -158,6 +158,8 @@ def snapshot(folder: Path) -> dict[str, str]:
         if path.suffix == ".jsonl" and path.name in ("log.jsonl", "measures.jsonl"):
             entries = [json.loads(line) for line in data.splitlines()]
             kept = [{k: v for k, v in one.items() if k not in MEASURED} for one in entries]
+            if path.name == "measures.jsonl":
+                kept = kept[-1:]  # a run that is asked to stop looks at the model there too
             data = json.dumps(kept).encode()
         if path.name == "config.json":
             data = json.dumps(_without_times(json.loads(data))).encode()
