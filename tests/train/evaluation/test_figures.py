@@ -23,7 +23,7 @@ from smile_train.evaluation.figures.attention import (
     paint_attention,
 )
 from smile_train.evaluation.figures.clips import ClipSource, cut_middle, short_names
-from smile_train.evaluation.figures.common import ROWS, Exhibit, Gallery, shorten
+from smile_train.evaluation.figures.gallery import ROWS, Exhibit, Gallery, shorten
 from smile_train.evaluation.figures.pca import Components, paint_components
 from smile_train.evaluation.figures.similarity import frame_similarity, measure_similarity
 from smile_train.evaluation.results import Results

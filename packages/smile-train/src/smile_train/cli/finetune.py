@@ -72,7 +72,7 @@ def run(config: FinetuneConfig) -> Outcome | None:
         return None
     refuse_idle_settings(config)
     out = prepare_folder(config)
-    from smile_train.cli.common import print_outcome
+    from smile_train.cli.outcome import print_outcome
     from smile_train.training.finetune import finetune
 
     with results_folder(out):

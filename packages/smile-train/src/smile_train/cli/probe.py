@@ -22,7 +22,7 @@ class Strict:
     @staticmethod
     def run(config: StrictProbeConfig) -> Outcome | None:
         """Probe, and say what was reached."""
-        from smile_train.cli.common import print_outcome
+        from smile_train.cli.outcome import print_outcome
         from smile_train.probes.run import probe_strict
 
         out = prepare_folder(config, "strict")
@@ -38,7 +38,7 @@ class Knn:
     @staticmethod
     def run(config: NeighbourProbeConfig) -> Outcome | None:
         """Probe, and say what was reached."""
-        from smile_train.cli.common import print_outcome
+        from smile_train.cli.outcome import print_outcome
         from smile_train.probes.run import probe_neighbours
 
         out = prepare_folder(config, "knn")

@@ -12,8 +12,8 @@ from smile_motion.io.folders import find_folders
 from smile_motion.io.text import read_lines
 from smile_motion.video import ListedVideo, find_videos
 
+from smile_train.datasets.annotations import Listings, refuse_missing
 from smile_train.datasets.base import LabelledVideo, LabelledVideos, Split
-from smile_train.datasets.common import Listings, refuse_missing
 from smile_train.datasets.manifest import SUFFIX, read_manifest
 from smile_train.datasets.registry import DatasetPlace
 

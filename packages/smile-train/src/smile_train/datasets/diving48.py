@@ -18,8 +18,8 @@ from typing import Annotated
 
 from annotated_types import Interval
 
+from smile_train.datasets.annotations import build_split, find_annotation, read_json, require_count
 from smile_train.datasets.base import LabelledVideos, Split
-from smile_train.datasets.common import build_split, find_annotation, read_json, require_count
 from smile_train.datasets.registry import DatasetPlace
 
 CLASSES = 48

@@ -16,8 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from smile_train.datasets.base import LabelledVideos, Span, Split
-from smile_train.datasets.common import (
+from smile_train.datasets.annotations import (
     build_split,
     find_annotation,
     only_splits,
@@ -25,6 +24,7 @@ from smile_train.datasets.common import (
     reading,
     require_count,
 )
+from smile_train.datasets.base import LabelledVideos, Span, Split
 from smile_train.datasets.registry import DatasetPlace
 
 VERBS, NOUNS = 97, 300

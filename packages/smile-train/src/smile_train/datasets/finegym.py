@@ -22,14 +22,14 @@ from pathlib import Path
 from smile_motion.errors import InputError
 from smile_motion.io.text import read_lines
 
-from smile_train.datasets.base import LabelledVideos, Split
-from smile_train.datasets.common import (
+from smile_train.datasets.annotations import (
     DOWNLOAD,
     build_split,
     find_annotation,
     only_splits,
     require_count,
 )
+from smile_train.datasets.base import LabelledVideos, Split
 from smile_train.datasets.registry import DatasetName, DatasetPlace
 
 Sizes = dict[Split, tuple[int, ...]]

@@ -14,14 +14,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from smile_train.datasets.base import LabelledVideos, Split
-from smile_train.datasets.common import (
+from smile_train.datasets.annotations import (
     build_split,
     find_annotation,
     read_csv,
     reading,
     require_count,
 )
+from smile_train.datasets.base import LabelledVideos, Split
 from smile_train.datasets.registry import DatasetPlace
 
 CLASSES = 400

@@ -16,8 +16,7 @@ from dataclasses import dataclass
 
 from smile_motion.errors import InputError
 
-from smile_train.datasets.base import LabelledVideos, Split
-from smile_train.datasets.common import (
+from smile_train.datasets.annotations import (
     build_split,
     find_annotation,
     only_splits,
@@ -25,6 +24,7 @@ from smile_train.datasets.common import (
     reading,
     require_count,
 )
+from smile_train.datasets.base import LabelledVideos, Split
 from smile_train.datasets.registry import DatasetPlace
 
 CLASSES = 174

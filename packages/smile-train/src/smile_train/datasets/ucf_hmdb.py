@@ -19,14 +19,14 @@ from smile_motion.errors import InputError
 from smile_motion.io.folders import find_files
 from smile_motion.io.text import read_lines
 
-from smile_train.datasets.base import LabelledVideos, Split
-from smile_train.datasets.common import (
+from smile_train.datasets.annotations import (
     DOWNLOAD,
     build_split,
     find_annotation,
     reading,
     require_count,
 )
+from smile_train.datasets.base import LabelledVideos, Split
 from smile_train.datasets.registry import DatasetPlace
 
 UCF_CLASSES, HMDB_CLASSES = 101, 51

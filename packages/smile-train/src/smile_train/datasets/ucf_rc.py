@@ -20,8 +20,8 @@ from typing import Any
 from smile_motion.errors import InputError
 from smile_motion.io.folders import find_files
 
+from smile_train.datasets.annotations import build_split, require_count
 from smile_train.datasets.base import LabelledVideos, Span, Split
-from smile_train.datasets.common import build_split, require_count
 from smile_train.datasets.registry import DatasetPlace
 
 SIZES: dict[Split, tuple[int, ...]] = {

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from smile_train.evaluation.figures.common import COLORS, save_figure, shorten
+from smile_train.evaluation.figures.gallery import COLORS, save_figure, shorten
 from smile_train.motion_probe.factors import FACTORS
 from smile_train.motion_probe.run import Finding
 from smile_train.motion_probe.table import factors_of, rows_of

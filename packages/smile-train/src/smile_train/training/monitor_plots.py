@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from smile_motion.io.files import replacing
 from smile_motion.tokens import TokenGrid
 
-from smile_train.evaluation.figures.common import spread_tokens
+from smile_train.evaluation.figures.gallery import spread_tokens
 from smile_train.training.losses import pixel_targets, restore_pixels
 
 COLUMNS = 6

@@ -48,7 +48,7 @@ def _paint(options: Options) -> Outcome:
         shown_range,
     )
     from smile_train.evaluation.figures.clips import count_videos
-    from smile_train.evaluation.figures.common import Exhibit, Gallery
+    from smile_train.evaluation.figures.gallery import Exhibit, Gallery
 
     encoder = options.open_encoder(options.checkpoint)
     device = next(encoder.parameters()).device

@@ -46,7 +46,7 @@ def _paint(options: Options) -> Outcome:
 
     from smile_train.encoders.fingerprints import hash_encoder
     from smile_train.evaluation.figures.clips import count_videos
-    from smile_train.evaluation.figures.common import Exhibit, Gallery
+    from smile_train.evaluation.figures.gallery import Exhibit, Gallery
     from smile_train.evaluation.figures.pca import Components, paint_components
 
     encoder = options.open_encoder(options.checkpoint)

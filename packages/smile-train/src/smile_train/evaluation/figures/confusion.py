@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from smile_motion.io.files import encode_json, write_atomically
 
-from smile_train.evaluation.figures.common import save_figure, shorten
+from smile_train.evaluation.figures.gallery import save_figure, shorten
 
 NAMED = 60
 """Most classes whose names fit beside the picture."""

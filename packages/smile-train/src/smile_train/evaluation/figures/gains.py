@@ -14,7 +14,7 @@ from smile_motion.errors import InputError
 from smile_motion.io.files import encode_json, write_atomically
 from smile_motion.io.schema import read
 
-from smile_train.evaluation.figures.common import COLORS, save_figure, shorten
+from smile_train.evaluation.figures.gallery import COLORS, save_figure, shorten
 from smile_train.evaluation.results import Results
 
 CLASSES = "classes.json"

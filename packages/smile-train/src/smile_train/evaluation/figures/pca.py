@@ -9,7 +9,7 @@ import numpy as np
 from smile_motion.errors import InputError
 from smile_motion.tokens import TokenGrid
 
-from smile_train.evaluation.figures.common import spread_tokens
+from smile_train.evaluation.figures.gallery import spread_tokens
 
 COMPONENTS = 3
 """Red, green and blue."""

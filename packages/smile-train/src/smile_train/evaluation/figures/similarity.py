@@ -24,7 +24,7 @@ from smile_motion.io.files import encode_json, write_atomically
 
 from smile_train.encoders.video_encoder import VideoEncoder
 from smile_train.evaluation.figures.clips import ShownClip
-from smile_train.evaluation.figures.common import COLORS, MARKERS, save_figure, shorten
+from smile_train.evaluation.figures.gallery import COLORS, MARKERS, save_figure, shorten
 
 PUBLISHED = {"second": 0.66, "last": 0.47}
 """SMILE, Figure 4: from where to where the curve falls on the paper's videos."""

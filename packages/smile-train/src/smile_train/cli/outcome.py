@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import asdict
 from pathlib import Path
 
 from smile_motion.cli.app import Outcome
+from smile_motion.runtime.partition import is_first_process
 
 from smile_train.evaluation.results import RESULTS, Results
 
@@ -16,7 +16,7 @@ def print_outcome(results: Results, out: Path) -> Outcome | None:
 
     returns  the results as facts, with their folder.
     """
-    if os.environ.get("RANK", "0") != "0":
+    if not is_first_process():
         return None
     print(f"\n{results.dataset}, {results.split}: {results.samples} samples, {results.protocol}")
     for name, value in results.metrics.items():
