@@ -19,12 +19,12 @@ from smile_train.training.metrics_logger import spoken_time
 from smile_train.training.optim import parameter_groups
 from smile_train.training.trainer import part_size
 
-TRIAL_S = 3.0
+TRIAL_S = 5.0
 """Seconds for which steps are timed before a run, after one that is not."""
 TRIAL_STEPS = 4
 """Steps that are timed at least, however slow the machine is."""
 SPARE = 1.1
-"""What a run's step takes over the fastest of a trial: its data, and other work now and then."""
+"""What a run's step takes over the mean of a trial: its data, its records, other work."""
 LEAST_STEPS = 100
 """Steps that a run has however slow the machine is: fewer learn nothing. Ours."""
 
@@ -62,7 +62,10 @@ def fit_steps(
 def time_step(
     config: PretrainConfig, model: PretrainModel, teacher: Teacher | None, accelerator: Accelerator
 ) -> float:
-    """Seconds that a step of this process takes: the fastest of a trial, and some to spare."""
+    """Seconds that a step of this process takes: the mean of a trial, and some to spare.
+
+    The mean, not the fastest: on shared machines a run's steps take what they take on average.
+    """
     device = accelerator.device
     trained = copy.deepcopy(model).to(device)
     optimizer = torch.optim.AdamW(parameter_groups(trained, config.weight_decay), lr=1e-6)
@@ -99,4 +102,4 @@ def time_step(
         begun = time.perf_counter()
         step()
         seconds.append(time.perf_counter() - begun)
-    return SPARE * min(seconds)
+    return SPARE * sum(seconds) / len(seconds)
