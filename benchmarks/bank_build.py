@@ -62,7 +62,8 @@ def pictures(count: int) -> list[tuple[np.ndarray, np.ndarray]]:
 def per_second(action: Callable[[Any], object], items: Sequence[Any]) -> tuple[float, float]:
     """How many items an action manages a second on two cores, the best of three times.
 
-    returns by the clock, and by the processor's time: as on a machine that nobody else uses.
+    Returns:
+        By the clock, and by the processor's time: as on a machine that nobody else uses.
     """
     cv2.setNumThreads(1)
     by_clock = by_processor = 0.0

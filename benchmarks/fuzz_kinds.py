@@ -368,9 +368,12 @@ def replace(path: Path, content: str | bytes) -> None:
 def make_case(name: str, number: int, seed: int, root: Path, work: Path) -> Path:
     """Make a case, which depends on the seed, its kind and its number alone.
 
-    root  folder of the sound inputs.
-    work  an empty folder; what is not changed is linked into it.
-    returns the changed file.
+    Args:
+        root: Folder of the sound inputs.
+        work: An empty folder; what is not changed is linked into it.
+
+    Returns:
+        The changed file.
     """
     kind, rng = READERS[name], Random(f"{seed}/{name}/{number}")
     folder = work / kind.folder

@@ -62,7 +62,8 @@ class Options:
 def read_onnx(path: Path) -> dict[str, np.ndarray]:
     """Weights of a DINOv2 in an ONNX file, by transformers' names from `embeddings.` on.
 
-    Raises InputError when the file holds none.
+    Raises:
+        InputError: The file holds none.
     """
     import onnx
     from onnx import numpy_helper
@@ -105,7 +106,8 @@ def read_safetensors(path: Path) -> dict[str, np.ndarray]:
 def to_timm(weights: dict[str, np.ndarray], source: Path) -> tuple[str, dict[str, torch.Tensor]]:
     """Rename weights to timm's, and say which of its architectures they are of.
 
-    Raises InputError when something is missing or the width is not that of a published DINOv2.
+    Raises:
+        InputError: Something is missing or the width is not that of a published DINOv2.
     """
     try:
         width = len(weights["layernorm.weight"])
@@ -147,7 +149,8 @@ def to_timm(weights: dict[str, np.ndarray], source: Path) -> tuple[str, dict[str
 def convert(source: Path, out: Path) -> None:
     """Write a folder that timm, and `--target dinov2 --teacher`, open.
 
-    Raises InputError when the file holds no DINOv2, or one of sizes that timm does not know.
+    Raises:
+        InputError: The file holds no DINOv2, or one of sizes that timm does not know.
     """
     if not source.is_file():
         raise InputError(f"{source}: no such file; give an .onnx or .safetensors file")
@@ -160,7 +163,8 @@ def write_teacher(
 ) -> None:
     """Write weights by timm's names as a folder of its hub.
 
-    Raises InputError when they do not fit the architecture.
+    Raises:
+        InputError: They do not fit the architecture.
     """
     import timm
     from timm.models import save_for_hf

@@ -67,7 +67,8 @@ class Options:
 def main(options: Options) -> None:
     """Run what is missing.
 
-    Raises InputError when something needed is not there.
+    Raises:
+        InputError: Something needed is not there.
     """
     begun = time.monotonic()
     size = SIZES[options.size]

@@ -56,7 +56,8 @@ class Job:
 def run_job(job: Job) -> dict[str, Any]:
     """Pre-train, fine-tune and probe; returns what was reached, as JSON values.
 
-    Raises InputError when something does not fit.
+    Raises:
+        InputError: Something does not fit.
     """
     import shutil
 
@@ -89,7 +90,8 @@ def run_job(job: Job) -> dict[str, Any]:
 def pretrain_options(job: Job) -> dict[str, Any]:
     """Options of an arm's pre-training.
 
-    Raises InputError where it needs a teacher and there is none.
+    Raises:
+        InputError: It needs a teacher and there is none.
     """
     arm, size, places = ARMS[job.arm], job.size, job.places
     folder: dict[Corpus, dict[str, Path]] = {

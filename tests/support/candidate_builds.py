@@ -121,9 +121,10 @@ def launch(
 ) -> multiprocessing.Process:
     """Start a command in a process of its own, forked from one that has imported the libraries.
 
-    largest_file  bytes that it can write to one file, as on a full disk.
-    dies_at       (audit event, part of a path, n): it is killed with SIGKILL just before it does
-                  that to such a path for the n-th time.
+    Args:
+        largest_file: Bytes that it can write to one file, as on a full disk.
+        dies_at: (audit event, part of a path, n): it is killed with SIGKILL just before it does
+            that to such a path for the n-th time.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)

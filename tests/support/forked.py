@@ -46,8 +46,9 @@ def start(
 ) -> ForkedProgram:
     """Start `python -m module` with its output kept.
 
-    environment  what it has besides this process's variables.
-    said         a file that all its output is added to; by default both streams are kept apart.
+    Args:
+        environment: What it has besides this process's variables.
+        said: A file that all its output is added to; by default both streams are kept apart.
     """
     request = {
         "module": module,

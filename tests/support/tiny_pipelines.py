@@ -28,8 +28,9 @@ def write_tiny_stable_diffusion(
 ) -> Path:
     """Write a Stable Diffusion 1.x pipeline of about 2 MB; 64 px images, coloured clouds on grey.
 
-    safety_checker  `none` leaves it out; otherwise a real one that flags no image, about every
-                    third one, or all.
+    Args:
+        safety_checker: `none` leaves it out; otherwise a real one that flags no image, about every
+            third one, or all.
     """
     from diffusers import DDIMScheduler, StableDiffusionPipeline
     from diffusers.pipelines.stable_diffusion import StableDiffusionSafetyChecker

@@ -79,12 +79,14 @@ def write_tiny_onnx_segmenter(
     It undoes the normalisation, so that a wrong one gives a wrong mask: known shapes on plain
     backgrounds give known masks.
 
-    batch       None leaves the number of images open; 1 fixes it, as BiRefNet's exports do.
-    sigmoid     part of the model; else the TOML asks for it.
-    threshold   difference from the border's mean, largest channel of 0..1, where the mask is 0.5.
-    outputs     more than one adds the mask's complements after it, named `side1` and so on.
-    half        in float16, input and output too.
-    describe    write the TOML.
+    Args:
+        batch: None leaves the number of images open; 1 fixes it, as BiRefNet's exports do.
+        sigmoid: Part of the model; else the TOML asks for it.
+        threshold: Difference from the border's mean, largest channel of 0..1, where the mask is
+            0.5.
+        outputs: More than one adds the mask's complements after it, named `side1` and so on.
+        half: In float16, input and output too.
+        describe: Write the TOML.
     """
     import onnx
     from onnx import TensorProto, helper, numpy_helper

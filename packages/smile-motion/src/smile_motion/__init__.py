@@ -1,6 +1,6 @@
 """Object banks and moving-object video clips with exact truth.
 
-Example::
+Example:
 
     from smile_motion import ClipMaker, MotionRecipe, embedded_bank, make_background
 

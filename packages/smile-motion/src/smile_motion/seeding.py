@@ -34,11 +34,13 @@ def keyed_generator(
 ) -> np.random.Generator:
     """Open the generator that belongs to a key.
 
-    seed, epoch, index  non-negative, below 2**64: the run, the pass over the data, the sample.
-    part                a number below 2**32 within the sample, such as the mask's or the attempt's.
-    returns             a Philox generator: the key selects a counter range of its own, so that
-                        every (seed, stream, epoch, index, part) is an independent stream of 2**64
-                        blocks.
+    Args:
+        seed, epoch, index: Non-negative, below 2**64: the run, the pass over the data, the sample.
+        part: A number below 2**32 within the sample, such as the mask's or the attempt's.
+
+    Returns:
+        A Philox generator: the key selects a counter range of its own, so that every (seed, stream,
+        epoch, index, part) is an independent stream of 2**64 blocks.
     """
     key = np.array([seed, (int(stream) << 32) | part], dtype=np.uint64)
     counter = np.array([0, 0, index, epoch], dtype=np.uint64)

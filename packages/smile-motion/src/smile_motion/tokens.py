@@ -84,7 +84,8 @@ class TokenGrid:
 def masked_tokens(grid: TokenGrid, ratio: float) -> int:
     """Tokens masked in a clip: `int(ratio * tokens of a slice)` for every slice (VideoMAE).
 
-    Raises InputError when nothing, or everything, would be masked.
+    Raises:
+        InputError: Nothing, or everything, would be masked.
     """
     each = int(ratio * grid.slice_tokens)
     if not 0 < each < grid.slice_tokens:

@@ -24,9 +24,12 @@ def flow_reach(vectors: np.ndarray) -> float:
 def draw_flow(vectors: np.ndarray) -> np.ndarray:
     """Flow as colours: hue is direction (red is to the right), colour strength is speed.
 
-    vectors  (T - 1, H, W, 2) float32, pixels, x then y.
-    returns  (T, H, W, 3) uint8 RGB, white where nothing moves; the last frame has that of
-             the one before.
+    Args:
+        vectors: (T - 1, H, W, 2) float32, pixels, x then y.
+
+    Returns:
+        (T, H, W, 3) uint8 RGB, white where nothing moves; the last frame has that of the one
+        before.
     """
     length = np.linalg.norm(vectors, axis=-1) / flow_reach(vectors)
     direction = np.degrees(np.arctan2(-vectors[..., 1], vectors[..., 0])) % 360
@@ -48,7 +51,8 @@ ZOOM = 2
 def draw_overlay(clip: Clip) -> np.ndarray:
     """Boxes, silhouettes and the centres' paths over a clip.
 
-    returns (T, ZOOM * H, ZOOM * W, 3) uint8 RGB.
+    Returns:
+        (T, ZOOM * H, ZOOM * W, 3) uint8 RGB.
     """
     truth, plan = clip.truth, clip.plan
     pictures = []
@@ -76,7 +80,8 @@ def draw_overlay(clip: Clip) -> np.ndarray:
 def draw_mask(clip: Clip, grid: TokenGrid, mask: TokenMask) -> np.ndarray:
     """The tokens that a student would see; the others are grey.
 
-    returns (T, H, W, 3) uint8 RGB.
+    Returns:
+        (T, H, W, 3) uint8 RGB.
     """
     seen = np.zeros(grid.tokens, bool)
     seen[mask.visible] = True
@@ -88,7 +93,8 @@ def draw_mask(clip: Clip, grid: TokenGrid, mask: TokenMask) -> np.ndarray:
 def draw_tokens(clip: Clip, grid: TokenGrid) -> np.ndarray:
     """How much of each token the objects cover: brighter is more, in the objects' colours.
 
-    returns (T, ZOOM * H, ZOOM * W, 3) uint8 RGB.
+    Returns:
+        (T, ZOOM * H, ZOOM * W, 3) uint8 RGB.
     """
     coverage = clip.truth.token_coverage(grid)
     colors = np.array([COLORS[slot % len(COLORS)] for slot in range(len(coverage))])

@@ -1,6 +1,6 @@
 """Self-supervised video pre-training on moving-object clips (SMILE, CVPR 2025).
 
-Example::
+Example:
 
     import smile_train
 

@@ -33,9 +33,12 @@ def make_background(
 ) -> Background:
     """Open a kind of background by name.
 
-    videos  for `natural` and `frame`: a video, a folder, or a list.
-    images  for `places` and `pseudo-motion`: a folder of photographs, searched to the bottom.
-    Raises InputError when what the kind needs is not given or holds nothing.
+    Args:
+        videos: For `natural` and `frame`: a video, a folder, or a list.
+        images: For `places` and `pseudo-motion`: a folder of photographs, searched to the bottom.
+
+    Raises:
+        InputError: What the kind needs is not given or holds nothing.
     """
     match kind:
         case "black":
@@ -70,11 +73,16 @@ def redraw(
     """Make a background's pixels again from its stored origin, so that plans can be shared in
     place of clips.
 
-    rng     the clip's generator of `Stream.BACKGROUND`, unused; only noise draws from it.
-    size    (height, width), pixels, as when it was drawn.
-    file    where the origin's file lies now; by default where it lay.
-    returns (T, H, W, 3) uint8 RGB.
-    Raises InputError when the origin is of no known kind, or its file cannot be read.
+    Args:
+        rng: The clip's generator of `Stream.BACKGROUND`, unused; only noise draws from it.
+        size: (height, width), pixels, as when it was drawn.
+        file: Where the origin's file lies now; by default where it lay.
+
+    Returns:
+        (T, H, W, 3) uint8 RGB.
+
+    Raises:
+        InputError: The origin is of no known kind, or its file cannot be read.
     """
     described = check_origin(origin)
     place = Path(described.get("file", "")) if file is None else file

@@ -41,10 +41,13 @@ class Background(Protocol):
     ) -> BackgroundClip:
         """Cut one background.
 
-        rng     generator of `Stream.BACKGROUND` for this clip: chooses the start and the crop.
-        index   selects the file, counted round.
-        frames  number of frames T; size (height, width), pixels.
-        out     (T, H, W, 3) uint8 to draw into; new frames by default.
-        Raises InputError when the file cannot be read or is too short.
+        Args:
+            rng: Generator of `Stream.BACKGROUND` for this clip: chooses the start and the crop.
+            index: Selects the file, counted round.
+            frames: Number of frames T; size (height, width), pixels.
+            out: (T, H, W, 3) uint8 to draw into; new frames by default.
+
+        Raises:
+            InputError: The file cannot be read or is too short.
         """
         ...

@@ -92,7 +92,8 @@ _ORIGINS = Kinds(
 def check_origin(origin: Mapping[str, Any]) -> dict[str, Any]:
     """Return an origin once its fields, and the ranges of its numbers, are known to be sound.
 
-    Raises InputError naming the first value that is not.
+    Raises:
+        InputError: A value is not such; the message names the first.
     """
     return parse_record(
         origin, Annotated[object, _ORIGINS], source="background", remedy="render its clip anew"

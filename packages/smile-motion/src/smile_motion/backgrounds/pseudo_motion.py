@@ -144,8 +144,12 @@ def redraw_pseudo_motion(
 ) -> np.ndarray:
     """Make a clip's pixels again from its origin: (T, H, W, 3) uint8 RGB.
 
-    file  where the first photograph lies now, the other one beside it; by default where they lay.
-    Raises InputError when a photograph cannot be read, or the origin is not sound.
+    Args:
+        file: Where the first photograph lies now, the other one beside it; by default where they
+            lay.
+
+    Raises:
+        InputError: A photograph cannot be read, or the origin is not sound.
     """
     parts = check_origin(origin)["parts"]
     places = [Path(part["file"]) for part in parts]

@@ -9,8 +9,9 @@ from smile_motion.runtime.compiled import compiled
 def premultiply(rgba, level):
     """Multiply colours by alpha / 255.
 
-    rgba   (H, W, 4) uint8 straight alpha.
-    level  (H, W, 4) float32 in 0..255, what is written.
+    Args:
+        rgba: (H, W, 4) uint8 straight alpha.
+        level: (H, W, 4) float32 in 0..255, what is written.
     """
     for row in range(rgba.shape[0]):
         for i in range(rgba.shape[1]):

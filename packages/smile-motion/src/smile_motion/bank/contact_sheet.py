@@ -79,7 +79,8 @@ class SheetLayout:
     ) -> SheetLayout:
         """Choose how many pictures and categories go side by side; `columns` overrides the latter.
 
-        Raises InputError when a size is out of range.
+        Raises:
+            InputError: A size is out of range.
         """
         if not 48 <= cell <= 512:
             raise InputError(f"--cell is {cell}; pictures of 48 to 512 pixels can be drawn")
@@ -143,8 +144,11 @@ def draw_pages(
 ) -> Iterator[np.ndarray]:
     """Draw a sheet, page by page: (H, W, 3) uint8 RGB, about 1800 x 2400 pixels or less.
 
-    on_page  called with (done, total).
-    Raises InputError when the image of a tile without a note cannot be read.
+    Args:
+        on_page: Called with (done, total).
+
+    Raises:
+        InputError: The image of a tile without a note cannot be read.
     """
     pages = layout.pages(sections)
     with ThreadPoolExecutor() as pool:
@@ -157,8 +161,9 @@ def draw_pages(
 def thumbnail(rgba: np.ndarray, side: int) -> np.ndarray:
     """Show an object in a square with a checkerboard behind it, (side, side, 3) uint8 RGB.
 
-    rgba  (H, W, 4) uint8 straight-alpha RGBA; made smaller where it does not fit, never larger.
-    A little of the checkerboard is left around it, unless it is opaque all over.
+    Args:
+        rgba: (H, W, 4) uint8 straight-alpha RGBA; made smaller where it does not fit, never larger.
+            A little of the checkerboard is left around it, unless it is opaque all over.
     """
     y, x = np.indices((side, side)) // SQUARE_PX
     squares = np.where((x + y) % 2, DARK, LIGHT).astype(np.float32)

@@ -47,7 +47,8 @@ def write_pages(
 ) -> list[Path]:
     """Draw a sheet and write its pages, all of them or none, in the place of earlier ones.
 
-    returns the files.
+    Returns:
+        The files.
     """
     count = len(layout.pages(sections))
     digits = max(2, len(str(count)))
@@ -92,8 +93,11 @@ def object_sections(
 ) -> list[Section]:
     """Choose objects of a bank.
 
-    categories  only these; all where there are none.
-    Raises InputError when the bank cannot be read or has no such category.
+    Args:
+        categories: Only these; all where there are none.
+
+    Raises:
+        InputError: The bank cannot be read or has no such category.
     """
     entries = [
         (
@@ -115,7 +119,8 @@ def refused_sections(
 ) -> list[Section]:
     """Choose candidates that a build refused, with the reason; their bank may be unfinished.
 
-    Raises InputError when none are stored, or none was refused.
+    Raises:
+        InputError: None are stored, or none was refused.
     """
     records = read_candidates(folder)
     refused = [record for record in records if not record["accepted"]]

@@ -36,7 +36,8 @@ def write_dataset_card(
 ) -> None:
     """Write the README.md of a data set.
 
-    card, records  the bank's; name  its title.
+    Args:
+        card, records: The bank's; name its title.
     """
     parts = [_summary(card, records)]
     if (path.parent / CARD_SHEET).is_file():

@@ -21,7 +21,8 @@ from smile_motion.runtime.progress import OnProgress
 def fingerprint(rgba: np.ndarray) -> str:
     """Perceptual hash of an object on white, padded to a square: 16 hexadecimal digits.
 
-    rgba  (H, W, 4) uint8 straight-alpha RGBA.
+    Args:
+        rgba: (H, W, 4) uint8 straight-alpha RGBA.
     """
     import imagehash
 
@@ -38,8 +39,11 @@ def fingerprint(rgba: np.ndarray) -> str:
 def mark_duplicates(fingerprints: Sequence[str], max_distance: int) -> list[int | None]:
     """Find the earlier object that each one looks like, among those that are kept.
 
-    max_distance  of 64 bits that may differ; nothing looks alike at -1.
-    returns       for each the number of the first such object; None for those that are kept.
+    Args:
+        max_distance: Of 64 bits that may differ; nothing looks alike at -1.
+
+    Returns:
+        For each the number of the first such object; None for those that are kept.
     """
     hashes = np.array([int(one, 16) for one in fingerprints], np.uint64)
     found: list[int | None] = []
@@ -63,11 +67,16 @@ def find_copies(
 ) -> dict[int, int]:
     """Compare the objects of each category by perceptual hash.
 
-    max_distance  bits of 64 that may differ.
-    returns       number of an object -> number of the kept one that it looks like. Of objects
-                  that look alike the one with the best score is kept, else the first by id.
-    Hashes that the build recorded are not computed again.
-    Raises InputError naming the first image that cannot be read.
+    Args:
+        max_distance: Bits of 64 that may differ.
+
+    Returns:
+        Number of an object -> number of the kept one that it looks like. Of objects that look alike
+        the one with the best score is kept, else the first by id. Hashes that the build recorded
+        are not computed again.
+
+    Raises:
+        InputError: An image cannot be read; the message names the first.
     """
     records = read_metadata(folder)
     hashes: list[str] = []

@@ -66,9 +66,14 @@ class ObjectRecord:
 def read_rgba(path: Path, *, name: str | None = None) -> np.ndarray:
     """Read an object's image.
 
-    name    what to call the file in errors; its path by default.
-    returns (H, W, 4) uint8 straight-alpha RGBA.
-    Raises InputError when the file is missing, empty, torn, too large, or has no opaque pixel.
+    Args:
+        name: What to call the file in errors; its path by default.
+
+    Returns:
+        (H, W, 4) uint8 straight-alpha RGBA.
+
+    Raises:
+        InputError: The file is missing, empty, torn, too large, or has no opaque pixel.
     """
     name = name or str(path)
     restore = "build the bank again to restore it"
@@ -94,7 +99,8 @@ def encode_png(rgba: np.ndarray) -> bytes:
 def read_card(folder: Path) -> dict[str, Any]:
     """Read a bank's card.
 
-    Raises InputError when the folder is no bank, unfinished, or of another format.
+    Raises:
+        InputError: The folder is no bank, unfinished, or of another format.
     """
     path = folder / CARD
     if not folder.is_dir():
@@ -113,8 +119,8 @@ def read_card(folder: Path) -> dict[str, Any]:
 def read_metadata(folder: Path) -> list[dict[str, Any]]:
     """Read every object's record, in the bank's order.
 
-    Raises InputError when the file is missing, torn or empty, or names a file that is not below
-    `images`.
+    Raises:
+        InputError: The file is missing, torn or empty, or names a file that is not below `images`.
     """
     path = folder / METADATA
     try:
@@ -135,7 +141,8 @@ def read_metadata(folder: Path) -> list[dict[str, Any]]:
 def read_bank(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Read a bank's card and records, and make sure that they belong together.
 
-    Raises InputError as `read_card` and `read_metadata` do, and where the records have changed.
+    Raises:
+        InputError: As `read_card` and `read_metadata` do, and where the records have changed.
     """
     card, records = read_card(folder), read_metadata(folder)
     require_unchanged(folder / METADATA, card["metadata_sha256"])
@@ -189,7 +196,8 @@ class CandidateRecord(CandidateFields):
 def read_candidates(folder: Path) -> list[dict[str, Any]]:
     """Read every candidate's record.
 
-    Raises InputError when the file is missing, or a line is no candidate's record.
+    Raises:
+        InputError: The file is missing, or a line is no candidate's record.
     """
     path = folder / CANDIDATES
     try:

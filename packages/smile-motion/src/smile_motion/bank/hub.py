@@ -44,11 +44,14 @@ def export_bank(
 ) -> None:
     """Write a bank as a folder that `datasets.load_dataset("imagefolder", data_dir=...)` reads.
 
-    name  what the card calls it; the folder's name by default.
-    The folder holds images by category, `metadata.jsonl`, `README.md` with a contact sheet, and
-    `bank.json`: `ObjectBank.open` opens it too. Packed pixels and candidates stay behind. The
-    bank's own README.md is taken where it has one. Images are hard links where that is possible.
-    Raises InputError when `out` is taken, or a file of the bank is missing or has changed.
+    Args:
+        name: What the card calls it; the folder's name by default. The folder holds images by
+            category, `metadata.jsonl`, `README.md` with a contact sheet, and `bank.json`:
+            `ObjectBank.open` opens it too. Packed pixels and candidates stay behind. The bank's own
+            README.md is taken where it has one. Images are hard links where that is possible.
+
+    Raises:
+        InputError: `out` is taken, or a file of the bank is missing or has changed.
     """
     card, records = read_bank(folder)
     renamed = [{**record, "file_name": neutral_name(record["file_name"])} for record in records]
@@ -114,14 +117,19 @@ def push(
 ) -> str:
     """Upload a bank as a data set repository, made where it is not there yet.
 
-    repo_id   `owner/name`; `name` alone means the owner of the token.
-    private   make the repository private; one that is there must be so already.
-    revision  branch, made where it is not there yet; the main one by default.
-    returns   the address of the new commit. What the bank no longer has is deleted there, and its
-              README.md is replaced; one in the bank's folder is uploaded as it is.
-    An upload that was interrupted continues.
-    Raises InputError when the bank is faulty, the repository holds something else, the token is
-    missing or may not write, or the hub cannot be reached.
+    Args:
+        repo_id: `owner/name`; `name` alone means the owner of the token.
+        private: Make the repository private; one that is there must be so already.
+        revision: Branch, made where it is not there yet; the main one by default.
+
+    Returns:
+        The address of the new commit. What the bank no longer has is deleted there, and its
+        README.md is replaced; one in the bank's folder is uploaded as it is. An upload that was
+        interrupted continues.
+
+    Raises:
+        InputError: The bank is faulty, the repository holds something else, the token is missing or
+            may not write, or the hub cannot be reached.
     """
     require_libraries("huggingface_hub")
     from huggingface_hub import HfApi, get_token
@@ -179,10 +187,13 @@ def pull(
 ) -> ObjectBank:
     """Download a bank, check every file against its hash, pack it and open it.
 
-    revision  branch, tag or commit; the main branch by default.
-    A download that was interrupted continues. Only the files of a bank are fetched.
-    Raises InputError when `out` is taken, the repository is missing, no bank, or faulty, or the
-    hub cannot be reached.
+    Args:
+        revision: Branch, tag or commit; the main branch by default. A download that was interrupted
+            continues. Only the files of a bank are fetched.
+
+    Raises:
+        InputError: `out` is taken, the repository is missing, no bank, or faulty, or the hub cannot
+            be reached.
     """
     require_libraries("huggingface_hub")
     from huggingface_hub import HfApi, snapshot_download

@@ -27,10 +27,13 @@ from smile_motion.io.schema import read
 def verify(folder: str | Path) -> Iterator[tuple[str, str | None]]:
     """Check every file of a bank.
 
-    yields (file name, what is wrong or None): listed files, then those that are not listed, packed
-    files with recorded hashes, the records of candidates, and what images of them were kept.
-    Packed pixels of other records are no fault: they are made again when the bank is opened.
-    Raises InputError when the folder is no bank at all.
+    Yields:
+        (file name, what is wrong or None): listed files, then those that are not listed, packed
+        files with recorded hashes, the records of candidates, and what images of them were kept.
+        Packed pixels of other records are no fault: they are made again when the bank is opened.
+
+    Raises:
+        InputError: The folder is no bank at all.
     """
     folder = Path(folder)
     card = read_card(folder)

@@ -37,7 +37,8 @@ class ObjectBank:
     def __init__(self, path: Path) -> None:
         """Open a packed bank; use `ObjectBank.open`, which packs it where that is due.
 
-        Raises InputError when one of its arrays is damaged.
+        Raises:
+            InputError: One of its arrays is damaged.
         """
         self._path = path
         self.categories, arrays = open_arrays(path)
@@ -78,7 +79,8 @@ class ObjectBank:
     def open(cls, path: Path | str) -> ObjectBank:
         """Open a bank's folder, packing its pixels first where they are not, or no longer, packed.
 
-        Raises InputError when the folder is no bank or one of its images cannot be read.
+        Raises:
+            InputError: The folder is no bank or one of its images cannot be read.
         """
         path = Path(path)
         read_card(path)
@@ -101,12 +103,15 @@ class ObjectBank:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Read the levels lowest..highest, (K,) int64 each, of objects (K,); none if highest < 0.
 
-        returns words (n,) uint32, overwritten by the next call in the same thread, and offset
-        (K, L) int64: where each level starts in them, right for the levels that were read.
-        Raises InputError when the file is cut off.
-
         A plain read beats the memory map: a quarter of the time where the disk must be asked, a
         tenth less where not, and no memory of its own in every worker (docs/performance.md).
+
+        Returns:
+            Words (n,) uint32, overwritten by the next call in the same thread, and offset (K, L)
+            int64: where each level starts in them, right for the levels that were read.
+
+        Raises:
+            InputError: The file is cut off.
         """
         slots = np.arange(len(objects))
         offset = self.offset[objects]
@@ -184,7 +189,8 @@ class ObjectBank:
     def find(self, identifier: str) -> int:
         """Number of the object with this id.
 
-        Raises InputError when the bank has none.
+        Raises:
+            InputError: The bank has none.
         """
         if identifier not in self._places:
             raise InputError(
@@ -208,8 +214,9 @@ class ObjectBank:
     def rings(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Outer rings and holes of the silhouette, in unit coordinates.
 
-        returns points (n, 2) float32 and ring_start (rings + 1,) int64: ring r is
-        points[ring_start[r] : ring_start[r + 1]], closed without repeating its first point.
+        Returns:
+            Points (n, 2) float32 and ring_start (rings + 1,) int64: ring r is points[ring_start[r]
+            : ring_start[r + 1]], closed without repeating its first point.
         """
         first, last = self._object_ring[index], self._object_ring[index + 1]
         start = self._ring_start[first : last + 1]
@@ -218,8 +225,9 @@ class ObjectBank:
     def all_rings(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The rings of every object at once.
 
-        returns points (n, 2) float32, ring_start (rings + 1,) int64 as in `rings`, and
-        object_start (N + 1,) int64: object i has points object_start[i] : object_start[i + 1].
+        Returns:
+            Points (n, 2) float32, ring_start (rings + 1,) int64 as in `rings`, and object_start (N
+            + 1,) int64: object i has points object_start[i] : object_start[i + 1].
         """
         return self._ring, self._ring_start, self._ring_start[self._object_ring]
 

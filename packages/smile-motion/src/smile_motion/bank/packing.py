@@ -73,8 +73,11 @@ def make_levels(rgba: np.ndarray) -> list[np.ndarray]:
 def trace_silhouette(alpha: np.ndarray) -> tuple[list[np.ndarray], list[bool]]:
     """Follow alpha = one half around an object, between the pixels.
 
-    alpha   (h + 2, w + 2) uint8 with a transparent border.
-    returns rings in unit coordinates and which are holes; see `PackedObject`.
+    Args:
+        alpha: (h + 2, w + 2) uint8 with a transparent border.
+
+    Returns:
+        Rings in unit coordinates and which are holes; see `PackedObject`.
     """
     height, width = alpha.shape[0] - 2, alpha.shape[1] - 2
     # Handed over as it is stored: contourpy makes such a grid of its own in twice the time.
@@ -96,8 +99,11 @@ def trace_silhouette(alpha: np.ndarray) -> tuple[list[np.ndarray], list[bool]]:
 def hull_polygon(alpha: np.ndarray) -> np.ndarray:
     """Bound what is not clear by the lines that touch it in evenly spaced directions.
 
-    alpha   (h + 2, w + 2) uint8 with a transparent border.
-    returns (HULL_SIDES, 2) float32 unit coordinates, the corners in order.
+    Args:
+        alpha: (h + 2, w + 2) uint8 with a transparent border.
+
+    Returns:
+        (HULL_SIDES, 2) float32 unit coordinates, the corners in order.
     """
     solid = alpha > 0
     rows = np.flatnonzero(solid.any(axis=1))
@@ -141,9 +147,12 @@ def is_packed(folder: Path) -> bool:
 def pack(folder: Path, on_object: Callable[[int, int], None] | None = None) -> None:
     """Make a bank's packed form anew.
 
-    on_object  called with (done, total) after each object.
-    Raises InputError naming the first file that is missing, cannot be read, or has changed since
-    the bank was built.
+    Args:
+        on_object: Called with (done, total) after each object.
+
+    Raises:
+        InputError: A file is missing, cannot be read, or has changed since the bank was built; the
+            message names it.
     """
     _, records = read_bank(folder)
     with replacing(folder / PACKED) as temporary:
@@ -273,7 +282,8 @@ class PackedArrays:
 def open_arrays(bank: Path) -> tuple[tuple[str, ...], PackedArrays]:
     """Open the packed form of a bank: its categories, and its arrays.
 
-    Raises InputError naming the first array that is not as `pack` writes it.
+    Raises:
+        InputError: An array is not as `pack` writes it; the message names the first.
     """
     folder, remedy = bank / PACKED, f"run smile-motion bank pack {bank} --force"
     try:

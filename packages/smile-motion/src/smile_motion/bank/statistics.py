@@ -29,7 +29,8 @@ def object_score(record: Mapping[str, Any]) -> float | None:
 def score_summary(records: Sequence[Mapping[str, Any]], bins: int = 12) -> dict[str, Any] | None:
     """Quantiles and a histogram of the scores; None where there are none.
 
-    returns `count`, `mean`, `quantiles` (share to score), `edges` (bins + 1) and `counts` (bins).
+    Returns:
+        `count`, `mean`, `quantiles` (share to score), `edges` (bins + 1) and `counts` (bins).
     """
     scores = np.array([s for s in map(object_score, records) if s is not None])
     if not len(scores):

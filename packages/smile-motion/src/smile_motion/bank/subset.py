@@ -34,13 +34,16 @@ def subset(
 ) -> ObjectBank:
     """Write the bank that has only some objects, packed, and open it.
 
-    keep          numbers of the objects, in any order; the new bank has them in the old one's.
-    card_changes  entries of the new card besides the old one's; by convention under `choice`,
-                  how the objects were chosen. `derived_from` names the old bank, with those of
-                  its entries that are true of it alone, such as counts.
-    Images are hard links where the file system allows it.
-    Raises InputError when nothing is kept, `out` is taken, or a file of the bank is missing or has
-    changed.
+    Args:
+        keep: Numbers of the objects, in any order; the new bank has them in the old one's.
+        card_changes: Entries of the new card besides the old one's; by convention under `choice`,
+            how the objects were chosen. `derived_from` names the old bank, with those of its
+            entries that are true of it alone, such as counts. Images are hard links where the file
+            system allows it.
+
+    Raises:
+        InputError: Nothing is kept, `out` is taken, or a file of the bank is missing or has
+            changed.
     """
     card, records = read_bank(bank_folder)
     numbers = sorted({int(number) for number in keep})

@@ -100,9 +100,10 @@ def run_app(
 ) -> int:
     """Run one command line and return its exit code.
 
-    argv     the arguments without the program's name; `--debug` anywhere shows tracebacks,
-             `--json` prints the outcome for machines.
-    default  the command that is meant when the arguments start with an option or are empty.
+    Args:
+        argv: The arguments without the program's name; `--debug` anywhere shows tracebacks,
+            `--json` prints the outcome for machines.
+        default: The command that is meant when the arguments start with an option or are empty.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files that are not UTF-8

@@ -46,7 +46,7 @@ class ClipMaker:
     """Makes any clip of an endless collection; a clip depends on the fields, the epoch and the
     index alone.
 
-    Example::
+    Example:
 
         maker = ClipMaker(bank=embedded_bank(), recipe=MotionRecipe.paper(),
                           background=make_background("noise"), seed=7)
@@ -76,12 +76,15 @@ class ClipMaker:
     def make(self, index: int, epoch: int = 0, *, out: np.ndarray | None = None) -> Clip:
         """Render one clip.
 
-        index  number of the clip; also selects the background file, counted round.
-        epoch  pass over the data; another epoch gives other motion and another crop.
-        out    (T, H, W, 3) uint8, contiguous: frames to render into, such as a clip's place in
-               a batch; new ones by default.
-        Raises UnusableFile when the background's file cannot be read, and InputError when `out`
-        does not fit.
+        Args:
+            index: Number of the clip; also selects the background file, counted round.
+            epoch: Pass over the data; another epoch gives other motion and another crop.
+            out: (T, H, W, 3) uint8, contiguous: frames to render into, such as a clip's place in a
+                batch; new ones by default.
+
+        Raises:
+            UnusableFile: The background's file cannot be read.
+            InputError: `out` does not fit.
         """
         if out is not None:
             check_frames(out, (self.frames, *self.size, 3))
@@ -102,8 +105,9 @@ class ClipMaker:
     ) -> BackgroundClip:
         """Draw what lies behind one clip; arguments as of `make`.
 
-        returns  its frames, a single one where the background is still.
-        Which file takes the place of a broken one depends on seed, epoch and index alone.
+        Returns:
+            Its frames, a single one where the background is still. Which file takes the place of a
+            broken one depends on seed, epoch and index alone.
         """
         frames = 1 if self.background.is_static else self.frames
         if out is not None:
@@ -165,10 +169,13 @@ def clip_json(maker: ClipMaker, index: int, clip: Clip) -> dict[str, Any]:
 def read_clip(path: Path | str, bank: ObjectBank, *, background: Path | str | None = None) -> Clip:
     """Render a clip again, to the bit, from its JSON alone.
 
-    path        a `clip_000000.json`.
-    bank        the bank that it was made with.
-    background  where the video or photograph behind it lies now; by default where it lay.
-    Raises InputError when the JSON, an object or the background is missing or does not fit.
+    Args:
+        path: A `clip_000000.json`.
+        bank: The bank that it was made with.
+        background: Where the video or photograph behind it lies now; by default where it lay.
+
+    Raises:
+        InputError: The JSON, an object or the background is missing or does not fit.
     """
     path = Path(path)
     behind_it = None if background is None else Path(background)

@@ -163,7 +163,8 @@ class ClipOptions:
     def make_recipe(self) -> MotionRecipe:
         """Read or name the recipe.
 
-        Raises InputError when the file is no recipe.
+        Raises:
+            InputError: The file is no recipe.
         """
         from smile_motion.io.schema import read_record
         from smile_motion.motion.recipe import MotionRecipe
@@ -185,7 +186,8 @@ class ClipOptions:
     def make_maker(self) -> ClipMaker:
         """Open what the options name.
 
-        Raises InputError when something does not exist or does not fit.
+        Raises:
+            InputError: Something does not exist or does not fit.
         """
         from smile_motion.backgrounds import make_background
         from smile_motion.clips.clip import ClipMaker
@@ -239,7 +241,8 @@ def given_banks(bank: Path | tuple[Path, ...] | None) -> tuple[Path, ...]:
 def open_banks(bank: Path | tuple[Path, ...]) -> ObjectBank:
     """Open what --bank names, and say which objects are used once.
 
-    Raises InputError as `open_bank` does.
+    Raises:
+        InputError: As `open_bank` does.
     """
     from smile_motion.bank import open_bank
 

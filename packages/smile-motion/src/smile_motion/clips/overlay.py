@@ -48,7 +48,7 @@ class MotionOverlay:
 
     What is put there depends on the fields, the key and the epoch alone.
 
-    Example::
+    Example:
 
         overlay = MotionOverlay(bank=embedded_bank(), recipe=MotionRecipe.paper())
         clip = overlay(frames, key="video_0001")    # (T, H, W, 3) or (T, 3, H, W) or (3, T, H, W)
@@ -71,11 +71,14 @@ class MotionOverlay:
     def __call__(self, clip: Any, key: int | str, *, epoch: int = 0) -> OverlaidClip:
         """Paint objects over a copy of a clip.
 
-        clip   uint8 RGB, a NumPy array or a torch tensor on any device.
-        key    the sample's number, or its name.
-        epoch  pass over the data; another epoch gives other motion.
-        Raises InputError when the clip is not uint8, its axes cannot be told, or it cannot be cut
-        into tokens.
+        Args:
+            clip: uint8 RGB, a NumPy array or a torch tensor on any device.
+            key: The sample's number, or its name.
+            epoch: Pass over the data; another epoch gives other motion.
+
+        Raises:
+            InputError: The clip is not uint8, its axes cannot be told, or it cannot be cut into
+                tokens.
         """
         layout = self.layout or _tell_layout(clip)
         frames = _as_frames(clip, layout)
@@ -97,7 +100,9 @@ class MotionOverlay:
     def albumentations(self, *, p: float = 1.0) -> ImageOnlyTransform:
         """Return a transform for albumentations, whose pipeline draws the keys.
 
-        p  probability of applying it. The pipeline is called with `images=`, (T, H, W, 3) uint8.
+        Args:
+            p: Probability of applying it. The pipeline is called with `images=`, (T, H, W, 3)
+                uint8.
         """
         from smile_motion.clips.overlay_albumentations import Overlay
 

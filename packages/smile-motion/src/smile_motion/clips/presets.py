@@ -6,7 +6,7 @@ The first seven are the progression of "Learning Video Representations without N
 StyleGAN is `accelerating-crops` with a folder of such pictures. `pseudo-motion` is "Data
 Collection-free Masked Video Modeling" (arXiv 2409.06665): no objects, the background moves.
 
-Example::
+Example:
 
     baseline = BASELINES["accelerating-crops"]
     maker = ClipMaker(bank=recipe_bank("accelerating-crops", images=Path("photographs")),
@@ -120,9 +120,12 @@ def recipe_bank(
 
     For baselines it holds their objects; for all else it is the embedded one.
 
-    images  photographs for `accelerating-crops`; each set of them has a bank of its own.
-    count   objects in a baseline's; `BANK_OBJECTS` by default.
-    Raises InputError when photographs are needed and not given.
+    Args:
+        images: Photographs for `accelerating-crops`; each set of them has a bank of its own.
+        count: Objects in a baseline's; `BANK_OBJECTS` by default.
+
+    Raises:
+        InputError: Photographs are needed and not given.
     """
     from smile_motion.bank.builder.default import bank_on_first_use, embedded_bank
 

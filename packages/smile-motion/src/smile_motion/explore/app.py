@@ -288,7 +288,8 @@ class ControlPanel:
     def read(self, values: Sequence[Any]) -> Controls:
         """The controls as `inputs` have them.
 
-        Raises InputError when they do not go together.
+        Raises:
+            InputError: They do not go together.
         """
         given = {
             name: value

@@ -102,8 +102,9 @@ class Guard:
     def __init__(self, app: App, *, folder: Path, largest_upload: int) -> None:
         """Guard `app`.
 
-        folder          the only one whose files are served, and that uploads go to.
-        largest_upload  bytes of a file; the folder holds at most four such.
+        Args:
+            folder: The only one whose files are served, and that uploads go to.
+            largest_upload: Bytes of a file; the folder holds at most four such.
         """
         self.app = app
         self.folder = folder.resolve()

@@ -30,9 +30,12 @@ def serve(
 ) -> None:
     """Serve the page until the process is told to stop; uploads are gone then.
 
-    port      0 takes a free one.
-    on_ready  called with the page's address, once it is listened on.
-    Raises InputError when the port is taken.
+    Args:
+        port: 0 takes a free one.
+        on_ready: Called with the page's address, once it is listened on.
+
+    Raises:
+        InputError: The port is taken.
     """
     listener = _listen(port)
     with listener, tempfile.TemporaryDirectory(prefix="smile-motion-explore-") as folder:

@@ -127,7 +127,8 @@ class Controls:
     def make_recipe(self) -> MotionRecipe:
         """The recipe that the controls mean.
 
-        Raises InputError when they do not go together.
+        Raises:
+            InputError: They do not go together.
         """
         recipe = MotionRecipe.named(
             self.recipe, objects=self.objects, path=self.path, effects=self.effects
@@ -224,7 +225,8 @@ def make_shown(
 ) -> Shown:
     """Render the clip and draw its mask.
 
-    Raises InputError when the controls do not go together, or the upload cannot be used.
+    Raises:
+        InputError: The controls do not go together, or the upload cannot be used.
     """
     if controls.upload is not None:
         check_upload(controls.upload, limits)

@@ -62,7 +62,8 @@ class Collection:
     def shard(self, number: int) -> ClipShard:
         """The shard of this number; shards differ by one clip at most.
 
-        Raises InputError when there is no such shard.
+        Raises:
+            InputError: There is no such shard.
         """
         if not 0 <= number < self.shards:
             raise InputError(f"shard {number}: the collection has shards 0 to {self.shards - 1}")
@@ -84,10 +85,12 @@ class Collection:
 def render_shard(number: int, collection: Collection) -> Line:
     """Make one shard: the unit of work, in whatever process, in whatever order.
 
-    returns  its line of the index.
-    The bytes depend on the arguments alone. Files appear whole or not at all, and take the place
-    of damaged ones.
-    Raises InputError when a background's file cannot be read.
+    Returns:
+        Its line of the index. The bytes depend on the arguments alone. Files appear whole or not at
+        all, and take the place of damaged ones.
+
+    Raises:
+        InputError: A background's file cannot be read.
     """
     shard = collection.shard(number)
     collection.format.write(collection.folder, shard, _clips(collection.maker, shard.clips))
@@ -99,9 +102,12 @@ def sound_shards(
 ) -> Iterator[tuple[int, Line | None]]:
     """Read shards back that an earlier run may have made.
 
-    known   lines of the index by shard.
-    yields  each number with its line; with none where the shard is missing, torn, or not what the
-            index says.
+    Args:
+        known: Lines of the index by shard.
+
+    Yields:
+        Each number with its line; with none where the shard is missing, torn, or not what the index
+        says.
     """
     if not holds_clips(collection.folder):  # Looking for each of a million takes a minute.
         yield from ((number, None) for number in numbers)
@@ -120,7 +126,9 @@ def read_index(collection: Collection) -> dict[int, Line]:
     """Lines of shards whose files are there, by shard, from the index and from jobs' parts.
 
     Damaged lines of the index are left out: their shards are read back, and described anew.
-    Raises InputError for a damaged part, which its job alone can write.
+
+    Raises:
+        InputError: For a damaged part, which its job alone can write.
     """
     lines = {}
     found = _index_lines(collection.folder / INDEX)
@@ -136,9 +144,12 @@ def read_index(collection: Collection) -> dict[int, Line]:
 def write_index(collection: Collection, lines: dict[int, Line], job: Partition | None) -> list[str]:
     """Write the index and what else the format has for all clips, once every shard is made.
 
-    lines    of the shards that this run made or found sound.
-    job      which part of an array of jobs this run is; the last of them writes the index.
-    returns  names of what was written; none while other jobs have not finished.
+    Args:
+        lines: Of the shards that this run made or found sound.
+        job: Which part of an array of jobs this run is; the last of them writes the index.
+
+    Returns:
+        Names of what was written; none while other jobs have not finished.
     """
     folder = collection.folder
     if job is not None:

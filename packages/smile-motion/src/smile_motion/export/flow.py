@@ -51,8 +51,9 @@ class FlowFiles(ClipFolders):
 def encode_flo(vectors: np.ndarray, known: np.ndarray) -> bytes:
     """Middlebury's form: magic, width, height, then u, v of every pixel, little endian.
 
-    vectors  (H, W, 2) float32, pixels, x then y.
-    known    (H, W) bool; elsewhere `FLO_UNKNOWN` is written.
+    Args:
+        vectors: (H, W, 2) float32, pixels, x then y.
+        known: (H, W) bool; elsewhere `FLO_UNKNOWN` is written.
     """
     height, width = known.shape
     head = FLO_MAGIC.astype("<f4").tobytes() + np.array([width, height], "<i4").tobytes()
@@ -62,8 +63,9 @@ def encode_flo(vectors: np.ndarray, known: np.ndarray) -> bytes:
 def encode_kitti(vectors: np.ndarray, known: np.ndarray) -> bytes:
     """KITTI's form: u, v and whether they are known as red, green and blue of 16 bits.
 
-    vectors  (H, W, 2) float32, pixels, x then y; what is beyond -512 to 512 counts as unknown.
-    known    (H, W) bool.
+    Args:
+        vectors: (H, W, 2) float32, pixels, x then y; what is beyond -512 to 512 counts as unknown.
+        known: (H, W) bool.
     """
     steps = np.rint(vectors.astype(np.float64) * KITTI_SCALE) + KITTI_ZERO
     valid = known & ((steps >= 0) & (steps < 2**16)).all(axis=2)

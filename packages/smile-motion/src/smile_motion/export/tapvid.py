@@ -55,8 +55,9 @@ def follow_points(
     """Choose points and follow them: each is seen in a frame drawn at random, on an object drawn
     among those seen there, the background being one of them where it is still.
 
-    returns positions (n, T, 2) float64 x, y, pixels, and whether they are seen, (n, T) bool;
-            n is `count`, or less where a background moves and no object is seen in a frame.
+    Returns:
+        Positions (n, T, 2) float64 x, y, pixels, and whether they are seen, (n, T) bool; n is
+        `count`, or less where a background moves and no object is seen in a frame.
     """
     truth, plan = clip.clip.truth, clip.clip.plan
     nowhere = np.empty((0, plan.frames, 2)), np.empty((0, plan.frames), bool)

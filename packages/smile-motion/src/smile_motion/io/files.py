@@ -54,7 +54,8 @@ def replacing(path: Path) -> Iterator[Path]:
 def remove_leftovers(folder: Path, *, besides: Collection[str] = ()) -> None:
     """Remove what killed processes were writing in a folder.
 
-    besides  names that others may be writing there now; nothing else may be.
+    Args:
+        besides: Names that others may be writing there now; nothing else may be.
     """
     for path in folder.glob(".*.tmp"):
         if not path.name.startswith(tuple(f".{name}." for name in besides)):
@@ -87,8 +88,9 @@ def encode_json(text: str) -> bytes:
 def parse_json(text: str | bytes) -> Any:
     """Decode JSON that somebody else wrote.
 
-    Raises json.JSONDecodeError for all that is no JSON, and also for what Python gives up on with
-    other errors: nested too deeply, or numbers of thousands of digits.
+    Raises:
+        json.JSONDecodeError: For all that is no JSON, and also for what Python gives up on with
+            other errors: nested too deeply, or numbers of thousands of digits.
     """
     try:
         return json.loads(text)
@@ -120,7 +122,8 @@ def full_disk_named(path: Path, written_as: Path | None = None) -> Iterator[None
     Libraries that write files raise errors of their own, and Python's lack the name where a file
     could be opened but not written. Raises OSError with the name of `path`.
 
-    written_as  temporary name of the file or folder, for which errors name `path` instead.
+    Args:
+        written_as: Temporary name of the file or folder, for which errors name `path` instead.
     """
     try:
         yield
@@ -151,7 +154,8 @@ def _is_full(path: Path) -> bool:
 def shared_memory_explained() -> Iterator[None]:
     """Say what processes that are started lack, where shared memory is missing, full or read-only.
 
-    Raises InputError.
+    Raises:
+        InputError: Shared memory is missing, full or read-only.
     """
     try:
         yield

@@ -28,10 +28,15 @@ def find_files(folder: Path, endings: Collection[str], *, nested: bool = True) -
     name if that lies below `folder`. Links to nothing are left out, and a line on standard error
     says so.
 
-    endings  in lower case, such as `.mp4`.
-    nested   search folders in it as well.
-    returns  the files, sorted.
-    Raises OSError when a folder cannot be read.
+    Args:
+        endings: In lower case, such as `.mp4`.
+        nested: Search folders in it as well.
+
+    Returns:
+        The files, sorted.
+
+    Raises:
+        OSError: A folder cannot be read.
     """
     found: list[Path] = []
     dead: list[Path] = []
@@ -67,7 +72,8 @@ def find_files(folder: Path, endings: Collection[str], *, nested: bool = True) -
 def find_folders(folder: Path) -> list[Path]:
     """Folders in a folder, and links to some, sorted, without those that are never data.
 
-    Raises OSError when it cannot be read.
+    Raises:
+        OSError: It cannot be read.
     """
     return sorted(folder / entry.name for entry in _entries(folder) if entry.is_dir())
 

@@ -25,10 +25,13 @@ PATIENCE_S = 6.0
 def hub_or_cache(name: str, *, instead: str) -> Iterator[None]:
     """Let a library fetch a model by its hub name inside, or find it in the hub's cache.
 
-    name     of the model, for messages.
-    instead  what else the user can give, such as `give --model a folder`.
-    Raises InputError in a line where the hub says no, or cannot be asked and the cache lacks
-    something; other errors inside are not changed.
+    Args:
+        name: Of the model, for messages.
+        instead: What else the user can give, such as `give --model a folder`.
+
+    Raises:
+        InputError: In a line where the hub says no, or cannot be asked and the cache lacks
+            something; other errors inside are not changed.
     """
     why = why_offline()
     with _cache_alone(why is not None):
@@ -49,9 +52,12 @@ def hub_or_cache(name: str, *, instead: str) -> Iterator[None]:
 def fetch_model(name: str, *, instead: str) -> Path:
     """Folder of a model in the hub's cache, fetched where it is not there.
 
-    name     `owner/name`, or with `@` and a revision.
-    instead  as of `hub_or_cache`.
-    Raises InputError when it cannot be had.
+    Args:
+        name: `owner/name`, or with `@` and a revision.
+        instead: As of `hub_or_cache`.
+
+    Raises:
+        InputError: It cannot be had.
     """
     from huggingface_hub import snapshot_download
 
@@ -134,7 +140,8 @@ def hub_errors_explained(
 ) -> Iterator[None]:
     """Turn what the hub's client raises inside into an InputError of one line.
 
-    repo_id   the repository that is read, or with `writing` written; revision  of it.
+    Args:
+        repo_id: The repository that is read, or with `writing` written; revision of it.
     """
     from huggingface_hub import constants, errors
 

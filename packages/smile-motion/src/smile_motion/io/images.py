@@ -54,11 +54,14 @@ def open_image(
 ) -> Iterator[Image.Image]:
     """Open an image whose header promises a bounded size; its pixels are decoded inside.
 
-    largest_px  the longest side that is read.
-    remedy      what to do about a damaged file.
-    restore     what to do about a missing one.
-    name        what to call the file in errors; its path by default.
-    Raises InputError when the file is missing, empty, too large or no readable image.
+    Args:
+        largest_px: The longest side that is read.
+        remedy: What to do about a damaged file.
+        restore: What to do about a missing one.
+        name: What to call the file in errors; its path by default.
+
+    Raises:
+        InputError: The file is missing, empty, too large or no readable image.
     """
     name = name or str(path)
     try:
@@ -118,7 +121,9 @@ def find_photographs(folder: Path) -> tuple[Path, ...]:
     """Find the photographs in a folder, searched to the bottom, in order.
 
     A line on standard error counts images of types that are not read.
-    Raises InputError when there are none.
+
+    Raises:
+        InputError: There are none.
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; give a folder of photographs with --images")
@@ -138,8 +143,11 @@ def find_photographs(folder: Path) -> tuple[Path, ...]:
 def read_photograph(file: Path) -> np.ndarray:
     """Decode one photograph, upright.
 
-    returns (H, W, 3) uint8 RGB; animated files give their first picture.
-    Raises InputError when it cannot be decoded, or is larger than `LARGEST_IMAGE_PX` a side.
+    Returns:
+        (H, W, 3) uint8 RGB; animated files give their first picture.
+
+    Raises:
+        InputError: It cannot be decoded, or is larger than `LARGEST_IMAGE_PX` a side.
     """
     with open_image(file, largest_px=LARGEST_IMAGE_PX) as image:
         return decode_rgb(image)

@@ -1,7 +1,7 @@
 """HTML and Markdown in which every value is shown as text, whatever a stranger wrote into it.
 
 HTML is made of elements alone, Markdown of templates with values; both escape all that is not
-markup already, so that nothing has to be remembered::
+markup already, so that nothing has to be remembered:
 
     element("td", record["id"], class_="name")          # a Markup
     Markdown("| {} | {:.1f} |").format(name, score)     # a Markdown
@@ -30,10 +30,13 @@ _ADDRESSES = ("data:image/", "#")
 def element(name: LiteralString, /, *content: Any, **attributes: Any) -> Markup:
     """An HTML element.
 
-    content     elements, and values shown as text; None is nothing, an iterable is what it holds.
-    attributes  values, escaped and in quotes; None and False leave the attribute out. An ending
-                underscore is dropped, and others are dashes: `class_`, `aria_label`.
-    Raises InputError for an address that leads out of the page.
+    Args:
+        *content: Elements, and values shown as text; None is nothing, an iterable is what it holds.
+        **attributes: Values, escaped and in quotes; None and False leave the attribute out. An
+            ending underscore is dropped, and others are dashes: `class_`, `aria_label`.
+
+    Raises:
+        InputError: For an address that leads out of the page.
     """
     said = "".join(_attribute(key, value) for key, value in attributes.items())
     start = f"<{name}{said}>"

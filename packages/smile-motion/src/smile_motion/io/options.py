@@ -1,6 +1,6 @@
 """What is declared beside an option: the values that make sense, and which others it needs.
 
-Both are checked once for every command line, the values also wherever options are made::
+Both are checked once for every command line, the values also wherever options are made:
 
     stride: Annotated[Stride, OnlyWith(over_video, "with --background natural")] = 4
 """
@@ -187,7 +187,8 @@ def rename_former_options(
 ) -> list[str]:
     """A command line with options by the names that they have now.
 
-    on_former  called with each old name that is given and the new one, as they are typed.
+    Args:
+        on_former: Called with each old name that is given and the new one, as they are typed.
     """
     renamed = []
     names = {_typed(old): _typed(new) for old, new in former_names(options).items()}
@@ -218,7 +219,8 @@ Banks = Annotated[Path | tuple[Path, ...] | None, Gathered()]
 def gather_repeated_options(options: type, arguments: Sequence[str]) -> list[str]:
     """A command line with the values of each `Gathered` option after its first mention.
 
-    Raises InputError for one that is given without a value.
+    Raises:
+        InputError: For one that is given without a value.
     """
     several = {
         name

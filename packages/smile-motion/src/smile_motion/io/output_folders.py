@@ -36,8 +36,11 @@ def require_free(out: Path) -> None:
 def new_folder(out: Path, *, resume: bool = False) -> Iterator[Path]:
     """Give a folder to write to, which takes the name `out` at the end.
 
-    resume  keep what an earlier, failed run wrote, and on failure leave what was written.
-    Raises InputError when `out` is taken, or another process is writing it.
+    Args:
+        resume: Keep what an earlier, failed run wrote, and on failure leave what was written.
+
+    Raises:
+        InputError: `out` is taken, or another process is writing it.
     """
     require_free(out)
     temporary = out.with_name(f".{out.name}.partial")
@@ -59,7 +62,8 @@ def new_folder(out: Path, *, resume: bool = False) -> Iterator[Path]:
 def place_file(source: Path, target: Path) -> None:
     """Make `target` the same file as `source`: a hard link, or a copy where that cannot be.
 
-    Raises InputError when the source is missing.
+    Raises:
+        InputError: The source is missing.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     source = source.resolve()
@@ -101,11 +105,14 @@ def folder_lock(
 ) -> Iterator[None]:
     """Hold a folder while something is written in it; the folder must be there.
 
-    array     what jobs that may write in it together call their work, such as `render 4 jobs`.
-    required  refuse a file system without locks; otherwise that is said, and the work goes on.
-    shown     what the folder is called where it is in use; its path by default.
-    What a command calls may lock the folder that the command holds as its `output_folder`.
-    Raises InputError, which names the process that is there, when another one holds it.
+    Args:
+        array: What jobs that may write in it together call their work, such as `render 4 jobs`.
+        required: Refuse a file system without locks; otherwise that is said, and the work goes on.
+        shown: What the folder is called where it is in use; its path by default. What a command
+            calls may lock the folder that the command holds as its `output_folder`.
+
+    Raises:
+        InputError: Which names the process that is there, when another one holds it.
     """
     place = folder.resolve() / LOCK
     if _lent.get(place) == (os.getpid(), threading.get_ident()):
@@ -133,7 +140,8 @@ def folder_lock(
 def output_folder(out: Path, *, array: str | None = None) -> Iterator[None]:
     """Make a folder if need be, and hold it; one that is empty in the end is removed again.
 
-    Raises InputError when a file is in the way, or another process holds it.
+    Raises:
+        InputError: A file is in the way, or another process holds it.
     """
     missing = [place for place in (out, *out.parents) if not place.exists()]
     try:
@@ -309,10 +317,13 @@ def require_output(
 ) -> None:
     """Refuse a file or folder to write to before anything is touched.
 
-    inputs  files and folders that are read; names that are no paths do no harm.
-    makes   what fills the folder, where something does: a folder of another kind is refused.
-    Raises InputError when it is an input, holds a file that is an input, lies in an object bank or
-    in a checkpoint, or is a folder that everything else lies in: `/`, the home, a repository.
+    Args:
+        inputs: Files and folders that are read; names that are no paths do no harm.
+        makes: What fills the folder, where something does: a folder of another kind is refused.
+
+    Raises:
+        InputError: It is an input, holds a file that is an input, lies in an object bank or in a
+            checkpoint, or is a folder that everything else lies in: `/`, the home, a repository.
     """
     place = out.resolve()
     general = {

@@ -6,7 +6,7 @@ bounds are metadata of `Annotated` (`annotated_types`), and a field without a de
 there. A field `def_` stands for `def`, which Python keeps for itself. pydantic does
 the checking; it is imported when something is first read.
 
-Example::
+Example:
 
     recipe = parse_component(data, MotionRecipe, source="recipe.json")
     card = read_record(folder / "bank.json", BankCard, remedy="build the bank again")
@@ -38,8 +38,11 @@ Schema = TypeVar("Schema")
 def parse_component(data: Any, schema: type[Schema], source: str) -> Schema:
     """Read what `component_to_json` wrote.
 
-    source  named in errors, such as the file the values came from.
-    Raises InputError when a kind or a field is unknown, or a value is refused.
+    Args:
+        source: Named in errors, such as the file the values came from.
+
+    Raises:
+        InputError: A kind or a field is unknown, or a value is refused.
     """
     return _validated(data, Form(schema, "component", "refuse"), source, "")
 
@@ -49,9 +52,12 @@ def parse(
 ) -> Schema:
     """Make a dataclass of JSON values.
 
-    source  named in errors, such as the file the values came from.
-    remedy  what to do about a value that is refused.
-    Raises InputError naming the first value that is refused, and its place.
+    Args:
+        source: Named in errors, such as the file the values came from.
+        remedy: What to do about a value that is refused.
+
+    Raises:
+        InputError: A value is refused; the message names the first and its place.
     """
     return _validated(data, Form(schema, "instance", unknown), source, remedy)
 
@@ -73,8 +79,12 @@ def read(
 ) -> Schema:
     """Make a dataclass, or what else a schema says, of a file of JSON.
 
-    largest  bytes of the largest file that is read.
-    Raises InputError naming the first value that is refused; FileNotFoundError without a file.
+    Args:
+        largest: Bytes of the largest file that is read.
+
+    Raises:
+        InputError: A value is refused; the message names the first.
+        FileNotFoundError: There is no file.
     """
     data = read_bounded(path, remedy=remedy, largest=largest)
     return parse_text(data, schema, source=str(path), remedy=remedy, unknown=unknown)
@@ -97,8 +107,12 @@ def read_record(
 ) -> dict[str, Any]:
     """Check a file of JSON by a schema and return its values as they are.
 
-    largest  bytes of the largest file that is read.
-    Raises InputError naming the first value that is refused; FileNotFoundError without a file.
+    Args:
+        largest: Bytes of the largest file that is read.
+
+    Raises:
+        InputError: A value is refused; the message names the first.
+        FileNotFoundError: There is no file.
     """
     data = read_bounded(path, remedy=remedy, largest=largest)
     form = Form(schema, "values", unknown)
@@ -115,7 +129,9 @@ def read_records(
 ) -> list[dict[str, Any]]:
     """Check a file of JSON lines by the schema of a line and return the lines' values.
 
-    Raises InputError naming the first line that is refused; FileNotFoundError without a file.
+    Raises:
+        InputError: A line is refused; the message names the first.
+        FileNotFoundError: There is no file.
     """
     form = Form(schema, "values", unknown)
     data = read_bounded(path, remedy=remedy, largest=largest)
@@ -135,7 +151,8 @@ def parse_line(
 def read_bounded(path: Path, *, remedy: str, largest: int) -> bytes:
     """Read a file that is not larger than it can be.
 
-    Raises InputError when it is; OSError where it cannot be read.
+    Raises:
+        InputError: It is; OSError where it cannot be read.
     """
     with path.open("rb") as file:
         data = file.read(largest + 1)

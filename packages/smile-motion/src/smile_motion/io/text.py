@@ -24,10 +24,13 @@ _LINE_END = re.compile(r"\r\n|\r|\n")
 def read_text(path: Path, *, remedy: str, names_files: bool = False) -> str:
     """Read a text: UTF-8, or whatever a byte-order mark says.
 
-    remedy       what to do where it cannot be read, such as `check --data`.
-    names_files  its lines may hold names of files that are not UTF-8; they come out as Python
-                 writes such names, and lead to the files.
-    Raises InputError when it is missing, too large, or no text.
+    Args:
+        remedy: What to do where it cannot be read, such as `check --data`.
+        names_files: Its lines may hold names of files that are not UTF-8; they come out as Python
+            writes such names, and lead to the files.
+
+    Raises:
+        InputError: It is missing, too large, or no text.
     """
     if path.is_dir():
         raise InputError(f"{path}: a folder; expected a text file; {remedy}")
@@ -44,7 +47,8 @@ def read_text(path: Path, *, remedy: str, names_files: bool = False) -> str:
 def decode_text(data: bytes, source: Path, *, remedy: str, names_files: bool = False) -> str:
     """Decode the bytes of a text from `source`; see `read_text`.
 
-    Raises InputError when they are no text.
+    Raises:
+        InputError: They are no text.
     """
     mark, encoding = next((pair for pair in _MARKS if data.startswith(pair[0])), (b"", "utf-8"))
     escapes = names_files and encoding == "utf-8"
@@ -63,7 +67,8 @@ def decode_text(data: bytes, source: Path, *, remedy: str, names_files: bool = F
 def read_lines(path: Path, *, remedy: str, names_files: bool = False) -> list[str]:
     """Read a text's lines without their ends (LF, CR LF or CR); see `read_text`.
 
-    Raises InputError when it is missing, too large, or no text.
+    Raises:
+        InputError: It is missing, too large, or no text.
     """
     return split_lines(read_text(path, remedy=remedy, names_files=names_files))
 

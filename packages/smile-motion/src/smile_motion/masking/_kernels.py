@@ -40,9 +40,10 @@ def hide_tubes(keys, each, hidden):
 def hide_trajectories(coverage, keys, threshold, total, share, hidden):
     """Hide trajectories first, then tubes, `total` tokens exactly; see `mask_trajectory`.
 
-    coverage  (B, K, slices, positions) float32; share of trajectory tokens to hide.
-    keys      (B, slices * positions + positions + slices) float64.
-    hidden    (B, slices, positions) bool, filled.
+    Args:
+        coverage: (B, K, slices, positions) float32; share of trajectory tokens to hide.
+        keys: (B, slices * positions + positions + slices) float64.
+        hidden: (B, slices, positions) bool, filled.
     """
     slices, positions = hidden.shape[1:]
     tokens = slices * positions
@@ -87,7 +88,8 @@ def hide_trajectories(coverage, keys, threshold, total, share, hidden):
 def hide_official(marked, keys, each, visible_share, hidden):
     """Hide tubes, redraw what is marked, and flip tokens elsewhere until the total is met.
 
-    marked  (B, slices, positions) bool; each: tokens hidden in a slice, on average.
+    Args:
+        marked: (B, slices, positions) bool; each: tokens hidden in a slice, on average.
     """
     slices, positions = hidden.shape[1:]
     tokens = slices * positions

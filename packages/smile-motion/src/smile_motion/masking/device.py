@@ -11,7 +11,8 @@ from smile_motion.tokens import TokenGrid, masked_tokens
 def split_tokens(hidden: Tensor, total: int) -> tuple[Tensor, Tensor]:
     """Number the tokens of masks (B, tokens) bool that hide `total` each.
 
-    returns visible (B, tokens - total) and masked (B, total), int64, ascending.
+    Returns:
+        Visible (B, tokens - total) and masked (B, total), int64, ascending.
     """
     order = torch.sort(hidden.to(torch.uint8), dim=1, stable=True).indices
     return order[:, : hidden.shape[1] - total], order[:, hidden.shape[1] - total :]
@@ -20,8 +21,11 @@ def split_tokens(hidden: Tensor, total: int) -> tuple[Tensor, Tensor]:
 def mask_tube(keys: Tensor, grid: TokenGrid, ratio: float) -> tuple[Tensor, Tensor]:
     """Mask the same random positions in every slice; see `masking.mask_tube`.
 
-    keys     (B, n) float64, as `masking.draw_keys` draws them.
-    returns  visible and masked tokens, (B, Nv) and (B, Nm) int64, ascending.
+    Args:
+        keys: (B, n) float64, as `masking.draw_keys` draws them.
+
+    Returns:
+        Visible and masked tokens, (B, Nv) and (B, Nm) int64, ascending.
     """
     total = masked_tokens(grid, ratio)
     of_position = keys[:, grid.tokens : grid.tokens + grid.slice_tokens]
@@ -46,7 +50,8 @@ def mask_trajectory(
 ) -> tuple[Tensor, Tensor]:
     """Mask trajectories first, then tubes; see `mask_tube` and `masking.mask_trajectory`.
 
-    coverage  (B, K, slices, rows, columns) float32.
+    Args:
+        coverage: (B, K, slices, rows, columns) float32.
     """
     total, slices, positions = masked_tokens(grid, ratio), grid.slices, grid.slice_tokens
     covered = coverage[:, 0].clone()

@@ -35,8 +35,9 @@ class TokenMask:
 def draw_keys(rng: Generators, grid: TokenGrid) -> np.ndarray:
     """Draw the keys that decide a mask.
 
-    returns (B, tokens + positions + slices) float64 in 0..1: a key for each token, for each
-            position in a slice, and for each slice; B is 1 for a lone generator.
+    Returns:
+        (B, tokens + positions + slices) float64 in 0..1: a key for each token, for each position in
+        a slice, and for each slice; B is 1 for a lone generator.
     """
     length = grid.slices * grid.slice_tokens + grid.slice_tokens + grid.slices
     if isinstance(rng, np.random.Generator):
@@ -76,15 +77,16 @@ def mask_trajectory(
 ) -> TokenMask:
     """Mask along the objects' trajectories first, the rest in tubes (SMILE, section 3.3).
 
-    coverage       (K, slices, rows, columns), or (B, K, ...) for a batch: share of each token that
-                   each object covers; `Truth.token_coverage`.
-    threshold      a token is on a trajectory when the objects cover more than this share of it.
-    visible_share  share of trajectory tokens left visible; 1 - ratio by default (paper).
-
     A random share of the trajectories' tokens is masked; then positions in random order are masked
     in every slice where no trajectory passes, the last one in as many slices as the exact total
     leaves. The total is that of `mask_tube`; where trajectories are too large or too small for it,
     their own share gives way.
+
+    Args:
+        coverage: (K, slices, rows, columns), or (B, K, ...) for a batch: share of each token that
+            each object covers; `Truth.token_coverage`.
+        threshold: A token is on a trajectory when the objects cover more than this share of it.
+        visible_share: Share of trajectory tokens left visible; 1 - ratio by default (paper).
     """
     from smile_motion.masking._kernels import hide_trajectories
 
@@ -122,12 +124,13 @@ def mask_official(
 ) -> TokenMask:
     """Mask as the published code does: boxes instead of silhouettes, tubes partly broken up.
 
-    plans          a clip's motion, or a batch's.
-    visible_share  share of box tokens left visible; the published code always leaves 0.1.
-
     Tubes first; then the tokens under the objects' upright boxes, enlarged by one token to the
     right and below, are drawn again; then random tokens elsewhere are flipped until the total is
     that of `mask_tube`. The rotation of objects is left out of account.
+
+    Args:
+        plans: A clip's motion, or a batch's.
+        visible_share: Share of box tokens left visible; the published code always leaves 0.1.
     """
     from smile_motion.masking._kernels import hide_official, mark_boxes
 

@@ -15,11 +15,14 @@ from smile_motion.runtime.compiled import compiled
 def draw_smooth_paths(uniform, smoothing, samples, extent, span, shared, whole):
     """Draw Gaussian-smoothed paths; see `GaussianPath`.
 
-    uniform    (K, 2 * points + 4) float64 in 0..1.
-    smoothing  (points, points) float64: the filter's transpose; samples (T,) int64 way-points.
-    extent     (low, high) of the range of a path along the x and y axes, (2, 2) float64, pixels.
-    span       (2,) width and height of the frame, pixels.
-    returns    (K, T, 2) float64 centres, pixels.
+    Args:
+        uniform: (K, 2 * points + 4) float64 in 0..1.
+        smoothing: (points, points) float64: the filter's transpose; samples (T,) int64 way-points.
+        extent: (low, high) of the range of a path along the x and y axes, (2, 2) float64, pixels.
+        span: (2,) width and height of the frame, pixels.
+
+    Returns:
+        (K, T, 2) float64 centres, pixels.
     """
     count, frames = uniform.shape[0], samples.shape[0]
     points = smoothing.shape[0]
@@ -51,9 +54,12 @@ def draw_smooth_paths(uniform, smoothing, samples, extent, span, shared, whole):
 def draw_keyframed(uniform, inner, frames, rotation_deg, scale):
     """Draw angles and scales at random keyframes, linear in between; see `KeyframeValues`.
 
-    uniform       (K, 2 * (inner + 2) + frames) float64 in 0..1.
-    rotation_deg  (low, high) degrees; scale (low, high).
-    returns       angle_deg (K, frames) and factors (K, frames, 2), both float64.
+    Args:
+        uniform: (K, 2 * (inner + 2) + frames) float64 in 0..1.
+        rotation_deg: (low, high) degrees; scale (low, high).
+
+    Returns:
+        angle_deg (K, frames) and factors (K, frames, 2), both float64.
     """
     count, keys = uniform.shape[0], inner + 2
     angle, factor = np.empty((count, frames)), np.empty((count, frames, 2))

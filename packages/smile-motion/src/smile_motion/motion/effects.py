@@ -159,7 +159,7 @@ class DepthSwaps:
 class Appearance:
     """Each object's colours changed by an albumentations pipeline, once for a clip.
 
-    Example::
+    Example:
 
         Appearance.of(A.Compose([A.HueSaturationValue(p=1), A.GaussNoise(p=0.5)]))
     """
@@ -175,7 +175,8 @@ class Appearance:
     def of(cls, pipeline: Any) -> Appearance:
         """Take an albumentations pipeline.
 
-        Raises InputError when a transform would move pixels: silhouettes and truth must stay.
+        Raises:
+            InputError: A transform would move pixels: silhouettes and truth must stay.
         """
         import albumentations
 

@@ -165,8 +165,9 @@ class MotionPlan:
     def placement(self) -> np.ndarray:
         """Affine maps from unit coordinates to frame pixels.
 
-        returns (K, T, 2, 3) float64: `[x, y] = map @ [u, v, 1]`; the object's image spans
-        [-0.5, 0.5] in u (rightwards) and v (downwards).
+        Returns:
+            (K, T, 2, 3) float64: `[x, y] = map @ [u, v, 1]`; the object's image spans [-0.5, 0.5]
+            in u (rightwards) and v (downwards).
         """
         from smile_motion.motion._kernels import place_objects
 
@@ -289,8 +290,11 @@ def plan_to_json(plan: MotionPlan, bank: ObjectBank) -> dict[str, Any]:
 def plan_from_json(data: dict[str, Any], bank: ObjectBank, *, source: str = "plan") -> MotionPlan:
     """Read a plan written by `plan_to_json`.
 
-    source  named in errors, such as the file the values came from.
-    Raises InputError when a part is missing or not finite, or when the bank lacks an object.
+    Args:
+        source: Named in errors, such as the file the values came from.
+
+    Raises:
+        InputError: A part is missing or not finite, or when the bank lacks an object.
     """
     if isinstance(data, dict) and data.get("format") not in (None, FORMAT):
         raise InputError(
@@ -357,7 +361,8 @@ def _of_all(entries: list[_PlannedObject], name: str, dtype: type) -> np.ndarray
 def read_plan(path: Path | str, bank: ObjectBank) -> MotionPlan:
     """Read the plan in a clip's JSON file, or in a file that holds nothing else.
 
-    Raises InputError when the file is not JSON or its plan does not fit the bank.
+    Raises:
+        InputError: The file is not JSON or its plan does not fit the bank.
     """
     try:
         data = read_record(Path(path), dict[str, Any], remedy="render the clip anew")

@@ -99,8 +99,9 @@ class MotionRecipe:
     ) -> MotionRecipe:
         """Return a preset by name, changed where something is given.
 
-        transform  what changes over time besides the place (Table 4).
-        effects    turned on with their default settings.
+        Args:
+            transform: What changes over time besides the place (Table 4).
+            effects: Turned on with their default settings.
         """
         match name:
             case "paper":
@@ -131,8 +132,11 @@ class MotionRecipe:
     def from_json(cls, data: dict[str, Any], *, source: str = "recipe") -> MotionRecipe:
         """Read a recipe written by `to_json`.
 
-        source  named in errors, such as the file the values came from.
-        Raises InputError when a kind or a knob is unknown, or a value is refused.
+        Args:
+            source: Named in errors, such as the file the values came from.
+
+        Raises:
+            InputError: A kind or a knob is unknown, or a value is refused.
         """
         return parse_component(data, cls, source)
 
@@ -146,9 +150,10 @@ class MotionRecipe:
     ) -> MotionPlan:
         """Draw a clip's motion.
 
-        rng     generator of `Stream.MOTION` for this clip.
-        frames  number of frames T, at least 1.
-        size    (height, width) of the frame, pixels.
+        Args:
+            rng: Generator of `Stream.MOTION` for this clip.
+            frames: Number of frames T, at least 1.
+            size: (height, width) of the frame, pixels.
         """
         from smile_motion.motion._kernels import order_by_area
 

@@ -52,8 +52,9 @@ class BaseSize(Protocol):
     def draw(self, rng: np.random.Generator, aspect: np.ndarray, side: float) -> np.ndarray:
         """Draw (K, 2) widths and heights, pixels.
 
-        aspect  (K,) width over height of the objects.
-        side    shorter side of the frame, pixels.
+        Args:
+            aspect: (K,) width over height of the objects.
+            side: Shorter side of the frame, pixels.
         """
         ...
 

@@ -69,7 +69,8 @@ class SteadyRates:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Draw the schedules of `count` objects.
 
-        returns angle_deg (count, frames) and scale (count, frames, 2), both float64.
+        Returns:
+            angle_deg (count, frames) and scale (count, frames, 2), both float64.
         """
         turn = rng.uniform(-self.rotation_deg, self.rotation_deg, size=(count, 1))
         growth = rng.uniform(-self.scale, self.scale, size=(count, 1, 2))
@@ -119,10 +120,13 @@ def interpolate(
 ) -> np.ndarray:
     """Values at every frame.
 
-    times   (n,) keyframe times, ascending, from 0 to frames - 1.
-    values  (n, ...) what is reached at them.
-    easing  (n - 1,) 0 uniform, 1 accelerating (u squared), 2 decelerating.
-    returns (frames, ...) float64.
+    Args:
+        times: (n,) keyframe times, ascending, from 0 to frames - 1.
+        values: (n, ...) what is reached at them.
+        easing: (n - 1,) 0 uniform, 1 accelerating (u squared), 2 decelerating.
+
+    Returns:
+        (frames, ...) float64.
     """
     if len(times) == 1:
         return np.repeat(np.asarray(values, dtype=np.float64), frames, axis=0)
@@ -170,7 +174,8 @@ class KeyframeValues:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Draw the schedules of `count` objects.
 
-        returns angle_deg (count, frames) and scale (count, frames, 2), both float64.
+        Returns:
+            angle_deg (count, frames) and scale (count, frames, 2), both float64.
         """
         from smile_motion.motion._kernels import draw_keyframed
 
@@ -211,7 +216,8 @@ class KeyframeRates:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Draw the schedules of `count` objects.
 
-        returns angle_deg (count, frames) and scale (count, frames, 2), both float64.
+        Returns:
+            angle_deg (count, frames) and scale (count, frames, 2), both float64.
         """
         times, easing = self.segments.draw(rng, frames)
         turned = _random_walk(rng, times, self.rotation_deg, (count, 1))

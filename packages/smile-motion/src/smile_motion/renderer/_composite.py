@@ -93,15 +93,18 @@ def composite(
 ):
     """Put objects into frames and their labels into the id map.
 
-    frames  (T, H, 3 * W) uint8, painted in place; any array when `paint` is false.
-    background  (1, H, 3 * W) uint8, copied to every frame right before it is painted, while it
+    Args:
+        frames: (T, H, 3 * W) uint8, painted in place; any array when `paint` is false.
+        background: (1, H, 3 * W) uint8, copied to every frame right before it is painted, while it
             is in the cache; or (0, H, 3 * W) where the frames hold their background already.
-    ids     (T, H, W) uint8, set to 0, then the label where an object's alpha >= 0.5 lies on top.
-    order   (T, L) int64 layers from the bottom up; maps (L, T, 2, 3) float64 unit -> pixels.
-    objects (L,) int64 numbers of sources; label (L,) uint8, 0 for layers to be left out.
-    words   the sources' pixels as uint32; offset (N, levels) int64 words; size (N, levels, 2)
+        ids: (T, H, W) uint8, set to 0, then the label where an object's alpha >= 0.5 lies on top.
+        order: (T, L) int64 layers from the bottom up; maps (L, T, 2, 3) float64 unit -> pixels.
+        objects: (L,) int64 numbers of sources; label (L,) uint8, 0 for layers to be left out.
+        words: The sources' pixels as uint32; offset (N, levels) int64 words; size (N, levels, 2)
             int32; hull (N, n, 2) float32.
-    returns (L, T) int64: each object's pixels inside the frame, hidden ones included.
+
+    Returns:
+        (L, T) int64: each object's pixels inside the frame, hidden ones included.
     """
     covered = np.zeros((maps.shape[0], maps.shape[1]), dtype=np.int64)
     buffers = row_buffers(ids.shape[2])
@@ -196,9 +199,10 @@ def composite_exposures(
 ):
     """Paint layers with effects; see `Layers` for what they mean and `composite` for the sources.
 
-    frames     (T, H, 3 * W) uint8, painted in place.
-    order      (T, L) int64; exposures (L, T, S, 2, 3) float64, S a power of two.
-    tint       (L, T, 4) int32; mip_bias, objects (L,) int64.
+    Args:
+        frames: (T, H, 3 * W) uint8, painted in place.
+        order: (T, L) int64; exposures (L, T, S, 2, 3) float64, S a power of two.
+        tint: (L, T, 4) int32; mip_bias, objects (L,) int64.
     """
     height, width = frames.shape[1], frames.shape[2] // 3
     instants = exposures.shape[2]

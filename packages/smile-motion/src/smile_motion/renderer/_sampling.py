@@ -33,7 +33,8 @@ VECTOR = LANES
 def choose_level(sizes, map_, mip_bias):
     """Deepest level still at least as large as the object on screen, then `mip_bias` levels on.
 
-    returns -1 when the object is too small to be drawn.
+    Returns:
+        -1 when the object is too small to be drawn.
     """
     width = np.sqrt(map_[0, 0] ** 2 + map_[1, 0] ** 2)
     height = np.sqrt(map_[0, 1] ** 2 + map_[1, 1] ** 2)

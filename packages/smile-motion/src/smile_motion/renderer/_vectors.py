@@ -61,9 +61,10 @@ def mix_sixteen(
 ) -> tuple[Any, Generate]:
     """Weigh the neighbours of sixteen samples.
 
-    mixed   uint32 (n,); what is written, from `into` on: premultiplied RGBA.
-    pairs   uint64 (2, m): the upper and the lower two neighbours, read from `at` on.
-    u, v    int32: where sample 0 lies; step_u, step_v: from one to the next.
+    Args:
+        mixed: uint32 (n,); what is written, from `into` on: premultiplied RGBA.
+        pairs: uint64 (2, m): the upper and the lower two neighbours, read from `at` on.
+        u, v: int32: where sample 0 lies; step_u, step_v: from one to the next.
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -119,8 +120,9 @@ def mix_sixteen(
 def blend_sixteen(typing_context, row, place, mixed, at) -> tuple[Any, Generate]:
     """Put sixteen premultiplied pixels over those of a frame.
 
-    row    uint8 (3 * W,), painted from byte `place` on.
-    mixed  uint32 (n,), read from `at` on.
+    Args:
+        row: uint8 (3 * W,), painted from byte `place` on.
+        mixed: uint32 (n,), read from `at` on.
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -176,8 +178,9 @@ def blend_sixteen(typing_context, row, place, mixed, at) -> tuple[Any, Generate]
 def mark_sixteen(typing_context, ids, place, mixed, at, label) -> tuple[Any, Generate]:
     """Write a label where sixteen pixels have alpha >= 0.5; returns how many do.
 
-    ids    uint8 (W,), marked from `place` on.
-    mixed  uint32 (n,), read from `at` on.
+    Args:
+        ids: uint8 (W,), marked from `place` on.
+        mixed: uint32 (n,), read from `at` on.
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:

@@ -24,15 +24,19 @@ def render(
 ) -> np.ndarray:
     """Put the plan's objects on top of a background.
 
-    background  (T, H, W, 3) uint8 RGB; without `out` it is painted in place and returned when
-                writable and contiguous, else a painted copy is returned. Or (1, H, W, 3), an image
-                that is repeated, and left as it is.
-    ids         (T, H, W) uint8 to be filled with the modal id map (`Truth.ids`), if wanted: it
-                costs almost nothing here.
-    out         (T, H, W, 3) uint8, contiguous, to paint and return.
-    returns     (T, H, W, 3) uint8: premultiplied alpha, one bilinear resampling, sub-pixel
-                placement.
-    Raises InputError when a size is not the plan's.
+    Args:
+        background: (T, H, W, 3) uint8 RGB; without `out` it is painted in place and returned when
+            writable and contiguous, else a painted copy is returned. Or (1, H, W, 3), an image that
+            is repeated, and left as it is.
+        ids: (T, H, W) uint8 to be filled with the modal id map (`Truth.ids`), if wanted: it costs
+            almost nothing here.
+        out: (T, H, W, 3) uint8, contiguous, to paint and return.
+
+    Returns:
+        (T, H, W, 3) uint8: premultiplied alpha, one bilinear resampling, sub-pixel placement.
+
+    Raises:
+        InputError: A size is not the plan's.
     """
     expected = (plan.frames, plan.height, plan.width, 3)
     is_static = len(background) == 1 != plan.frames
@@ -72,9 +76,12 @@ def paint(
 ) -> np.ndarray:
     """Paint frames (when given) and the id map in place.
 
-    background  (1, H, W, 3) uint8: what lies behind; by default it is in the frames already.
-    returns     (K, T) int64: pixels of each object inside the frame with alpha >= 0.5, hidden ones
-                included.
+    Args:
+        background: (1, H, W, 3) uint8: what lies behind; by default it is in the frames already.
+
+    Returns:
+        (K, T) int64: pixels of each object inside the frame with alpha >= 0.5, hidden ones
+        included.
     """
     from smile_motion.renderer._composite import composite
 
@@ -130,7 +137,8 @@ class PixelSources(NamedTuple):
 def find_sources(plan: MotionPlan, layers: Layers, bank: ObjectBank) -> PixelSources:
     """Read the levels that a plan's layers are sampled from.
 
-    Raises InputError when the bank lacks an object, or its files are cut off.
+    Raises:
+        InputError: The bank lacks an object, or its files are cut off.
     """
     try:
         size, hull = bank.size[plan.objects], bank.hull[plan.objects]

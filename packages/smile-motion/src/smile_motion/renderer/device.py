@@ -51,7 +51,7 @@ class DeviceRenderer:
     Shapes depend on the batch's size and on the recipe's effects alone, and nothing waits for the
     device. The pixels are those of `render`: both take the same fixed-point steps.
 
-    Example::
+    Example:
 
         renderer = DeviceRenderer(bank, "cuda")
         clips = renderer.render(background, plans)      # uint8 (B, T or 1, H, W, 3) on the device
@@ -70,10 +70,13 @@ class DeviceRenderer:
     ) -> None:
         """Copy the bank to the device.
 
-        frames, size  of every clip; (height, width), pixels.
-        max_objects   room for objects in a clip.
-        kernel        `triton` where it runs (CUDA), else plain `torch`; `auto` chooses.
-        Raises InputError when the device is not there, or the bank does not fit into its memory.
+        Args:
+            frames, size: Of every clip; (height, width), pixels.
+            max_objects: Room for objects in a clip.
+            kernel: `triton` where it runs (CUDA), else plain `torch`; `auto` chooses.
+
+        Raises:
+            InputError: The device is not there, or the bank does not fit into its memory.
         """
         self.bank = bank
         self.frames, self.size, self.max_objects = frames, size, max_objects
@@ -90,9 +93,12 @@ class DeviceRenderer:
     def render(self, background: Tensor, plans: Sequence[MotionPlan]) -> DeviceClips:
         """Put the objects of B plans on top of backgrounds.
 
-        background  (B, T, H, W, 3) uint8 on the device, or, where one image is repeated,
-                    (B, 1, H, W, 3) or (B, H, W, 3); it is left as it is.
-        Raises InputError when shapes do not fit, or a plan cannot be rendered on a device.
+        Args:
+            background: (B, T, H, W, 3) uint8 on the device, or, where one image is repeated, (B, 1,
+                H, W, 3) or (B, H, W, 3); it is left as it is.
+
+        Raises:
+            InputError: Shapes do not fit, or a plan cannot be rendered on a device.
         """
         return self.paint(background, self.upload(self.records(plans)))
 
@@ -177,7 +183,8 @@ class DeviceClips:
     ) -> Tensor:
         """Frames as (B, 3, T, H, W): (value / 255 - mean) / std of each channel. ImageNet's.
 
-        Raises InputError when a channel has no mean or deviation, or the type is not a float's.
+        Raises:
+            InputError: A channel has no mean or deviation, or the type is not a float's.
         """
         if len(mean) != 3 or len(std) != 3 or not dtype.is_floating_point:
             raise InputError(
@@ -209,8 +216,11 @@ class DeviceClips:
     def token_coverage(self, grid: TokenGrid) -> Tensor:
         """Share of each token that each object's visible part covers; see `Truth.token_coverage`.
 
-        returns (B, K, slices, rows, columns) float32.
-        Raises InputError when the grid is of other clips.
+        Returns:
+            (B, K, slices, rows, columns) float32.
+
+        Raises:
+            InputError: The grid is of other clips.
         """
         if (grid.frames, grid.height, grid.width) != tuple(self.ids.shape[1:]):
             raise InputError(

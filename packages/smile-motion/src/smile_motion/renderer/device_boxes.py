@@ -46,8 +46,10 @@ def bound_outlines(
     """Bound outlines in every frame; see `Truth.full_boxes` and `Truth.boxes`.
 
     objects (B, K) int64; maps (B, K, T, 2, 3) float64, NaN for slots that are empty.
-    returns two (B, K, T, 4) float64: x0, y0, x1, y1 of the whole outline, and of its part inside
-            the frame, NaN where there is none.
+
+    Returns:
+        Two (B, K, T, 4) float64: x0, y0, x1, y1 of the whole outline, and of its part inside the
+        frame, NaN where there is none.
     """
     height, width = size
     first, last = outlines.start[objects], outlines.start[objects + 1] - 1

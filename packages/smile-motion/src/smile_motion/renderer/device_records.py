@@ -57,10 +57,13 @@ def make_records(
 ) -> LayerRecords:
     """Lay out a batch of plans.
 
-    objects  slots K kept for each clip.
-    frames, size  what every plan must have; (height, width), pixels.
-    Raises InputError when a plan has other frames, another size or more objects, changes the
-    objects' own pixels, or when plans with effects differ in what they need room for.
+    Args:
+        objects: Slots K kept for each clip.
+        frames, size: What every plan must have; (height, width), pixels.
+
+    Raises:
+        InputError: A plan has other frames, another size or more objects, changes the objects' own
+            pixels, or when plans with effects differ in what they need room for.
     """
     layers = [make_layers(plan) for plan in plans]
     for plan in plans:

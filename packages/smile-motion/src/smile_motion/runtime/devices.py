@@ -32,8 +32,9 @@ def available_cores() -> int:
 def _quotas(root: Path, own: Path) -> list[int]:
     """Cores that the control groups of a process leave it, rounded up; nothing without a limit.
 
-    root  of the control groups' file system.
-    own   lists the process's groups: `0::/a/b` (version 2), `4:cpu,cpuacct:/a/b` (version 1).
+    Args:
+        root: Of the control groups' file system.
+        own: Lists the process's groups: `0::/a/b` (version 2), `4:cpu,cpuacct:/a/b` (version 1).
     """
     try:
         lines = own.read_text().splitlines()
@@ -84,7 +85,8 @@ on, and half precision on CUDA."""
 def choose_device(device: str) -> torch.device:
     """Turn `auto`, `cpu`, `cuda` or `cuda:1` into a device that is there; `auto` prefers CUDA.
 
-    Raises InputError for another word, and for CUDA where there is none.
+    Raises:
+        InputError: For another word, and for CUDA where there is none.
     """
     import torch
 
@@ -116,8 +118,11 @@ def choose_dtype(
 ) -> torch.dtype:
     """Turn a precision into a dtype.
 
-    half    what `auto` means on CUDA; float16 where the device has no bfloat16.
-    Raises InputError for another word, and for float16 on the CPU.
+    Args:
+        half: What `auto` means on CUDA; float16 where the device has no bfloat16.
+
+    Raises:
+        InputError: For another word, and for float16 on the CPU.
     """
     import torch
 

@@ -15,9 +15,12 @@ def require_extra(
 ) -> None:
     """Check that modules of an optional dependency are installed, without importing them.
 
-    purpose  what needs them, as the message begins.
-    extra    name under `optional-dependencies` of the distribution, and of the workspace.
-    Raises InputError for the first that is missing.
+    Args:
+        purpose: What needs them, as the message begins.
+        extra: Name under `optional-dependencies` of the distribution, and of the workspace.
+
+    Raises:
+        InputError: For the first that is missing.
     """
     for module in modules:
         if module not in sys.modules and find_spec(module) is None:

@@ -42,11 +42,14 @@ def open_clip_model(
 ) -> OpenClipModel:
     """Open a CLIP.
 
-    model       a folder with `open_clip_config.json` and weights, from which nothing leads to the
-                network; an open_clip name such as `ViT-L-14`; or a hub name after `hf-hub:`.
-    pretrained  tag of the weights, for an open_clip name; OpenAI's by default.
-    precision   `fp32`, `fp16` or `bf16`, as open_clip says them.
-    Raises InputError when the model or its weights are not there or cannot be read.
+    Args:
+        model: A folder with `open_clip_config.json` and weights, from which nothing leads to the
+            network; an open_clip name such as `ViT-L-14`; or a hub name after `hf-hub:`.
+        pretrained: Tag of the weights, for an open_clip name; OpenAI's by default.
+        precision: `fp32`, `fp16` or `bf16`, as open_clip says them.
+
+    Raises:
+        InputError: The model or its weights are not there or cannot be read.
     """
     folder = Path(model.removeprefix(FOLDER_PREFIX))
     if folder.is_dir():

@@ -34,12 +34,15 @@ def run_on_ray(
 ) -> Iterator[tuple[int, Result]]:
     """Do the work on a Ray cluster, one CPU or GPU a task, over all its machines.
 
-    address      of the cluster's head, `host:port`; by default what RAY_ADDRESS names, or else a
-                 cluster of this machine alone.
-    chunk        numbers in a task.
-    prefer_gpus  give each task a GPU of its own, where the cluster has any.
-    Every machine needs the same packages, and the same files under the same paths.
-    Raises InputError when Ray is not installed, cannot be reached, or a task keeps failing.
+    Args:
+        address: Of the cluster's head, `host:port`; by default what RAY_ADDRESS names, or else a
+            cluster of this machine alone.
+        chunk: Numbers in a task.
+        prefer_gpus: Give each task a GPU of its own, where the cluster has any. Every machine needs
+            the same packages, and the same files under the same paths.
+
+    Raises:
+        InputError: Ray is not installed, cannot be reached, or a task keeps failing.
     """
     ray = _connect(address)
     pending: dict[Any, None] = {}

@@ -37,9 +37,12 @@ def run_in_processes(
 ) -> Iterator[tuple[int, Result]]:
     """Do the work in processes of this machine; when one dies, new ones go on.
 
-    workers  processes; below 2 the work is done in this one, in order.
-    chunk    numbers handed to a process at a time.
-    Raises InputError when processes die again and again before anything is finished.
+    Args:
+        workers: Processes; below 2 the work is done in this one, in order.
+        chunk: Numbers handed to a process at a time.
+
+    Raises:
+        InputError: Processes die again and again before anything is finished.
     """
     if workers < 2:
         for number in numbers:
@@ -106,9 +109,10 @@ _worker = _Worker()
 def _begin(work: Work[Any], watched: Any) -> None:
     """Keep the work, and watch for the end of it.
 
-    watched  a connection, closed at its other end when no more results are wanted: what runs is
-             interrupted, and clears up what it has begun. When the process that started this one
-             is killed, this one ends as well; else it would wait for ever.
+    Args:
+        watched: A connection, closed at its other end when no more results are wanted: what runs is
+            interrupted, and clears up what it has begun. When the process that started this one is
+            killed, this one ends as well; else it would wait for ever.
     """
     _worker.work = work
     parent = multiprocessing.parent_process()

@@ -55,11 +55,12 @@ def count_tokens(ids, boxes, tubelet, patch, counts):
 def bound_outline(points, ring_start, maps, width, height, full, cut):
     """Bound one object's outline in every frame.
 
-    points      (n, 2) unit coordinates of all its rings; ring r is points[ring_start[r] :
-                ring_start[r + 1]], closed without repeating its first point.
-    maps        (T, 2, 3) unit -> pixels.
-    full, cut   (T, 4) float64 x0, y0, x1, y1, filled: the whole outline; its part inside the
-                frame, NaN where there is none.
+    Args:
+        points: (n, 2) unit coordinates of all its rings; ring r is points[ring_start[r] :
+            ring_start[r + 1]], closed without repeating its first point.
+        maps: (T, 2, 3) unit -> pixels.
+        full, cut: (T, 4) float64 x0, y0, x1, y1, filled: the whole outline; its part inside the
+            frame, NaN where there is none.
     """
     left, top, right, bottom = -0.5, -0.5, width - 0.5, height - 0.5
     across = np.ascontiguousarray(points.T)

@@ -28,9 +28,12 @@ class OpticalFlow:
 def optical_flow(plan: MotionPlan, ids: np.ndarray, *, backward: bool = False) -> OpticalFlow:
     """Compute the flow between neighbouring frames.
 
-    ids       (T, H, W) uint8 modal id map of the plan (`Truth.ids`).
-    backward  entry t goes from frame t + 1 to frame t; otherwise from frame t to frame t + 1.
-    Raises InputError when the plan has one frame only.
+    Args:
+        ids: (T, H, W) uint8 modal id map of the plan (`Truth.ids`).
+        backward: Entry t goes from frame t + 1 to frame t; otherwise from frame t to frame t + 1.
+
+    Raises:
+        InputError: The plan has one frame only.
     """
     if plan.frames < 2:
         raise InputError("optical flow needs two frames; the plan has one")

@@ -50,7 +50,8 @@ class Truth:
     def amodal(self) -> np.ndarray:
         """Amodal masks, (K, T, H, W) bool: whole silhouettes inside the frame, hidden parts too.
 
-        Raises InputError where all together would fill the memory; `silhouette` makes one.
+        Raises:
+            InputError: All together would fill the memory; `silhouette` makes one.
         """
         plan = self.plan
         size = plan.slots * plan.frames * plan.height * plan.width
@@ -125,8 +126,9 @@ class Truth:
     def token_coverage(self, grid: TokenGrid) -> np.ndarray:
         """Share of each space-time token that the visible part of each object covers.
 
-        returns (K, slices, rows, columns) float32 in 0..1; times `grid.token_pixels` and summed
-        over tokens it is the area of the object's modal mask.
+        Returns:
+            (K, slices, rows, columns) float32 in 0..1; times `grid.token_pixels` and summed over
+            tokens it is the area of the object's modal mask.
         """
         from smile_motion.truth._kernels import count_tokens
 

@@ -28,10 +28,13 @@ def track_points(
 ) -> PointTracks:
     """Follow points from a frame to all others.
 
-    ids     (T, H, W) uint8 modal id map of the plan (`Truth.ids`).
-    points  (n, 2) x, y in the frame, pixels; each sticks to what lies on top there.
-    frame   the frame that the points are given in.
-    Raises InputError when the frame does not exist or a point lies outside.
+    Args:
+        ids: (T, H, W) uint8 modal id map of the plan (`Truth.ids`).
+        points: (n, 2) x, y in the frame, pixels; each sticks to what lies on top there.
+        frame: The frame that the points are given in.
+
+    Raises:
+        InputError: The frame does not exist or a point lies outside.
     """
     if not 0 <= frame < plan.frames:
         raise InputError(f"frame is {frame}; the clip has frames 0 to {plan.frames - 1}")

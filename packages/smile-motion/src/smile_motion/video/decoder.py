@@ -61,7 +61,8 @@ _local = threading.local()
 def upright(frame: VideoFrame) -> np.ndarray:
     """RGB pixels, turned and mirrored as the file says that they are to be shown.
 
-    returns (H, W, 3) uint8
+    Returns:
+        (H, W, 3) uint8.
     """
     pixels = _reformatter().reformat(frame, format="rgb24", threads=1).to_ndarray()
     side_data = frame.side_data.get("DISPLAYMATRIX")
@@ -71,8 +72,9 @@ def upright(frame: VideoFrame) -> np.ndarray:
 def oriented(pixels: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     """Apply a display matrix: one of the eight turns and flips, whichever is nearest.
 
-    pixels  (H, W, 3).
-    matrix  (9,) of a container's 3 x 3 fixed-point numbers: a stored place (x, y) is shown at
+    Args:
+        pixels: (H, W, 3).
+        matrix: (9,) of a container's 3 x 3 fixed-point numbers: a stored place (x, y) is shown at
             (m0 x + m3 y, m1 x + m4 y), but for an offset.
     """
     across, turned_across, turned_down, down = (int(matrix[at]) for at in (0, 3, 1, 4))
@@ -113,7 +115,8 @@ def _any_encoding() -> dict[str, Any]:
 def opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
     """Open a video and name the file in whatever goes wrong inside.
 
-    Raises InputError when it is missing, empty, cut short, too large, or has no video in it.
+    Raises:
+        InputError: It is missing, empty, cut short, too large, or has no video in it.
     """
     import av
     import av.error
@@ -152,7 +155,9 @@ def refuse_cut_short(path: Path, span: Span) -> None:
     """Compare the lengths that an mp4's outermost boxes state with the file's.
 
     FFmpeg reads a file whose end is missing as a shorter video, and says nothing.
-    Raises InputError when they differ.
+
+    Raises:
+        InputError: They differ.
     """
     length = span.size
     place = 0

@@ -16,9 +16,10 @@ def write_video(
 ) -> None:
     """Write an mp4; the same frames always give the same bytes.
 
-    frames    (T, H, W, 3) uint8 RGB; sides even unless `lossless`.
-    lossless  RGB H.264, exact to the bit; otherwise H.264 4:2:0 at crf 18, for any player.
-    The file appears under its name when it is whole.
+    Args:
+        frames: (T, H, W, 3) uint8 RGB; sides even unless `lossless`.
+        lossless: RGB H.264, exact to the bit; otherwise H.264 4:2:0 at crf 18, for any player. The
+            file appears under its name when it is whole.
     """
     import av
 

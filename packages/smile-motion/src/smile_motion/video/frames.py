@@ -16,10 +16,15 @@ def read_frames(
 ) -> np.ndarray:
     """Decode frames by number, upright as players show them.
 
-    indices  frame numbers in any order, repeats allowed, each below len(video).
-    threads  decoding threads; data loaders have processes instead.
-    returns  (n, H, W, 3) uint8 RGB, in the order asked for.
-    Raises InputError when a number is out of range or a frame cannot be decoded.
+    Args:
+        indices: Frame numbers in any order, repeats allowed, each below len(video).
+        threads: Decoding threads; data loaders have processes instead.
+
+    Returns:
+        (n, H, W, 3) uint8 RGB, in the order asked for.
+
+    Raises:
+        InputError: A number is out of range or a frame cannot be decoded.
     """
     wanted = np.asarray(indices, np.int64)
     if len(wanted) == 0:

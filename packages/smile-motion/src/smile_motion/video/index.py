@@ -58,7 +58,8 @@ class VideoIndex:
     def times_s(self) -> np.ndarray:
         """When each frame is shown, seconds from the first, and when the last one's time is over.
 
-        returns (N + 1,) float64; the last frame has the time of an average one.
+        Returns:
+            (N + 1,) float64; the last frame has the time of an average one.
         """
         shown = (self.pts - self.pts[0]) * self.tick_s
         return np.append(shown, shown[-1] + 1 / self.rate_hz)
@@ -94,7 +95,8 @@ def index_video(path: str | Path) -> VideoIndex:
     of several streams, is decoded to see which frames come out; a line on standard error says how
     many do not.
 
-    Raises InputError when the file is missing, empty, cut short, or has no video in it.
+    Raises:
+        InputError: The file is missing, empty, cut short, or has no video in it.
     """
     path = Path(path)
     scan = _scan(path)
@@ -189,8 +191,11 @@ def _may_be_joined(scan: _Scan) -> bool:
 def _decode_times(path: Path, keys: Sequence[int]) -> tuple[list[int | None], bool]:
     """Decode from the beginning to see which frames come out, and when each is shown.
 
-    keys     where to stop: at the second of them after the first frame; to the end without.
-    returns  the times, and whether they are those of the whole video.
+    Args:
+        keys: Where to stop: at the second of them after the first frame; to the end without.
+
+    Returns:
+        The times, and whether they are those of the whole video.
     """
     times: list[int | None] = []
     stop = None
@@ -222,8 +227,11 @@ OPEN_INDEXES = 256
 def open_index(path: Path) -> VideoIndex:
     """Index a video, or remember its index while the file that holds it stays as it was.
 
-    path  of a video or of one in a tar.
-    Raises InputError as `index_video` does.
+    Args:
+        path: Of a video or of one in a tar.
+
+    Raises:
+        InputError: As `index_video` does.
     """
     span = locate(path)
     if span is None:

@@ -20,11 +20,14 @@ def find_videos(
 ) -> list[ListedVideo]:
     """Find the videos that a path means.
 
-    source        a video, a tar of videos, a folder of either (searched to the bottom, sorted,
-                  through links, without hidden files), or a list; see `read_list`.
-    remedy        what to do where there are none.
-    keep_missing  let a list name files that are not there.
-    Raises InputError when there are none, or a line names no file.
+    Args:
+        source: A video, a tar of videos, a folder of either (searched to the bottom, sorted,
+            through links, without hidden files), or a list; see `read_list`.
+        remedy: What to do where there are none.
+        keep_missing: Let a list name files that are not there.
+
+    Raises:
+        InputError: There are none, or a line names no file.
     """
     source = Path(source)
     if source.is_dir():
@@ -101,8 +104,11 @@ def read_list(source: Path, remedy: str, *, keep_missing: bool = False) -> list[
     columns says what they are. Of three columns the middle one, a number of frames or a start, is
     passed over. Paths may hold spaces and commas, in quotation marks or not.
 
-    keep_missing  let a list name files that are not there.
-    Raises InputError when it is empty, or a line names no file.
+    Args:
+        keep_missing: Let a list name files that are not there.
+
+    Raises:
+        InputError: It is empty, or a line names no file.
     """
     what = f"neither a video ({', '.join(SUFFIXES)}) nor a list of some; {remedy}"
     lines = [

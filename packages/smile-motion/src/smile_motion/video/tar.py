@@ -41,7 +41,8 @@ class Span:
 def locate(path: Path) -> Span | None:
     """Find the bytes that a path names; None where there is no such file or member.
 
-    Raises InputError when the archive cannot be read.
+    Raises:
+        InputError: The archive cannot be read.
     """
     if _is_file(path):
         return Span(path, 0, path.stat().st_size)
@@ -60,7 +61,8 @@ def _is_file(path: Path) -> bool:
 def members(archive: Path) -> dict[str, tuple[int, int]]:
     """First byte and size of every file in an archive, by name, in order; links are left out.
 
-    Raises InputError when it is no uncompressed tar, is cut short, or names a file outside itself.
+    Raises:
+        InputError: It is no uncompressed tar, is cut short, or names a file outside itself.
     """
     state = archive.stat()
     return _members(archive, state.st_size, state.st_mtime_ns)

@@ -88,7 +88,8 @@ def hash_weights(opened: Path) -> str:
 def build_encoder(backbone: Backbone) -> Encoder:
     """The encoder alone, in evaluation mode; without a final norm where it has none.
 
-    Raises InputError when weights are missing or do not fit.
+    Raises:
+        InputError: Weights are missing or do not fit.
     """
     encoder = Encoder(backbone.config, backbone.grid, backbone.trained)
     if "norm.weight" not in backbone.weights:
@@ -107,13 +108,18 @@ def classifier_weights(
 ) -> dict[str, torch.Tensor]:
     """The part of a checkpoint that a classifier starts from.
 
-    classes     of the classifier.
-    reset_head  leave out a head that the checkpoint has.
-    names       of the classes by number, where they are known.
-    returns     weights by the classifier's names; what is not among them keeps its first values:
-                `fc_norm` and `head` of an encoder that has only been pre-trained, whose own final
-                norm is dropped (VideoMAE).
-    Raises InputError when the checkpoint's head is of other classes, by number or by name.
+    Args:
+        classes: Of the classifier.
+        reset_head: Leave out a head that the checkpoint has.
+        names: Of the classes by number, where they are known.
+
+    Returns:
+        Weights by the classifier's names; what is not among them keeps its first values: `fc_norm`
+        and `head` of an encoder that has only been pre-trained, whose own final norm is dropped
+        (VideoMAE).
+
+    Raises:
+        InputError: The checkpoint's head is of other classes, by number or by name.
     """
     weights = {name: w for name, w in backbone.weights.items() if not name.startswith("norm.")}
     head = weights.get("head.weight")
@@ -137,7 +143,8 @@ def classifier_weights(
 def open_classifier(backbone: Backbone) -> Classifier:
     """Build a classifier with all the weights of a checkpoint, in evaluation mode.
 
-    Raises InputError when some are missing or do not fit.
+    Raises:
+        InputError: Some are missing or do not fit.
     """
     classes = len(backbone.weights["head.weight"])
     with torch.random.fork_rng(devices=[]):

@@ -100,7 +100,8 @@ class OwnSizes:
 def read_config(path: Path) -> dict[str, Any]:
     """Read a configuration.
 
-    Raises InputError when it is not a JSON object, or larger than any.
+    Raises:
+        InputError: It is not a JSON object, or larger than any.
     """
     if not path.is_file():
         raise InputError(f"{path.parent}: no {path.name}; give a whole folder of a model")
@@ -110,7 +111,8 @@ def read_config(path: Path) -> dict[str, Any]:
 def take_fields(kind: type[Kind], given: Mapping[str, Any], source: Path) -> Kind:
     """Make a dataclass of the entries that are its fields; no other entry is looked at.
 
-    Raises InputError where one is of another type, or out of its range.
+    Raises:
+        InputError: One is of another type, or out of its range.
     """
     return parse(dict(given), kind, source=str(source), remedy=_REMEDY, unknown="ignore")
 
@@ -120,8 +122,9 @@ def require_sizes(
 ) -> None:
     """Raise InputError where sizes are not those of the weights, before anything is built of them.
 
-    prefix  before the encoder's names; `encoder.` for a whole pre-training model, whose decoder is
-            looked at as well.
+    Args:
+        prefix: Before the encoder's names; `encoder.` for a whole pre-training model, whose decoder
+            is looked at as well.
     """
     stacks = [("", prefix, student.width, student.depth)]
     if f"{prefix}patch_embed.proj.weight" in weights and prefix:
@@ -155,7 +158,8 @@ def require_sizes(
 def count_blocks(names: Mapping[str, Any], prefix: str) -> int:
     """Blocks of a stack, which are numbered from 0 without gaps; 0 where none is.
 
-    Raises ValueError where numbers are left out: names alone would make a stack of any depth.
+    Raises:
+        ValueError: Numbers are left out: names alone would make a stack of any depth.
     """
     numbers = set()
     for name in names:

@@ -94,8 +94,11 @@ def find_encoder(
 ) -> tuple[Family, dict[str, torch.Tensor]]:
     """Take the encoder, or the classifier, out of a published state dict.
 
-    returns  its family, and weights under our names, without a prefix.
-    Raises InputError when the names are of no known family, or some have no place in it.
+    Returns:
+        Its family, and weights under our names, without a prefix.
+
+    Raises:
+        InputError: The names are of no known family, or some have no place in it.
     """
     weights = {name.removeprefix("module."): value for name, value in weights.items()}
     family = next(

@@ -62,10 +62,13 @@ def save_checkpoint(
 ) -> Path:
     """Write `step_00000000` into a folder: under another name first, forced to disk, then renamed.
 
-    weights   of the model.
-    training  what besides the weights a run continues from; tensors and plain values only.
-    keep      older checkpoints than the last `keep` are deleted afterwards.
-    returns   the checkpoint's folder.
+    Args:
+        weights: Of the model.
+        training: What besides the weights a run continues from; tensors and plain values only.
+        keep: Older checkpoints than the last `keep` are deleted afterwards.
+
+    Returns:
+        The checkpoint's folder.
     """
     remove_leftovers(folder)
     target = folder / f"step_{step:08d}"
@@ -104,7 +107,8 @@ def write_checkpoint(
 def newest_checkpoint(folder: Path) -> tuple[Path | None, list[str]]:
     """Find the newest checkpoint whose files are all as they were written.
 
-    returns its folder, or None, and a line for each torn one that was passed over.
+    Returns:
+        Its folder, or None, and a line for each torn one that was passed over.
     """
     passed = []
     for path in reversed(_numbered(folder)):
@@ -132,7 +136,8 @@ def find_fault(path: Path) -> str | None:
 def read_manifest(checkpoint: Path) -> Manifest:
     """Read what a checkpoint's files were when they were written.
 
-    Raises InputError when it is torn; FileNotFoundError without one.
+    Raises:
+        InputError: It is torn; FileNotFoundError without one.
     """
     return read(checkpoint / MANIFEST, Manifest, remedy=_OLDER)
 
@@ -140,7 +145,8 @@ def read_manifest(checkpoint: Path) -> Manifest:
 def load_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any], dict[str, Any]]:
     """Read a checkpoint: weights, training state, configuration.
 
-    Raises InputError when it is torn or no checkpoint.
+    Raises:
+        InputError: It is torn or no checkpoint.
     """
     if not (path / MANIFEST).is_file():
         raise InputError(f"{path}: no checkpoint; expected runs/…/checkpoints/step_…")
@@ -153,7 +159,8 @@ def load_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]
 def stored_settings(*runs: Path) -> dict[str, Any]:
     """Settings that a run began with; nothing where none has begun.
 
-    runs  its folder, or those of its stages; the first that has begun tells.
+    Args:
+        *runs: Its folder, or those of its stages; the first that has begun tells.
     """
     for run in runs:
         for folder in (*reversed(_numbered(run / "checkpoints")), run):

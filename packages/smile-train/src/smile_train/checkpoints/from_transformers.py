@@ -45,9 +45,14 @@ V2_SIZES = "model_config"
 def from_transformers(source: VideoMAEModel | Path) -> tuple[Encoder, StudentConfig]:
     """Take the encoder out of a `transformers.VideoMAEModel`, or a folder that holds one.
 
-    source  a model, with its final norm or, of a classifier, without one.
-    returns the encoder in evaluation mode, float32, and its sizes. Outputs are equal to 1e-5.
-    Raises InputError when the folder is not read, or the model is of another architecture.
+    Args:
+        source: A model, with its final norm or, of a classifier, without one.
+
+    Returns:
+        The encoder in evaluation mode, float32, and its sizes. Outputs are equal to 1e-5.
+
+    Raises:
+        InputError: The folder is not read, or the model is of another architecture.
     """
     backbone = backbone_from_transformers(source)
     return build_encoder(backbone), backbone.config
@@ -56,7 +61,8 @@ def from_transformers(source: VideoMAEModel | Path) -> tuple[Encoder, StudentCon
 def backbone_from_transformers(source: Any) -> Backbone:
     """Open the encoder, and a classifier's head, of a model or a folder of transformers' VideoMAE.
 
-    Raises InputError when the folder is not read, or the model is of another architecture.
+    Raises:
+        InputError: The folder is not read, or the model is of another architecture.
     """
     theirs, weights, path = _parts(source)
     name = type(source).__name__ if path is None else str(source)
@@ -110,7 +116,8 @@ def _classes(labels: Any, head: torch.Tensor | None) -> tuple[str, ...]:
 def backbone_from_videomae_v2(folder: Path) -> Backbone:
     """Open the encoder of a folder as VideoMAE V2 has them on the hub.
 
-    Raises InputError when it is not read, or of another architecture.
+    Raises:
+        InputError: It is not read, or of another architecture.
     """
     path = folder / CONFIG
     given = read_config(path).get(V2_SIZES)

@@ -34,10 +34,16 @@ class _Tokens(nn.Module):
 def export_onnx(model: Encoder | Classifier, out: Path) -> float:
     """Write an ONNX file, checked against torch with ONNX Runtime before it takes its name.
 
-    model    its input `video` is (B, T, H, W, 3) uint8 of any B, which it standardises itself; its
-             outputs are `tokens` (B, N, width) and `pooled` (B, width), or a classifier's `scores`.
-    returns  the largest difference that was found.
-    Raises InputError when `out` is taken, ONNX is not installed, or the difference is too large.
+    Args:
+        model: Its input `video` is (B, T, H, W, 3) uint8 of any B, which it standardises itself;
+            its outputs are `tokens` (B, N, width) and `pooled` (B, width), or a classifier's
+            `scores`.
+
+    Returns:
+        The largest difference that was found.
+
+    Raises:
+        InputError: `out` is taken, ONNX is not installed, or the difference is too large.
     """
     if out.exists():
         raise InputError(f"{out}: exists; choose another --out")

@@ -42,11 +42,14 @@ OTHERS = ("clip:", "viclip:")
 def open_backbone(path: Path, *, heads: int | None = None) -> Backbone:
     """Open the encoder of a checkpoint.
 
-    path   a run or a checkpoint of ours; a folder that `save_pretrained` of our models wrote, or
-           transformers' of VideoMAE, or VideoMAE V2's of the hub; the hub id of such a folder; or
-           a published file of a known family (`families`).
-    heads  attention heads, where neither the file nor its width tells.
-    Raises InputError when there is none, it is torn, or it is of another architecture.
+    Args:
+        path: A run or a checkpoint of ours; a folder that `save_pretrained` of our models wrote, or
+            transformers' of VideoMAE, or VideoMAE V2's of the hub; the hub id of such a folder; or
+            a published file of a known family (`families`).
+        heads: Attention heads, where neither the file nor its width tells.
+
+    Raises:
+        InputError: There is none, it is torn, or it is of another architecture.
     """
     if not path.exists():
         path = _fetch(path.as_posix())
@@ -146,9 +149,14 @@ def open_model(
 ) -> tuple[PretrainModel | Classifier, tuple[str, ...], Path]:
     """Open a pre-training model, or a classifier, with all its weights.
 
-    path    as `open_backbone` takes it.
-    returns the model in evaluation mode, names of a classifier's classes, and what was opened.
-    Raises InputError when there is none, or it is of another architecture.
+    Args:
+        path: As `open_backbone` takes it.
+
+    Returns:
+        The model in evaluation mode, names of a classifier's classes, and what was opened.
+
+    Raises:
+        InputError: There is none, or it is of another architecture.
     """
     backbone = open_backbone(path, heads=heads)
     if "fc_norm.weight" in backbone.weights and "head.weight" in backbone.weights:
@@ -160,10 +168,15 @@ def open_model(
 def open_checkpoint(path: Path, *, heads: int | None = None) -> tuple[PretrainModel, Path]:
     """Open a checkpoint with the model that it is of.
 
-    path    a checkpoint's folder, a run's folder (its newest sound one), or a published file
-            (for 16 x 224 x 224 clips, unless its arguments say otherwise).
-    returns the model in evaluation mode, and what was opened.
-    Raises InputError when there is none, it is torn, or it is of another architecture.
+    Args:
+        path: A checkpoint's folder, a run's folder (its newest sound one), or a published file (for
+            16 x 224 x 224 clips, unless its arguments say otherwise).
+
+    Returns:
+        The model in evaluation mode, and what was opened.
+
+    Raises:
+        InputError: There is none, it is torn, or it is of another architecture.
     """
     if path.is_file():
         return open_pretrained(path, heads=heads)[0].eval(), path
@@ -184,8 +197,11 @@ def open_checkpoint(path: Path, *, heads: int | None = None) -> tuple[PretrainMo
 def find_checkpoint(path: Path) -> Path | None:
     """Folder of the checkpoint that a path means: its own, or the newest sound one of a run.
 
-    returns  None where the path is neither.
-    Raises InputError for a run without a sound checkpoint.
+    Returns:
+        None where the path is neither.
+
+    Raises:
+        InputError: For a run without a sound checkpoint.
     """
     if (path / MANIFEST).is_file():
         return path
@@ -204,10 +220,15 @@ def find_checkpoint(path: Path) -> Path | None:
 def start_from(source: PretrainModel, opened: Path, model: PretrainModel) -> list[str]:
     """Fill a new model with another's weights.
 
-    opened   what the source was opened from, for messages.
-    model    of the same student; built with the source's `trained` grid.
-    returns  a line for each thing that is not the source's.
-    Raises InputError when the student or its tokens are of another size.
+    Args:
+        opened: What the source was opened from, for messages.
+        model: Of the same student; built with the source's `trained` grid.
+
+    Returns:
+        A line for each thing that is not the source's.
+
+    Raises:
+        InputError: The student or its tokens are of another size.
     """
     weights, own = source.state_dict(), model.state_dict()
     said = []

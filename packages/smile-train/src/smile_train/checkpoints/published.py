@@ -41,8 +41,11 @@ class OfficialCheckpoint:
 def load_official(path: Path, *, kind: Kind = ENCODERS) -> OfficialCheckpoint:
     """Read a published checkpoint, or what another training loop left; nothing in it is called.
 
-    kind  of model that is looked for.
-    Raises InputError when the file is missing, unreadable, or holds no weights.
+    Args:
+        kind: Of model that is looked for.
+
+    Raises:
+        InputError: The file is missing, unreadable, or holds no weights.
     """
     if not path.is_file():
         raise InputError(f"{path}: no such checkpoint file")
@@ -58,10 +61,13 @@ def infer_student(
 ) -> StudentConfig:
     """Read widths and depths off the shapes; shapes do not tell the heads.
 
-    heads, decoder_heads  where given. Otherwise what the file's own arguments say, else those of a
-                          published width, else the width over 64; a decoder of which none of these
-                          tells has as many heads as the encoder.
-    Raises InputError when the weights are not of this architecture.
+    Args:
+        heads, decoder_heads: Where given. Otherwise what the file's own arguments say, else those
+            of a published width, else the width over 64; a decoder of which none of these tells has
+            as many heads as the encoder.
+
+    Raises:
+        InputError: The weights are not of this architecture.
     """
     weights, args = checkpoint.weights, checkpoint.args
     prefix = "encoder." if "encoder.patch_embed.proj.weight" in weights else ""
@@ -113,7 +119,8 @@ def infer_encoder(
 ) -> tuple[StudentConfig, TokenGrid]:
     """Sizes and tokens of an encoder's weights under our names; see `infer_student`.
 
-    frames  of a clip, where the checkpoint's arguments do not say.
+    Args:
+        frames: Of a clip, where the checkpoint's arguments do not say.
     """
     bare = replace(checkpoint, weights=weights)
     return infer_student(bare, heads=heads), infer_grid(bare, frames=frames)
@@ -157,7 +164,8 @@ def require_own_positions(model: PretrainModel | Classifier) -> None:
 def load_weights(model: torch.nn.Module, weights: dict[str, torch.Tensor], source: Path) -> None:
     """Load weights whose names and shapes must match exactly.
 
-    Raises InputError listing what is unknown, missing, or of another shape.
+    Raises:
+        InputError: Listing what is unknown, missing, or of another shape.
     """
     own = model.state_dict()
     faults = [f"unknown {name}" for name in weights if name not in own]
@@ -180,7 +188,8 @@ def open_pretrained(
 ) -> tuple[PretrainModel, OfficialCheckpoint]:
     """Build the pre-training model that a published checkpoint is of, with its weights.
 
-    grid  of the clips; by default what the checkpoint says.
+    Args:
+        grid: Of the clips; by default what the checkpoint says.
     """
     checkpoint = load_official(path)
     config = infer_student(checkpoint, heads=heads)
@@ -198,9 +207,12 @@ def save_official(
 ) -> None:
     """Write a checkpoint that the published code loads.
 
-    args  more entries for its `args`, beside those from which the model is built again.
-    Raises InputError when there is something at `path` already, and for frames that are not square,
-    which the published code does not know.
+    Args:
+        args: More entries for its `args`, beside those from which the model is built again.
+
+    Raises:
+        InputError: There is something at `path` already, and for frames that are not square, which
+            the published code does not know.
     """
     config, grid = model.config, model.grid
     if grid.height != grid.width:

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 def to_transformers(model: PretrainModel) -> VideoMAEModel:
     """Return the encoder as a `transformers.VideoMAEModel`; its outputs are equal to 1e-5.
 
-    Raises InputError for frames that are not square, which transformers does not know.
+    Raises:
+        InputError: For frames that are not square, which transformers does not know.
     """
     from transformers import VideoMAEModel
 
@@ -43,7 +44,9 @@ def pretraining_to_transformers(model: PretrainModel) -> VideoMAEForPreTraining:
 
     Its LayerNorm before the head is given our epsilon; saved and read again it has 1e-5, which
     their configuration cannot say: predictions then differ by some 1e-5 of their size.
-    Raises InputError for models of features, whose head transformers cannot have.
+
+    Raises:
+        InputError: For models of features, whose head transformers cannot have.
     """
     from transformers import VideoMAEForPreTraining
 
@@ -70,7 +73,8 @@ def classifier_to_transformers(
 ) -> VideoMAEForVideoClassification:
     """Return a classifier as `transformers.VideoMAEForVideoClassification`.
 
-    classes  their names. For the epsilon before the head, see `pretraining_to_transformers`.
+    Args:
+        classes: Their names. For the epsilon before the head, see `pretraining_to_transformers`.
     """
     from transformers import VideoMAEForVideoClassification
 
@@ -135,9 +139,12 @@ def export_transformers(
 ) -> None:
     """Write a folder that transformers' `from_pretrained` reads, with an image processor.
 
-    pretraining  the whole pre-training model, not its encoder alone.
-    classes      names of a classifier's classes.
-    Raises InputError when there is something at `out`, or the model cannot be theirs.
+    Args:
+        pretraining: The whole pre-training model, not its encoder alone.
+        classes: Names of a classifier's classes.
+
+    Raises:
+        InputError: There is something at `out`, or the model cannot be theirs.
     """
     from transformers import VideoMAEImageProcessor
     from transformers.utils.logging import disable_progress_bar

@@ -39,7 +39,8 @@ _QKV = ("query", "key", "value")
 def to_their_names(ours: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
     """Rename weights; those of queries, keys and values become three.
 
-    prefix  before the encoder's names: `videomae.`, or nothing in a `VideoMAEModel`.
+    Args:
+        prefix: Before the encoder's names: `videomae.`, or nothing in a `VideoMAEModel`.
     """
     renamed: dict[str, torch.Tensor] = {}
     for name, value in ours.items():
@@ -71,7 +72,8 @@ def _block_weight(layer: str, inside: str, value: torch.Tensor) -> dict[str, tor
 def from_their_names(theirs: dict[str, torch.Tensor], source: str) -> dict[str, torch.Tensor]:
     """Undo `to_their_names`; biases that are left out (`qv_bias=False`) become zeros.
 
-    Raises InputError for a weight that is not VideoMAE's.
+    Raises:
+        InputError: For a weight that is not VideoMAE's.
     """
     outside = {value: key for key, value in _OUTSIDE.items()}
     top = {value: key for key, value in _TOP.items()}

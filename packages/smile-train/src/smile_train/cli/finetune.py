@@ -31,7 +31,8 @@ WEIGHT_SUFFIXES = (".pth", ".pt", ".safetensors")
 def defaults(arguments: Sequence[str]) -> FinetuneConfig:
     """The preset that the arguments name, or the data set's own.
 
-    Raises InputError for an unknown name.
+    Raises:
+        InputError: For an unknown name.
     """
     return choose_preset(arguments, "finetune")
 
@@ -40,7 +41,8 @@ def choose_preset(arguments: Sequence[str], protocol: Protocol) -> FinetuneConfi
     """The settings of --config, over the preset that it or the arguments name, or that of the
     protocol and the data set.
 
-    Raises InputError for an unknown name, and for a file that cannot be used.
+    Raises:
+        InputError: For an unknown name, and for a file that cannot be used.
     """
     settings = given_settings(arguments, FinetuneConfig)
     values = {} if settings is None else settings.values
@@ -83,7 +85,8 @@ def run(config: FinetuneConfig) -> Outcome | None:
 def prepare_folder(config: FinetuneConfig) -> Path:
     """The folder of a run.
 
-    Raises InputError when no checkpoint is given, or a run is there that is not to be resumed.
+    Raises:
+        InputError: No checkpoint is given, or a run is there that is not to be resumed.
     """
     if config.from_scratch is not None:
         if config.checkpoint != Path():

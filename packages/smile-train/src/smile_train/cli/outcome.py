@@ -14,7 +14,8 @@ from smile_train.evaluation.results import RESULTS, Results
 def print_outcome(results: Results, out: Path) -> Outcome | None:
     """Print a line for each metric, and where the files are; in the main process alone.
 
-    returns  the results as facts, with their folder.
+    Returns:
+        The results as facts, with their folder.
     """
     if not is_first_process():
         return None

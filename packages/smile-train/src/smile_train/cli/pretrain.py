@@ -24,7 +24,8 @@ def defaults(arguments: Sequence[str]) -> PretrainConfig:
     """The settings of --config, over the preset that it or the arguments name, or that suits the
     machine.
 
-    Raises InputError for an unknown name, and for a file that cannot be used.
+    Raises:
+        InputError: For an unknown name, and for a file that cannot be used.
     """
     settings = given_settings(arguments, PretrainConfig)
     values = {} if settings is None else settings.values

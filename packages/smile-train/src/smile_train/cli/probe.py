@@ -75,7 +75,8 @@ class Attentive:
 def prepare_folder(config: FeatureProbeConfig, protocol: str) -> Path:
     """The folder of the results.
 
-    Raises InputError when no checkpoint is given, or there are other results in it.
+    Raises:
+        InputError: No checkpoint is given, or there are other results in it.
     """
     if not config.checkpoint:
         raise InputError("no checkpoint; give a run, a checkpoint, a published file or a hub id")

@@ -18,8 +18,9 @@ from smile_train.config.settings import Settings, read_settings
 def given_settings(arguments: Sequence[str], schema: type[RunOptions]) -> Settings | None:
     """Read the file that a command line gives with --config, if it does.
 
-    Raises InputError when it cannot be read, has other names than the options, or is given with a
-    preset that it leaves nothing to.
+    Raises:
+        InputError: It cannot be read, has other names than the options, or is given with a preset
+            that it leaves nothing to.
     """
     name = option(arguments, "--config")
     if name is None:

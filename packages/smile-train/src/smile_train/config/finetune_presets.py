@@ -171,7 +171,8 @@ MIXING = ("mixup", "cutmix", "label_smoothing")
 def without_mixing(config: FinetuneConfig, task: Task) -> FinetuneConfig:
     """Options with those set to none that samples of a task, or a protocol, have no use for.
 
-    Raises InputError for one that is not the preset's, and would be ignored.
+    Raises:
+        InputError: For one that is not the preset's, and would be ignored.
     """
     if task == "single-label" and config.protocol != "attentive":
         return config

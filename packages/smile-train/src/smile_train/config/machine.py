@@ -56,11 +56,14 @@ def settle_machine(
 ) -> Machine:
     """Set torch's threads, choose a precision; all processes of a run get the same one.
 
-    precision        as asked for.
-    cpu_threads      as asked for; none for this process's share of the cores.
-    begun_precision  what the run began with, which it keeps unless another is asked for.
-    begun_threads    the same of threads, so far as there are as many cores here.
-    Raises InputError for fp16 without CUDA, and for less than one thread.
+    Args:
+        precision: As asked for.
+        cpu_threads: As asked for; none for this process's share of the cores.
+        begun_precision: What the run began with, which it keeps unless another is asked for.
+        begun_threads: The same of threads, so far as there are as many cores here.
+
+    Raises:
+        InputError: For fp16 without CUDA, and for less than one thread.
     """
     state = PartialState(cpu=not torch.cuda.is_available())
     device = state.device
@@ -131,9 +134,12 @@ def measure_bf16() -> float:
 def share_cores(asked: int | None = None, begun: int | None = None) -> tuple[int, str]:
     """Threads for torch in this process, and why.
 
-    asked  by --cpu-threads.
-    begun  those that the run began with: sums are in the same order with as many.
-    Raises InputError for less than one.
+    Args:
+        asked: By --cpu-threads.
+        begun: Those that the run began with: sums are in the same order with as many.
+
+    Raises:
+        InputError: For less than one.
     """
     if asked is not None:
         return _positive(asked), "--cpu-threads"
@@ -157,8 +163,9 @@ def threads_of_environment(
     `accelerate launch` and `torchrun` set 1 where nothing is set. A 1 is a person's where no
     launcher is, or where the launcher was started with it.
 
-    environment  of this process.
-    launcher     the one that its parent was started with, where it can be read.
+    Args:
+        environment: Of this process.
+        launcher: The one that its parent was started with, where it can be read.
     """
     value = environment.get("OMP_NUM_THREADS", "")
     if not value.isdecimal() or int(value) < 1:

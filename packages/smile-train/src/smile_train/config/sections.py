@@ -49,9 +49,12 @@ def without_sections(
 ) -> dict[Any, Any]:
     """Options of a file by their names alone; those outside of sections stay as they are.
 
-    former  names that options had before, which any section takes.
-    source  named in errors.
-    Raises InputError where an option is in another section, or is there twice.
+    Args:
+        former: Names that options had before, which any section takes.
+        source: Named in errors.
+
+    Raises:
+        InputError: An option is in another section, or is there twice.
     """
     section_of = {name: section for section, names in SECTIONS.items() for name in names}
     found: dict[Any, Any] = {}

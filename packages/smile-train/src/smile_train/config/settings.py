@@ -1,12 +1,12 @@
 """Settings of a run from a file: the `config.json` that a run wrote, or YAML or JSON of one's own.
 
-A file has the names of the options, with underscores::
+A file has the names of the options, with underscores:
 
     preset: smile-vit-b
     videos: ~/videos
     mask_ratio: 0.9
 
-or groups them in `SECTIONS`::
+or groups them in `SECTIONS`:
 
     run: {preset: smile-vit-b}
     data: {videos: ~/videos}
@@ -64,7 +64,8 @@ class Settings:
     def over(self, base: Options) -> Options:
         """A configuration with these settings in place of its own.
 
-        Raises InputError naming the first value that is refused.
+        Raises:
+            InputError: A value is refused; the message names the first.
         """
         merged = base.to_json() | self.values
         return parse(merged, type(base), source=str(self.path), remedy=_REMEDY)
@@ -73,8 +74,11 @@ class Settings:
 def read_settings(path: Path, schema: type[RunOptions]) -> Settings:
     """Read a file of settings; their values are checked when they are put over a configuration.
 
-    schema  the options that it may have.
-    Raises InputError when it cannot be read, or has other names.
+    Args:
+        schema: The options that it may have.
+
+    Raises:
+        InputError: It cannot be read, or has other names.
     """
     data = _parse(path)
     if not isinstance(data, dict):
@@ -122,7 +126,8 @@ def _parse(path: Path) -> Any:
 def parse_yaml(text: bytes, *, source: str) -> Any:
     """Read YAML as its version 1.2 has it: `1e-3` is a number, `no` and `off` are text.
 
-    Raises InputError when it is none, names a key twice, or refers to other places of itself.
+    Raises:
+        InputError: It is none, names a key twice, or refers to other places of itself.
     """
     import yaml
 

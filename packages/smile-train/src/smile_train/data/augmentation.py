@@ -51,14 +51,17 @@ def augment(
 ) -> np.ndarray:
     """Crop a clip, and do to all its frames what RandAugment and random erasing do to one.
 
-    images        (T, H, W, 3) uint8.
-    size          side of the square frames that come out, pixels.
-    flip          mirror half of the clips.
-    rand_augment  timm's description, such as `rand-m7-n4-mstd0.5-inc1`. It comes after the crop, as
-                  for images; the published code does it before, at several times the cost.
-    erasing       probability that a rectangle becomes noise. Its values, drawn for standardised
-                  pixels, end at black and white, since clips stay uint8.
-    returns       (T, size, size, 3) uint8.
+    Args:
+        images: (T, H, W, 3) uint8.
+        size: Side of the square frames that come out, pixels.
+        flip: Mirror half of the clips.
+        rand_augment: Timm's description, such as `rand-m7-n4-mstd0.5-inc1`. It comes after the
+            crop, as for images; the published code does it before, at several times the cost.
+        erasing: Probability that a rectangle becomes noise. Its values, drawn for standardised
+            pixels, end at black and white, since clips stay uint8.
+
+    Returns:
+        (T, size, size, 3) uint8.
     """
     clip = cut(images, draw_area_crop(rng, *images.shape[1:3]), (size, size))
     if flip and rng.random() < 0.5:
@@ -134,11 +137,14 @@ def mix(
     Clips 2k and 2k + 1 are a pair with a share of its own, drawn from the first one's number, so
     that mixing does not depend on how a batch is split. The published code has one share a batch.
 
-    frames   (B, T, H, W, 3) float in 0..1, B even where anything is mixed.
-    labels   (B,) int64; numbers, B of the samples, as keys.
-    mixup    parameter of the Beta distribution of mixup's shares, 0 for none; cutmix likewise.
-             Where both are given, each is used for half of the pairs.
-    returns  frames, and targets (B, classes) that sum to one.
+    Args:
+        frames: (B, T, H, W, 3) float in 0..1, B even where anything is mixed.
+        labels: (B,) int64; numbers, B of the samples, as keys.
+        mixup: Parameter of the Beta distribution of mixup's shares, 0 for none; cutmix likewise.
+            Where both are given, each is used for half of the pairs.
+
+    Returns:
+        Frames, and targets (B, classes) that sum to one.
     """
     from timm.data.mixup import Mixup, mixup_target
 

@@ -52,7 +52,8 @@ class PlannedClips(TrainingClips):
     def _example(self) -> LayerRecords:
         """Records of some clip: all of a recipe have the same shapes.
 
-        Raises InputError when a device cannot render the recipe.
+        Raises:
+            InputError: A device cannot render the recipe.
         """
         return self._records(0, 0)[1]
 
@@ -98,7 +99,8 @@ class PlanRenderer:
     def open(cls, config: PretrainConfig, bank: ObjectBank, device: torch.device) -> PlanRenderer:
         """Copy the bank to the device.
 
-        Raises InputError when it does not fit there.
+        Raises:
+            InputError: It does not fit there.
         """
         renderer = DeviceRenderer(bank, device, frames=config.frames, size=config.frame_size)
         return cls(config=config, renderer=renderer)
@@ -139,7 +141,8 @@ def _no_coverage() -> np.ndarray:
 def open_clips(config: PretrainConfig) -> TrainingClips:
     """Open what a configuration names.
 
-    Raises InputError when a file is missing or does not fit.
+    Raises:
+        InputError: A file is missing or does not fit.
     """
     from smile_train.data.device_clips import PlannedClips
 

@@ -84,9 +84,12 @@ class LabelledClips:
     def fill(self, numbers: Sequence[int], batch: dict[str, torch.Tensor]) -> list[str]:
         """Make samples into a batch's memory.
 
-        returns  what is wrong with files that could not be used. A broken video is replaced by
-                 another, with its label, that depends on the sample's number alone.
-        Raises InputError when many in a row are broken.
+        Returns:
+            What is wrong with files that could not be used. A broken video is replaced by another,
+            with its label, that depends on the sample's number alone.
+
+        Raises:
+            InputError: Many in a row are broken.
         """
         broken: list[str] = []
         for place, number in enumerate(numbers):
@@ -149,7 +152,8 @@ def read_training_frames(
 ) -> np.ndarray:
     """Decode a random clip of a sample, (frames, H, W, 3) uint8.
 
-    Raises InputError when the video cannot be read.
+    Raises:
+        InputError: The video cannot be read.
     """
     index = open_index(video.path)
     first, end = frame_range(index, video)

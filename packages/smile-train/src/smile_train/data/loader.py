@@ -60,7 +60,8 @@ class ClipLoader:
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """Start the workers and return their batches.
 
-        Raises InputError when the machine has too little shared memory for them.
+        Raises:
+            InputError: The machine has too little shared memory for them.
         """
         ring = {
             name: _shared(shape, dtype) if self.workers else torch.empty(shape, dtype=dtype)
@@ -118,7 +119,9 @@ def _shared(shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
     """Return memory that workers can write to.
 
     Its pages are taken at once: a page that cannot be had when it is written kills the process.
-    Raises InputError when there is too little, or none can be shared.
+
+    Raises:
+        InputError: There is too little, or none can be shared.
     """
     size = math.prod(shape) * dtype.itemsize
     with shared_memory_explained():
@@ -138,8 +141,9 @@ _KILLED = re.compile(r"DataLoader worker \(pid.*(?:is killed by signal|exited un
 def worker_errors_in_one_line() -> Iterator[None]:
     """Raise what a worker raised as its own line, without the traceback that torch puts before it.
 
-    Raises InputError for what a user can mend: an InputError or OSError of a worker, or a worker
-    that was killed. Faults of the program stay as they are.
+    Raises:
+        InputError: For what a user can mend: an InputError or OSError of a worker, or a worker that
+            was killed. Faults of the program stay as they are.
     """
     try:
         yield

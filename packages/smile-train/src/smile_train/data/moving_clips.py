@@ -74,11 +74,16 @@ class TrainingClips:
     def fill(self, numbers: Sequence[int], batch: dict[str, torch.Tensor]) -> list[str]:
         """Make samples into a batch's memory, without a copy.
 
-        numbers  of the samples, as many as the batch has room for.
-        batch    tensors as from `new_batch`, overwritten.
-        returns  what is wrong with files that could not be used. A broken file is replaced by
-                 another that depends on the sample's number alone.
-        Raises InputError when many in a row are broken.
+        Args:
+            numbers: Of the samples, as many as the batch has room for.
+            batch: Tensors as from `new_batch`, overwritten.
+
+        Returns:
+            What is wrong with files that could not be used. A broken file is replaced by another
+            that depends on the sample's number alone.
+
+        Raises:
+            InputError: Many in a row are broken.
         """
         arrays = {name: batch[name].numpy() for name in self.shapes()}
         arrays.pop("number")[:] = numbers
@@ -152,7 +157,8 @@ def draw_masks(
 ) -> list[TokenMask]:
     """Draw a clip's masks; under --decoder-mask-ratio, with some of the masked tokens left out.
 
-    coverage  gives `Truth.token_coverage`; called only where trajectories matter.
+    Args:
+        coverage: Gives `Truth.token_coverage`; called only where trajectories matter.
     """
     covered = coverage() if config.masking == "trajectory" and plan.slots else None
     drawn = []

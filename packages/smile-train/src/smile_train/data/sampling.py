@@ -29,11 +29,9 @@ class SampleOrder:
 class MicroBatches:
     """Sample numbers of one process, a list for each part of each step.
 
-    ::
-
-        step s, batch 8, 2 processes, 2 parts:   8s+0 8s+1 | 8s+2 8s+3 | 8s+4 8s+5 | 8s+6 8s+7
-                                                 part 0             | part 1
-                                                 process 0 process 1  process 0  process 1
+    step s, batch 8, 2 processes, 2 parts:   8s+0 8s+1 | 8s+2 8s+3 | 8s+4 8s+5 | 8s+6 8s+7
+                                             part 0             | part 1
+                                             process 0 process 1  process 0  process 1
     """
 
     first_step: int

@@ -1,9 +1,7 @@
 """Which frames and which part of the picture a clip of a labelled video shows.
 
-::
-
-    dense, stride 2     . . . . x . x . x . x . . .      a stretch of the video, training: anywhere
-    uniform             . x . . . x . x . . . . x .      one frame of each equal part of the video
+dense, stride 2     . . . . x . x . x . x . . .      a stretch of the video, training: anywhere
+uniform             . x . . . x . x . . . . x .      one frame of each equal part of the video
 """
 
 from __future__ import annotations
@@ -45,7 +43,8 @@ class TestViews:
 def frame_range(index: VideoIndex, video: LabelledVideo) -> tuple[int, int]:
     """First frame of a sample, and the frame after its last.
 
-    Raises InputError when its span lies outside the file.
+    Raises:
+        InputError: Its span lies outside the file.
     """
     span = video.span
     if span is None:
@@ -67,9 +66,12 @@ def training_frames(
 ) -> np.ndarray:
     """Draw a clip's frames (VideoMAE family).
 
-    count    frames of the sample; where they are too few for the stride, the clip's are spread
-             evenly over all of them.
-    returns  (frames,) int64, ascending, each below `count`.
+    Args:
+        count: Frames of the sample; where they are too few for the stride, the clip's are spread
+            evenly over all of them.
+
+    Returns:
+        (frames,) int64, ascending, each below `count`.
     """
     if sampling == "dense":
         span = stride * (frames - 1) + 1
@@ -85,9 +87,10 @@ def clip_frames(
 ) -> np.ndarray:
     """Choose the frames of a video's test clips.
 
-    returns  (segments, frames) int64: dense clips evenly spaced from the first to the last possible
-             start, a single one in the middle; uniform ones offset by equal shares of a part.
-             Dense clips of a video that is too short for the stride are spread evenly over it.
+    Returns:
+        (segments, frames) int64: dense clips evenly spaced from the first to the last possible
+        start, a single one in the middle; uniform ones offset by equal shares of a part. Dense
+        clips of a video that is too short for the stride are spread evenly over it.
     """
     if sampling == "dense":
         room = max(count - (stride * (frames - 1) + 1), 0)
@@ -110,8 +113,11 @@ def _steps(count: int, *, frames: int, stride: int) -> np.ndarray:
 def square_crops(images: np.ndarray, size: int, crops: int) -> np.ndarray:
     """Cut squares along the longer side.
 
-    images   (n, H, W, 3) uint8.
-    returns  (crops, n, size, size, 3) uint8.
+    Args:
+        images: (n, H, W, 3) uint8.
+
+    Returns:
+        (crops, n, size, size, 3) uint8.
     """
     height, width = images.shape[1:3]
     side = min(height, width)

@@ -31,11 +31,14 @@ def open_batches(
 ) -> Iterator[Batch]:
     """Start workers that make batches, each an item of a data set, and return these in order.
 
-    order    what each item is asked for with.
-    workers  processes; 0 makes them in this one.
-    preload  modules that workers share, imported once by the process that they are forked from.
-    pin      copy batches to page-locked memory.
-    Raises InputError when the machine has too little shared memory for them.
+    Args:
+        order: What each item is asked for with.
+        workers: Processes; 0 makes them in this one.
+        preload: Modules that workers share, imported once by the process that they are forked from.
+        pin: Copy batches to page-locked memory.
+
+    Raises:
+        InputError: The machine has too little shared memory for them.
     """
     context: BaseContext | None = None
     if workers:

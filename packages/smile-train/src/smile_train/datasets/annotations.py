@@ -26,7 +26,8 @@ DOWNLOAD = "download it again"
 def find_annotation(place: DatasetPlace, *names: str) -> Path:
     """The first of some annotation files that is there, in --annotations or below the root.
 
-    Raises InputError naming them all when none is.
+    Raises:
+        InputError: Naming them all when none is.
     """
     folders = [place.annotations] if place.annotations else [place.root, *_likely(place.root)]
     for folder in folders:
@@ -49,7 +50,8 @@ def _likely(root: Path) -> list[Path]:
 def reading(place: DatasetPlace, path: Path) -> Iterator[None]:
     """Name data set and file where a field is not there or cannot be understood.
 
-    Raises InputError instead of what looking it up raised.
+    Raises:
+        InputError: Instead of what looking it up raised.
     """
     try:
         yield
@@ -63,7 +65,8 @@ def reading(place: DatasetPlace, path: Path) -> Iterator[None]:
 def read_csv(path: Path, *columns: str, delimiter: str = ",") -> list[dict[str, str]]:
     """Rows of a table with a header.
 
-    Raises InputError when a column that is needed is not there.
+    Raises:
+        InputError: A column that is needed is not there.
     """
     text = io.StringIO(read_text(path, remedy=DOWNLOAD), newline="")
     reader = csv.DictReader(text, delimiter=delimiter)
@@ -82,7 +85,8 @@ def read_csv(path: Path, *columns: str, delimiter: str = ",") -> list[dict[str, 
 def read_json(path: Path, schema: type[Schema]) -> Schema:
     """Read JSON by a schema; what it does not name is left out.
 
-    Raises InputError when a part that is needed is not there, or something else.
+    Raises:
+        InputError: A part that is needed is not there, or something else.
     """
     remedy = f"damaged, or of another version: {DOWNLOAD}"
     return read(path, schema, remedy=remedy, unknown="ignore", largest=LARGEST_BYTES)
@@ -112,12 +116,14 @@ def build_split(
 ) -> LabelledVideos:
     """Find the files of a split's samples.
 
-    rows        of each sample its name, its target, and its span, if it is a part of a file.
-    candidates  where the file of a name may be, from the data set's folder on; the first one that
-                is there is taken.
-    keys        of samples by number, where names are not unique.
-    Raises InputError when videos are missing and `place.allow_missing` is not given, or when all
-    are.
+    Args:
+        rows: Of each sample its name, its target, and its span, if it is a part of a file.
+        candidates: Where the file of a name may be, from the data set's folder on; the first one
+            that is there is taken.
+        keys: Of samples by number, where names are not unique.
+
+    Raises:
+        InputError: Videos are missing and `place.allow_missing` is not given, or when all are.
     """
     videos, missing, there = [], [], Listings(place.root)
     for number, (name, target, span) in enumerate(rows):

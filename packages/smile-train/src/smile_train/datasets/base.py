@@ -107,8 +107,9 @@ class LabelledVideos:
     def targets(self) -> np.ndarray:
         """What is true of the samples.
 
-        returns (n,) int64 class numbers; (n, classes) float32 of 0 and 1 for several labels; (n,)
-                float32 counts.
+        Returns:
+            (n,) int64 class numbers; (n, classes) float32 of 0 and 1 for several labels; (n,)
+            float32 counts.
         """
         import numpy as np
 
@@ -124,7 +125,8 @@ class LabelledVideos:
     def only(self, keys: Iterable[str]) -> LabelledVideos:
         """Take the samples with these keys, in the order of the keys.
 
-        Raises InputError for a key that is not there.
+        Raises:
+            InputError: For a key that is not there.
         """
         found = {video.key: video for video in self.videos}
         wanted = list(keys)

@@ -1,7 +1,5 @@
 """Charades: 157 actions, any number of them in a video.
 
-::
-
     ROOT/  Charades_v1_train.csv  Charades_v1_test.csv  Charades_v1_classes.txt   (or Charades/…)
            Charades_v1_480/YSKX3.mp4                                              (or Charades_v1/)
 
@@ -38,7 +36,8 @@ def read(
 ) -> LabelledVideos:
     """Read a split; raises InputError as `open_split` says.
 
-    sizes  of the splits; the official ones by default.
+    Args:
+        sizes: Of the splits; the official ones by default.
     """
     index = find_annotation(place, "Charades_v1_classes.txt", "Charades/Charades_v1_classes.txt")
     lines = [line.split(maxsplit=1) for line in read_lines(index, remedy=DOWNLOAD) if line.strip()]

@@ -35,7 +35,8 @@ MOST_CLASSES = 100_000
 def read(place: DatasetPlace, split: Split) -> LabelledVideos:
     """Read a split of a list, a folder of classes, or a manifest.
 
-    Raises InputError when it is not there, or a video has no label.
+    Raises:
+        InputError: It is not there, or a video has no label.
     """
     match place.name:
         case "manifest":

@@ -1,7 +1,5 @@
 """Diving48, version 2.
 
-::
-
     ROOT/  Diving48_V2_train.json  Diving48_V2_test.json  Diving48_vocab.json
            rgb/0U_zVC2sVvE_00078.mp4            (or videos/)
 
@@ -40,7 +38,8 @@ def read(
 ) -> LabelledVideos:
     """Read a split; raises InputError as `open_split` says.
 
-    sizes  of the splits; the official ones by default.
+    Args:
+        sizes: Of the splits; the official ones by default.
     """
     vocabulary = find_annotation(place, "Diving48_vocab.json")
     parts = read_json(vocabulary, list[list[str]])

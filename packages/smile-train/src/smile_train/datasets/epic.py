@@ -1,7 +1,5 @@
 """EPIC-Kitchens-100: verbs, nouns, and actions.
 
-::
-
     ROOT/  annotations/  EPIC_100_train.csv  EPIC_100_validation.csv
                          EPIC_100_verb_classes.csv  EPIC_100_noun_classes.csv
            P01/videos/P01_01.MP4          (or P01/P01_01.MP4, videos/P01_01.MP4, …)
@@ -40,7 +38,8 @@ def read(
 ) -> LabelledVideos:
     """Read a split; raises InputError as `open_split` says.
 
-    sizes  of the splits; the official ones by default.
+    Args:
+        sizes: Of the splits; the official ones by default.
     """
     only_splits(place, split, "train", "validation")
     verbs = _names(place, "verb", VERBS)

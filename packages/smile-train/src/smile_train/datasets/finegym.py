@@ -1,7 +1,5 @@
 """FineGYM: Gym99, Gym288, and the sets FX-S1 and UB-S1 of the SEVERE benchmark.
 
-::
-
     ROOT/  annotations/  gym99_categories.txt  gym99_train_element_v1.0.txt  gym99_val_element.txt
                          gym288_categories.txt  gym288_train_element_v1.0.txt  …
            subactions/0LtLS9wROrk_E_002407_002435_A_0003_0005.mp4      (or videos/)
@@ -49,7 +47,8 @@ def read(
 ) -> LabelledVideos:
     """Read a split; raises InputError as `open_split` says.
 
-    sizes  allowed numbers of elements; the official ones by default.
+    Args:
+        sizes: Allowed numbers of elements; the official ones by default.
     """
     only_splits(place, split, "train", "validation")
     whole: DatasetName = "gym288" if place.name == "gym288" else "gym99"

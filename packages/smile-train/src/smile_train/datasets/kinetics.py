@@ -1,7 +1,5 @@
 """Kinetics-400.
 
-::
-
     ROOT/  train.csv  validate.csv (or val.csv)     label,youtube_id,time_start,time_end,split
            train/abseiling/0347ZoDXyP0_000095_000105.mp4
            val/…                        class folders with spaces or underscores, or none

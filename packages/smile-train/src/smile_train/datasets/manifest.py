@@ -69,7 +69,8 @@ def write_manifest(path: Path, videos: LabelledVideos) -> None:
 def read_manifest(path: Path) -> LabelledVideos:
     """Read what `write_manifest` wrote.
 
-    Raises InputError when the file is missing, damaged or cut short.
+    Raises:
+        InputError: The file is missing, damaged or cut short.
     """
     if not path.is_file():
         raise InputError(f"{path}: no such manifest; write one with smile_train data list")
@@ -101,7 +102,8 @@ def choose_samples(
 ) -> LabelledVideos:
     """Take the samples that a manifest names, or a few of each class, or all.
 
-    Raises InputError for a sample that is not there.
+    Raises:
+        InputError: For a sample that is not there.
     """
     if subset is not None:
         train = train.only(video.key for video in read_manifest(subset).videos)

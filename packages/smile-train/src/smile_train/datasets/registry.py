@@ -73,8 +73,9 @@ class DatasetPlace:
 def open_split(place: DatasetPlace, split: Split) -> LabelledVideos:
     """Read a split of a data set from its own annotation files, and check it.
 
-    Raises InputError when files are missing, a count is not the official one, a label is out of
-    range, or the annotations are of another version.
+    Raises:
+        InputError: Files are missing, a count is not the official one, a label is out of range, or
+            the annotations are of another version.
     """
     module = _HOMES.get(place.name)
     if module is None:

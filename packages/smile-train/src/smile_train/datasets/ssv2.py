@@ -1,7 +1,5 @@
 """Something-Something V2.
 
-::
-
     ROOT/  labels/  labels.json  train.json  validation.json    (or something-something-v2-….json)
            20bn-something-something-v2/78687.webm                (or videos/, or .mp4)
 
@@ -48,7 +46,8 @@ def read(
 ) -> LabelledVideos:
     """Read a split; raises InputError as `open_split` says.
 
-    sizes  of the splits; the official ones by default.
+    Args:
+        sizes: Of the splits; the official ones by default.
     """
     only_splits(place, split, "train", "validation")
     labels = find_annotation(place, "labels.json", f"{PREFIX}labels.json")

@@ -1,7 +1,5 @@
 """UCF-101 and HMDB-51, whose three official splits are folds.
 
-::
-
     UCF/   ucfTrainTestlist/  classInd.txt  trainlist01.txt  testlist01.txt  …
            UCF-101/ApplyEyeMakeup/v_ApplyEyeMakeup_g08_c01.avi     (or class folders in UCF/)
     HMDB/  testTrainMulti_7030_splits/  brush_hair_test_split1.txt  …
@@ -42,7 +40,8 @@ def read(
 ) -> LabelledVideos:
     """Read a split of the fold; raises InputError as `open_split` says.
 
-    sizes  training and test videos; the official ones by default.
+    Args:
+        sizes: Training and test videos; the official ones by default.
     """
     if place.fold not in UCF_SIZES:
         raise InputError(f"--fold is {place.fold}; there are folds 1, 2 and 3")

@@ -1,7 +1,5 @@
 """UCFRep, as the SEVERE benchmark counts repetitions in it (UCF-RC).
 
-::
-
     ROOT/  annotations/  train/v_BenchPress_g01_c01.mat  …    val/…
            UCF-101/BenchPress/v_BenchPress_g01_c01.avi         (or class folders in ROOT)
 
@@ -37,7 +35,8 @@ def read(
 ) -> LabelledVideos:
     """Read a split; raises InputError as `open_split` says.
 
-    sizes  allowed numbers of videos; the official ones by default.
+    Args:
+        sizes: Allowed numbers of videos; the official ones by default.
     """
     folder = (place.annotations or place.root / "annotations") / (
         "train" if split == "train" else "val"

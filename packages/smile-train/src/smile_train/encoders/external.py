@@ -22,7 +22,7 @@ FRAMES = 8
 class ClipFrames(nn.Module):
     """An image tower that looks at each frame by itself.
 
-    Example::
+    Example:
 
         model = smile_train.load("clip:ViT-B-16-quickgelu")     # or clip:/folder, clip:/file.pt
     """
@@ -52,9 +52,12 @@ class ClipFrames(nn.Module):
     def encode(self, frames: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Encode clips.
 
-        frames   (B, T, H, W, 3) uint8, or float in 0..1.
-        returns  patch tokens after the final LayerNorm (B, N, width), and the mean over frames of
-                 CLIP's image features (B, D), whose D is that of its joint space with text.
+        Args:
+            frames: (B, T, H, W, 3) uint8, or float in 0..1.
+
+        Returns:
+            Patch tokens after the final LayerNorm (B, N, width), and the mean over frames of CLIP's
+            image features (B, D), whose D is that of its joint space with text.
         """
         unit = to_unit(frames)
         standard = (unit - unit.new_tensor(self.clip.mean)) / unit.new_tensor(self.clip.std)
@@ -75,7 +78,7 @@ DROPPED = ("text_encoder.", "temp")
 class ViClip(nn.Module):
     """A class token and all frames' patches under joint attention.
 
-    Example::
+    Example:
 
         model = smile_train.load("viclip:ViCLIP-B_InternVid-FLT-10M.pth")
     """
@@ -83,7 +86,8 @@ class ViClip(nn.Module):
     def __init__(self, grid: TokenGrid, width: int, depth: int, heads: int, joint: int) -> None:
         """Build the tower.
 
-        joint  channels of the space that it shares with text.
+        Args:
+            joint: Channels of the space that it shares with text.
         """
         from open_clip.transformer import QuickGELU, Transformer
 
@@ -103,7 +107,8 @@ class ViClip(nn.Module):
     def open(cls, path: Path) -> ViClip:
         """Open a published checkpoint.
 
-        Raises InputError when it is not one, or weights are unknown or missing.
+        Raises:
+            InputError: It is not one, or weights are unknown or missing.
         """
         weights = load_official(path, kind=VICLIP).weights
         own = {
@@ -133,9 +138,12 @@ class ViClip(nn.Module):
     def encode(self, frames: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Encode clips.
 
-        frames   (B, T, H, W, 3) uint8, or float in 0..1.
-        returns  patch tokens after the final LayerNorm (B, N, width), in time, row, column order,
-                 and the projected class token (B, D).
+        Args:
+            frames: (B, T, H, W, 3) uint8, or float in 0..1.
+
+        Returns:
+            Patch tokens after the final LayerNorm (B, N, width), in time, row, column order, and
+            the projected class token (B, D).
         """
         unit = to_unit(frames)
         standard = (unit - unit.new_tensor(IMAGENET_MEAN)) / unit.new_tensor(IMAGENET_STD)

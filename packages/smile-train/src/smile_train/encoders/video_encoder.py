@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class VideoEncoder(nn.Module):
     """A frozen encoder: a student without its decoder, or a tower of another architecture.
 
-    Example::
+    Example:
 
         model = smile_train.load("runs/first")                  # or a published file, or a hub id
         tokens, pooled = model.features(video)                  # video (B, T, H, W, 3) uint8
@@ -36,8 +36,9 @@ class VideoEncoder(nn.Module):
     ) -> None:
         """Freeze an encoder.
 
-        pretraining  configuration that it was trained with, where it is known; of published files
-                     `published`, whose they are.
+        Args:
+            pretraining: Configuration that it was trained with, where it is known; of published
+                files `published`, whose they are.
         """
         super().__init__()
         self.encoder = encoder.eval().requires_grad_(False)
@@ -57,12 +58,17 @@ class VideoEncoder(nn.Module):
     def features(self, video: torch.Tensor | np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
         """Encode clips, all tokens of them.
 
-        video    (B, T, H, W, 3) uint8 RGB, or of any floating type in 0..1, wherever it lies;
-                 standardised inside. `grid` says T, H and W.
-        returns  tokens (B, N, width) after the final norm, of which fine-tuned encoders have none,
-                 in time, row, column order; and one vector of each clip, (B, D): the tokens' mean,
-                 for CLIP and ViCLIP their feature in the space shared with text.
-        Raises InputError when the clips are of another size, or their pixels not of these kinds.
+        Args:
+            video: (B, T, H, W, 3) uint8 RGB, or of any floating type in 0..1, wherever it lies;
+                standardised inside. `grid` says T, H and W.
+
+        Returns:
+            Tokens (B, N, width) after the final norm, of which fine-tuned encoders have none, in
+            time, row, column order; and one vector of each clip, (B, D): the tokens' mean, for CLIP
+            and ViCLIP their feature in the space shared with text.
+
+        Raises:
+            InputError: The clips are of another size, or their pixels not of these kinds.
         """
         grid = self.grid
         expected = (grid.frames, grid.height, grid.width, 3)
@@ -98,13 +104,18 @@ def _checked_pixels(video: torch.Tensor) -> torch.Tensor:
 def load(path_or_hub_id: str | Path, *, heads: int | None = None) -> VideoEncoder:
     """Open an encoder, whoever trained it.
 
-    path_or_hub_id  a run, a checkpoint of ours, a published file of SMILE, VideoMAE and their
-                    family, pre-trained or fine-tuned, a folder that transformers or our models'
-                    `save_pretrained` wrote, or the hub id of such a folder; `clip:` before a name,
-                    folder or file of a CLIP, `viclip:` before ViCLIP's file.
-    heads           attention heads of a published file, where neither it nor its width tells.
-    returns         the encoder in evaluation mode on the CPU.
-    Raises InputError when there is no such thing, or its weights do not fit.
+    Args:
+        path_or_hub_id: A run, a checkpoint of ours, a published file of SMILE, VideoMAE and their
+            family, pre-trained or fine-tuned, a folder that transformers or our models'
+            `save_pretrained` wrote, or the hub id of such a folder; `clip:` before a name, folder
+            or file of a CLIP, `viclip:` before ViCLIP's file.
+        heads: Attention heads of a published file, where neither it nor its width tells.
+
+    Returns:
+        The encoder in evaluation mode on the CPU.
+
+    Raises:
+        InputError: There is no such thing, or its weights do not fit.
     """
     kind, _, name = str(path_or_hub_id).partition(":")
     if kind == "clip":

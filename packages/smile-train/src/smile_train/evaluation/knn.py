@@ -21,9 +21,12 @@ def neighbour_votes(
 ) -> torch.Tensor:
     """Let the nearest samples vote on each query's class.
 
-    features    (n, D) of samples whose `labels` (n,) int64 are known; neighbours by cosine.
-    queries     (m, D); None asks about the samples themselves, each left out in its turn.
-    returns     (m, classes) float32, the weight of the votes.
+    Args:
+        features: (n, D) of samples whose `labels` (n,) int64 are known; neighbours by cosine.
+        queries: (m, D); None asks about the samples themselves, each left out in its turn.
+
+    Returns:
+        (m, classes) float32, the weight of the votes.
     """
     known = F.normalize(features, dim=1)
     asked = known if queries is None else F.normalize(queries, dim=1)

@@ -9,10 +9,13 @@ from smile_motion.errors import InputError
 def hits(scores: np.ndarray, labels: np.ndarray, k: int) -> np.ndarray:
     """Tell which samples have their label among the k highest scores.
 
-    scores   (n, classes) float; labels (n,) int64. Equal scores count against the sample, so that
-             a constant prediction is never right by its order, and so do scores that are no
-             numbers.
-    returns  (n,) bool.
+    Args:
+        scores: (n, classes) float; labels (n,) int64. Equal scores count against the sample, so
+            that a constant prediction is never right by its order, and so do scores that are no
+            numbers.
+
+    Returns:
+        (n,) bool.
     """
     own = np.take_along_axis(scores, labels[:, None], 1)
     return (~(scores < own)).sum(1) <= k
@@ -21,7 +24,8 @@ def hits(scores: np.ndarray, labels: np.ndarray, k: int) -> np.ndarray:
 def per_class(found: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
     """Percentage of each class that was found; NaN where the split has none of a class.
 
-    found  (n,) bool as from `hits`; labels (n,) int64.
+    Args:
+        found: (n,) bool as from `hits`; labels (n,) int64.
     """
     total = np.bincount(labels, minlength=classes)
     right = np.bincount(labels[found], minlength=classes)
@@ -31,7 +35,8 @@ def per_class(found: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray
 def confusion(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Count samples by label (row) and prediction (column).
 
-    returns (classes, classes) int64.
+    Returns:
+        (classes, classes) int64.
     """
     classes = scores.shape[1]
     return np.bincount(labels * classes + scores.argmax(1), minlength=classes**2).reshape(
@@ -42,7 +47,8 @@ def confusion(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
 def average_precision(scores: np.ndarray, marks: np.ndarray) -> np.ndarray:
     """Average precision of each class, percent; NaN where the split has none of a class.
 
-    scores  (n, classes) float; marks (n, classes) of 0 and 1. As scikit-learn and the Charades
+    Args:
+        scores: (n, classes) float; marks (n, classes) of 0 and 1. As scikit-learn and the Charades
             evaluation: the mean of the precision at every positive, ties taken together.
     """
     precisions = np.full(scores.shape[1], np.nan)
@@ -61,10 +67,15 @@ def average_precision(scores: np.ndarray, marks: np.ndarray) -> np.ndarray:
 def counting_errors(predicted: np.ndarray, counts: np.ndarray) -> dict[str, float]:
     """Score repetition counts (UCFRep; SEVERE).
 
-    predicted, counts  (n,) float; counts above 0.
-    returns `mae`, the mean of |predicted - count| / count, and `off_by_one`, the percentage of
-            samples whose rounded prediction differs from the count by at most 1.
-    Raises InputError where a count is 0, of which no error is a share.
+    Args:
+        predicted, counts: (n,) float; counts above 0.
+
+    Returns:
+        `mae`, the mean of |predicted - count| / count, and `off_by_one`, the percentage of samples
+        whose rounded prediction differs from the count by at most 1.
+
+    Raises:
+        InputError: A count is 0, of which no error is a share.
     """
     if (counts <= 0).any():
         raise InputError(

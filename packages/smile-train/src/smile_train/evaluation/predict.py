@@ -38,8 +38,11 @@ class ViewShape:
 def read_views(video: LabelledVideo, shape: ViewShape, views: TestViews) -> np.ndarray:
     """Decode all views of a sample, once.
 
-    returns (segments * crops, T, size, size, 3) uint8; crops of a segment follow each other.
-    Raises InputError when the video cannot be read.
+    Returns:
+        (segments * crops, T, size, size, 3) uint8; crops of a segment follow each other.
+
+    Raises:
+        InputError: The video cannot be read.
     """
     index = open_index(video.path)
     first, end = frame_range(index, video)
@@ -88,10 +91,13 @@ def map_views(
 ) -> Iterator[tuple[int, torch.Tensor | str]]:
     """Pass samples' views through a model, in batches that samples share.
 
-    samples  as from `iterate_views`.
-    batch    views in a forward pass, at most.
-    yields   each sample's number, in order, with its outputs (views, D) float32 on the CPU, or why
-             it could not be read.
+    Args:
+        samples: As from `iterate_views`.
+        batch: Views in a forward pass, at most.
+
+    Yields:
+        Each sample's number, in order, with its outputs (views, D) float32 on the CPU, or why it
+        could not be read.
     """
     waiting: list[tuple[int, torch.Tensor | str]] = []
     views = 0
@@ -145,11 +151,16 @@ def predict(
 ) -> Predictions:
     """Score every sample over its views; processes share the samples, none is scored twice.
 
-    model     clips (n, T, H, W, 3) uint8 to what is averaged, (n, outputs): probabilities.
-    batch     views in a forward pass.
-    ensemble  how views become one: their mean, or the highest of each output.
-    returns   the same in every process.
-    Raises InputError when a video cannot be read and `allow_missing` is not given.
+    Args:
+        model: Clips (n, T, H, W, 3) uint8 to what is averaged, (n, outputs): probabilities.
+        batch: Views in a forward pass.
+        ensemble: How views become one: their mean, or the highest of each output.
+
+    Returns:
+        The same in every process.
+
+    Raises:
+        InputError: A video cannot be read and `allow_missing` is not given.
     """
     count, device = len(videos), accelerator.device
     mine = range(accelerator.process_index, count, accelerator.num_processes)

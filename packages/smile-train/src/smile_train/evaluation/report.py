@@ -31,7 +31,8 @@ def write_evaluation(
 ) -> None:
     """Write results.json, predictions.npz, classes.json and, of classes, confusion.png.
 
-    grid  what was tried, and what the choice was made on, if there was one: grid.json.
+    Args:
+        grid: What was tried, and what the choice was made on, if there was one: grid.json.
     """
     out.mkdir(parents=True, exist_ok=True)
     content = io.BytesIO()

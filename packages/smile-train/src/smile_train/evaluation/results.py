@@ -70,7 +70,8 @@ class Results:
     def read(cls, path: Path) -> Results:
         """Read results from a file, or from the folder that holds one.
 
-        Raises InputError when there are none, or they are damaged.
+        Raises:
+            InputError: There are none, or they are damaged.
         """
         file = path / RESULTS if path.is_dir() else path
         if not file.is_file():

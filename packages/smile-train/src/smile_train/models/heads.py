@@ -44,7 +44,8 @@ class Classifier(nn.Module, StrictLoading, PyTorchModelHubMixin, **MODEL_CARD):
     ) -> None:
         """Build the model, its weights drawn from torch's generator.
 
-        class_names  by number, where they are known; `save_pretrained` keeps them.
+        Args:
+            class_names: By number, where they are known; `save_pretrained` keeps them.
         """
         super().__init__()
         self.config, self.grid = student, grid

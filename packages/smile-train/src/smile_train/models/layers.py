@@ -107,9 +107,12 @@ def initialise(module: nn.Module) -> None:
 def cut_cubes(frames: torch.Tensor, grid: TokenGrid) -> torch.Tensor:
     """Cut a clip into its tokens' pixels; a move of memory, so best done while it is uint8.
 
-    frames  (B, T, H, W, 3), any type.
-    returns (B, tokens, tubelet * patch * patch * 3), pixel first (frame, row, column), then colour;
-            tokens in the grid's order.
+    Args:
+        frames: (B, T, H, W, 3), any type.
+
+    Returns:
+        (B, tokens, tubelet * patch * patch * 3), pixel first (frame, row, column), then colour;
+        tokens in the grid's order.
     """
     t, h, w = grid.shape
     parts = frames.reshape(-1, t, grid.tubelet, h, grid.patch, w, grid.patch * 3)
@@ -162,7 +165,8 @@ class PatchEmbed(nn.Module):
 def sine_cosine(tokens: int, width: int) -> torch.Tensor:
     """One-dimensional sine-cosine table over the flat token index (VideoMAE; not factorised).
 
-    returns (tokens, width) float32: sine in even columns, cosine in odd ones.
+    Returns:
+        (tokens, width) float32: sine in even columns, cosine in odd ones.
     """
     rate = np.power(10000.0, -2 * (np.arange(width) // 2) / width)
     angle = np.arange(tokens)[:, None] * rate
@@ -173,7 +177,8 @@ def sine_cosine(tokens: int, width: int) -> torch.Tensor:
 def factorised_sine_cosine(grid: TokenGrid, width: int) -> torch.Tensor:
     """Table of time, columns and rows (MVD, from MAE's): a quarter of the channels is for time.
 
-    returns (tokens, width) float32: time, then column, then row, each its sines, then its cosines.
+    Returns:
+        (tokens, width) float32: time, then column, then row, each its sines, then its cosines.
     """
 
     def table(places: np.ndarray, channels: int) -> np.ndarray:
@@ -199,9 +204,10 @@ def grid_positions(
 ) -> torch.Tensor:
     """Table of a grid's tokens, (tokens, width) float32.
 
-    trained  the grid that weights were learned on, where that is another: its table, laid out in
-             time, rows and columns, is interpolated linearly to the grid.
-    kind     see `StudentConfig.positions`.
+    Args:
+        trained: The grid that weights were learned on, where that is another: its table, laid out
+            in time, rows and columns, is interpolated linearly to the grid.
+        kind: See `StudentConfig.positions`.
     """
 
     def whole(grid: TokenGrid) -> torch.Tensor:

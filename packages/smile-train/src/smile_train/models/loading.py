@@ -41,7 +41,8 @@ class StrictLoading:
     ) -> Self:
         """What huggingface_hub's `from_pretrained` calls once it has read `config.json`.
 
-        Raises InputError when weights are missing or unknown, or are not of the sizes.
+        Raises:
+            InputError: Weights are missing or unknown, or are not of the sizes.
         """
         from smile_train.checkpoints.configs import require_sizes
         from smile_train.checkpoints.published import load_weights

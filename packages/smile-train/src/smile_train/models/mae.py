@@ -53,9 +53,12 @@ class Encoder(nn.Module):
     def forward(self, frames: torch.Tensor, visible: torch.Tensor | None = None) -> torch.Tensor:
         """Encode visible tokens, or all of them.
 
-        frames  (B, T, H, W, 3) uint8, or float in 0..1.
-        visible (B, n) int64 token numbers.
-        returns (B, n, width) after the final norm.
+        Args:
+            frames: (B, T, H, W, 3) uint8, or float in 0..1.
+            visible: (B, n) int64 token numbers.
+
+        Returns:
+            (B, n, width) after the final norm.
         """
         cubes = cut_cubes(frames, self.grid)
         positions = self.positions
@@ -124,9 +127,10 @@ class PretrainModel(nn.Module, StrictLoading, PyTorchModelHubMixin, **MODEL_CARD
     ) -> None:
         """Build the model, its weights drawn from torch's generator.
 
-        student     its sizes.
-        target_dim  values predicted for each token.
-        trained     the grid that weights to be loaded were learned on, where that is another.
+        Args:
+            student: Its sizes.
+            target_dim: Values predicted for each token.
+            trained: The grid that weights to be loaded were learned on, where that is another.
         """
         super().__init__()
         self.config, self.grid, self.target_dim = student, grid, target_dim
@@ -154,10 +158,13 @@ class PretrainModel(nn.Module, StrictLoading, PyTorchModelHubMixin, **MODEL_CARD
     ) -> torch.Tensor:
         """Predict the targets of masked tokens.
 
-        frames   (B, T, H, W, 3) uint8, or float in 0..1; standardised inside, after the gather.
-        visible  (B, Nv) int64 and masked (B, Nm) int64 token numbers; together all tokens, or
-                 fewer where the decoder is spared some.
-        returns  (B, Nm, target_dim), in the order of `masked`.
+        Args:
+            frames: (B, T, H, W, 3) uint8, or float in 0..1; standardised inside, after the gather.
+            visible: (B, Nv) int64 and masked (B, Nm) int64 token numbers; together all tokens, or
+                fewer where the decoder is spared some.
+
+        Returns:
+            (B, Nm, target_dim), in the order of `masked`.
         """
         seen = self.encoder_to_decoder(self.encoder(frames, visible))
         positions = self.decoder.positions

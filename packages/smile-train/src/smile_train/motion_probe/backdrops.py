@@ -68,7 +68,8 @@ def open_backdrops(
 ) -> tuple[Backdrop, Backdrop]:
     """Open what lies behind clips to learn from, and behind those of the test: no file is in both.
 
-    Raises InputError when files are missing, or there are too few to share out.
+    Raises:
+        InputError: Files are missing, or there are too few to share out.
     """
     match kind:
         case "texture":

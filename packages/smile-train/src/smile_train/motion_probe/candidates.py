@@ -15,7 +15,8 @@ def trained_and_untrained(
 ) -> list[Candidate]:
     """An encoder with all its controls, and its architecture with random weights.
 
-    precision  that it runs in: features depend on it.
+    Args:
+        precision: That it runs in: features depend on it.
     """
     settings = f"{hash_settings(encoder)} {precision}"
     trained = hashlib.sha256(f"{hash_encoder(encoder)} {settings}".encode()).hexdigest()

@@ -114,7 +114,8 @@ def share_out(bank: ObjectBank) -> dict[Part, np.ndarray]:
     """Share a bank's objects out over parts: none is in two of them, nor is, where there are
     categories enough, any of its category.
 
-    Raises InputError when there are too few.
+    Raises:
+        InputError: There are too few.
     """
     rng = np.random.default_rng(0)
     groups = bank.category if len(bank.categories) >= CATEGORIES else np.arange(len(bank))

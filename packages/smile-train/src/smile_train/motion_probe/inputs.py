@@ -77,7 +77,8 @@ def fit_clips(clips: np.ndarray, grid: TokenGrid) -> np.ndarray:
 def describe_fit(name: str, grid: TokenGrid, frames: int, size: int) -> str | None:
     """Say how clips are fitted to an encoder; none where they fit.
 
-    Raises InputError for one that takes single frames: they have no motion.
+    Raises:
+        InputError: For one that takes single frames: they have no motion.
     """
     if grid.frames < 2:
         raise InputError(f"{name}: takes {grid.frames} frame; motion needs an encoder of 2 or more")
@@ -95,7 +96,8 @@ def describe_fit(name: str, grid: TokenGrid, frames: int, size: int) -> str | No
 def show(clips: np.ndarray, how: Shown, orders: np.ndarray) -> np.ndarray:
     """Clips (B, T, S, S, 3) as they are, or as a control has them.
 
-    orders  (B, T): of frames, for `shuffled`.
+    Args:
+        orders: (B, T): of frames, for `shuffled`.
     """
     match how:
         case "clip":

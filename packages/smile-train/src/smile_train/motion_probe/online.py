@@ -60,8 +60,8 @@ class OnlineProbe:
     def ask(self, encoder: Encoder, *, untrained: bool) -> dict[str, float]:
         """Probe an encoder as it is now, and if asked for its architecture with random weights.
 
-        returns  accuracies in percent, by `measure_of`, with `UNTRAINED` after it for random
-                 weights.
+        Returns:
+            Accuracies in percent, by `measure_of`, with `UNTRAINED` after it for random weights.
         """
         frozen = VideoEncoder(copy.deepcopy(encoder))
         asked = trained_and_untrained("student", frozen, 0, "")

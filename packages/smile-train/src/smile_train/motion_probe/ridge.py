@@ -29,11 +29,14 @@ def read_out(
 ) -> Answers:
     """Fit a linear read-out and ask it about test clips.
 
-    learn, choose, test  (n, D) float32 features. All are standardised by what `learn` has.
-    targets              `learn` and `choose`: (n,) numbers, or classes.
-    classes              number of classes, which are regressed on one by one; 0 for a number.
-    returns              answers of the read-out refitted on `learn` and `choose` together, with
-                         the penalty that did best on `choose`.
+    Args:
+        learn, choose, test: (n, D) float32 features. All are standardised by what `learn` has.
+        targets: `learn` and `choose`: (n,) numbers, or classes.
+        classes: Number of classes, which are regressed on one by one; 0 for a number.
+
+    Returns:
+        Answers of the read-out refitted on `learn` and `choose` together, with the penalty that did
+        best on `choose`.
     """
     wanted = {name: _encode(values, classes) for name, values in targets.items()}
     fit = _Ridge(learn, wanted["learn"])

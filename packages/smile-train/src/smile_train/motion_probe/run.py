@@ -100,10 +100,13 @@ def probe_motion(
 ) -> list[Finding]:
     """Ask every candidate about every factor.
 
-    backdrops  behind clips to learn from and to choose by, and behind those of the test.
-    cache      folder of features; none keeps none.
-    computing  entered around encoders, such as a precision.
-    Raises InputError when the bank is too small, or a background cannot be read.
+    Args:
+        backdrops: Behind clips to learn from and to choose by, and behind those of the test.
+        cache: Folder of features; none keeps none.
+        computing: Entered around encoders, such as a precision.
+
+    Raises:
+        InputError: The bank is too small, or a background cannot be read.
     """
     objects = share_out(bank)
     scenes = scenes_of(factors)

@@ -67,8 +67,9 @@ class Scene:
 def draw_scene(name: SceneName, rng: np.random.Generator, label: int) -> Scene:
     """Draw a scene.
 
-    label  which class of direction (0 to 7) or count (0 to 3); of a pair, 0 or 1. The generator of
-           both clips of a pair has the same state.
+    Args:
+        label: Which class of direction (0 to 7) or count (0 to 3); of a pair, 0 or 1. The generator
+            of both clips of a pair has the same state.
     """
     return _SCENES[name](rng, label)
 
@@ -78,9 +79,10 @@ def plan_scene(
 ) -> MotionPlan:
     """Turn a scene into a plan.
 
-    objects  (K,) int64: bank numbers, one for each track.
-    aspect   (K,) float64: their width over height.
-    size     side of the frames, pixels.
+    Args:
+        objects: (K,) int64: bank numbers, one for each track.
+        aspect: (K,) float64: their width over height.
+        size: Side of the frames, pixels.
     """
     count = len(scene.tracks)
     longer = np.array([track.side for track in scene.tracks])

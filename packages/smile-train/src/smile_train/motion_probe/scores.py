@@ -37,8 +37,12 @@ class Score:
 def score(factor: Factor, predicted: Sequence[np.ndarray], truth: Sequence[np.ndarray]) -> Score:
     """Score answers.
 
-    predicted, truth  of each seed: (n,) float64, clips in order, so that neighbours share a scene.
-    returns           the mean over all, and a bootstrap over seeds and, within each, over scenes.
+    Args:
+        predicted, truth: Of each seed: (n,) float64, clips in order, so that neighbours share a
+            scene.
+
+    Returns:
+        The mean over all, and a bootstrap over seeds and, within each, over scenes.
     """
     sums = [_sums(factor, *pair) for pair in zip(predicted, truth, strict=True)]
     rng = np.random.default_rng(0)

@@ -31,7 +31,8 @@ def factors_of(findings: Sequence[Finding]) -> list[FactorName]:
 def write_table(findings: Sequence[Finding], said: Sequence[str]) -> str:
     """A Markdown table for each pooling.
 
-    said  lines about encoders and clips, put below.
+    Args:
+        said: Lines about encoders and clips, put below.
     """
     names = factors_of(findings)
     found = {(own.encoder, own.shown, own.pooling, own.factor): own for own in findings}

@@ -58,12 +58,18 @@ def extract_features(
 ) -> Features:
     """Encode all views of a split, or read what was encoded before.
 
-    cache    folder; what is in it is named by the encoder's weights and settings, the samples, the
-             views and the precision, so that nothing else is ever taken for it. Processes share the
-             work; an interrupted extraction goes on where it was. Parts that are damaged, of files
-             that have changed since, or without samples that may not be missing are read again.
-    returns  the same in every process.
-    Raises InputError when a video cannot be read and `allow_missing` is not given.
+    Args:
+        cache: Folder; what is in it is named by the encoder's weights and settings, the samples,
+            the views and the precision, so that nothing else is ever taken for it. Processes share
+            the work; an interrupted extraction goes on where it was. Parts that are damaged, of
+            files that have changed since, or without samples that may not be missing are read
+            again.
+
+    Returns:
+        The same in every process.
+
+    Raises:
+        InputError: A video cannot be read and `allow_missing` is not given.
     """
     described = {
         "encoder_sha256": hash_encoder(encoder),

@@ -69,11 +69,14 @@ def train_linear(
 
     The loss is convex: no rate, order or seed decides what comes out.
 
-    features    (n, D) float32, standardised inside by their own mean and deviation.
-    targets     (n,) int64, or (n, classes) float32 of 0 and 1.
-    penalties   factors of half the squared weights, beside the mean loss over samples.
-    iterations  of L-BFGS, at most.
-    returns     the heads, in the order of the penalties, on the device.
+    Args:
+        features: (n, D) float32, standardised inside by their own mean and deviation.
+        targets: (n,) int64, or (n, classes) float32 of 0 and 1.
+        penalties: Factors of half the squared weights, beside the mean loss over samples.
+        iterations: Of L-BFGS, at most.
+
+    Returns:
+        The heads, in the order of the penalties, on the device.
     """
     inputs = torch.from_numpy(features).to(device)
     wanted = torch.from_numpy(targets).to(device)
@@ -119,9 +122,12 @@ def linear_loss(scores: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
 def hold_out(targets: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Split samples into those learned from and those chosen by, the same share of each class.
 
-    targets  (n,) int64, or (n, classes) float32 of 0 and 1.
-    returns  numbers of both. A class's last sample is never held out, so that there are fewer to
-             choose by, or none, where classes have one sample each.
+    Args:
+        targets: (n,) int64, or (n, classes) float32 of 0 and 1.
+
+    Returns:
+        Numbers of both. A class's last sample is never held out, so that there are fewer to choose
+        by, or none, where classes have one sample each.
     """
     count = len(targets)
     order = np.random.default_rng(seed).permutation(count)

@@ -42,8 +42,9 @@ from smile_train.training.accelerator import open_accelerator
 def probe_strict(config: StrictProbeConfig, out: Path) -> Results:
     """Train linear classifiers on cached features, choose the penalty on held-out training samples.
 
-    Raises InputError when checkpoint and data do not fit each other, or there is no sample to
-    choose a penalty by.
+    Raises:
+        InputError: Checkpoint and data do not fit each other, or there is no sample to choose a
+            penalty by.
     """
 
     def judge(train: Features, test: Features, classes: int, device: torch.device):
@@ -90,7 +91,8 @@ def probe_strict(config: StrictProbeConfig, out: Path) -> Results:
 def probe_neighbours(config: NeighbourProbeConfig, out: Path) -> Results:
     """Let nearest neighbours vote, their number chosen on the training samples themselves.
 
-    Raises InputError when checkpoint and data do not fit each other.
+    Raises:
+        InputError: Checkpoint and data do not fit each other.
     """
 
     def judge(train: Features, test: Features, classes: int, device: torch.device):

@@ -22,10 +22,13 @@ def open_teacher(
 ) -> Teacher:
     """Open a teacher of a kind by name or path.
 
-    grid  of the student. DINOv2 is fed frames of about its size (its own 518 px would cost ten
-          times as much); the others see their own size.
-    Raises InputError when the weights are not there, are of another kind of model, or the frames
-    are not of the teacher's shape.
+    Args:
+        grid: Of the student. DINOv2 is fed frames of about its size (its own 518 px would cost ten
+            times as much); the others see their own size.
+
+    Raises:
+        InputError: The weights are not there, are of another kind of model, or the frames are not
+            of the teacher's shape.
     """
     if kind == "clip":
         teacher = ClipTeacher.open(name_or_path, official_input=official_input)

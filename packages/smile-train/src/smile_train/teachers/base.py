@@ -37,13 +37,14 @@ class Teacher(nn.Module, ABC):
     ) -> None:
         """Describe the model.
 
-        mean, std       of the pixels, in 0..1, that it was trained on.
-        size            (height, width) of the images it takes, pixels.
-        rows_columns    its own grid of patches.
-        width           channels of a patch feature.
-        depth           blocks.
-        official_input  feed the student's ImageNet-normalised pixels, as the published code does,
-                        instead of the teacher's own normalisation.
+        Args:
+            mean, std: Of the pixels, in 0..1, that it was trained on.
+            size: (height, width) of the images it takes, pixels.
+            rows_columns: Its own grid of patches.
+            width: Channels of a patch feature.
+            depth: blocks.
+            official_input: Feed the student's ImageNet-normalised pixels, as the published code
+                does, instead of the teacher's own normalisation.
         """
         super().__init__()
         self.mean, self.std = (IMAGENET_MEAN, IMAGENET_STD) if official_input else (mean, std)
@@ -74,9 +75,12 @@ class Teacher(nn.Module, ABC):
     def forward(self, frames: torch.Tensor, grid: TokenGrid) -> torch.Tensor:
         """Targets of a clip: the first frame of each tubelet, encoded.
 
-        frames  (B, T, H, W, 3) uint8.
-        returns (B, grid.tokens, width) float32, in the grid's token order; the teacher's own patch
-                grid is resized bilinearly where it differs.
+        Args:
+            frames: (B, T, H, W, 3) uint8.
+
+        Returns:
+            (B, grid.tokens, width) float32, in the grid's token order; the teacher's own patch grid
+            is resized bilinearly where it differs.
         """
         unit = to_unit(frames[:, :: grid.tubelet])
         batch, slices = unit.shape[:2]

@@ -30,7 +30,7 @@ FOLDER_PREFIX = "local-dir:"
 class ClipTeacher(Teacher):
     """CLIP's image tower: patch tokens after its final LayerNorm, before the projection (SMILE).
 
-    Example::
+    Example:
 
         teacher = ClipTeacher.open("ViT-B-16-quickgelu")      # or a folder, or a file of weights
         targets = teacher(frames, TokenGrid())                # (B, 1568, 768)
@@ -46,8 +46,9 @@ class ClipTeacher(Teacher):
     ) -> None:
         """Freeze an open_clip image tower.
 
-        official_input  feed the student's ImageNet-normalised pixels, as the published code does,
-                        instead of the teacher's own normalisation.
+        Args:
+            official_input: Feed the student's ImageNet-normalised pixels, as the published code
+                does, instead of the teacher's own normalisation.
         """
         grid = getattr(visual, "grid_size", None)
         if grid is None:
@@ -73,13 +74,16 @@ class ClipTeacher(Teacher):
     def open(cls, name_or_path: str, *, official_input: bool = False) -> ClipTeacher:
         """Open a teacher.
 
-        name_or_path  an open_clip model name, with weights after a colon if not OpenAI's
-                      (`ViT-B-16:laion2b_s34b_b88k`); a hub name after `hf-hub:`; a folder as
-                      open_clip writes to the hub, with or without `local-dir:` before it; a
-                      TorchScript .pt of OpenAI; or a .safetensors or .pt file of OpenAI-named
-                      weights. Beside the last, a .json of the same name may hold `heads`, `mean`
-                      and `std`, where these are not the width over 64 and OpenAI's.
-        Raises InputError when the weights are not there: nothing is ever left random.
+        Args:
+            name_or_path: An open_clip model name, with weights after a colon if not OpenAI's
+                (`ViT-B-16:laion2b_s34b_b88k`); a hub name after `hf-hub:`; a folder as open_clip
+                writes to the hub, with or without `local-dir:` before it; a TorchScript .pt of
+                OpenAI; or a .safetensors or .pt file of OpenAI-named weights. Beside the last, a
+                .json of the same name may hold `heads`, `mean` and `std`, where these are not the
+                width over 64 and OpenAI's.
+
+        Raises:
+            InputError: The weights are not there: nothing is ever left random.
         """
         given = name_or_path.removeprefix(FOLDER_PREFIX)
         path = Path(given)
@@ -102,7 +106,8 @@ class ClipTeacher(Teacher):
     def random(cls, name: str) -> ClipTeacher:
         """Build an open_clip model's image tower with random weights: of use for timing only.
 
-        Raises InputError when open_clip has no model of the name.
+        Raises:
+            InputError: open_clip has no model of the name.
         """
         import open_clip
 
@@ -124,8 +129,9 @@ class ClipTeacher(Teacher):
     ) -> ClipTeacher:
         """Build an image tower from weights with OpenAI's names (`visual.*`, QuickGELU).
 
-        heads      attention heads; the width over 64 by default.
-        mean, std  of the pixels, in 0..1, that the tower was trained on.
+        Args:
+            heads: Attention heads; the width over 64 by default.
+            mean, std: Of the pixels, in 0..1, that the tower was trained on.
         """
         from open_clip.transformer import QuickGELU, VisionTransformer
 
@@ -242,7 +248,8 @@ class _Description:
 def _read_description(path: Path) -> dict[str, Any]:
     """`heads`, `mean` and `std` from the JSON beside weights; nothing where there is none.
 
-    Raises InputError when it holds anything else.
+    Raises:
+        InputError: It holds anything else.
     """
     try:
         described = read(path, _Description, remedy="it may hold heads, mean and std")

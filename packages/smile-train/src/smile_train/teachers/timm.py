@@ -21,7 +21,7 @@ from smile_train.teachers.base import Teacher
 class TimmTeacher(Teacher):
     """Patch tokens after the final norm; class and register tokens are dropped (SMILE, Table 4b).
 
-    Example::
+    Example:
 
         teacher = TimmTeacher.open("vit_base_patch14_dinov2.lvd142m")   # or a folder
         targets = teacher(frames, TokenGrid())                          # (B, 1568, 768)
@@ -54,11 +54,14 @@ class TimmTeacher(Teacher):
     ) -> TimmTeacher:
         """Open a teacher.
 
-        name_or_path  a timm model name with its tag (`vit_base_patch16_224.dino`), or a folder as
-                      timm writes to the hub: config.json and model.safetensors.
-        size          (height, width) of the images to feed; the model's own by default. Positions
-                      are interpolated; sides that patches do not divide are rounded down.
-        Raises InputError when the weights are not there: nothing is ever left random.
+        Args:
+            name_or_path: A timm model name with its tag (`vit_base_patch16_224.dino`), or a folder
+                as timm writes to the hub: config.json and model.safetensors.
+            size: (height, width) of the images to feed; the model's own by default. Positions are
+                interpolated; sides that patches do not divide are rounded down.
+
+        Raises:
+            InputError: The weights are not there: nothing is ever left random.
         """
         import timm
 

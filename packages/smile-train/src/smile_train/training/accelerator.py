@@ -28,11 +28,16 @@ Options = TypeVar("Options", bound=RunOptions)
 def open_run(config: Options, begun: Mapping[str, Any]) -> tuple[Options, Accelerator, str]:
     """Settle what a run takes from its machine, and join the processes that were launched.
 
-    begun   settings that the run began with, which it keeps where no option says otherwise; empty
-            for a new one.
-    returns the configuration with its precision and threads, and what to say of them, once.
-    Raises InputError when the tracker that is asked for is not installed, or the machine lacks what
-    is asked for.
+    Args:
+        begun: Settings that the run began with, which it keeps where no option says otherwise;
+            empty for a new one.
+
+    Returns:
+        The configuration with its precision and threads, and what to say of them, once.
+
+    Raises:
+        InputError: The tracker that is asked for is not installed, or the machine lacks what is
+            asked for.
     """
     if config.track != "none" and find_spec(config.track) is None:
         raise InputError(
@@ -90,7 +95,8 @@ def start_tracking(
     before the run was killed, TensorBoard drops; Weights & Biases keeps, and ignores the new
     values, which are the same bit for bit on a CPU; Trackio draws both.
 
-    step  after which the run goes on; 0 where it begins.
+    Args:
+        step: After which the run goes on; 0 where it begins.
     """
     if config.track == "none":
         return

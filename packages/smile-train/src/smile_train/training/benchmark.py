@@ -72,9 +72,10 @@ def measure(
 ) -> Timings:
     """Time the parts of a run's steps on one device, then whole steps.
 
-    config   with its precision settled.
-    teacher  instead of the configuration's.
-    on_step  called after each step that was timed.
+    Args:
+        config: With its precision settled.
+        teacher: Instead of the configuration's.
+        on_step: Called after each step that was timed.
     """
     clips = open_clips(config)
     if teacher is None:

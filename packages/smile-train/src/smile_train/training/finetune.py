@@ -26,10 +26,15 @@ from smile_train.training.trainer import Trainer
 def finetune(config: FinetuneConfig, out: Path) -> Results:
     """Train on a data set, keep the best weights and the last, test both.
 
-    out      the run's folder: config.json, log.jsonl, validation.jsonl, checkpoints/, best/, last/,
-             results.json, predictions.npz, confusion.png, …
-    returns  scores of the best weights, those of the last beside them (`last_…`).
-    Raises InputError when checkpoint, data and options do not fit each other.
+    Args:
+        out: The run's folder: config.json, log.jsonl, validation.jsonl, checkpoints/, best/, last/,
+            results.json, predictions.npz, confusion.png, ….
+
+    Returns:
+        Scores of the best weights, those of the last beside them (`last_…`).
+
+    Raises:
+        InputError: Checkpoint, data and options do not fit each other.
     """
     begun = stored_settings(out) if config.resume else {}
     config, accelerator, said = open_run(config, begun)
@@ -65,7 +70,8 @@ def finetune(config: FinetuneConfig, out: Path) -> Results:
 def start_backbone(config: FinetuneConfig) -> Backbone:
     """What a run starts from: its checkpoint, or random weights.
 
-    Raises InputError when the checkpoint cannot be opened, or sides do not fit.
+    Raises:
+        InputError: The checkpoint cannot be opened, or sides do not fit.
     """
     if config.from_scratch is None:
         return open_backbone(config.checkpoint, heads=config.heads)
@@ -80,7 +86,8 @@ def start_backbone(config: FinetuneConfig) -> Backbone:
 def open_task(videos: LabelledVideos, config: FinetuneConfig) -> LabelledTask:
     """The task of a data set under the run's protocol.
 
-    Raises InputError where a protocol cannot ask it.
+    Raises:
+        InputError: A protocol cannot ask it.
     """
     if config.protocol == "attentive":
         from smile_train.training.attentive import GRID, AttentiveGrid, MultiLabelGrid

@@ -41,8 +41,11 @@ def fit_steps(
     A copy of the model is trained on noise for a few seconds; the run's own weights and random
     numbers stay as they are. What is chosen is to be stored: clocks differ from run to run.
 
-    steps    of the run, where there is time for them.
-    returns  all of them, or whole tens of them; and a line that says how long they take.
+    Args:
+        steps: Of the run, where there is time for them.
+
+    Returns:
+        All of them, or whole tens of them; and a line that says how long they take.
     """
     assert config.minutes is not None
     found: list[Any] = [time_step(config, model, teacher, accelerator)]

@@ -31,9 +31,10 @@ def masked_loss(
 ) -> torch.Tensor:
     """Loss over a batch under all its masks.
 
-    frames    (B, T, H, W, 3) uint8.
-    visible   (B, M, Nv) and masked (B, M, Nm) int64: token numbers of M masks a clip.
-    features  (B, N, D) normalised teacher tokens; none for the pixel target.
+    Args:
+        frames: (B, T, H, W, 3) uint8.
+        visible: (B, M, Nv) and masked (B, M, Nm) int64: token numbers of M masks a clip.
+        features: (B, N, D) normalised teacher tokens; none for the pixel target.
     """
     masks = visible.shape[1]
     visible, masked = visible.flatten(0, 1), masked.flatten(0, 1)
@@ -57,9 +58,12 @@ Normalisation = Literal["clip-channel", "token", "none"]
 def pixel_statistics(cubes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Mean and deviation of each token and colour.
 
-    cubes   (B, n, P * 3) as `cut_cubes`.
-    returns centred cubes (B, n, P, 3), mean and deviation (B, n, 1, 3), all of pixels in 0..1;
-            deviation from the unbiased variance, plus epsilon.
+    Args:
+        cubes: (B, n, P * 3) as `cut_cubes`.
+
+    Returns:
+        Centred cubes (B, n, P, 3), mean and deviation (B, n, 1, 3), all of pixels in 0..1;
+        deviation from the unbiased variance, plus epsilon.
     """
     unit = to_unit(cubes).unflatten(-1, (-1, 3))
     mean = unit.mean(-2, keepdim=True)
@@ -74,9 +78,12 @@ def pixel_targets(
 ) -> torch.Tensor:
     """Pixels of tokens, normalised per token and colour (VideoMAE; SMILE, Table 7).
 
-    frames  (B, T, H, W, 3) uint8, or float in 0..1.
-    index   (B, n) int64 token numbers; all tokens by default.
-    returns (B, n, P * 3) float32, pixel first (frame, row, column), then colour, as published.
+    Args:
+        frames: (B, T, H, W, 3) uint8, or float in 0..1.
+        index: (B, n) int64 token numbers; all tokens by default.
+
+    Returns:
+        (B, n, P * 3) float32, pixel first (frame, row, column), then colour, as published.
     """
     cubes = cut_cubes(frames, grid)
     centred, _, deviation = pixel_statistics(cubes if index is None else take(cubes, index))

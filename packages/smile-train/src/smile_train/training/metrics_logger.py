@@ -89,12 +89,13 @@ class MetricsLogger:
     ) -> None:
         """Prepare the display.
 
-        views      masks that each clip is learned under.
-        batch      clips in a step, over all processes.
-        epoch      clips in an epoch.
-        processes  that have as many clips in a step as this one.
-        track      called with values and step, for a tracker.
-        quiet      write and show nothing: another process does.
+        Args:
+            views: Masks that each clip is learned under.
+            batch: Clips in a step, over all processes.
+            epoch: Clips in an epoch.
+            processes: That have as many clips in a step as this one.
+            track: Called with values and step, for a tracker.
+            quiet: Write and show nothing: another process does.
         """
         self.out, self.steps, self.quiet = out, steps, quiet
         self.views, self.batch, self.epoch, self.processes = views, batch, epoch, processes
@@ -172,9 +173,10 @@ class MetricsLogger:
     def record(self, step: int, **values: float) -> None:
         """Write what is known at a step to log.jsonl, the tracker and the screen.
 
-        values  `loss`, `lr`, `grad_norm` and whatever else is measured. Added are rates over all
-                processes since the last record, and what has been seen since the run began: clips,
-                views (clips times masks), epochs, and effective epochs (counted in views).
+        Args:
+            **values: `loss`, `lr`, `grad_norm` and whatever else is measured. Added are rates over
+                all processes since the last record, and what has been seen since the run began:
+                clips, views (clips times masks), epochs, and effective epochs (counted in views).
         """
         now = time.perf_counter()
         elapsed = max(now - self._since, 1e-9)

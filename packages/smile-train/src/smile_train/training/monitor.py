@@ -59,7 +59,8 @@ class Watcher:
     ) -> Watcher:
         """Decode the probe's videos, if there are any.
 
-        Raises InputError when they cannot be read.
+        Raises:
+            InputError: They cannot be read.
         """
         probe = None if config.knn is None else NeighbourProbe.open(config.knn, config)
         return cls(config=config, out=out, model=model, teacher=teacher, probe=probe)
@@ -142,8 +143,9 @@ def token_rank(model: PretrainModel, frames: torch.Tensor) -> float:
 def effective_rank(features: torch.Tensor) -> float:
     """How many directions features fill (RankMe, arXiv 2210.02885): 1 when they have collapsed.
 
-    features  (n, D): the exponential of the entropy of their normalised singular values, at most
-              the smaller of n and D.
+    Args:
+        features: (n, D): the exponential of the entropy of their normalised singular values, at
+            most the smaller of n and D.
     """
     values = torch.linalg.svdvals(features.double())
     share = values / values.sum().clamp_min(1e-12) + 1e-7
@@ -153,7 +155,8 @@ def effective_rank(features: torch.Tensor) -> float:
 def neighbour_accuracy(features: torch.Tensor, labels: torch.Tensor) -> float:
     """Share of samples whose label their nearest neighbours vote for, each left out in its turn.
 
-    features  (n, D); labels (n,) int64.
+    Args:
+        features: (n, D); labels (n,) int64.
     """
     votes = neighbour_votes(
         features, labels, None, neighbours=NEIGHBOURS, classes=int(labels.max()) + 1
@@ -174,7 +177,8 @@ class NeighbourProbe:
     def open(cls, path: Path, config: PretrainConfig) -> NeighbourProbe:
         """Decode a list of labelled videos.
 
-        Raises InputError when it cannot be read, or holds fewer than two labels.
+        Raises:
+            InputError: It cannot be read, or holds fewer than two labels.
         """
         from smile_motion.io.images import cut
         from smile_motion.video import find_videos, index_video, read_frames

@@ -35,7 +35,8 @@ class Reconstruction:
 def draw_loss_curve(path: Path, history: list[dict[str, float]]) -> None:
     """Plot loss and learning rate over steps.
 
-    history  records with `step`, `loss` and `lr`.
+    Args:
+        history: Records with `step`, `loss` and `lr`.
     """
     figure = Figure(figsize=(7, 3.6))
     axes = figure.subplots()

@@ -34,8 +34,9 @@ class FiniteLosses:
     def __init__(self, out: Path, clips: TracedSamples) -> None:
         """Watch a stage.
 
-        out    its folder.
-        clips  tells which file a sample is from.
+        Args:
+            out: Its folder.
+            clips: Tells which file a sample is from.
         """
         self.out, self.clips = out, clips
         self._numbers: list[torch.Tensor] = []
@@ -53,7 +54,8 @@ class FiniteLosses:
     def check(self) -> torch.Tensor:
         """Return the last step's loss, and forget the steps.
 
-        Raises InputError when the loss of any was not finite; its samples are in `RECORD` then.
+        Raises:
+            InputError: The loss of any was not finite; its samples are in `RECORD` then.
         """
         steps, self._steps = self._steps, []
         finite = torch.isfinite(torch.stack([loss for _, loss, _ in steps]))

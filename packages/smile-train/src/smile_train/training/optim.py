@@ -14,8 +14,11 @@ def parameter_groups(
 ) -> list[dict]:
     """Group parameters by weight decay and, with `scales`, by learning-rate scale.
 
-    scales  a factor for each parameter, by name; see `layer_scales`.
-    returns groups for an optimiser; each has `lr_scale` besides `params` and `weight_decay`.
+    Args:
+        scales: A factor for each parameter, by name; see `layer_scales`.
+
+    Returns:
+        Groups for an optimiser; each has `lr_scale` besides `params` and `weight_decay`.
     """
     groups: dict[tuple[float, float], dict] = {}
     for name, parameter in model.named_parameters():
@@ -33,7 +36,8 @@ def parameter_groups(
 def layer_scales(model: nn.Module, depth: int, decay: float) -> dict[str, float]:
     """Learning-rate factors of a classifier: `decay` to the power of layers above (BEiT, VideoMAE).
 
-    depth  number of blocks; the head has factor 1, the patch embedding decay ** (depth + 1).
+    Args:
+        depth: Number of blocks; the head has factor 1, the patch embedding decay ** (depth + 1).
     """
 
     def layer(name: str) -> int:
@@ -51,8 +55,9 @@ def warmup_cosine(
 ) -> np.ndarray:
     """Learning rate of every step: linear warm-up, then half a cosine.
 
-    returns (steps,) float64: from `start` towards `base` over `warmup_steps`, then from `base` down
-    towards `final`, which the step after the last would reach.
+    Returns:
+        (steps,) float64: from `start` towards `base` over `warmup_steps`, then from `base` down
+        towards `final`, which the step after the last would reach.
     """
     warmup_steps = min(warmup_steps, steps)
     rising = np.linspace(start, base, warmup_steps)

@@ -40,12 +40,17 @@ BROKEN_MINIMUM = 20
 def pretrain(config: PretrainConfig, out: Path) -> Path:
     """Run, or continue, a pre-training, in as many stages as its strategy has.
 
-    out     the run's folder: config.json, log.jsonl, checkpoints/, the tracker's files, pictures;
+    Args:
+        out: The run's folder: config.json, log.jsonl, checkpoints/, the tracker's files, pictures;
             where there are two stages, each has a folder in it.
-    returns the last checkpoint's folder.
-    Raises InputError when the configuration does not fit its files, the machine, or the run that
-    is there; when too many files are broken; when the disk is full; and when the loss is no longer
-    finite.
+
+    Returns:
+        The last checkpoint's folder.
+
+    Raises:
+        InputError: The configuration does not fit its files, the machine, or the run that is there;
+            when too many files are broken; when the disk is full; and when the loss is no longer
+            finite.
     """
     begun = stored_settings(out, out / "stage-1") if config.resume else {}
     config, accelerator, said = open_run(config, begun)
@@ -70,7 +75,8 @@ def pretrain(config: PretrainConfig, out: Path) -> Path:
 def train_stage(config: PretrainConfig, out: Path, accelerator: Accelerator) -> tuple[Path, bool]:
     """Train from the first step, or from the newest checkpoint, to the last; see `pretrain`.
 
-    returns the last checkpoint's folder, and whether all steps are done.
+    Returns:
+        The last checkpoint's folder, and whether all steps are done.
     """
     trainer = Trainer(PretrainRun(config, out, accelerator))
     step = trainer.train()
@@ -86,7 +92,8 @@ class PretrainRun(TrainingRun[PretrainConfig, TrainingClips]):
     def __init__(self, config: PretrainConfig, out: Path, accelerator: Accelerator) -> None:
         """Open the clips, build the models, and settle the length; nothing is written yet.
 
-        Raises InputError as `pretrain` does.
+        Raises:
+            InputError: As `pretrain` does.
         """
         torch.manual_seed(config.seed)
         self.out, self.accelerator = out, accelerator
@@ -181,8 +188,11 @@ def total_steps(config: PretrainConfig, clips: TrainingClips) -> int:
 def build_models(config: PretrainConfig) -> tuple[PretrainModel, Teacher | None, list[str]]:
     """Build a run's student, and open its teacher if it has one.
 
-    returns also a line for each thing that is not as in the checkpoint of --init.
-    Raises InputError when a file is missing, or models and clips do not fit each other.
+    Returns:
+        Also a line for each thing that is not as in the checkpoint of --init.
+
+    Raises:
+        InputError: A file is missing, or models and clips do not fit each other.
     """
     grid = config.grid
     teacher = None

@@ -38,7 +38,8 @@ class SeverePlan:
     def configurations(self) -> Iterator[tuple[ExperimentName, FinetuneConfig]]:
         """The fine-tuning of each experiment.
 
-        Raises InputError when a data set's folder is not given.
+        Raises:
+            InputError: A data set's folder is not given.
         """
         for name in self.experiments:
             experiment = EXPERIMENTS[name]
@@ -69,8 +70,11 @@ class SeverePlan:
 def run_severe(plan: SeverePlan) -> dict[ExperimentName, Results]:
     """Run the experiments that are not done yet, one after the other; write the table after each.
 
-    returns results by experiment, in the table's order.
-    Raises InputError before anything is run when a data set is missing.
+    Returns:
+        Results by experiment, in the table's order.
+
+    Raises:
+        InputError: Before anything is run when a data set is missing.
     """
     from smile_train.checkpoints.files import newest_checkpoint
     from smile_train.training.finetune import finetune

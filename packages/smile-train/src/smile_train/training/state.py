@@ -53,8 +53,11 @@ class RunState:
     def keep(self, step: int, more: Mapping[str, Any] | None = None) -> Path:
         """Write a checkpoint of the step that has just ended; all processes call this.
 
-        more  what else the run continues from; tensors and plain values only.
-        Raises InputError when the disk has no room for it.
+        Args:
+            more: What else the run continues from; tensors and plain values only.
+
+        Raises:
+            InputError: The disk has no room for it.
         """
         whole = StateDictOptions(full_state_dict=True, cpu_offload=True)
         weights: Any = get_model_state_dict(self.model, options=whole)
@@ -81,9 +84,12 @@ class RunState:
     def resume(self, report: MetricsLogger) -> dict[str, Any]:
         """Put everything back as the newest sound checkpoint has it.
 
-        returns its `step`, and what else was kept with it; nothing, and says so, where there is no
-                sound checkpoint: the run starts anew then.
-        Raises InputError when it is of another configuration.
+        Returns:
+            Its `step`, and what else was kept with it; nothing, and says so, where there is no
+            sound checkpoint: the run starts anew then.
+
+        Raises:
+            InputError: It is of another configuration.
         """
         path, passed = newest_checkpoint(self.out / "checkpoints")
         for line in passed:

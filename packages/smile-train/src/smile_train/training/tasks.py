@@ -49,7 +49,8 @@ class LabelledTask(ABC):
     def build(self, backbone: Backbone) -> torch.nn.Module:
         """Build the model, its encoder from a checkpoint; it has a `grid`.
 
-        Raises InputError when the checkpoint's head is of other classes.
+        Raises:
+            InputError: The checkpoint's head is of other classes.
         """
         config = self.config
         model = Classifier(
@@ -75,7 +76,8 @@ class LabelledTask(ABC):
     def groups(self, model: torch.nn.Module, depth: int) -> list[dict[str, Any]]:
         """Parameters for the optimiser, with `weight_decay` and `lr_scale` of each group.
 
-        depth  blocks of the encoder.
+        Args:
+            depth: Blocks of the encoder.
         """
         scales = layer_scales(model, depth, self.config.layer_decay)
         return parameter_groups(model, self.config.weight_decay, scales)

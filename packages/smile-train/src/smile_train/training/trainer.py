@@ -1,7 +1,7 @@
 """The training loop, the same for pre-training, fine-tuning and probes on a frozen encoder.
 
 A step takes its micro-batches, adds up the gradients of their losses, and changes the weights; now
-and then it is logged, validated, stored and looked at::
+and then it is logged, validated, stored and looked at:
 
     run = PretrainRun(config, out, accelerator)
     trainer = Trainer(run)
@@ -164,9 +164,12 @@ class Trainer:
     def train(self) -> int:
         """Train from the first step, or from the newest checkpoint, to the last.
 
-        returns the step that is reached; see `leave_if_asked` where that is not the last.
-        Raises InputError when the loss is no longer finite, the disk is full, or the checkpoint is
-        of another run.
+        Returns:
+            The step that is reached; see `leave_if_asked` where that is not the last.
+
+        Raises:
+            InputError: The loss is no longer finite, the disk is full, or the checkpoint is of
+                another run.
         """
         run, config, report, stop = self.run, self.config, self.report, self.stop
         step = kept = self.begin()
@@ -205,7 +208,8 @@ class Trainer:
     def begin(self) -> int:
         """Take up the newest checkpoint where the run is to be resumed; else start anew.
 
-        returns the step that it is of; 0 for a new run.
+        Returns:
+            The step that it is of; 0 for a new run.
         """
         run, report = self.run, self.report
         processes = describe_processes(self.accelerator, sharded=is_sharded(self.model))
@@ -240,8 +244,9 @@ class Trainer:
     def update(self, step: int, batches: Iterator[dict[str, Any]]) -> torch.Tensor | None:
         """Change the weights by the gradient of a step, counted from 0.
 
-        returns its mean loss, a scalar on the device; None where there are no more batches because
-                the workers were stopped with the run.
+        Returns:
+            Its mean loss, a scalar on the device; None where there are no more batches because the
+            workers were stopped with the run.
         """
         config, accelerator = self.config, self.accelerator
         for group in self.optimizer.param_groups:
@@ -267,8 +272,11 @@ class Trainer:
     def log(self, step: int) -> bool:
         """Record what is known of the step that has ended, the loss as the mean over processes.
 
-        returns whether any of them was asked to stop, which all learn here.
-        Raises InputError when a loss since the last time was not finite.
+        Returns:
+            Whether any of them was asked to stop, which all learn here.
+
+        Raises:
+            InputError: A loss since the last time was not finite.
         """
         loss = self.losses.check()
         both = torch.stack([loss, torch.full_like(loss, float(self.stop.asked))])
@@ -288,7 +296,8 @@ class Trainer:
     def leave_if_asked(self, out: Path) -> None:
         """End the program with `EXIT_REQUEUE` if a stop was asked for.
 
-        out  the folder to go on with.
+        Args:
+            out: The folder to go on with.
         """
         if self.stop.asked:
             self.accelerator.end_training()
@@ -308,7 +317,8 @@ class Trainer:
 def part_size(config: PretrainConfig | FinetuneConfig, processes: int) -> int:
     """Clips that a process learns from at once.
 
-    Raises InputError when the batch cannot be split evenly.
+    Raises:
+        InputError: The batch cannot be split evenly.
     """
     parts = config.accumulate * processes
     if config.batch % parts:

@@ -17,8 +17,9 @@ FAR = np.float32(9)
 def average_4x4(fine, coarse):
     """Average sub-pixels, as OpenCV's area interpolation does in ten times the time.
 
-    fine    (4 H, 4 W) uint8.
-    coarse  (H, W) uint8, what is written; halves are rounded to even.
+    Args:
+        fine: (4 H, 4 W) uint8.
+        coarse: (H, W) uint8, what is written; halves are rounded to even.
     """
     sums = np.empty(fine.shape[1], np.uint16)
     for row in range(coarse.shape[0]):
@@ -39,10 +40,11 @@ def average_4x4(fine, coarse):
 def find_cells(x, y, points, tone, first, second, own):
     """Find the nearest two of some points to every pixel.
 
-    x, y           (W,), (H,) float32: the pixels' coordinates.
-    points         (n, 2) float32; tone (n,) float32.
-    first, second  (H, W) float32: distances to the two, `FAR` at most.
-    own            (H, W) float32: the tone of the nearest.
+    Args:
+        x, y: (W,), (H,) float32: the pixels' coordinates.
+        points: (n, 2) float32; tone (n,) float32.
+        first, second: (H, W) float32: distances to the two, `FAR` at most.
+        own: (H, W) float32: the tone of the nearest.
     """
     width = x.shape[0]
     for row in range(y.shape[0]):
@@ -66,9 +68,10 @@ def find_cells(x, y, points, tone, first, second, own):
 def find_spots(x, y, points, radius, nearest):
     """Find how many radii every pixel is away from the spot that is nearest in these terms.
 
-    x, y     (W,), (H,) float32: the pixels' coordinates.
-    points   (n, 2) float32; radius (n,) float32.
-    nearest  (H, W) float32, `FAR` at most.
+    Args:
+        x, y: (W,), (H,) float32: the pixels' coordinates.
+        points: (n, 2) float32; radius (n,) float32.
+        nearest: (H, W) float32, `FAR` at most.
     """
     for row in range(y.shape[0]):
         near = nearest[row]
@@ -85,9 +88,10 @@ def find_spots(x, y, points, radius, nearest):
 def raise_cushion(depth, rim, height):
     """Raise a relief that is round within a rim and flat farther in.
 
-    depth   (H, W) float32: distance from the edge, pixels.
-    rim     float32, pixels.
-    height  (H, W) float32, pixels, what is written.
+    Args:
+        depth: (H, W) float32: distance from the edge, pixels.
+        rim: float32, pixels.
+        height: (H, W) float32, pixels, what is written.
     """
     one = np.float32(1)
     for row in range(depth.shape[0]):
@@ -101,11 +105,13 @@ def raise_cushion(depth, rim, height):
 def light_surface(tone, colors, relief, direction, strength, alpha, rgba):
     """Colour a surface by its tone, light it by its slope, and leave clear pixels black.
 
-    tone       (H, W) float32; 0..1 runs along colours (n, 3) float64 in 0..1.
-    relief     (H, W) float32 height, pixels.
-    direction  (2,) float64 of the light; strength: how much brighter a slope of 1 towards it is.
-    alpha      (H, W) uint8.
-    rgba       (H, W, 4) uint8, what is written.
+    Args:
+        tone: (H, W) float32; 0..1 runs along colours (n, 3) float64 in 0..1.
+        relief: (H, W) float32 height, pixels.
+        direction: (2,) float64 of the light; strength: how much brighter a slope of 1 towards it
+            is.
+        alpha: (H, W) uint8.
+        rgba: (H, W, 4) uint8, what is written.
     """
     height, width = tone.shape
     stops = colors.shape[0]

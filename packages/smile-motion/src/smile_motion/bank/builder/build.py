@@ -46,10 +46,13 @@ def build(
 ) -> ObjectBank:
     """Make a bank, or continue one, and open it.
 
-    card     what the card says besides the source's own entries.
-    workers  processes; as many as cores by default, 0 works in this one.
-    The result does not depend on `workers`, nor on how often the build was stopped and continued.
-    Raises InputError when `out` holds another bank, or another process is building it.
+    Args:
+        card: What the card says besides the source's own entries.
+        workers: Processes; as many as cores by default, 0 works in this one. The result does not
+            depend on `workers`, nor on how often the build was stopped and continued.
+
+    Raises:
+        InputError: `out` holds another bank, or another process is building it.
     """
     settings = _settings(source, card)
     make_folder(out)
@@ -78,7 +81,9 @@ def build_shard(
     """Make a part of a bank, or continue it: every `shard.of`-th object from `shard.index`.
 
     `smile_motion.bank.builder.shards.merge` unites all parts to the very bank that `build` makes.
-    Raises InputError as `build` does.
+
+    Raises:
+        InputError: As `build` does.
     """
     settings = _settings(source, card)
     make_folder(out)
@@ -103,7 +108,8 @@ class MadeObject(ObjectRecord):
 def make_folder(out: Path) -> None:
     """Make a bank's folder.
 
-    Raises InputError when a file is in the way.
+    Raises:
+        InputError: A file is in the way.
     """
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: a file is in the way; choose another --out")

@@ -45,9 +45,10 @@ def embedded_bank() -> ObjectBank:
 def bank_on_first_use(name: str, source: ObjectSource, *, version: str) -> ObjectBank:
     """Open a bank of this name, making it first where there is none.
 
-    version  what tells it in the cache from banks of other objects under the same name.
-    Of processes that start together one makes it and the others wait; what a killed one had
-    finished is kept. Raises InputError as `build` does.
+    Args:
+        version: What tells it in the cache from banks of other objects under the same name. Of
+            processes that start together one makes it and the others wait; what a killed one had
+            finished is kept. Raises InputError as `build` does.
     """
     own = banks_folder() / name
     if (own / CARD).is_file():

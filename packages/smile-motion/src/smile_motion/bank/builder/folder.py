@@ -49,11 +49,14 @@ class FolderSource:
     ) -> FolderSource:
         """Find the images.
 
-        list_file  lines such as `category/0.png`, relative to `root`, select files.
-        count      how many to take, balanced over categories; all of them by default.
-        Images without transparency are left out; they would be opaque rectangles.
-        Raises InputError when there are none, fewer than `count`, or a line names no file, or one
-        without transparency.
+        Args:
+            list_file: Lines such as `category/0.png`, relative to `root`, select files.
+            count: How many to take, balanced over categories; all of them by default. Images
+                without transparency are left out; they would be opaque rectangles.
+
+        Raises:
+            InputError: There are none, fewer than `count`, or a line names no file, or one without
+                transparency.
         """
         if not root.is_dir():
             raise InputError(f"{root}: no such folder; give the folder of RGBA images with --from")
@@ -89,7 +92,8 @@ class FolderSource:
     def make(self, number: int) -> SourceObject:
         """Read, crop and bound one image.
 
-        Raises InputError when it cannot be read, has no opaque pixel, or no other.
+        Raises:
+            InputError: It cannot be read, has no opaque pixel, or no other.
         """
         file = self.files[number]
         rgba = read_rgba(self.root / file)

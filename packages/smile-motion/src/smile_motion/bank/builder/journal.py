@@ -25,9 +25,12 @@ SHARDS = "shards"
 def start(out: Path, settings: dict[str, Any], *, beside: Sequence[str] = ()) -> None:
     """Begin a build in a new or empty folder, or continue the one that is there.
 
-    settings  everything that decides over the result, as JSON values.
-    beside    names that may be there without being a build.
-    Raises InputError when the folder holds something else.
+    Args:
+        settings: Everything that decides over the result, as JSON values.
+        beside: Names that may be there without being a build.
+
+    Raises:
+        InputError: The folder holds something else.
     """
     sweep(out)
     path = out / SETTINGS
@@ -87,7 +90,8 @@ class Journal:
     def append(self, records: Iterable[dict[str, Any]]) -> None:
         """Append records as lines; what they speak of must be there by now.
 
-        Raises OSError with the journal's name when the disk is full; no half line stays.
+        Raises:
+            OSError: With the journal's name when the disk is full; no half line stays.
         """
         data = dump_lines(records)
         with self._lock:
@@ -117,8 +121,11 @@ class Journal:
 def read_journal(path: Path, schema: type, *, unknown: Unknown = "keep") -> list[dict[str, Any]]:
     """Read what an earlier run finished; a last line torn by its end is cut off the file.
 
-    schema  of a line.
-    Raises InputError when another line is no record.
+    Args:
+        schema: Of a line.
+
+    Raises:
+        InputError: Another line is no record.
     """
     if not path.is_file():
         return []

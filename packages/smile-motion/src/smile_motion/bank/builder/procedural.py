@@ -97,8 +97,11 @@ SILHOUETTES: dict[str, Callable[[np.random.Generator], BaseGeometry]] = {
 def rasterise(shape: BaseGeometry, rng: np.random.Generator, side: int) -> np.ndarray:
     """Stretch, turn and draw a silhouette.
 
-    side    longer side of the result, pixels.
-    returns (H, W) uint8 alpha with a soft edge, cut tightly to the silhouette.
+    Args:
+        side: Longer side of the result, pixels.
+
+    Returns:
+        (H, W) uint8 alpha with a soft edge, cut tightly to the silhouette.
     """
     from smile_motion.bank.builder._surfaces import average_4x4
 

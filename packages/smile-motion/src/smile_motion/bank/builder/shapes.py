@@ -68,7 +68,8 @@ class ShapeSource:
     ) -> ShapeSource:
         """Find the photographs, where the kind needs them.
 
-        Raises InputError when it needs some and none are given, or there are none.
+        Raises:
+            InputError: It needs some and none are given, or there are none.
         """
         if kind != "crops":
             return cls(kind=kind, count=count, seed=seed)
@@ -80,7 +81,8 @@ class ShapeSource:
     def make(self, number: int) -> SourceObject:
         """Make one object.
 
-        Raises InputError when the photograph that it is cut from cannot be read.
+        Raises:
+            InputError: The photograph that it is cut from cannot be read.
         """
         names = ["circle"] if self.kind == "circles" else list(CORNERS)
         category = names[number % len(names)]

@@ -65,7 +65,8 @@ def wait_for_shards(
 ) -> None:
     """Wait until every shard of this launch is finished.
 
-    Raises InputError when a shard's process has ended before that.
+    Raises:
+        InputError: A shard's process has ended before that.
     """
     last_seen = [time.monotonic()] * len(folders)
     while True:
@@ -98,10 +99,13 @@ def merge(
 ) -> ObjectBank:
     """Unite finished shards to the bank that one process would have built, and open it.
 
-    remove  delete the shards once the bank is finished.
-    Images are hard links where the file system allows it.
-    Raises InputError when a shard is missing, unfinished, there twice, of another bank, or changed
-    since; or when `out` holds something else.
+    Args:
+        remove: Delete the shards once the bank is finished. Images are hard links where the file
+            system allows it.
+
+    Raises:
+        InputError: A shard is missing, unfinished, there twice, of another bank, or changed since;
+            or when `out` holds something else.
     """
     cards = _fitting_cards(shards)
     settings = cards[0]["settings"]

@@ -33,7 +33,8 @@ class ObjectSource(Protocol):
     def make(self, number: int) -> SourceObject:
         """Make one object; the same number always gives the same object.
 
-        Raises InputError when what it is made from cannot be read.
+        Raises:
+            InputError: What it is made from cannot be read.
         """
         ...
 

@@ -92,8 +92,11 @@ TEXTURES: dict[str, Callable[[np.random.Generator, np.ndarray, np.ndarray], np.n
 def paint(rng: np.random.Generator, kind: str, alpha: np.ndarray) -> np.ndarray:
     """Colour and light a silhouette.
 
-    alpha   (H, W) uint8.
-    returns (H, W, 4) uint8 straight-alpha RGBA, clear pixels black.
+    Args:
+        alpha: (H, W) uint8.
+
+    Returns:
+        (H, W, 4) uint8 straight-alpha RGBA, clear pixels black.
     """
     from smile_motion.bank.builder._surfaces import light_surface
 

@@ -86,13 +86,16 @@ def build_from_candidates(
 ) -> None:
     """Make a bank, or continue one; or a shard of one.
 
-    open_models  called once the folder's lock is held.
-    shard        make only units `shard.index`, `shard.index + shard.of`, …
-    writers      threads that cut out and write; as many as cores by default.
-    The result depends on the plan and the models alone: not on threads, nor on how often the build
-    was stopped, nor on how it was divided into shards.
-    Raises InputError when `out` holds something else, another process is building it, a model
-    cannot be used, or not one candidate is accepted.
+    Args:
+        open_models: Called once the folder's lock is held.
+        shard: Make only units `shard.index`, `shard.index + shard.of`, ….
+        writers: Threads that cut out and write; as many as cores by default. The result depends on
+            the plan and the models alone: not on threads, nor on how often the build was stopped,
+            nor on how it was divided into shards.
+
+    Raises:
+        InputError: `out` holds something else, another process is building it, a model cannot be
+            used, or not one candidate is accepted.
     """
     if plan.batch < 1:
         raise InputError(f"--batch {plan.batch}: expected at least 1 image")

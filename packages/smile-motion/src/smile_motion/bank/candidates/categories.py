@@ -24,12 +24,17 @@ _WORDNET_PEOPLE = ("n096", "n114")
 def read_categories(spec: str) -> tuple[Category, ...]:
     """Read a list of categories.
 
-    spec  `imagenet1k` (open_clip's names), `imagenet21k` (timm's names and definitions), an LVIS or
-          COCO annotation file (.json), or a text file with a line `name` or `name<TAB>definition`
-          each; empty lines and lines that start with # are skipped.
-    returns the categories in the list's order. One that comes twice with the same definition, or
-            none, is taken once; those that differ by definition alone are told apart by `sense`.
-    Raises InputError when there is no such list, it is of another form, or a name has no letters.
+    Args:
+        spec: `imagenet1k` (open_clip's names), `imagenet21k` (timm's names and definitions), an
+            LVIS or COCO annotation file (.json), or a text file with a line `name` or
+            `name<TAB>definition` each; empty lines and lines that start with # are skipped.
+
+    Returns:
+        The categories in the list's order. One that comes twice with the same definition, or none,
+        is taken once; those that differ by definition alone are told apart by `sense`.
+
+    Raises:
+        InputError: There is no such list, it is of another form, or a name has no letters.
     """
     if spec == "imagenet1k":
         from open_clip.zero_shot_metadata import IMAGENET_CLASSNAMES
@@ -52,11 +57,14 @@ def deny(
 ) -> tuple[tuple[Category, ...], tuple[Category, ...]]:
     """Part categories into those to make and those refused.
 
-    deny_list  a file to use instead of the one that comes with smile-motion (`denied.txt`): a line
-               is a name, refused whatever its case and spaces; `/pattern/`, a regular expression
-               that refuses by definition; or `<people>`, which refuses what its list says are
-               people, as `imagenet21k` does. # starts a comment.
-    Raises InputError when the file is missing or a pattern is malformed.
+    Args:
+        deny_list: A file to use instead of the one that comes with smile-motion (`denied.txt`): a
+            line is a name, refused whatever its case and spaces; `/pattern/`, a regular expression
+            that refuses by definition; or `<people>`, which refuses what its list says are people,
+            as `imagenet21k` does. # starts a comment.
+
+    Raises:
+        InputError: The file is missing or a pattern is malformed.
     """
     if deny_list is None:
         source, text = (

@@ -33,14 +33,17 @@ def clean(
 ) -> np.ndarray | None:
     """Cut the object out of an image.
 
-    image          (H, W, 3) uint8 RGB.
-    alpha          (H, W) uint8, soft.
-    fill_holes     fill what the outer contour encloses (X-Paste); else real holes stay, such as a
-                   mug's handle.
-    decontaminate  estimate the object's own colour where alpha is soft, so that none of the
-                   background's shows at the rim.
-    returns        (h, w, 4) uint8 straight-alpha RGBA: the largest connected part, with its soft
-                   edge, tightly cropped, clear pixels black. None where next to nothing is left.
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        alpha: (H, W) uint8, soft.
+        fill_holes: Fill what the outer contour encloses (X-Paste); else real holes stay, such as a
+            mug's handle.
+        decontaminate: Estimate the object's own colour where alpha is soft, so that none of the
+            background's shows at the rim.
+
+    Returns:
+        (h, w, 4) uint8 straight-alpha RGBA: the largest connected part, with its soft edge, tightly
+        cropped, clear pixels black. None where next to nothing is left.
     """
     alpha = _largest_part(alpha, fill_holes)
     rows, columns = np.flatnonzero(alpha.any(axis=1)), np.flatnonzero(alpha.any(axis=0))
@@ -81,8 +84,11 @@ def estimate_foreground(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     """Estimate the object's own colour at every pixel (Forte, "Approximate Fast Foreground Colour
     Estimation", ICIP 2021: blurred means of both colours, then what the image says of them).
 
-    image   (H, W, 3) uint8; alpha (H, W) uint8.
-    returns (H, W, 3) uint8; pixels that are wholly the object's keep their colour.
+    Args:
+        image: (H, W, 3) uint8; alpha (H, W) uint8.
+
+    Returns:
+        (H, W, 3) uint8; pixels that are wholly the object's keep their colour.
     """
     pixels = image.astype(np.float32)
     share = alpha.astype(np.float32)[..., None] / 255
@@ -204,7 +210,8 @@ def cut_out(
 ) -> np.ndarray | None:
     """Cut an object out of an image (H, W, 3 or 4) uint8 under a mask (H, W) uint8.
 
-    returns RGBA, or None where its area is out of bounds or next to nothing is left.
+    Returns:
+        RGBA, or None where its area is out of bounds or next to nothing is left.
     """
     limits = cutting.thresholds
     if not limits.min_area <= score.area_share <= limits.max_area:

@@ -33,9 +33,14 @@ class _PipelineIndex:
 def require_parts(folder: Path, *, safety_checker: bool = True) -> dict[str, Any]:
     """Read a pipeline's index, and find every part that it names.
 
-    safety_checker  whether that part will be used.
-    returns the index.
-    Raises InputError that names the part which is missing.
+    Args:
+        safety_checker: Whether that part will be used.
+
+    Returns:
+        The index.
+
+    Raises:
+        InputError: A part is missing; the message names the first.
     """
     path = folder / INDEX
     if not path.is_file():

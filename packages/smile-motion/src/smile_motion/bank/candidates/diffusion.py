@@ -46,7 +46,9 @@ def refuse_silent_cpu(model: str, *, device: str) -> None:
 
     A model by its hub name counts as full-size; a folder is judged by the number of parameters in
     the headers of its weights, at most 100 million being small.
-    Raises InputError, also when the folder has no such weights.
+
+    Raises:
+        InputError: The folder has no such weights.
     """
     if device != "auto" or choose_device("auto").type != "cpu":
         return
@@ -69,7 +71,7 @@ def refuse_silent_cpu(model: str, *, device: str) -> None:
 class Diffusion:
     """A text-to-image model that is ready to run.
 
-    Example::
+    Example:
 
         diffusion = Diffusion.open("models/stable-diffusion-v1-5", steps=50, guidance=7.5)
         made = diffusion.generate(["a photo of a single fire engine"], seeds=[7])
@@ -108,19 +110,22 @@ class Diffusion:
     ) -> Diffusion:
         """Open any model that `AutoPipelineForText2Image` knows.
 
-        model           a folder as `save_pretrained` writes it, from which nothing leads to the
-                        network; or a name on the hub, whose snapshot is fetched first.
-        device          `auto`, `cpu`, `cuda` or `cuda:1`; see `refuse_silent_cpu`.
-        dtype           `auto` is float32 on the CPU; on CUDA float16 for a U-Net and bfloat16 for
-                        a transformer.
-        steps, guidance the model's own by default: the pipeline's, or 4 and 0 for models named
-                        turbo, schnell or lightning.
-        size_px         the size that the model was trained on, by default.
-        safety_checker  False switches it off.
-        revision        commit, tag or branch of a name on the hub.
-        Stable Diffusion published with the scheduler DDIM or PNDM runs DPM-Solver++ multistep
-        instead (X-Paste); every other model runs its own scheduler.
-        Raises InputError when a part is missing or cannot be read, or an option does not fit.
+        Args:
+            model: A folder as `save_pretrained` writes it, from which nothing leads to the network;
+                or a name on the hub, whose snapshot is fetched first.
+            device: `auto`, `cpu`, `cuda` or `cuda:1`; see `refuse_silent_cpu`.
+            dtype: `auto` is float32 on the CPU; on CUDA float16 for a U-Net and bfloat16 for a
+                transformer.
+            steps, guidance: The model's own by default: the pipeline's, or 4 and 0 for models named
+                turbo, schnell or lightning.
+            size_px: The size that the model was trained on, by default.
+            safety_checker: False switches it off.
+            revision: Commit, tag or branch of a name on the hub. Stable Diffusion published with
+                the scheduler DDIM or PNDM runs DPM-Solver++ multistep instead (X-Paste); every
+                other model runs its own scheduler.
+
+        Raises:
+            InputError: A part is missing or cannot be read, or an option does not fit.
         """
         require_libraries(*LIBRARIES)
         import torch
@@ -183,9 +188,12 @@ class Diffusion:
     def generate(self, prompts: Sequence[str], seeds: Sequence[int]) -> GeneratedImages:
         """Make one image per prompt, in one batch.
 
-        seeds  one per image, from 0 to 2^63 - 1; the same model, batch of prompts and seeds gives
-               the same bytes on the same machine.
-        Raises InputError when the batch does not fit into the device's memory.
+        Args:
+            seeds: One per image, from 0 to 2^63 - 1; the same model, batch of prompts and seeds
+                gives the same bytes on the same machine.
+
+        Raises:
+            InputError: The batch does not fit into the device's memory.
         """
         import torch
 
@@ -290,7 +298,8 @@ def choose_steps_and_guidance(
 ) -> tuple[int | None, float | None]:
     """What was asked for, else what suits a distilled model, else the pipeline's own.
 
-    returns None for what the pipeline does not take.
+    Returns:
+        None for what the pipeline does not take.
     """
     takes = inspect.signature(pipeline.__call__).parameters
 
@@ -310,7 +319,8 @@ def choose_steps_and_guidance(
 def choose_size(pipeline: Any, asked: int | None) -> int:
     """The images' height and width, pixels: what was asked for, else what the model was trained on.
 
-    Raises InputError for a size that the model cannot make.
+    Raises:
+        InputError: For a size that the model cannot make.
     """
     scale = getattr(pipeline, "vae_scale_factor", 8)
     trained = getattr(pipeline, "default_sample_size", None)

@@ -144,7 +144,8 @@ class PhotographMaker:
     ) -> tuple[PhotographMaker, tuple[Category, ...]]:
         """Find the photographs, and the categories by their folders' names.
 
-        Raises InputError when there are none, or two folders name the same category.
+        Raises:
+            InputError: There are none, or two folders name the same category.
         """
         if not root.is_dir():
             raise InputError(f"{root}: no such folder; give the folder of photographs with --from")

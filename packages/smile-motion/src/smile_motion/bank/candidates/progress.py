@@ -19,8 +19,11 @@ def candidate_bars(stage: str) -> Iterator[tuple[Callable[[Progress], None], OnP
     """Show a bar per stage: images made, masks and scores, writing, and objects accepted; then
     those of finishing.
 
-    stage   what the making of images is called.
-    yields  what to call with the progress of candidates, and with that of other stages.
+    Args:
+        stage: What the making of images is called.
+
+    Yields:
+        What to call with the progress of candidates, and with that of other stages.
     """
     from rich.console import Console
     from rich.progress import (

@@ -129,7 +129,8 @@ class StoredBank:
     def open(cls, folder: Path) -> StoredBank:
         """Read a bank whose candidates are there.
 
-        Raises InputError when it has none, or their images were dropped.
+        Raises:
+            InputError: It has none, or their images were dropped.
         """
         card = read_card(folder)
         by_category: dict[str, list[Mapping[str, Any]]] = {}
@@ -184,11 +185,14 @@ def filter_bank(
 ) -> ObjectBank:
     """Decide anew over stored candidates and write the bank that follows; no model is run.
 
-    thresholds  what candidates must reach now.
-    fill_holes  see `cleaning.clean`; as before by default.
-    count       objects wanted in all; as before by default.
-    With the thresholds of the first build the same objects follow.
-    Raises InputError when `out` is taken, a stored image cannot be read, or nothing is accepted.
+    Args:
+        thresholds: What candidates must reach now.
+        fill_holes: See `cleaning.clean`; as before by default.
+        count: Objects wanted in all; as before by default. With the thresholds of the first build
+            the same objects follow.
+
+    Raises:
+        InputError: `out` is taken, a stored image cannot be read, or nothing is accepted.
     """
     holes = bool(stored.card["fill_holes"] if fill_holes is None else fill_holes)
     own_alpha = segmenters_of_own_alpha(stored.card["segmenters"])
@@ -243,10 +247,13 @@ def reassess_bank(
 ) -> ObjectBank:
     """Segment and score stored images anew, with other models, and build the bank that follows.
 
-    open_judges  gives the segmenters and the scorer.
-    scoring      what the card says of how they run: `judge_batch` and perhaps `cpu_threads`.
-    As many stored candidates are used as it takes; a build that is stopped continues.
-    Raises InputError as `build_from_candidates` does.
+    Args:
+        open_judges: Gives the segmenters and the scorer.
+        scoring: What the card says of how they run: `judge_batch` and perhaps `cpu_threads`. As
+            many stored candidates are used as it takes; a build that is stopped continues.
+
+    Raises:
+        InputError: As `build_from_candidates` does.
     """
     goals = tuple(
         replace(goal, max_tries=len(stored.candidates.get(goal.category.folder, ())))

@@ -224,7 +224,8 @@ def default_max_tries(wanted: int) -> int:
 def image_seed(seed: int, category: str, attempt: int) -> int:
     """Seed of one image, from 0 to 2^63 - 1; the category's place in a list does not matter.
 
-    category  `Category.folder`.
+    Args:
+        category: `Category.folder`.
     """
     digest = hashlib.sha256(f"{seed}/{category}/{attempt}".encode()).digest()
     return int.from_bytes(digest[:8]) >> 1
@@ -233,7 +234,8 @@ def image_seed(seed: int, category: str, attempt: int) -> int:
 def plan_units(goals: Sequence[Goal], batch: int) -> tuple[Unit, ...]:
     """Divide a bank: neighbours share a unit where a category alone leaves batches unfilled.
 
-    batch  candidates made together.
+    Args:
+        batch: Candidates made together.
     """
     most = max((_first_tries(goal) for goal in goals), default=1)
     together = max(1, math.ceil(BATCHES_PER_UNIT * batch / max(1, most)))
@@ -260,8 +262,9 @@ def next_round(
 ) -> tuple[Batch, ...]:
     """More candidates of those categories that lack objects; none when the unit is finished.
 
-    made    candidates so far by `Category.folder`.
-    passed  how many of them are good enough, more than wanted included.
+    Args:
+        made: Candidates so far by `Category.folder`.
+        passed: How many of them are good enough, more than wanted included.
     """
     extra = {}
     for goal in unit.goals:

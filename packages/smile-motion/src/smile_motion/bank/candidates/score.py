@@ -110,7 +110,7 @@ _PRECISIONS = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}
 class ClipScorer:
     """Scores objects on white by the cosine of CLIP's image and text features (X-Paste).
 
-    Example::
+    Example:
 
         scorer = ClipScorer.open("ViT-L-14", device="cuda")
         scores = scorer.score(images, alphas, categories)      # about 21 and more where it fits
@@ -142,10 +142,13 @@ class ClipScorer:
     ) -> ClipScorer:
         """Open a scorer.
 
-        model, pretrained  see `open_clip_model`.
-        device             `auto`, `cpu`, `cuda` or `cuda:1`.
-        dtype              `auto` is float32 on the CPU, float16 on CUDA.
-        Raises InputError when the model cannot be opened or an option does not fit.
+        Args:
+            model, pretrained: See `open_clip_model`.
+            device: `auto`, `cpu`, `cuda` or `cuda:1`.
+            dtype: `auto` is float32 on the CPU, float16 on CUDA.
+
+        Raises:
+            InputError: The model cannot be opened or an option does not fit.
         """
         if batch < 1:
             raise InputError(f"a scorer's batch of {batch}; expected at least 1")
@@ -165,7 +168,9 @@ class ClipScorer:
         """Score images (N, H, W, 3) uint8 on white under masks (N, H, W) uint8 above 128.
 
         The whole image is seen, object and white, through the model's own preprocessing.
-        returns (N,) float32: the cosine of image and text, times 100.
+
+        Returns:
+            (N,) float32: the cosine of image and text, times 100.
         """
         import torch
 

@@ -34,8 +34,9 @@ def select(
 ) -> list[Verdict]:
     """Decide on all candidates of one category: scores, cleaning, near-duplicates, then the number.
 
-    candidates  in the order of their attempts; of those that pass the first are accepted.
-    cuts        the object that the chosen mask cuts out of each.
+    Args:
+        candidates: In the order of their attempts; of those that pass the first are accepted.
+        cuts: The object that the chosen mask cuts out of each.
     """
     decisions = select_masks(candidates, thresholds)
     able = [

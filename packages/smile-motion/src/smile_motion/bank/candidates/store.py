@@ -91,9 +91,12 @@ def store_candidate(
 ) -> StoredCandidate:
     """Cut the object out and write all of a candidate's files; returns the line to journal.
 
-    image  (H, W, 3 or 4) uint8.
-    masks  in the order of `candidate.masks`.
-    Raises OSError naming the file when the disk is full.
+    Args:
+        image: (H, W, 3 or 4) uint8.
+        masks: In the order of `candidate.masks`.
+
+    Raises:
+        OSError: Naming the file when the disk is full.
     """
     sizes = {}
     chosen, rgba = None, None
@@ -118,7 +121,8 @@ def store_candidate(
 def is_there(bank: Path, stored: StoredCandidate) -> bool:
     """Whether all of a candidate's files are there; where one is missing all are made again.
 
-    Raises InputError when a file has another size than it was written with.
+    Raises:
+        InputError: A file has another size than it was written with.
     """
     for name, size in stored.sizes.items():
         try:
@@ -135,7 +139,8 @@ def is_there(bank: Path, stored: StoredCandidate) -> bool:
 def read_candidate_image(path: Path) -> np.ndarray:
     """Read a stored image (H, W, 3 or 4) or mask (H, W), uint8.
 
-    Raises InputError when it is missing, cannot be read, or is too large.
+    Raises:
+        InputError: It is missing, cannot be read, or is too large.
     """
     remedies = {"remedy": f"delete it and {MADE_ANEW}", "restore": MADE_ANEW}
     with open_image(path, largest_px=LARGEST_SIDE_PX, **remedies) as image:

@@ -32,7 +32,8 @@ class Category:
     def folder(self) -> str:
         """The name as a folder's: letters and digits in lower case, `_`, and the sense beyond 1.
 
-        Raises InputError when nothing of the name is left.
+        Raises:
+            InputError: Nothing of the name is left.
         """
         plain = unicodedata.normalize("NFKC", self.name).lower()
         folder = re.sub(r"[^\w]+", "_", plain).strip("_")
@@ -77,7 +78,8 @@ class Scorer(Protocol):
     ) -> np.ndarray:
         """Score images (N, H, W, 3) uint8 on white under masks (N, H, W) uint8.
 
-        returns (N,) float32: the cosine of image and text, times 100.
+        Returns:
+            (N,) float32: the cosine of image and text, times 100.
         """
         ...
 

@@ -34,7 +34,8 @@ def plan_diffusion(
 ) -> Opened:
     """Plan a bank by a diffusion model; nothing is loaded yet.
 
-    Raises InputError when an option does not fit.
+    Raises:
+        InputError: An option does not fit.
     """
     profile = PROFILES[made.profile]
     model = made.model or profile.model
@@ -100,7 +101,8 @@ def plan_photographs(
 ) -> Opened:
     """Plan a bank of objects cut out of photographs.
 
-    Raises InputError when there are none, fewer than `count`, or an option does not fit.
+    Raises:
+        InputError: There are none, fewer than `count`, or an option does not fit.
     """
     profile = PROFILES[made.profile]
     size = made.size or PHOTOGRAPH_PX

@@ -73,7 +73,8 @@ class ScoringOptions:
     def thresholds(self, start: Thresholds) -> Thresholds:
         """What candidates must reach, where no option says otherwise as in `start`.
 
-        Raises InputError for what cannot be.
+        Raises:
+            InputError: For what cannot be.
         """
         names = ("min_score", "margin", "min_area", "max_area", "min_raw", "max_distance")
         given = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
@@ -88,7 +89,8 @@ class ScoringOptions:
     def fix_threads(self, device: str) -> dict[str, int]:
         """Fix the number of threads of models on the CPU, and give it as an entry of the card.
 
-        returns nothing where no model runs on the CPU.
+        Returns:
+            Nothing where no model runs on the CPU.
         """
         from smile_motion.runtime.devices import choose_device
 

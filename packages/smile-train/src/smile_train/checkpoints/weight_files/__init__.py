@@ -43,7 +43,8 @@ __all__ = [
 def read_weights(path: Path) -> dict[str, torch.Tensor]:
     """Read named tensors as they are named.
 
-    Raises InputError when the file is damaged, or holds no weights.
+    Raises:
+        InputError: The file is damaged, or holds no weights.
     """
     return open_weights(path, None).weights
 

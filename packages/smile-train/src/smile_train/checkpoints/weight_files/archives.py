@@ -49,7 +49,8 @@ class TorchFile:
     def tensors(self, stored: dict[str, StoredTensor]) -> dict[str, torch.Tensor]:
         """Read tensors. Those that share bytes in the file share them in memory.
 
-        Raises InputError when the file is damaged, or together they are larger than it.
+        Raises:
+            InputError: The file is damaged, or together they are larger than it.
         """
         if (total := sum(tensor.nbytes for tensor in stored.values())) > 2 * self.size:
             raise InputError(
@@ -98,7 +99,8 @@ def _view(data: torch.Tensor, tensor: StoredTensor) -> torch.Tensor:
 def open_archive(path: Path) -> TorchFile:
     """Open a file of PyTorch 1.6 and later, or a TorchScript archive: both are zip files.
 
-    Raises InputError when it is damaged or another zip file.
+    Raises:
+        InputError: It is damaged or another zip file.
     """
     size = path.stat().st_size
     try:
@@ -173,7 +175,8 @@ def _place(
 def open_legacy(path: Path) -> TorchFile:
     """Open a file of PyTorch before 1.6: pickles, then the bytes, one after the other.
 
-    Raises InputError when it is damaged or another pickle.
+    Raises:
+        InputError: It is damaged or another pickle.
     """
     size = path.stat().st_size
     with path.open("rb") as file:

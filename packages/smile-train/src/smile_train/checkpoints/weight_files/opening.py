@@ -61,10 +61,13 @@ class WeightFile:
 def open_weights(path: Path, kind: Kind | None) -> WeightFile:
     """Read the weights of a model, whatever wrote the file: nothing in it is called.
 
-    path  .safetensors; what torch.save or torch.jit.save wrote, of any age; or the index of shards
-          of these.
-    kind  of model; None for all of the file's weights as they are named.
-    Raises InputError when the file is damaged, or holds no weights; it says what is refused.
+    Args:
+        path: .safetensors; what torch.save or torch.jit.save wrote, of any age; or the index of
+            shards of these.
+        kind: Of model; None for all of the file's weights as they are named.
+
+    Raises:
+        InputError: The file is damaged, or holds no weights; it says what is refused.
     """
     if path.name.endswith(INDEX):
         return _open_shards(path, kind)
@@ -80,7 +83,8 @@ def open_weights(path: Path, kind: Kind | None) -> WeightFile:
 def read_own_state(path: Path) -> Any:
     """Read what a run of ours continues from: tensors and plain values, in dicts, lists and tuples.
 
-    Raises InputError when the file is damaged, or holds anything else.
+    Raises:
+        InputError: The file is damaged, or holds anything else.
     """
     file = open_archive(path) if _format(path) == "archive" else open_legacy(path)
     described = file.described
@@ -130,7 +134,8 @@ def _with_values(part: Any, values: dict[str, torch.Tensor]) -> Any:
 def open_folder(folder: Path, kind: Kind | None) -> WeightFile:
     """Read the weights of a folder as transformers writes it, in one file or in shards.
 
-    Raises InputError when there are none, and as `open_weights` does.
+    Raises:
+        InputError: There are none, and as `open_weights` does.
     """
     for name in FOLDER_FILES:
         if (folder / name).is_file():

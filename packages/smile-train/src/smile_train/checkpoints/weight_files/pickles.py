@@ -92,7 +92,8 @@ class Description:
 def read_pickle(stream: BinaryIO) -> Description:
     """Read one pickle; the stream is then behind it.
 
-    Raises PickleError when it is none, or of more operations than any checkpoint has.
+    Raises:
+        PickleError: It is none, or of more operations than any checkpoint has.
     """
     machine = _Machine()
     try:

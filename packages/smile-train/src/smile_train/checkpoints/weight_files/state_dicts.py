@@ -127,9 +127,12 @@ def strip_wrappers(
 ) -> tuple[dict[str, Value], tuple[str, ...]]:
     """The entries of one model, under names without wrappers.
 
-    returns  the entries; all of them, with no more than wrappers taken off, where no model of the
-             kind is among them; and a line for each thing that was left out.
-    Raises ValueError where two models of the kind are equally good, or names become alike.
+    Returns:
+        The entries; all of them, with no more than wrappers taken off, where no model of the kind
+        is among them; and a line for each thing that was left out.
+
+    Raises:
+        ValueError: Two models of the kind are equally good, or names become alike.
     """
     roots = sorted({root for name in entries for root in _roots(name, kind)})
     own = [root for root in roots if not is_average(root)] or roots

@@ -28,7 +28,8 @@ class Query:
     def number(self, grid: TokenGrid) -> int | None:
         """The token's number; none for the mean query.
 
-        Raises InputError when it lies outside the grid.
+        Raises:
+            InputError: It lies outside the grid.
         """
         if self.slice is None:
             return None
@@ -45,9 +46,14 @@ class Query:
 def attention_map(encoder: VideoEncoder, video: torch.Tensor, query: Query) -> np.ndarray:
     """Attention of the last block, mean over its heads.
 
-    video    (T, H, W, 3) uint8 on the encoder's device.
-    returns  (T', rows, columns) float64 that sum to 1: how much each token is attended to.
-    Raises InputError when the encoder is of another kind, or the token is not there.
+    Args:
+        video: (T, H, W, 3) uint8 on the encoder's device.
+
+    Returns:
+        (T', rows, columns) float64 that sum to 1: how much each token is attended to.
+
+    Raises:
+        InputError: The encoder is of another kind, or the token is not there.
     """
     grid = encoder.grid
     number = query.number(grid)
@@ -71,9 +77,12 @@ def attention_map(encoder: VideoEncoder, video: torch.Tensor, query: Query) -> n
 def last_attention(attention: Attention, x: torch.Tensor, token: int | None) -> torch.Tensor:
     """Attention weights of one query, mean over heads.
 
-    x        (1, N, width): what the module is given.
-    token    whose query; none for the mean of all queries, head by head.
-    returns  (N,) float64 that sum to 1.
+    Args:
+        x: (1, N, width): what the module is given.
+        token: Whose query; none for the mean of all queries, head by head.
+
+    Returns:
+        (N,) float64 that sum to 1.
     """
     width, heads = x.shape[-1], attention.heads
     q_weight, k_weight = attention.qkv.weight.double().split(width)[:2]
@@ -89,10 +98,10 @@ def last_attention(attention: Attention, x: torch.Tensor, token: int | None) -> 
 def describe_map(weights: np.ndarray) -> dict[str, object]:
     """Numbers of a map: how spread out it is, when and where it is highest.
 
-    returns `spread`, the entropy over that of uniform attention, from 0 (one token) to 1 (all
-            alike); `slices`, the share of each time slice; `peak`, slice, row and column of the
-            highest; `shown`, the ends of the colour scale as multiples of uniform attention;
-            `map`, all weights.
+    Returns:
+        `spread`, the entropy over that of uniform attention, from 0 (one token) to 1 (all alike);
+        `slices`, the share of each time slice; `peak`, slice, row and column of the highest;
+        `shown`, the ends of the colour scale as multiples of uniform attention; `map`, all weights.
     """
     flat = weights[weights > 0]
     entropy = -(flat * np.log(flat)).sum() / np.log(weights.size)
@@ -117,8 +126,11 @@ def paint_attention(
 ) -> np.ndarray:
     """Lay attention over the frames: brighter and warmer is more, on one scale for the clip.
 
-    frames   (T, H, W, 3) uint8; weights (T', rows, columns).
-    returns  (T, H, W, 3) uint8.
+    Args:
+        frames: (T, H, W, 3) uint8; weights (T', rows, columns).
+
+    Returns:
+        (T, H, W, 3) uint8.
     """
     from matplotlib import colormaps
 

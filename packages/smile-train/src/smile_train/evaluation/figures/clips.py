@@ -48,7 +48,8 @@ class ClipSource:
     def paths(self) -> list[Path]:
         """The files.
 
-        Raises InputError when there are none, or --limit leaves none.
+        Raises:
+            InputError: There are none, or --limit leaves none.
         """
         if self.limit is not None and self.limit < 1:
             raise InputError(f"--limit is {self.limit}; give 1 or more")
@@ -59,7 +60,8 @@ class ClipSource:
     def read(self, grid: TokenGrid, *, workers: int = 2) -> Iterator[ShownClip]:
         """Decode the clips that an encoder takes, in order, with some threads ahead.
 
-        Raises InputError when a video cannot be read.
+        Raises:
+            InputError: A video cannot be read.
         """
         paths = self.paths()
         names = dict(zip(paths, short_names([str(path) for path in paths]), strict=True))
@@ -90,7 +92,8 @@ class ClipSource:
 def cut_middle(images: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Cut the largest middle part of the asked shape, and resize it.
 
-    images  (n, H, W, 3) uint8; size: height, width.
+    Args:
+        images: (n, H, W, 3) uint8; size: height, width.
     """
     height, width = images.shape[1:3]
     scale = min(height / size[0], width / size[1])
@@ -103,10 +106,8 @@ def cut_middle(images: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 def short_names(paths: Sequence[str]) -> list[str]:
     """The last parts of paths, as many as tell all of them apart, and a number where none do.
 
-    ::
-
-        runs/first, runs/second       first, second
-        a/clip.mp4, b/clip.mp4        a-clip, b-clip
+    runs/first, runs/second       first, second
+    a/clip.mp4, b/clip.mp4        a-clip, b-clip
     """
     parts = [
         (path.with_suffix("") if path.suffix.lower() in _NAMED_WITHOUT else path).parts

@@ -28,8 +28,9 @@ def draw_confusion(counts: np.ndarray, classes: Sequence[str], path: Path) -> No
     Up to `NAMED` classes are named at the axes; of more, the most frequent confusions are named
     below. Colours follow the square root, so that rare confusions are seen.
 
-    counts   (classes, classes) int64 as from `metrics.confusion`.
-    path     of the PNG; the most frequent confusions are listed in a JSON file beside it.
+    Args:
+        counts: (classes, classes) int64 as from `metrics.confusion`.
+        path: Of the PNG; the most frequent confusions are listed in a JSON file beside it.
     """
     from matplotlib.colors import PowerNorm
     from matplotlib.figure import Figure

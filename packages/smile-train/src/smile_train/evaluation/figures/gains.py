@@ -54,7 +54,8 @@ class ClassScores:
     def read(cls, folder: Path) -> ClassScores:
         """Read classes.json and results.json of a run.
 
-        Raises InputError when there is none, or it is damaged.
+        Raises:
+            InputError: There is none, or it is damaged.
         """
         results = Results.read(folder)
         path = folder / CLASSES
@@ -105,7 +106,8 @@ class Gain:
 def class_gains(first: ClassScores, second: ClassScores) -> list[Gain]:
     """Gains of all classes that the split has, the largest first; equal ones by name.
 
-    Raises InputError when the runs were not tested on the same classes and samples.
+    Raises:
+        InputError: The runs were not tested on the same classes and samples.
     """
     if first.score != second.score or first.classes != second.classes:
         raise InputError(
@@ -156,9 +158,10 @@ def draw_gains(
 ) -> None:
     """Draw the largest gains and the largest losses as bars, with all classes as a curve beside.
 
-    gains   as from `class_gains`.
-    first   name of the first run, `second` of the second; `score` a key of `SCORES`.
-    count   bars at either end.
+    Args:
+        gains: As from `class_gains`.
+        first: Name of the first run, `second` of the second; `score` a key of `SCORES`.
+        count: Bars at either end.
     """
     from matplotlib.figure import Figure
 

@@ -47,7 +47,8 @@ def spread_tokens(values: np.ndarray, grid: TokenGrid) -> np.ndarray:
 def side_by_side(*clips: np.ndarray) -> np.ndarray:
     """Put (T, H, W, 3) uint8 clips of one size beside each other, small ones enlarged.
 
-    returns (T, H', W', 3) uint8 with even sides, as video codecs need them.
+    Returns:
+        (T, H', W', 3) uint8 with even sides, as video codecs need them.
     """
     zoom = max(1, -(-SMALLEST_PX // clips[0].shape[1]))
     height = clips[0].shape[1] * zoom

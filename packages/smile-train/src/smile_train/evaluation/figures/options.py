@@ -48,7 +48,8 @@ class FigureOptions:
     def open_encoder(self, checkpoint: str) -> VideoEncoder:
         """Open an encoder on the fastest device that is there.
 
-        Raises InputError when there is none at that place.
+        Raises:
+            InputError: There is none at that place.
         """
         from smile_motion.runtime.devices import choose_device
 
@@ -61,7 +62,8 @@ class FigureOptions:
     def read_clips(self, encoder: VideoEncoder, what: str) -> Iterator[ShownClip]:
         """Clips as an encoder takes them, with a progress bar that says `what` is done with them.
 
-        Raises InputError when there are none, or one cannot be read.
+        Raises:
+            InputError: There are none, or one cannot be read.
         """
         from smile_motion.runtime.progress import progress_bar
 

@@ -36,8 +36,11 @@ class Components:
     def fit(cls, clips: Sequence[np.ndarray]) -> Components:
         """Find the components of all tokens of some clips together.
 
-        clips  (N, D) float each.
-        Raises InputError when all tokens are the same.
+        Args:
+            clips: (N, D) float each.
+
+        Raises:
+            InputError: All tokens are the same.
         """
         tokens = np.concatenate(clips).astype(np.float64)
         mean = tokens.mean(0)

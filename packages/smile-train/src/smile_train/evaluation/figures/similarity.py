@@ -1,7 +1,5 @@
 """How features change over a clip: similarity of frames' mean features (SMILE, Figure 4).
 
-::
-
     features of a clip          (T', D)      mean over the tokens of each time slice
     matrix                      (T', T')     cosine of every two slices
     curve                       (T',)        its first row: every slice with the first one
@@ -72,8 +70,11 @@ class Similarity:
 def frame_similarity(features: np.ndarray) -> np.ndarray:
     """Cosine of every two frames' features.
 
-    features  (T', D) float; none all zero.
-    returns   (T', T') float64, ones on the diagonal.
+    Args:
+        features: (T', D) float; none all zero.
+
+    Returns:
+        (T', T') float64, ones on the diagonal.
     """
     rows = features.astype(np.float64)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
@@ -85,7 +86,8 @@ def measure_similarity(
 ) -> Similarity:
     """Encode clips and compare their frames.
 
-    Raises InputError when the encoder's clips are a single slice long.
+    Raises:
+        InputError: The encoder's clips are a single slice long.
     """
     grid = encoder.grid
     if grid.slices < 2:
@@ -153,7 +155,8 @@ def write_similarity(
 ) -> None:
     """Write the numbers behind the figure: means over the videos, and `curves`, one a video.
 
-    origins  `source` and `sha256` of each encoder.
+    Args:
+        origins: `source` and `sha256` of each encoder.
     """
     content = {
         "encoders": [

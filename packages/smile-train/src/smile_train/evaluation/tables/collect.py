@@ -117,11 +117,16 @@ def find_runs(
 ) -> tuple[list[Run], tuple[Path, ...]]:
     """Read the results in some folders and below them, each once.
 
-    paths    folders, or the results.json in them.
-    given    rows by hand: of a run, or of all runs below a folder; the nearest folder counts.
-    returns  the runs, and the folders that have no results: evaluations that are not finished,
-             and, as `runs/*` gives them, pre-training and cached features.
-    Raises InputError when no path has results, or a row is given to something else.
+    Args:
+        paths: Folders, or the results.json in them.
+        given: Rows by hand: of a run, or of all runs below a folder; the nearest folder counts.
+
+    Returns:
+        The runs, and the folders that have no results: evaluations that are not finished, and, as
+        `runs/*` gives them, pre-training and cached features.
+
+    Raises:
+        InputError: No path has results, or a row is given to something else.
     """
     if not paths:
         raise InputError("no runs; give folders of finished evaluations before --out")

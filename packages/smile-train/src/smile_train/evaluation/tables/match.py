@@ -52,8 +52,11 @@ def place(results: Results, given: str | None = None) -> Placement:
     known by what they are loaded as, such as `clip:path`, or by their weights' names; those of
     VideoMAE, VideoMAE V2, MGMAE and SMILE itself are alike, so they need to be told.
 
-    given  a preset, a key of `OTHERS`, or `own:NAME` for a row of its own.
-    Raises InputError when `given` is none of these.
+    Args:
+        given: A preset, a key of `OTHERS`, or `own:NAME` for a row of its own.
+
+    Raises:
+        InputError: `given` is none of these.
     """
     if given is not None:
         if given.startswith(OWN) and len(given) > len(OWN):

@@ -30,19 +30,22 @@ def open_segmenter(
 ) -> Segmenter:
     """Open a segmenter.
 
-    spec     `isnet-general-use.onnx`, a path to an ONNX file (see `ModelDescription.beside`);
-             `clipseg`, or `clipseg=` with a folder or a hub name; `full`, for images with alpha.
-             `NAME=` before any of these names it in records; otherwise the file's stem or the
-             kind does.
-    device   `auto`, `cpu`, `cuda` or `cuda:1`.
-    batch    images at a time.
-    threads  of an ONNX model on the CPU; as many as cores by default.
-    Raises InputError when the text means nothing or the model cannot be opened.
-
-    Example::
+    Example:
 
         isnet = open_segmenter("models/isnet-general-use.onnx", device="cuda")
         masks = isnet.segment(images, [Category("fire engine")] * len(images))
+
+    Args:
+        spec: `isnet-general-use.onnx`, a path to an ONNX file (see `ModelDescription.beside`);
+            `clipseg`, or `clipseg=` with a folder or a hub name; `full`, for images with alpha.
+            `NAME=` before any of these names it in records; otherwise the file's stem or the kind
+            does.
+        device: `auto`, `cpu`, `cuda` or `cuda:1`.
+        batch: Images at a time.
+        threads: Of an ONNX model on the CPU; as many as cores by default.
+
+    Raises:
+        InputError: The text means nothing or the model cannot be opened.
     """
     if batch < 1:
         raise InputError(f"a segmenter's batch of {batch}; expected at least 1")
@@ -80,7 +83,8 @@ class FullSegmenter:
     def segment(self, images: np.ndarray, categories: Sequence[Category]) -> list[Mask]:
         """Take the alpha of images (N, H, W, 4) uint8 as it is, not stretched.
 
-        Raises InputError when the images have none.
+        Raises:
+            InputError: The images have none.
         """
         if images.shape[-1] != 4:
             raise InputError(

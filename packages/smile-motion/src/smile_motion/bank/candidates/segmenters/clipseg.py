@@ -59,9 +59,12 @@ class ClipSegSegmenter:
     ) -> ClipSegSegmenter:
         """Open a CLIPSeg.
 
-        model   a folder as `save_pretrained` writes it, from which nothing leads to the network;
+        Args:
+            model: A folder as `save_pretrained` writes it, from which nothing leads to the network;
                 or a name on the hub.
-        Raises InputError when it is not there, lacks a part, or is another kind of model.
+
+        Raises:
+            InputError: It is not there, lacks a part, or is another kind of model.
         """
         require_libraries("torch", "transformers")
         from transformers import CLIPSegForImageSegmentation, CLIPSegProcessor

@@ -64,7 +64,9 @@ class ModelDescription:
         """Read the TOML beside a model, such as `isnet.toml` beside `isnet.onnx`.
 
         Without one, well-known file names are described here (`WELL_KNOWN`).
-        Raises InputError when there is neither, or the TOML says something else.
+
+        Raises:
+            InputError: There is neither, or the TOML says something else.
         """
         path = model.with_suffix(".toml")
         if not path.is_file():
@@ -182,10 +184,13 @@ class OnnxSegmenter:
     ) -> OnnxSegmenter:
         """Open a model with the TOML beside it (see `ModelDescription.beside`).
 
-        name     what records call it; the file's stem by default.
-        threads  on the CPU; as many as cores by default.
-        Raises InputError when the file or its TOML is missing or is not what it should be, and
-        for CUDA where onnxruntime cannot use it.
+        Args:
+            name: What records call it; the file's stem by default.
+            threads: On the CPU; as many as cores by default.
+
+        Raises:
+            InputError: The file or its TOML is missing or is not what it should be, and for CUDA
+                where onnxruntime cannot use it.
         """
         require_libraries("onnxruntime", "torch")
         if not path.is_file():
@@ -212,7 +217,8 @@ class OnnxSegmenter:
     def segment(self, images: np.ndarray, categories: Sequence[Category]) -> list[Mask]:
         """Find the object in images (N, H, W, 3 or 4) uint8; the categories do not matter.
 
-        Raises InputError when an output has another shape or range than described.
+        Raises:
+            InputError: An output has another shape or range than described.
         """
         height, width = images.shape[1:3]
         masks = []
