@@ -7,6 +7,7 @@ from smile_motion.errors import InputError
 from smile_motion.io.choices import PathName
 from smile_motion.masking.masks import (
     TokenMask,
+    mask_motion_bins,
     mask_official,
     mask_random,
     mask_trajectory,
@@ -204,3 +205,46 @@ def test_coverage_of_another_grid_is_refused() -> None:
 def test_ratios_that_mask_nothing_or_all_are_refused(ratio: float) -> None:
     with pytest.raises(InputError, match="mask ratio"):
         mask_tube(np.random.default_rng(0), GRID, ratio)
+
+
+@given(
+    st.integers(0, 2**32),
+    st.sampled_from([0.3, 0.8, 0.9]),
+    st.floats(0, 1),
+    st.sampled_from([GRID, TokenGrid(height=112, width=48)]),
+)
+@settings(deadline=None)
+def test_motion_bins_show_a_share_of_the_moving_half(
+    seed: int, ratio: float, share: float, grid: TokenGrid
+) -> None:
+    rng = np.random.default_rng(seed)
+    motion = rng.permutation(grid.slice_tokens).astype(float)
+    flags = hidden(mask_motion_bins(rng, grid, ratio, motion, share=share), grid)
+    assert (flags == flags[0]).all()
+    assert flags[0].sum() == int(ratio * grid.slice_tokens)
+    half = grid.slice_tokens // 2
+    moving = motion >= grid.slice_tokens - half
+    shown = (~flags[0]).sum()
+    expected = min(max(round(share * shown), shown - (grid.slice_tokens - half)), half)
+    assert (~flags[0])[moving].sum() == expected
+
+
+def test_motion_bins_of_a_still_clip_are_tubes_at_random_and_alike_in_any_batch() -> None:
+    generators = [np.random.default_rng(seed) for seed in range(200)]
+    motion = np.zeros((200, 196))
+    motion[:100, 40:60] = 5
+    batch = mask_motion_bins(generators, GRID, 0.8, motion)
+    alone = mask_motion_bins(np.random.default_rng(7), GRID, 0.8, motion[7])
+    assert (batch.visible[7] == alone.visible).all()
+    shown = np.zeros((200, 196))
+    np.put_along_axis(shown, batch.visible[:, :40], 1, 1)
+    # 20 of 40 shown are from the 98 that move most: the 20 that do, and 78 of the others.
+    assert shown[:100, 40:60].mean() == pytest.approx(20 / 98, abs=0.03)
+    assert np.abs(shown[100:].mean(0) - 40 / 196).max() < 0.2
+
+
+def test_motion_bins_refuse_motion_of_other_clips() -> None:
+    with pytest.raises(InputError, match=r"motion has shape \(7,\); 1 clips need 196"):
+        mask_motion_bins(np.random.default_rng(0), GRID, 0.8, np.zeros(7))
+    with pytest.raises(InputError, match="share is 2"):
+        mask_motion_bins(np.random.default_rng(0), GRID, 0.8, np.zeros(196), share=2)

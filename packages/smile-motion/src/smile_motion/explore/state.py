@@ -16,6 +16,7 @@ from smile_motion.io.choices import EffectName, NoiseKind, PathName
 from smile_motion.masking.masks import (
     MaskingName,
     TokenMask,
+    mask_motion_bins,
     mask_official,
     mask_random,
     mask_trajectory,
@@ -259,6 +260,8 @@ def draw_clip_mask(controls: Controls, clip: Clip, grid: TokenGrid) -> TokenMask
             return mask_trajectory(rng, grid, ratio, clip.truth.token_coverage(grid))
         case "official" if clip.plan.slots:
             return mask_official(rng, grid, ratio, clip.plan)
+        case "motion-bins":
+            return mask_motion_bins(rng, grid, ratio, clip.truth.token_motion(grid).by_position())
         case "random":
             return mask_random(rng, grid, ratio)
         case _:

@@ -37,6 +37,38 @@ def hide_tubes(keys, each, hidden):
 
 
 @compiled()
+def hide_motion_bins(motion, keys, each, share, hidden):
+    """Show a share of positions from the moving half, the rest from the still one; see
+    `mask_motion_bins`.
+
+    Args:
+        motion: (B, positions) float64; each: positions hidden in every slice.
+        hidden: (B, slices, positions) bool, filled.
+    """
+    slices, positions = hidden.shape[1:]
+    half = positions // 2
+    shown = positions - each
+    for clip in range(hidden.shape[0]):
+        of_position = keys[clip, slices * positions : slices * positions + positions]
+        # Ties, such as positions that stand still, are broken by other keys than those that choose.
+        by_other = np.argsort(keys[clip, :positions], kind="mergesort")
+        ranked = by_other[np.argsort(-motion[clip][by_other], kind="mergesort")]
+        moving = np.zeros(positions, np.bool_)
+        for place in ranked[:half]:
+            moving[place] = True
+        wanted = min(max(int(np.rint(share * shown)), shown - (positions - half)), half)
+        hidden[clip] = True
+        left_moving, left_still = wanted, shown - wanted
+        for place in np.argsort(of_position, kind="mergesort"):
+            if moving[place] and left_moving > 0:
+                left_moving -= 1
+                hidden[clip, :, place] = False
+            elif not moving[place] and left_still > 0:
+                left_still -= 1
+                hidden[clip, :, place] = False
+
+
+@compiled()
 def hide_trajectories(coverage, keys, threshold, total, share, hidden):
     """Hide trajectories first, then tubes, `total` tokens exactly; see `mask_trajectory`.
 

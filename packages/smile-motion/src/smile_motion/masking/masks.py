@@ -1,4 +1,4 @@
-"""Which tokens the student sees, always equally many: tubes, trajectories, random, official.
+"""Which tokens the student sees, always equally many: tubes, trajectories, random, official, bins.
 
 A scheme takes one clip's generator, or a sequence of them for a batch: a clip's mask is the same
 alone and in any batch. Choices follow random keys, the smallest first (see `draw_keys`).
@@ -18,7 +18,7 @@ from smile_motion.tokens import TokenGrid, masked_tokens
 if TYPE_CHECKING:
     from smile_motion.motion.plan import MotionPlan
 
-MaskingName = Literal["tube", "trajectory", "random", "official"]
+MaskingName = Literal["tube", "trajectory", "random", "official", "motion-bins"]
 Generators = np.random.Generator | Sequence[np.random.Generator]
 
 
@@ -63,6 +63,34 @@ def mask_tube(rng: Generators, grid: TokenGrid, ratio: float) -> TokenMask:
 
     total, hidden = masked_tokens(grid, ratio), _hidden(rng, grid)
     hide_tubes(draw_keys(rng, grid), total // grid.slices, hidden)
+    return _split_tokens(rng, hidden, total)
+
+
+def mask_motion_bins(
+    rng: Generators, grid: TokenGrid, ratio: float, motion: np.ndarray, *, share: float = 0.5
+) -> TokenMask:
+    """Mask the same positions in every slice, and show as many that move as that do not (TrackMAE).
+
+    Positions are ranked by their mean displacement and split in halves. Of those that are shown, a
+    share is drawn from the moving half, the rest from the still one.
+
+    Args:
+        motion: (positions,), or (B, positions) for a batch: how far what is at a position moves, in
+            any unit; `Truth.token_motion`.
+        share: Of the visible positions, those of the moving half. TrackMAE: 0.5.
+    """
+    from smile_motion.masking._kernels import hide_motion_bins
+
+    total, hidden = masked_tokens(grid, ratio), _hidden(rng, grid)
+    if not 0 <= share <= 1:
+        raise InputError(f"share is {share}; give 0 to 1")
+    batched = np.ascontiguousarray(motion if motion.ndim == 2 else motion[None], np.float64)
+    if batched.shape != (len(hidden), grid.slice_tokens) or not np.isfinite(batched).all():
+        raise InputError(
+            f"motion has shape {motion.shape}; {len(hidden)} clips need {grid.slice_tokens} finite "
+            f"numbers each, one a position"
+        )
+    hide_motion_bins(batched, draw_keys(rng, grid), total // grid.slices, share, hidden)
     return _split_tokens(rng, hidden, total)
 
 

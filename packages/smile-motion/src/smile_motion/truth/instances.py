@@ -12,6 +12,7 @@ from smile_motion.motion.plan import MotionPlan
 from smile_motion.renderer.cpu import paint
 from smile_motion.tokens import TokenGrid
 from smile_motion.truth.flow import OpticalFlow, optical_flow
+from smile_motion.truth.token_motion import MotionReading, TokenMotion, token_motion
 from smile_motion.truth.tracks import PointTracks, track_points
 
 if TYPE_CHECKING:
@@ -153,6 +154,12 @@ class Truth:
     def flow(self, *, backward: bool = False) -> OpticalFlow:
         """Optical flow between neighbouring frames, with occlusion masks; see `OpticalFlow`."""
         return optical_flow(self.plan, self.ids, backward=backward)
+
+    def token_motion(
+        self, grid: TokenGrid, *, points: int = 2, reading: MotionReading = "present"
+    ) -> TokenMotion:
+        """Displacements of points of every token to the next slice; see `token_motion`."""
+        return token_motion(self.plan, self.ids, grid, points=points, reading=reading)
 
     def _whole_pixels(self) -> np.ndarray:
         """Silhouette pixels of each object, beyond the frame too, (K, T) int64."""

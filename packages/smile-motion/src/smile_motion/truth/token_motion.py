@@ -1,0 +1,112 @@
+"""How what lies in each space-time token moves, exactly, from the plan: a target to predict.
+
+motion = clip.truth.token_motion(TokenGrid(), points=2, reading="present")
+motion.displacement        # (8, 14, 14, 4, 2) pixels to the next slice
+motion.visible, motion.slot
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from smile_motion.errors import InputError
+from smile_motion.motion.plan import MotionPlan
+from smile_motion.tokens import TokenGrid
+
+MotionReading = Literal["present", "started"]
+"""Whose motion a token has: what is there when its slice begins, or what was in its place in the
+clip's first frame, wherever that has gone (TrackMAE)."""
+
+
+@dataclass(frozen=True, eq=False)
+class TokenMotion:
+    """Motion at n x n points of each token, from the first frame of its slice to that of the next.
+
+    Points are pixels: the middles of n x n parts of the token, row after row; for n = 2 and tokens
+    of 16 pixels those at 4 and 12. The last slice has no next one: there a point keeps the
+    displacement that brought it from the slice before.
+    """
+
+    displacement: np.ndarray
+    """(slices, rows, columns, n * n, 2) float32 x, y, pixels; NaN where the plan does not tell."""
+    visible: np.ndarray
+    """(slices, rows, columns, n * n) bool: the point is seen at both ends."""
+    slot: np.ndarray
+    """(slices, rows, columns, n * n) int16: the object that the point sticks to; -1 for the
+    background."""
+
+    def by_position(self) -> np.ndarray:
+        """How far what is at each position of a slice moves, (rows * columns,) float64 pixels: the
+        mean length of its displacements over slices and points; unknown ones count as 0."""
+        x, y = np.moveaxis(np.nan_to_num(self.displacement.astype(np.float64)), -1, 0)
+        return np.sqrt(x * x + y * y).mean(axis=(0, -1)).ravel()
+
+
+def token_motion(
+    plan: MotionPlan,
+    ids: np.ndarray,
+    grid: TokenGrid,
+    *,
+    points: int = 2,
+    reading: MotionReading = "present",
+    still: bool = True,
+    out: np.ndarray | None = None,
+) -> TokenMotion:
+    """Say how points of tokens move.
+
+    Args:
+        ids: (T, H, W) uint8 modal id map of the plan (`Truth.ids`).
+        grid: The tokens, of the plan's frames.
+        points: Along each side of a token. TrackMAE: 2.
+        reading: Whose motion a token has.
+        still: The background stays, so that its points are known to have displacement 0; where it
+            moves by itself (natural video) they have NaN.
+        out: (slices, rows, columns, points ** 2, 2) float32, contiguous: to fill with the
+            displacements, such as a clip's place in a batch.
+
+    Raises:
+        InputError: The grid is not the plan's or has one slice, or tokens have too few pixels.
+    """
+    from smile_motion.truth._token_motion import move_present, move_started
+
+    size = (grid.frames, grid.height, grid.width)
+    if size != (plan.frames, plan.height, plan.width):
+        raise InputError(
+            f"tokens of clips of {size} (frames, height, width), the plan is of "
+            f"{(plan.frames, plan.height, plan.width)}; give the clip's own grid"
+        )
+    if grid.slices < 2:
+        raise InputError(
+            f"{grid.frames} frames in tokens of {grid.tubelet} are one slice, from which nothing "
+            f"moves to a next; give more frames"
+        )
+    if not 1 <= points <= grid.patch:
+        raise InputError(f"points is {points}; give 1 to {grid.patch}, the token's side")
+    shape = (*grid.shape, points * points)
+    if out is None:
+        out = np.empty((*shape, 2), np.float32)
+    elif out.shape != (*shape, 2) or out.dtype != np.float32 or not out.flags.c_contiguous:
+        raise InputError(
+            f"out is {out.dtype} {out.shape}; displacements need contiguous float32 {(*shape, 2)}"
+        )
+    visible, slot = np.empty(shape, np.bool_), np.empty(shape, np.int16)
+    move = move_present if reading == "present" else move_started
+    background = 0.0 if still else np.nan
+    move(
+        *(ids, plan.placement(), grid.tubelet, grid.patch, points, background),
+        *(out, visible, slot),
+    )
+    return TokenMotion(out, visible, slot)
+
+
+def point_pixels(grid: TokenGrid, points: int = 2) -> np.ndarray:
+    """Pixels that `token_motion` looks at: (rows, columns, points ** 2, 2) int64 x, y."""
+    middle = (2 * np.arange(points) + 1) * grid.patch // (2 * points)
+    y = (np.arange(grid.rows)[:, None] * grid.patch + middle)[:, None, :, None]
+    x = (np.arange(grid.columns)[:, None] * grid.patch + middle)[None, :, None, :]
+    shape = (grid.rows, grid.columns, points, points)
+    both = np.stack([np.broadcast_to(x, shape), np.broadcast_to(y, shape)], axis=-1)
+    return both.reshape(grid.rows, grid.columns, points * points, 2)
