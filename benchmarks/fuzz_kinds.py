@@ -37,7 +37,7 @@ from smile_train.checkpoints.to_transformers import export_transformers
 from smile_train.checkpoints.weight_files import ENCODERS, open_weights
 from smile_train.config.pretrain import PretrainConfig
 from smile_train.datasets.base import LabelledVideo, LabelledVideos
-from smile_train.datasets.manifest import read_manifest, write_manifest
+from smile_train.datasets.custom import read_manifest, write_manifest
 from smile_train.datasets.registry import DatasetPlace, open_split
 from smile_train.evaluation.figures.gains import ClassScores
 from smile_train.evaluation.results import Results

@@ -21,7 +21,7 @@ import torch.nn.functional as F
 import tyro
 from smile_motion.tokens import masked_tokens
 from smile_train.config.pretrain_presets import PRESETS
-from smile_train.models import linear
+from smile_train.models import layers
 from smile_train.models.mae import PretrainModel
 from smile_train.teachers import ClipTeacher
 from smile_train.training.losses import masked_loss
@@ -62,9 +62,9 @@ def main(options: Options) -> None:
 
     def with_torch(work: Callable[[], object]) -> Callable[[], object]:
         def run() -> None:
-            linear.ONE_DNN = False
+            layers.ONE_DNN = False
             work()
-            linear.ONE_DNN = True
+            layers.ONE_DNN = True
 
         return run
 
@@ -94,7 +94,7 @@ def main(options: Options) -> None:
     half = least(
         options.turns,
         fp32=lambda: F.linear(images.new_ones(1576, 768), images.new_ones(3072, 768)),
-        ours=lambda: linear.linear(images.new_ones(1576, 768), images.new_ones(3072, 768)),
+        ours=lambda: layers.linear(images.new_ones(1576, 768), images.new_ones(3072, 768)),
     )
     print(f"a layer of 1576 x 768 x 3072: {half['fp32'] / half['ours']:.2f} times as fast as MKL's")
 

@@ -19,7 +19,7 @@ from smile_motion.clips.options import ClipOptions
 from smile_motion.errors import InputError
 from smile_motion.io.images import read_photograph
 from smile_motion.video import find_videos, index_video
-from smile_train.datasets.manifest import read_manifest
+from smile_train.datasets.custom import read_manifest
 
 
 def test_a_bank_cannot_name_files_outside_itself(tmp_path: Path, small_bank: ObjectBank) -> None:

@@ -43,7 +43,7 @@ from smile_motion.tokens import TokenGrid
 from smile_train.checkpoints import configs
 from smile_train.checkpoints import files as checkpoint
 from smile_train.cli import pretrain
-from smile_train.datasets import diving48, manifest
+from smile_train.datasets import custom, diving48
 from smile_train.datasets import ssv2 as something
 from smile_train.evaluation import results
 from smile_train.evaluation.figures import gains
@@ -201,12 +201,12 @@ DOCUMENTS: dict[str, Document] = {
         "ignore",
     ),
     "head of a manifest": Document(
-        manifest._Head,
+        custom._Head,
         {"name": "own", "split": "train", "classes": ["a"], "samples": 2, "partial": False},
         "refuse",
     ),
     "line of a manifest": Document(
-        manifest._Line,
+        custom._Line,
         {"key": "a", "path": "a.mp4", "target": 3, "span": [0.0, 1.5, "s"]},
         "refuse",
     ),

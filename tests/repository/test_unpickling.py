@@ -21,7 +21,7 @@ from smile_motion.io.files import sha256
 from smile_motion.motion.plan import read_plan
 from smile_train.checkpoints.files import load_checkpoint, save_checkpoint
 from smile_train.checkpoints.weight_files import read_weights
-from smile_train.datasets.manifest import read_manifest
+from smile_train.datasets.custom import read_manifest
 from smile_train.teachers import ClipTeacher, TimmTeacher
 
 

@@ -3,9 +3,8 @@
 import json
 from pathlib import Path
 
-from smile_train.config.pretrain import PretrainConfig
+from smile_train.config.pretrain import PretrainConfig, plan_stages
 from smile_train.config.pretrain_presets import PRESETS
-from smile_train.config.stages import plan_stages
 from smile_train.evaluation.results import Protocol, Results
 
 

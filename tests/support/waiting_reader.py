@@ -5,7 +5,7 @@ import signal
 import sys
 from pathlib import Path
 
-from smile_train.data.worker_batches import open_batches
+from smile_train.data.loader import open_batches
 from torch.utils.data import Dataset
 
 

@@ -18,8 +18,7 @@ from smile_train.config.finetune import FinetuneConfig
 from smile_train.config.finetune_presets import PRESETS as FINETUNE_PRESETS
 from smile_train.config.pretrain import PretrainConfig
 from smile_train.config.pretrain_presets import PRESETS
-from smile_train.config.sections import SECTIONS
-from smile_train.config.settings import parse_yaml
+from smile_train.config.settings import SECTIONS, parse_yaml
 
 QUICK = (
     *("--preset=tiny", "--batch=2", "--workers=0", "--frames=4", "--size=32", "--log-every=1"),

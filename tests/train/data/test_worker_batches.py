@@ -31,7 +31,7 @@ def test_workers_end_with_their_reader_however_it_goes(
 def test_all_workers_are_started_so() -> None:
     packages = Path(smile_train.__file__).parent
     found = [path.name for path in packages.rglob("*.py") if "DataLoader(" in path.read_text()]
-    assert found == ["worker_batches.py"]
+    assert found == ["loader.py"]
 
 
 def lives(process: int) -> bool:

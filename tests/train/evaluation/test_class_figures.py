@@ -12,8 +12,7 @@ from smile_train.datasets.base import LabelledVideo, LabelledVideos
 from smile_train.evaluation.figures.confusion import draw_confusion
 from smile_train.evaluation.figures.gains import ClassScores, class_gains
 from smile_train.evaluation.metrics import classification_metrics, confusion
-from smile_train.evaluation.predict import Predictions
-from smile_train.evaluation.report import write_evaluation
+from smile_train.evaluation.predict import Predictions, write_evaluation
 from smile_train.evaluation.results import Results
 
 

@@ -16,16 +16,21 @@ from smile_train.__main__ import COMMANDS
 from smile_train.encoders.video_encoder import VideoEncoder
 from smile_train.models.config import STUDENTS
 from smile_train.models.mae import Encoder
-from smile_train.motion_probe.backdrops import Texture
-from smile_train.motion_probe.candidates import pixels, trained_and_untrained
-from smile_train.motion_probe.clips import PARTS, ProbeClips, share_out
-from smile_train.motion_probe.factors import FACTORS, SCENE_CLASSES
-from smile_train.motion_probe.inputs import PixelEncoder, fit_clips, show, untrained
-from smile_train.motion_probe.ridge import read_out
-from smile_train.motion_probe.run import Candidate, Sizes, probe_motion
-from smile_train.motion_probe.scenes import DIRECTIONS, FRAMES, SceneName
-from smile_train.motion_probe.scores import score
-from smile_train.motion_probe.table import leaks
+from smile_train.motion_probe.clips import PARTS, ProbeClips, Texture, share_out
+from smile_train.motion_probe.config import FACTORS, SCENE_CLASSES, SceneName
+from smile_train.motion_probe.inputs import (
+    Candidate,
+    PixelEncoder,
+    fit_clips,
+    pixels,
+    show,
+    trained_and_untrained,
+    untrained,
+)
+from smile_train.motion_probe.report import leaks
+from smile_train.motion_probe.run import Sizes, probe_motion
+from smile_train.motion_probe.scenes import DIRECTIONS, FRAMES
+from smile_train.motion_probe.scores import read_out, score
 
 
 @pytest.fixture(scope="module")

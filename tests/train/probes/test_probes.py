@@ -22,9 +22,8 @@ from smile_train.__main__ import COMMANDS
 from smile_train.checkpoints.published import save_official
 from smile_train.cli.finetune import name_of
 from smile_train.config.probe import StrictProbeConfig
-from smile_train.encoders.fingerprints import hash_settings
-from smile_train.encoders.video_encoder import VideoEncoder, load
-from smile_train.evaluation.knn import neighbour_votes
+from smile_train.encoders.video_encoder import VideoEncoder, hash_settings, load
+from smile_train.evaluation.metrics import neighbour_votes
 from smile_train.evaluation.results import Results
 from smile_train.models.config import STUDENTS
 from smile_train.models.heads import AttentiveProbes

@@ -23,7 +23,7 @@ from smile_train.checkpoints.configs import (
 )
 from smile_train.checkpoints.families import find_encoder
 from smile_train.checkpoints.files import CONFIG
-from smile_train.checkpoints.transformers_names import from_their_names
+from smile_train.checkpoints.to_transformers import from_their_names
 from smile_train.checkpoints.weight_files import (
     ENCODERS,
     TRANSFORMERS,

@@ -10,7 +10,7 @@ from smile_motion.cli.app import Outcome, option
 from smile_motion.errors import InputError
 from smile_motion.runtime.partition import results_folder
 
-from smile_train.cli.settings import given_settings, refuse_idle_settings
+from smile_train.cli.runs import given_settings, refuse_idle_settings
 from smile_train.config.finetune import FinetuneConfig
 from smile_train.config.finetune_presets import (
     DATASET_PRESETS,
@@ -74,7 +74,7 @@ def run(config: FinetuneConfig) -> Outcome | None:
         return None
     refuse_idle_settings(config)
     out = prepare_folder(config)
-    from smile_train.cli.outcome import print_outcome
+    from smile_train.cli.runs import print_outcome
     from smile_train.training.finetune import finetune
 
     with results_folder(out):

@@ -12,7 +12,7 @@ from smile_motion.errors import InputError
 from smile_motion.io.options import given_options
 from smile_motion.runtime.partition import is_first_process, results_folder
 
-from smile_train.cli.settings import given_settings, refuse_idle_settings
+from smile_train.cli.runs import given_settings, refuse_idle_settings
 from smile_train.config.pretrain import PretrainConfig
 from smile_train.config.pretrain_presets import NOTES, PRESETS
 

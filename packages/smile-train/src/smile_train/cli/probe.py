@@ -1,17 +1,22 @@
-"""The commands `smile_train probe …` on labelled videos: what frozen encoders let others learn."""
+"""The commands `smile_train probe …`: what frozen encoders know, and what they let others learn."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from smile_motion.cli.app import Outcome
 from smile_motion.errors import InputError
-from smile_motion.runtime.partition import results_folder
+from smile_motion.runtime.partition import is_first_process, results_folder
 
 from smile_train.cli import finetune
 from smile_train.config.finetune import FinetuneConfig
 from smile_train.config.probe import FeatureProbeConfig, NeighbourProbeConfig, StrictProbeConfig
+from smile_train.motion_probe.config import HELD_OUT, MotionProbeConfig
+
+MOTION_RESULTS = "motion.json"
+"""File that tells that a folder holds the results of a motion probe."""
 
 
 class Strict:
@@ -22,7 +27,7 @@ class Strict:
     @staticmethod
     def run(config: StrictProbeConfig) -> Outcome | None:
         """Probe, and say what was reached."""
-        from smile_train.cli.outcome import print_outcome
+        from smile_train.cli.runs import print_outcome
         from smile_train.probes.run import probe_strict
 
         out = prepare_folder(config, "strict")
@@ -38,7 +43,7 @@ class Knn:
     @staticmethod
     def run(config: NeighbourProbeConfig) -> Outcome | None:
         """Probe, and say what was reached."""
-        from smile_train.cli.outcome import print_outcome
+        from smile_train.cli.runs import print_outcome
         from smile_train.probes.run import probe_neighbours
 
         out = prepare_folder(config, "knn")
@@ -72,6 +77,25 @@ class Attentive:
         return finetune.choose_preset(arguments, "attentive")
 
 
+class Motion:
+    """Ask frozen encoders what they know about motion, on clips whose motion is known exactly."""
+
+    Options = MotionProbeConfig
+
+    @staticmethod
+    def run(config: MotionProbeConfig) -> Outcome | None:
+        """Probe, write table and figure, and print the table."""
+        if not config.checkpoints:
+            raise InputError("no checkpoint; give one or more runs, checkpoints, files or hub ids")
+        if not is_first_process():
+            return None
+        out = config.out or Path("runs") / f"{finetune.name_of(config.checkpoints[0])}-motion"
+        if (out / MOTION_RESULTS).exists():
+            raise InputError(f"{out}: holds results; choose another --out")
+        with results_folder(out):
+            return _probe_motion(config, out)
+
+
 def prepare_folder(config: FeatureProbeConfig, protocol: str) -> Path:
     """The folder of the results.
 
@@ -85,3 +109,100 @@ def prepare_folder(config: FeatureProbeConfig, protocol: str) -> Path:
     if (out / "results.json").exists():
         raise InputError(f"{out}: holds results; choose another --out")
     return out
+
+
+def _probe_motion(config: MotionProbeConfig, out: Path) -> Outcome:
+    import json
+    import sys
+
+    from smile_motion.bank import embedded_bank
+    from smile_motion.clips.options import open_banks
+    from smile_motion.io.files import encode_json, write_atomically
+    from smile_motion.runtime.progress import progress_bar
+
+    from smile_train.config.machine import settle_machine
+    from smile_train.encoders.video_encoder import load
+    from smile_train.evaluation.figures.clips import short_names
+    from smile_train.motion_probe.clips import open_backdrops
+    from smile_train.motion_probe.inputs import describe_fit, pixels, trained_and_untrained
+    from smile_train.motion_probe.report import draw_findings, facts, leaks, write_table
+    from smile_train.motion_probe.run import Sizes, probe_motion
+    from smile_train.motion_probe.scenes import FRAMES
+    from smile_train.training.accelerator import open_accelerator
+
+    names = config.names or tuple(short_names(config.checkpoints))
+    if len(names) != len(config.checkpoints) or len(set(names)) < len(names):
+        raise InputError(
+            f"{len(set(names))} different names for {len(config.checkpoints)} checkpoints; give "
+            f"one each"
+        )
+    backdrops = open_backdrops(
+        config.backdrop, videos=config.videos, images=config.images, stride=config.stride
+    )
+    machine = settle_machine(config.precision, config.cpu_threads)
+    accelerator = open_accelerator(machine.precision)
+    encoders = [
+        load(path, heads=config.heads).to(accelerator.device) for path in config.checkpoints
+    ]
+    size = config.size or min(224, max(encoder.grid.height for encoder in encoders))
+    fits = [
+        describe_fit(name, encoder.grid, FRAMES, size)
+        for name, encoder in zip(names, encoders, strict=True)
+    ]
+    said = [line for line in fits if line is not None]
+    bank = open_banks(config.bank) if config.bank else embedded_bank()
+    candidates = []
+    for name, encoder in zip(names, encoders, strict=True):
+        candidates += trained_and_untrained(name, encoder, config.seed, machine.precision)
+    candidates.append(pixels())
+    print("\n".join([machine.said, *said]), file=sys.stderr)
+    with progress_bar() as on_progress:
+        findings = probe_motion(
+            candidates,
+            config.factors,
+            config.pooling,
+            Sizes(
+                clips=config.clips,
+                test=config.test_clips,
+                seeds=config.seeds,
+                size=size,
+                seed=config.seed,
+                batch=config.batch,
+            ),
+            bank,
+            backdrops,
+            cache=config.cache,
+            computing=lambda: accelerator.autocast(),
+            on_progress=lambda done, total: on_progress("clips", done, total),
+        )
+    learned = config.clips - config.clips // HELD_OUT // 2 * 2
+    widest = max(findings, key=lambda own: own.features)
+    if widest.features > learned:
+        said.append(
+            f"{widest.encoder} gives {widest.features} numbers a clip, {learned} clips are learned "
+            f"from: the penalty keeps read-outs from learning them by heart; --clips asks for more"
+        )
+    said.append(
+        f"{config.clips} clips of each scene to learn from and choose penalties by, "
+        f"{config.test_clips} of other objects to test on, {config.seeds} draws; background "
+        f"{config.backdrop}, frames of {size} x {size} px"
+    )
+    table = write_table(findings, said)
+    content = {
+        "config": json.loads(json.dumps(asdict(config), default=str)),
+        "checkpoints": [
+            {"name": name, "source": source, "sha256": candidate.sha256}
+            for name, source in zip(names, config.checkpoints, strict=True)
+            for candidate in candidates
+            if candidate.name == name
+        ],
+        "bank_sha256": bank.card["metadata_sha256"],
+        "said": said,
+        "findings": facts(findings),
+    }
+    write_atomically(out / "motion.md", table.encode())
+    draw_findings(findings, out / "motion.png")
+    write_atomically(out / MOTION_RESULTS, encode_json(json.dumps(content, indent=1) + "\n"))
+    print(table)
+    print(out / "motion.png")
+    return Outcome({"out": out, "leaks": leaks(findings), "findings": content["findings"]})

@@ -30,7 +30,7 @@ from smile_motion.io.options import (
 
 from smile_train.config.run import RunOptions
 from smile_train.datasets.base import LabelledVideos
-from smile_train.datasets.manifest import choose_samples
+from smile_train.datasets.custom import choose_samples
 from smile_train.datasets.registry import DatasetName, DatasetPlace
 from smile_train.models.config import StudentName
 

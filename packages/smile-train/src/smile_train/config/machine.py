@@ -16,7 +16,7 @@ from smile_motion.errors import InputError
 from smile_motion.runtime.devices import available_cores, has_bf16
 
 from smile_train.config.run import Precision, PrecisionName
-from smile_train.models.linear import linear
+from smile_train.models.layers import linear
 
 DTYPES: dict[PrecisionName, torch.dtype] = {
     "bf16": torch.bfloat16,

@@ -1,4 +1,4 @@
-"""What workers that augment labelled clips share, see `preloaded`."""
+"""Modules that workers which augment labeled clips share; see `_preload_pretrain`."""
 
 import atexit
 import gc

@@ -144,8 +144,6 @@ def open_clips(config: PretrainConfig) -> TrainingClips:
     Raises:
         InputError: A file is missing or does not fit.
     """
-    from smile_train.data.device_clips import PlannedClips
-
     maker = config.make_maker()
     if maker.recipe.objects == 0 and config.masking in ("trajectory", "official"):
         raise InputError(

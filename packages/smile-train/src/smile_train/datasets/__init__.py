@@ -1,7 +1,7 @@
 """Labelled data sets: one form for all, an adapter for each."""
 
 from smile_train.datasets.base import LabelledVideo, LabelledVideos, Span, Split, Task
-from smile_train.datasets.manifest import choose_samples, read_manifest, write_manifest
+from smile_train.datasets.custom import choose_samples, read_manifest, write_manifest
 from smile_train.datasets.registry import DatasetName, DatasetPlace, open_split
 
 __all__ = [

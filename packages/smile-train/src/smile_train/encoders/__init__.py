@@ -1,1 +1,1 @@
-"""Encoders of another architecture, to compare with: CLIP frame by frame, ViCLIP."""
+"""Frozen video encoders: ours, CLIP frame by frame, ViCLIP."""

@@ -1,7 +1,8 @@
-"""A pre-trained encoder, ready to be used elsewhere."""
+"""Frozen video encoders: how they are opened, what they return, and their hashes."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -128,3 +129,39 @@ def load(path_or_hub_id: str | Path, *, heads: int | None = None) -> VideoEncode
         return VideoEncoder(ViClip.open(Path(name)), {"published": "ViCLIP"})
     backbone = open_backbone(Path(path_or_hub_id), heads=heads)
     return VideoEncoder(build_encoder(backbone), backbone.pretraining)
+
+
+def hash_encoder(encoder: VideoEncoder) -> str:
+    """SHA-256 of an encoder's weights, wherever they came from."""
+    digest = hashlib.sha256()
+    for name, value in sorted(encoder.state_dict().items()):
+        _add_tensor(digest, name, value)
+    return digest.hexdigest()
+
+
+def hash_settings(encoder: VideoEncoder) -> str:
+    """SHA-256 of what features depend on besides weights: modules and their plain settings, such as
+    heads, epsilons and the pixels' mean, and tables that are computed, such as positions."""
+    digest = hashlib.sha256()
+    for where, module in encoder.named_modules():
+        kind = type(module)
+        digest.update(f"{where} {kind.__module__}.{kind.__qualname__}".encode())
+        for name, value in sorted(vars(module).items()):
+            if name != "training" and not name.startswith("_") and _is_setting(value):
+                digest.update(f"{name} {value!r}".encode())
+    stored = encoder.state_dict()
+    for name, value in sorted(encoder.named_buffers()):
+        if name not in stored:
+            _add_tensor(digest, name, value)
+    return digest.hexdigest()
+
+
+def _add_tensor(digest: Any, name: str, value: torch.Tensor) -> None:
+    digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
+    digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().data)
+
+
+def _is_setting(value: object) -> bool:
+    if isinstance(value, tuple | list):
+        return all(_is_setting(part) for part in value)
+    return value is None or isinstance(value, bool | int | float | str | TokenGrid)

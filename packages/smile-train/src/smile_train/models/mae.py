@@ -10,6 +10,7 @@ from torch import nn
 from smile_train.models.config import StudentConfig
 from smile_train.models.layers import (
     Block,
+    Linear,
     PatchEmbed,
     cut_cubes,
     grid_positions,
@@ -17,7 +18,6 @@ from smile_train.models.layers import (
     run_blocks,
     take,
 )
-from smile_train.models.linear import Linear
 from smile_train.models.loading import StrictLoading
 
 MODEL_CARD = {

@@ -1,8 +1,10 @@
-"""What encoders are shown of a clip: as it is, its first frame repeated, its frames shuffled."""
+"""Encoders that a probe asks, the controls beside them, and what they are shown of a clip."""
 
 from __future__ import annotations
 
 import copy
+import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol, get_args
 
@@ -12,7 +14,7 @@ import torch
 from smile_motion.errors import InputError
 from smile_motion.tokens import TokenGrid
 
-from smile_train.encoders.video_encoder import VideoEncoder
+from smile_train.encoders.video_encoder import VideoEncoder, hash_encoder, hash_settings
 from smile_train.models.layers import initialise
 from smile_train.models.mae import Encoder
 
@@ -130,3 +132,43 @@ def untrained(encoder: VideoEncoder, seed: int) -> VideoEncoder:
                 if name.endswith(("q_bias", "v_bias")):
                     parameter.zero_()
     return other
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Candidate:
+    """An encoder that is asked."""
+
+    name: str
+    """In tables."""
+    encoder: Callable[[int], FrozenEncoder]
+    """By seed, counted from 0: random weights are others each time."""
+    sha256: str
+    """Of weights and settings; random weights are told apart by the seed."""
+    shown: tuple[Shown, ...] = SHOWN
+    """What it is shown."""
+
+
+def trained_and_untrained(
+    name: str, encoder: VideoEncoder, seed: int, precision: str
+) -> list[Candidate]:
+    """An encoder with all its controls, and its architecture with random weights.
+
+    Args:
+        precision: That it runs in: features depend on it.
+    """
+    settings = f"{hash_settings(encoder)} {precision}"
+    trained = hashlib.sha256(f"{hash_encoder(encoder)} {settings}".encode()).hexdigest()
+    return [
+        Candidate(name=name, encoder=lambda draw: SliceEncoder(encoder=encoder), sha256=trained),
+        Candidate(
+            name=f"{name}, random weights",
+            encoder=lambda draw: SliceEncoder(encoder=untrained(encoder, seed + draw)),
+            sha256=f"random {seed} of {trained}",
+            shown=("clip",),
+        ),
+    ]
+
+
+def pixels() -> Candidate:
+    """Small grey frames, and no encoder."""
+    return Candidate(name="raw pixels", encoder=lambda draw: PixelEncoder(), sha256="pixels 14")

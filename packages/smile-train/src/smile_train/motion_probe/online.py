@@ -12,10 +12,10 @@ from smile_motion.bank import embedded_bank
 
 from smile_train.encoders.video_encoder import VideoEncoder
 from smile_train.models.mae import Encoder
-from smile_train.motion_probe.backdrops import open_backdrops
-from smile_train.motion_probe.candidates import trained_and_untrained
-from smile_train.motion_probe.factors import FACTORS, FactorName
-from smile_train.motion_probe.run import Candidate, Sizes, probe_motion
+from smile_train.motion_probe.clips import open_backdrops
+from smile_train.motion_probe.config import FACTORS, FactorName
+from smile_train.motion_probe.inputs import Candidate, trained_and_untrained
+from smile_train.motion_probe.run import Sizes, probe_motion
 
 ASKED: tuple[FactorName, ...] = ("growth", "direction")
 """What is asked. Ours: what a student of minutes learns first."""

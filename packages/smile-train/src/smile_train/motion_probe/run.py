@@ -13,28 +13,17 @@ import numpy as np
 from smile_motion.bank import ObjectBank
 from smile_motion.io.files import replacing
 
-from smile_train.motion_probe.backdrops import Backdrop
-from smile_train.motion_probe.clips import PARTS, Part, ProbeClips, share_out
-from smile_train.motion_probe.config import HELD_OUT, PoolingName
-from smile_train.motion_probe.factors import FACTORS, FactorName, scenes_of
-from smile_train.motion_probe.inputs import SHOWN, FrozenEncoder, Shown, show
-from smile_train.motion_probe.ridge import read_out
-from smile_train.motion_probe.scenes import SceneName
-from smile_train.motion_probe.scores import Score, score
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Candidate:
-    """An encoder that is asked."""
-
-    name: str
-    """In tables."""
-    encoder: Callable[[int], FrozenEncoder]
-    """By seed, counted from 0: random weights are others each time."""
-    sha256: str
-    """Of weights and settings; random weights are told apart by the seed."""
-    shown: tuple[Shown, ...] = SHOWN
-    """What it is shown."""
+from smile_train.motion_probe.clips import PARTS, Backdrop, Part, ProbeClips, share_out
+from smile_train.motion_probe.config import (
+    FACTORS,
+    HELD_OUT,
+    FactorName,
+    PoolingName,
+    SceneName,
+    scenes_of,
+)
+from smile_train.motion_probe.inputs import Candidate, Shown, show
+from smile_train.motion_probe.scores import Score, read_out, score
 
 
 @dataclass(frozen=True, kw_only=True)

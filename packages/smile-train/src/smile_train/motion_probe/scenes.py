@@ -15,13 +15,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 from smile_motion.motion.paths import REFERENCE_PX
 from smile_motion.motion.plan import MotionPlan
 
-SceneName = Literal["direction", "orbit", "spin", "growth", "count", "front", "hidden", "reversal"]
+from smile_train.motion_probe.config import SceneName
+
 FRAMES = 16
 """Frames of a clip: 4 x 4 places, two cycles of 8."""
 SIDE_PX = (60.0, 92.0)

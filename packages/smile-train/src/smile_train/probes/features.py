@@ -20,8 +20,7 @@ from smile_motion.video.tar import ARCHIVE
 
 from smile_train.data.views import TestViews
 from smile_train.datasets import LabelledVideos
-from smile_train.encoders.fingerprints import hash_encoder, hash_settings
-from smile_train.encoders.video_encoder import VideoEncoder
+from smile_train.encoders.video_encoder import VideoEncoder, hash_encoder, hash_settings
 from smile_train.evaluation.predict import ViewReader, ViewShape, iterate_views, map_views
 
 PART = 256

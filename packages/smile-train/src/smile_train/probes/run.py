@@ -21,12 +21,13 @@ from smile_train.config.probe import FeatureProbeConfig, NeighbourProbeConfig, S
 from smile_train.data.views import TestViews
 from smile_train.datasets import LabelledVideos, choose_samples, open_split
 from smile_train.datasets.base import require_fitting
-from smile_train.encoders.fingerprints import hash_encoder
-from smile_train.encoders.video_encoder import VideoEncoder, load
-from smile_train.evaluation.knn import neighbour_votes
-from smile_train.evaluation.metrics import classification_metrics, multi_label_metrics
-from smile_train.evaluation.predict import Predictions, ViewShape
-from smile_train.evaluation.report import write_evaluation
+from smile_train.encoders.video_encoder import VideoEncoder, hash_encoder, load
+from smile_train.evaluation.metrics import (
+    classification_metrics,
+    multi_label_metrics,
+    neighbour_votes,
+)
+from smile_train.evaluation.predict import Predictions, ViewShape, write_evaluation
 from smile_train.evaluation.results import Results
 from smile_train.probes.features import Features, extract_features
 from smile_train.probes.linear import (

@@ -15,7 +15,7 @@ from smile_motion.runtime.open_clip import HUB_PREFIX, open_clip_model
 from torch import nn
 
 from smile_train.checkpoints.weight_files import CLIP, open_weights, say_what_was_left_out
-from smile_train.models.linear import linear, quicken
+from smile_train.models.layers import linear, quicken
 from smile_train.teachers.base import Teacher
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)

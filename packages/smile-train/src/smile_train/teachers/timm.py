@@ -14,7 +14,7 @@ from smile_motion.io.hub import hub_or_cache
 from smile_motion.io.schema import read
 from smile_motion.runtime.model_configs import require_plain_configs
 
-from smile_train.models.linear import quicken
+from smile_train.models.layers import quicken
 from smile_train.teachers.base import Teacher
 
 

@@ -12,7 +12,7 @@ from smile_motion.tokens import TokenGrid, masked_tokens
 from smile_train.config.machine import DTYPES
 from smile_train.config.pretrain import PretrainConfig
 from smile_train.models.config import StudentConfig
-from smile_train.models.linear import linear
+from smile_train.models.layers import linear
 from smile_train.models.mae import PretrainModel
 from smile_train.teachers import Teacher
 

@@ -15,7 +15,7 @@ from smile_motion.errors import InputError
 
 from smile_train.config.pretrain import PretrainConfig
 from smile_train.data.views import clip_frames
-from smile_train.evaluation.knn import neighbour_votes
+from smile_train.evaluation.metrics import neighbour_votes
 from smile_train.models.mae import PretrainModel
 from smile_train.motion_probe.online import OnlineProbe, is_asked, sentence
 from smile_train.teachers import Teacher

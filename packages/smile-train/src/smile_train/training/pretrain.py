@@ -14,8 +14,7 @@ from smile_motion.errors import InputError
 
 from smile_train.checkpoints.files import newest_checkpoint, stored_settings
 from smile_train.checkpoints.open import open_checkpoint, start_from
-from smile_train.config.pretrain import PretrainConfig
-from smile_train.config.stages import plan_stages
+from smile_train.config.pretrain import PretrainConfig, plan_stages
 from smile_train.data.device_clips import PlanRenderer, open_clips
 from smile_train.data.loader import ClipLoader
 from smile_train.data.moving_clips import TrainingClips

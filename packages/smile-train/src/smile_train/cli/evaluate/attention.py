@@ -39,7 +39,7 @@ def _paint(options: Options) -> Outcome:
     import torch
     from smile_motion.io.files import encode_json, write_atomically
 
-    from smile_train.encoders.fingerprints import hash_encoder
+    from smile_train.encoders.video_encoder import hash_encoder
     from smile_train.evaluation.figures.attention import (
         Query,
         attention_map,

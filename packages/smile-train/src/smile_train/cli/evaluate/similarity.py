@@ -38,7 +38,7 @@ def _measure(options: Options) -> Outcome:
 
     from smile_motion.errors import InputError
 
-    from smile_train.encoders.fingerprints import hash_encoder
+    from smile_train.encoders.video_encoder import hash_encoder
     from smile_train.evaluation.figures.clips import count_videos, short_names
     from smile_train.evaluation.figures.similarity import (
         draw_similarity,

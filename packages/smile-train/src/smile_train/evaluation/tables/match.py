@@ -12,10 +12,9 @@ from smile_motion.errors import InputError
 from smile_motion.io.choices import RecipeName
 from smile_motion.motion.recipe import MotionRecipe
 
-from smile_train.config.pretrain import PretrainConfig
+from smile_train.config.pretrain import PretrainConfig, plan_stages
 from smile_train.config.pretrain_presets import PRESETS
 from smile_train.config.run import FREE_FIELDS
-from smile_train.config.stages import plan_stages
 from smile_train.evaluation.results import Results
 from smile_train.evaluation.tables.published import OTHERS, ROWS
 

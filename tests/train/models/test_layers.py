@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from smile_train.models.config import STUDENTS
-from smile_train.models.linear import ONE_DNN, Linear, linear, quicken
+from smile_train.models.layers import ONE_DNN, Linear, linear, quicken
 from smile_train.models.mae import PretrainModel
 from smile_train.teachers import ClipTeacher
 from torch import nn

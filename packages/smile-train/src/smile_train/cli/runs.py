@@ -1,18 +1,20 @@
-"""The option --config of commands that train."""
+"""What commands that train or evaluate share: the option --config, and how results are printed."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
-from smile_motion.cli.app import option
+from smile_motion.cli.app import Outcome, option
 from smile_motion.errors import InputError
 from smile_motion.io.options import refuse_idle_options
 from smile_motion.runtime.partition import is_first_process
 
 from smile_train.config.run import RunOptions
 from smile_train.config.settings import Settings, read_settings
+from smile_train.evaluation.results import RESULTS, Results
 
 
 def given_settings(arguments: Sequence[str], schema: type[RunOptions]) -> Settings | None:
@@ -55,3 +57,25 @@ def refuse_idle_settings(config: RunOptions) -> None:
         refuse_idle_options(config, [f"--{name}" for name in settings.values])
     except InputError as error:
         raise InputError(f"{config.config}: {error}") from None
+
+
+def print_outcome(results: Results, out: Path) -> Outcome | None:
+    """Print a line for each metric, and where the files are; in the main process alone.
+
+    Returns:
+        The results as facts, with their folder.
+    """
+    if not is_first_process():
+        return None
+    print(f"\n{results.dataset}, {results.split}: {results.samples} samples, {results.protocol}")
+    for name, value in results.metrics.items():
+        marked = "  <-" if name == results.main_metric else ""
+        print(f"  {name:<22} {value:8.3f}{marked}")
+    if results.missing:
+        print("  partial: videos were missing, or could not be read")
+    elif results.partial:
+        print("  partial: samples of the split were left out")
+    for line in results.ours:
+        print(f"  ours: {line}")
+    print(f"{out / RESULTS}")
+    return Outcome({"out": out} | asdict(results))
