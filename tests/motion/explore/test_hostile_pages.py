@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import smile_motion
+import smile_train
+from jinja2 import UndefinedError
 from smile_motion import ObjectBank
 from smile_motion.__main__ import COMMANDS
 from smile_motion.bank.dataset_card import write_dataset_card
@@ -18,7 +20,7 @@ from smile_motion.errors import InputError
 from smile_motion.explore.guard import page_policy
 from smile_motion.explore.views import BankBrowser
 from smile_motion.io.files import dump_json, dump_lines, sha256
-from smile_motion.io.markup import Markdown, element, joined, page, source_hash
+from smile_motion.io.markup import Markdown, element, joined, page, render_html, source_hash
 from support.explorer_process import explorer
 
 if TYPE_CHECKING:
@@ -203,20 +205,18 @@ def test_the_policy_names_the_scripts_of_the_page_alone() -> None:
 
 
 TAG = re.compile(r"</[a-z][a-z0-9]*>|<(?:a|b|div|h[1-6]|i|img|p|script|span|style|table|t[dhr])\b")
+PACKAGES = [Path(smile_motion.__file__).parent, Path(smile_train.__file__).parent]
 
 
-def test_pages_are_made_of_elements_alone() -> None:
-    """A tag in a text that is no template of `Markdown` would be put together by hand."""
-    import smile_train
-
-    packages = [Path(smile_motion.__file__).parent, Path(smile_train.__file__).parent]
+def test_tags_stand_in_templates_alone() -> None:
+    """A tag in a text that is no template would be put together by hand."""
     found = []
-    for path in (path for folder in packages for path in folder.rglob("*.py")):
+    for path in (path for folder in PACKAGES for path in folder.rglob("*.py")):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         templates = {
             id(part)
             for call in ast.walk(tree)
-            if isinstance(call, ast.Call) and getattr(call.func, "id", "") == "Markdown"
+            if isinstance(call, ast.Call) and getattr(call.func, "id", "") in ("Markdown", "Markup")
             for part in ast.walk(call)
         }
         found += [
@@ -229,3 +229,30 @@ def test_pages_are_made_of_elements_alone() -> None:
             and path.name != "markup.py"
         ]
     assert not found
+
+
+def test_templates_escape_every_value_and_lead_nowhere() -> None:
+    templates = [path for folder in PACKAGES for path in folder.rglob("*.html")]
+    assert {"page.html", "preview.html", "objects.html"} <= {path.name for path in templates}
+    for path in templates:
+        text = path.read_text(encoding="utf-8")
+        assert not re.search(r"\|\s*safe|autoescape|<script|=\s*\{\{|='", text), path
+        addresses = re.findall(r'\b(?:src|href)\s*=\s*"([^"]*)"', text)
+        assert all(re.match("data:image/[a-z]+;base64,|#", one) for one in addresses), path
+        assert text.count("src=") + text.count("href=") == len(addresses), path
+
+
+def test_pages_show_values_as_text(tmp_path: Path) -> None:
+    hostile: Any = MARKUP
+    template = tmp_path / "template.html"
+    template.write_text(
+        '{% extends "page.html" %}{% block style %}p { color: red }{% endblock %}'
+        '{% block body %}<p title="{{ said }}">{{ said }}</p>{% endblock %}'
+    )
+    made = render_html(template, title=hostile, said=hostile)
+    assert made.count("<script") == made.count("<img") == 0
+    assert made.count("&lt;script") == 3
+    policy = f"style-src {source_hash('p { color: red }')};"
+    assert policy in str(made).replace("&#39;", "'")
+    with pytest.raises(UndefinedError, match="'said' is undefined"):
+        render_html(template, title="t")

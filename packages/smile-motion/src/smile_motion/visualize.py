@@ -44,6 +44,10 @@ def draw_flow(vectors: np.ndarray) -> np.ndarray:
 
 COLORS = ((255, 196, 0), (0, 214, 255), (255, 92, 138), (122, 230, 96), (190, 130, 255))
 """RGB of the first, second, … object's lines."""
+COLOR_STYLE = "".join(
+    f".object-{slot} {{ color: rgb{color}; }}\n" for slot, color in enumerate(COLORS)
+)
+"""CSS of the classes `object-0`, `object-1`, …: the same colors."""
 ZOOM = 2
 """Picture pixels per clip pixel in overlays, so that lines are finer than pixels."""
 
@@ -108,10 +112,10 @@ def draw_tokens(clip: Clip, grid: TokenGrid) -> np.ndarray:
     return pictures
 
 
-def animation(frames: np.ndarray, *, rate_hz: float, quality: int = 80) -> str:
-    """A moving picture as an address that holds it."""
+def encode_base64(frames: np.ndarray, *, rate_hz: float, quality: int = 80) -> str:
+    """Encode (T, H, W, 3) uint8 RGB frames as an animated WebP in base64, for `data:` addresses."""
     data = encode_animation(frames, rate_hz=rate_hz, quality=quality)
-    return f"data:image/webp;base64,{base64.b64encode(data).decode()}"
+    return base64.b64encode(data).decode()
 
 
 def _spread(tokens: np.ndarray, grid: TokenGrid) -> np.ndarray:

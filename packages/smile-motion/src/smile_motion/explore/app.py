@@ -26,12 +26,12 @@ from smile_motion.explore.state import (
 )
 from smile_motion.explore.views import ALL, BankBrowser, numbers_html, pages, views_html
 from smile_motion.io.choices import NoiseKind
-from smile_motion.io.markup import Markup, element
+from smile_motion.io.markup import Markup
 from smile_motion.masking.masks import MaskingName
 from smile_motion.motion.effects import EFFECTS
 from smile_motion.motion.paths import PATHS
-from smile_motion.preview import COLOR_STYLE
 from smile_motion.video import SUFFIXES
+from smile_motion.visualize import COLOR_STYLE
 
 if TYPE_CHECKING:
     from smile_motion.bank import ObjectBank
@@ -71,7 +71,7 @@ def build_page(bank: ObjectBank, sources: ExplorerInputs, limits: UploadLimits) 
     with gr.Blocks(
         title="SMILE Motion explorer", analytics_enabled=False, delete_cache=(3600, 86400)
     ) as page:
-        gr.HTML(element("h1", "Motion explorer"), elem_id="title")
+        gr.HTML(Markup("<h1>Motion explorer</h1>"), elem_id="title")
         with gr.Tab("Motion"):
             _motion_tab(page, bank, sources, limits)
         with gr.Tab("Object bank"):
@@ -118,7 +118,7 @@ def _motion_tab(
                 controls,
             )
         except Exception as error:  # whatever it is, the page says it in one line
-            return (_problem(error), *[gr.skip()] * 5)
+            return (gr.update(value=_problem(error), visible=True), *[gr.skip()] * 5)
 
     def save_plan(controls: Controls | None) -> str:
         made = controls and make_shown(controls, sources, bank, limits)
@@ -157,7 +157,7 @@ def _bank_tab(browser: BankBrowser) -> None:
             place = min(max(int(page_number or 1), 1), pages(found))
             return browser.page_html(found, place)
         except Exception as error:
-            return element("p", _line(error), class_="problem")
+            return _problem(error)
 
     inputs: list[Any] = [category, words, order, number]
     first: list[Callable[..., Any]] = [category.change, words.change, order.change]
@@ -173,8 +173,8 @@ def _bank_tab(browser: BankBrowser) -> None:
     listed.value = browse(ALL, "", "best score first", 1)
 
 
-def _problem(error: Exception) -> Any:
-    return gr.update(value=element("p", _line(error)), visible=True)
+def _problem(error: Exception) -> Markup:
+    return Markup('<p class="problem">{}</p>').format(_line(error))
 
 
 def _line(error: Exception) -> str:

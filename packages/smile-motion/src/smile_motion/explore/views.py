@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -14,14 +15,21 @@ import numpy as np
 from smile_motion.bank.statistics import object_score
 from smile_motion.clips.clip import Clip
 from smile_motion.explore.state import Shown
-from smile_motion.io.markup import Markup, element, joined
-from smile_motion.preview import color_mark
-from smile_motion.visualize import animation, draw_flow, draw_mask, draw_overlay, flow_reach
+from smile_motion.io.markup import Markup, render_html
+from smile_motion.visualize import (
+    COLORS,
+    draw_flow,
+    draw_mask,
+    draw_overlay,
+    encode_base64,
+    flow_reach,
+)
 
 if TYPE_CHECKING:
     from smile_motion.bank import ObjectBank
 
 
+_HERE = Path(__file__).parent
 RATE_HZ = 8.0
 """Frames a second."""
 QUALITY = 75
@@ -46,16 +54,14 @@ def views_html(shown: Shown) -> Markup:
         views.append(("flow", f"Optical flow, {reach}", draw_flow(vectors)))
     # Pillow encodes without the interpreter's lock.
     with ThreadPoolExecutor(len(views)) as pool:
-        encoded = pool.map(lambda view: animation(view[2], rate_hz=RATE_HZ, quality=QUALITY), views)
-        figures = [
-            element(
-                "figure",
-                element("img", id=f"view-{name}", alt=title, src=source),
-                element("figcaption", title),
-            )
-            for (name, title, _), source in zip(views, encoded, strict=True)
+        encoded = pool.map(
+            lambda view: encode_base64(view[2], rate_hz=RATE_HZ, quality=QUALITY), views
+        )
+        shown_views = [
+            {"name": name, "title": title, "picture": picture}
+            for (name, title, _), picture in zip(views, encoded, strict=True)
         ]
-    return element("div", figures, class_="views")
+    return render_html(_HERE / "views.html", views=shown_views)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -97,16 +103,19 @@ def measure_clip(clip: Clip) -> ClipNumbers:
 def numbers_html(shown: Shown) -> Markup:
     """The numbers as a table and two sentences."""
     numbers = measure_clip(shown.clip)
-    rows = []
-    for slot, name in enumerate(numbers.names):
-        cells = (
-            name,
-            f"{numbers.speed_px[slot]:.1f}",
-            f"{numbers.coverage[slot]:.1%}",
-            f"{numbers.occlusion[slot]:.0%}",
-            f"{numbers.visible[slot]:.0%}",
+    objects = [
+        (
+            slot % len(COLORS),
+            (
+                name,
+                f"{numbers.speed_px[slot]:.1f}",
+                f"{numbers.coverage[slot]:.1%}",
+                f"{numbers.occlusion[slot]:.0%}",
+                f"{numbers.visible[slot]:.0%}",
+            ),
         )
-        rows.append(element("tr", color_mark(slot), (element("td", cell) for cell in cells)))
+        for slot, name in enumerate(numbers.names)
+    ]
     on = shown.clip.truth.token_coverage(shown.grid).sum(axis=0).ravel() > 0
     hidden = len(shown.mask.masked) / shown.grid.tokens
     sentence = f"Objects cover {numbers.all_coverage:.1%} of the frame. "
@@ -116,12 +125,8 @@ def numbers_html(shown: Shown) -> Markup:
         sentence += (
             f"; {on.mean():.0%} of all lie on a trajectory, and of these {share:.0%} are hidden"
         )
-    head = element("tr", (element("th", said) for said in _HEADS))
-    table = element("div", element("table", head, rows), class_="scroll") if rows else None
-    return element("div", table, element("p", f"{sentence}."), class_="numbers")
+    return render_html(_HERE / "numbers.html", objects=objects, sentence=f"{sentence}.")
 
-
-_HEADS = ("", "object", "speed, px a frame", "coverage", "occlusion", "visible")
 
 ON_A_PAGE = 24
 """Objects shown at a time."""
@@ -178,30 +183,22 @@ class BankBrowser:
 
     def page_html(self, found: Sequence[ListedObject], page: int) -> Markup:
         """Draw one page, counted from 1, of what `find` returned."""
-        if not found:
-            return element("p", "No object is called so; try fewer letters.", class_="calm")
         start = (page - 1) * ON_A_PAGE
-        shown = found[start : start + ON_A_PAGE]
-        tiles = []
-        for entry in shown:
-            score = "no score" if entry.score is None else f"score {entry.score:.1f}"
-            record = self.bank.record(entry.index)
-            size = f"{record.get('width', '?')}×{record.get('height', '?')}"
-            tiles.append(
-                element(
-                    "figure",
-                    element("img", alt=entry.name, src=self._picture(entry.index)),
-                    element(
-                        "figcaption",
-                        entry.name,
-                        element("br"),
-                        element("small", f"{score} · {size}"),
-                        title=entry.name,
-                    ),
-                )
-            )
-        said = f"{start + 1} to {start + len(shown)} of {len(found)} objects"
-        return joined([element("p", said, class_="calm"), element("div", tiles, class_="objects")])
+        return render_html(
+            _HERE / "objects.html",
+            objects=[self._describe(entry) for entry in found[start : start + ON_A_PAGE]],
+            first=start + 1,
+            total=len(found),
+        )
+
+    def _describe(self, entry: ListedObject) -> dict[str, str]:
+        record = self.bank.record(entry.index)
+        return {
+            "name": entry.name,
+            "picture": self._picture(entry.index),
+            "score": "no score" if entry.score is None else f"score {entry.score:.1f}",
+            "size": f"{record.get('width', '?')}×{record.get('height', '?')}",
+        }
 
     @cached_property
     def _listed(self) -> tuple[ListedObject, ...]:
@@ -217,7 +214,7 @@ class BankBrowser:
 
         picture = thumbnail(self.bank.image(index), THUMBNAIL_PX)
         data = cv2.imencode(".webp", picture[..., ::-1], [cv2.IMWRITE_WEBP_QUALITY, 85])[1]
-        return f"data:image/webp;base64,{base64.b64encode(data.tobytes()).decode()}"
+        return base64.b64encode(data.tobytes()).decode()
 
 
 def pages(found: Sequence[ListedObject]) -> int:

@@ -1,10 +1,7 @@
-"""HTML and Markdown in which every value is shown as text, whatever a stranger wrote into it.
+"""HTML and Markdown from templates; every value is shown as text, whatever it contains.
 
-HTML is made of elements alone, Markdown of templates with values; both escape all that is not
-markup already, so that nothing has to be remembered:
-
-    element("td", record["id"], class_="name")          # a Markup
-    Markdown("| {} | {:.1f} |").format(name, score)     # a Markdown
+render_html(Path(__file__).with_name("objects.html"), objects=objects)
+Markdown("| {} | {:.1f} |").format(name, score)
 """
 
 from __future__ import annotations
@@ -15,12 +12,48 @@ import html
 import json
 import re
 from collections.abc import Iterable
-from typing import Any, LiteralString
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, LiteralString
 
 from markupsafe import Markup as Markup
 from markupsafe import escape
 
 from smile_motion.errors import InputError
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+
+def render_html(template: Path, **values: Any) -> Markup:
+    """Fill a Jinja2 template.
+
+    Args:
+        template: A file of the package. It may extend `page.html`: a page that needs no other file,
+            and whose policy allows its own style and embedded images alone, no script.
+        **values: What the template names. All are escaped but `Markup`.
+
+    Raises:
+        jinja2.UndefinedError: The template names a value that is not given.
+    """
+    return Markup(_templates(template.parent).get_template(template.name).render(values))  # noqa: S704
+
+
+@cache
+def _templates(folder: Path) -> Environment:
+    # Imported here: only pages need it, and every command starts faster without.
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader([folder, Path(__file__).parent]),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["source_hash"] = source_hash
+    return environment
+
 
 _WITHOUT_END = frozenset({"img", "meta", "wbr", "br"})
 _ADDRESSES = ("data:image/", "#")
