@@ -102,7 +102,7 @@ def make_bank(folder: Path, count: int) -> None:
             np.array([(image.shape[1] - 2, image.shape[0] - 2) for image in levels], np.int32),
             (count, 1, 1),
         ),
-        "cover": np.tile(packed.cover, (count, 1, 1)),
+        "cover": np.tile(packed.hull, (count, 1, 1)),
         "category": category.astype(np.int32),
         "ring": np.tile(points, (count, 1)),
         "ring_start": np.cumsum([0, *(lengths * count)]),

@@ -110,14 +110,14 @@ def measure_models(models: Models, batch: int) -> dict[str, float]:
     """Images a second of the stages with a model, each alone."""
     unit = plan_units([Goal(Category("fire engine"), batch, batch)], batch)[0]
     attempts = [attempt for one in first_round(unit, batch) for attempt in one]
-    made = models.maker.make(attempts)
+    made = models.source.make(attempts)
     images = np.stack([one.image for one in made])
     categories = [attempt.category for attempt in attempts]
     masks = models.segmenters[0].segment(images, categories)
     alphas = np.stack([mask.alpha for mask in masks])
     models.scorer.score(images, alphas, categories)
     stages = {
-        "diffusion": lambda: models.maker.make(attempts),
+        "diffusion": lambda: models.source.make(attempts),
         "segmentation (CLIPSeg)": lambda: models.segmenters[0].segment(images, categories),
         "scoring": lambda: models.scorer.score(images, alphas, categories),
     }
@@ -140,7 +140,7 @@ def measure_pipeline(models: Models, candidates: int, batch: int) -> tuple[float
     with tempfile.TemporaryDirectory() as folder, Journal(Path(folder) / JOURNAL) as journal:
         progress = Pipeline(
             bank=Path(folder),
-            maker=models.maker,
+            source=models.source,
             segmenters=models.segmenters,
             scorer=models.scorer,
             cutting=Cutting(thresholds=wanted.thresholds),

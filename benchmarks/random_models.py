@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from smile_motion.bank.candidates.build import Models
 from smile_motion.bank.candidates.diffusion import Diffusion
-from smile_motion.bank.candidates.images import DiffusionMaker
+from smile_motion.bank.candidates.images import DiffusionSource
 from smile_motion.bank.candidates.score import ClipScorer
 from smile_motion.bank.candidates.segmenters import ClipSegSegmenter
 from smile_motion.runtime.open_clip import OpenClipModel
@@ -174,6 +174,6 @@ def random_models(sizes: Sizes, device: str, batch: int) -> tuple[Models, int]:
         ),
         device=device, dtype=diffusion.dtype, batch=batch,
     )  # fmt: skip
-    maker = DiffusionMaker(diffusion=diffusion, prompt="a photo of a single {name}", seed=0)
-    models = Models(maker=maker, segmenters=[segmenter], scorer=scorer)
+    source = DiffusionSource(diffusion=diffusion, prompt="a photo of a single {name}", seed=0)
+    models = Models(source=source, segmenters=[segmenter], scorer=scorer)
     return models, sum(parameter.numel() for parameter in unet.parameters())

@@ -10,7 +10,7 @@ from pathlib import Path
 import av
 import pytest
 from smile_motion import ObjectBank, read_clip, read_plan
-from smile_motion.bank.candidates.images import PhotographMaker
+from smile_motion.bank.candidates.images import PhotographSource
 from smile_motion.bank.candidates.store import read_candidate_image
 from smile_motion.bank.candidates.types import Attempt
 from smile_motion.bank.format import read_metadata, read_rgba
@@ -86,8 +86,8 @@ IMAGES = {
 
 
 def read_for_a_bank(path: Path) -> None:
-    maker, categories = PhotographMaker.open(path.parents[1], seed=0, largest_px=512)
-    maker.make([Attempt(categories[0], 0)])
+    source, categories = PhotographSource.open(path.parents[1], seed=0, largest_px=512)
+    source.make([Attempt(categories[0], 0)])
 
 
 READERS = {

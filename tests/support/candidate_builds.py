@@ -16,7 +16,7 @@ from typing import Any
 
 from smile_motion.bank.candidates.build import CandidatePlan, Models
 from smile_motion.bank.candidates.diffusion import Diffusion
-from smile_motion.bank.candidates.images import DiffusionMaker
+from smile_motion.bank.candidates.images import DiffusionSource
 from smile_motion.bank.candidates.schedule import default_max_tries
 from smile_motion.bank.candidates.score import ClipScorer
 from smile_motion.bank.candidates.segmenters import open_segmenter
@@ -56,7 +56,7 @@ class TinyModels:
             str(self.folder / "sd"), device=device, steps=2, guidance=7.5, size_px=64
         )
         return Models(
-            maker=DiffusionMaker(diffusion=diffusion, prompt=PROMPT, seed=seed),
+            source=DiffusionSource(diffusion=diffusion, prompt=PROMPT, seed=seed),
             segmenters=[
                 open_segmenter(str(self.folder / "isnet.onnx"), threads=1),
                 open_segmenter(f"clipseg={self.folder / 'clipseg'}", device=device),

@@ -14,7 +14,7 @@ from PIL import Image
 from smile_motion.__main__ import COMMANDS
 from smile_motion.bank import FolderSource, ObjectBank, ProceduralSource, build, verify
 from smile_motion.bank.builder.procedural import CATEGORIES
-from smile_motion.bank.candidates.images import PhotographMaker
+from smile_motion.bank.candidates.images import PhotographSource
 from smile_motion.bank.packing import make_levels, trace_silhouette
 from smile_motion.cli.app import run_app
 from smile_motion.errors import InputError
@@ -278,9 +278,9 @@ def test_photographs_that_are_not_used_are_counted(
     category = Path(shutil.copytree(photographs, tmp_path / "photographs/cat"))
     Image.open(photographs / "chelsea.png").save(category / "a.tif")
     shutil.copy(photographs / "chelsea.png", category.parent)
-    maker, _ = PhotographMaker.open(category.parent, seed=0, largest_px=64)
-    assert maker.card()["files"] == 6
-    assert maker.card()["left_out"] == {"in no folder named by category": 1, ".tif files": 1}
+    source, _ = PhotographSource.open(category.parent, seed=0, largest_px=64)
+    assert source.card()["files"] == 6
+    assert source.card()["left_out"] == {"in no folder named by category": 1, ".tif files": 1}
     assert len(find_photographs(category.parent)) == 7
     assert "left out: 1 .tif files; of images .jpg" in capsys.readouterr().err
 
@@ -343,7 +343,7 @@ def test_the_commands_say_what_is_there(small_bank: ObjectBank, tmp_path: Path) 
         (["build-bank", "--source", "folder"], "add --from DIR"),
         (["build-bank", "--source", "folder", "--from", "nowhere"], "nowhere: no such folder"),
         (["build-bank", "--source", "stable-diffusion", "--categories", "x.txt"], "no such file"),
-        (["build-bank", "--source", "stable-diffusion", "--profile", "modern"], "add --model"),
+        (["build-bank", "--source", "stable-diffusion", "--preset", "modern"], "add --model"),
         (["build-bank", "--source", "images"], "add --from DIR"),
         (["build-bank", "--source", "procedural", "--shard-index", "1"], "give both"),
         (["build-bank", "--source", "procedural", "--out", "file/bank"], "a file is in the way"),

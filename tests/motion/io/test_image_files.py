@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
-from smile_motion.bank.candidates.images import PhotographMaker
+from smile_motion.bank.candidates.images import PhotographSource
 from smile_motion.bank.format import read_rgba
 from smile_motion.io.images import read_photograph
 
@@ -77,7 +77,7 @@ def test_what_is_clear_shows_white_in_photographs_and_stays_clear_in_objects(
     photograph = read_photograph(path)
     assert (photograph[alpha == 0] == 255).all()
     assert (read_rgba(path)[..., 3] == alpha).all()
-    made = PhotographMaker.open(_in_folder(path), seed=0, largest_px=64)
+    made = PhotographSource.open(_in_folder(path), seed=0, largest_px=64)
     assert made is not None
 
 

@@ -39,7 +39,7 @@ def interrupted(models: Models, out: Path) -> Path:
     """Begin a bank whose first segmenter fails after two batches."""
     first, *others = models.segmenters
     broken = Models(
-        maker=models.maker,
+        source=models.source,
         segmenters=[FailingSegmenter(first, []), *others],
         scorer=models.scorer,
     )

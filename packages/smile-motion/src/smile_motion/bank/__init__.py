@@ -7,7 +7,7 @@ from smile_motion.bank.builder.procedural import ProceduralSource
 from smile_motion.bank.builder.shapes import ShapeSource
 from smile_motion.bank.integrity import verify
 from smile_motion.bank.object_bank import ObjectBank
-from smile_motion.bank.united_bank import open_bank
+from smile_motion.bank.union import open_bank
 
 __all__ = [
     "FolderSource",

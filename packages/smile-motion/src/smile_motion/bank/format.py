@@ -86,6 +86,30 @@ def read_rgba(path: Path, *, name: str | None = None) -> np.ndarray:
     return rgba
 
 
+def shrink(image: np.ndarray, largest_px: int) -> np.ndarray:
+    """Reduce an image by area averages until its longer side is `largest_px` or less.
+
+    Args:
+        image: (H, W, 3) uint8 RGB, or (H, W, 4) uint8 straight-alpha RGBA, whose colors are
+            weighted by alpha.
+        largest_px: Longest side of the result, pixels.
+
+    Returns:
+        (h, w, 3) or (h, w, 4) uint8; the image itself where it is small enough.
+    """
+    factor = largest_px / max(image.shape[:2])
+    if factor >= 1:
+        return image
+    height, width = (max(1, round(side * factor)) for side in image.shape[:2])
+    if image.shape[2] == 3:
+        return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+    alpha = image[..., 3:].astype(np.float32) / 255
+    premultiplied = np.dstack([image[..., :3] * alpha, alpha])
+    small = cv2.resize(premultiplied, (width, height), interpolation=cv2.INTER_AREA)
+    straight = small[..., :3] / np.maximum(small[..., 3:], 1e-6)
+    return np.rint(np.dstack([straight, small[..., 3:] * 255])).clip(0, 255).astype(np.uint8)
+
+
 def encode_png(rgba: np.ndarray) -> bytes:
     """Encode (H, W, 4) uint8 RGBA; the same pixels always give the same bytes.
 

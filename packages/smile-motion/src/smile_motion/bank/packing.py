@@ -38,7 +38,7 @@ class PackedObject:
     """(n, 2) float32 unit coordinates: the silhouette's outer rings, each followed by its holes."""
     ring_is_hole: list[bool]
     """Which rings are holes in the last outer ring before them."""
-    cover: np.ndarray
+    hull: np.ndarray
     """(HULL_SIDES, 2) float32 unit coordinates: a convex polygon around everything not clear."""
 
 
@@ -188,7 +188,7 @@ def _write(
                 else:
                     offset[index, level] = offset[index, level - 1]
                     size[index, level] = size[index, level - 1]
-            cover[index] = packed.cover
+            cover[index] = packed.hull
             rings += packed.rings
             for ring in packed.rings:
                 ring_start.append(ring_start[-1] + len(ring))

@@ -6,11 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from smile_motion.bank.builder.sources import SourceObject
-from smile_motion.bank.format import LARGEST_SIDE_PX, read_rgba
+from smile_motion.bank.format import LARGEST_SIDE_PX, read_rgba, shrink
 from smile_motion.errors import InputError
 from smile_motion.io.files import dump_lines, sha256
 from smile_motion.io.folders import find_files
@@ -107,7 +106,12 @@ class FolderSource:
         rgba = rgba[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
         # The index keeps apart files whose names differ in suffix or in folders above.
         name = f"{Path(file).stem}-{number:06d}"
-        return SourceObject(name, _category(file), _bounded(rgba), {"original": file})
+        return SourceObject(
+            name,
+            _category(file),
+            shrink(np.ascontiguousarray(rgba), LARGEST_STORED_PX),
+            {"original": file},
+        )
 
     def card(self) -> dict[str, Any]:
         """What the bank's card says of the source."""
@@ -169,15 +173,3 @@ def _balanced(files: list[str], count: int, seed: int) -> list[str]:
         if turn < len(queue)
     ]
     return sorted(turns[:count])
-
-
-def _bounded(rgba: np.ndarray) -> np.ndarray:
-    factor = LARGEST_STORED_PX / max(rgba.shape[:2])
-    if factor >= 1:
-        return np.ascontiguousarray(rgba)
-    height, width = (max(1, round(side * factor)) for side in rgba.shape[:2])
-    alpha = rgba[..., 3:].astype(np.float32) / 255
-    premultiplied = np.dstack([rgba[..., :3] * alpha, alpha])
-    small = cv2.resize(premultiplied, (width, height), interpolation=cv2.INTER_AREA)
-    straight = small[..., :3] / np.maximum(small[..., 3:], 1e-6)
-    return np.rint(np.dstack([straight, small[..., 3:] * 255])).clip(0, 255).astype(np.uint8)

@@ -66,7 +66,7 @@ class CandidatePlan:
 class Models:
     """What makes and judges images."""
 
-    maker: ImageSource
+    source: ImageSource
     """Makes them."""
     segmenters: Sequence[Segmenter]
     """Each finds the object in every one."""
@@ -147,7 +147,7 @@ def _build(
     with Journal(out / JOURNAL) as journal:
         pipeline = Pipeline(
             bank=out,
-            maker=models.maker,
+            source=models.source,
             segmenters=models.segmenters,
             scorer=models.scorer,
             cutting=Cutting(
@@ -161,7 +161,7 @@ def _build(
         )
         progress = pipeline.run(on_candidates)
     selections = schedule.selections()
-    records = _records(selections, timings(progress, models.maker.stage))
+    records = _records(selections, timings(progress, models.source.stage))
     if shard is None and not records.objects:
         raise InputError(none_accepted(out, records.candidates or ()))
     _place(selections, out, on_progress)
@@ -201,7 +201,7 @@ def _settings(plan: CandidatePlan, models: Models) -> dict[str, Any]:
     settings = {
         "format": FORMAT,
         **plan.card,
-        **models.maker.card(),
+        **models.source.card(),
         "wanted": sum(goal.wanted for goal in plan.goals),
         "wanted_sha256": _digest(plan.goals),
         "batch": plan.batch,

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-import cv2
 import numpy as np
 
 from smile_motion.bank.candidates.diffusion import Diffusion
 from smile_motion.bank.candidates.schedule import image_seed
 from smile_motion.bank.candidates.store import image_name, read_candidate_image
 from smile_motion.bank.candidates.types import Attempt, Category
+from smile_motion.bank.format import shrink
 from smile_motion.errors import InputError
 from smile_motion.io.files import dump_lines, sha256
 from smile_motion.io.folders import find_files, find_folders
@@ -84,7 +84,7 @@ def prompt_for(category: Category, template: str) -> str:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class DiffusionMaker:
+class DiffusionSource:
     """Makes images from prompts."""
 
     diffusion: Diffusion
@@ -124,7 +124,7 @@ class DiffusionMaker:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class PhotographMaker:
+class PhotographSource:
     """Takes photographs in folders named by category."""
 
     root: Path
@@ -141,7 +141,7 @@ class PhotographMaker:
     @classmethod
     def open(
         cls, root: Path, *, seed: int, largest_px: int
-    ) -> tuple[PhotographMaker, tuple[Category, ...]]:
+    ) -> tuple[PhotographSource, tuple[Category, ...]]:
         """Find the photographs, and the categories by their folders' names.
 
         Raises:
@@ -180,8 +180,8 @@ class PhotographMaker:
             key = image_seed(seed, folder, 0)
             order = keyed_generator(key, Stream.OBJECT).permutation(len(names))
             files[folder] = tuple(names[place] for place in order)
-        maker = cls(root=root, files=files, largest_px=largest_px, left_out=left_out)
-        return maker, tuple(category for category, _ in found.values())
+        source = cls(root=root, files=files, largest_px=largest_px, left_out=left_out)
+        return source, tuple(category for category, _ in found.values())
 
     def make(self, attempts: Sequence[Attempt]) -> list[GeneratedImage]:
         """Read the photographs of a batch."""
@@ -208,7 +208,7 @@ class PhotographMaker:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class StoredMaker:
+class StoredSource:
     """Takes the candidates that another bank stored, to be segmented and scored anew."""
 
     bank: Path
@@ -239,14 +239,4 @@ class StoredMaker:
 def _read_bounded(path: Path, largest_px: int) -> np.ndarray:
     with open_image(path, largest_px=LARGEST_IMAGE_PX) as opened:
         image = decode_rgba(opened) if opened.has_transparency_data else decode_rgb(opened)
-    factor = largest_px / max(image.shape[:2])
-    if factor >= 1:
-        return image
-    height, width = (max(1, round(side * factor)) for side in image.shape[:2])
-    if image.shape[2] == 3:
-        return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
-    alpha = image[..., 3:].astype(np.float32) / 255
-    mixed = np.dstack([image[..., :3] * alpha, alpha])
-    small = cv2.resize(mixed, (width, height), interpolation=cv2.INTER_AREA)
-    straight = small[..., :3] / np.maximum(small[..., 3:], 1e-6)
-    return np.rint(np.dstack([straight, small[..., 3:] * 255])).clip(0, 255).astype(np.uint8)
+    return shrink(image, largest_px)

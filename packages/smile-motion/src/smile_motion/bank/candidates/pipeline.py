@@ -50,10 +50,10 @@ class Progress:
     seconds: float
     """Since the run began."""
     busy: dict[str, float]
-    """Seconds that each stage worked: the maker's, `scoring` and `writing`."""
+    """Seconds that each stage worked: the source's, `scoring` and `writing`."""
     busy_share: float
-    """Share of the time between its first batch's start and its last one's end that the maker
-    worked."""
+    """Share of the time between the start of the source's first batch and the end of its last
+    that the source worked."""
 
 
 @dataclass(kw_only=True, eq=False)
@@ -79,17 +79,17 @@ class _Meter:
                 self.first = begin if self.first is None else self.first
                 self.last = end
 
-    def progress(self, count: Count, maker: str) -> Progress:
+    def progress(self, count: Count, source: str) -> Progress:
         with self.lock:
             span = (self.last or 0.0) - (self.first or 0.0)
             return Progress(
                 count=count,
-                made=self.done.get(maker, 0),
+                made=self.done.get(source, 0),
                 scored=self.done.get("scoring", 0),
                 written=self.done.get("writing", 0),
                 seconds=time.perf_counter() - self.began,
                 busy=dict(self.busy),
-                busy_share=self.busy.get(maker, 0.0) / span if span else 0.0,
+                busy_share=self.busy.get(source, 0.0) / span if span else 0.0,
             )
 
 
@@ -103,7 +103,7 @@ class Pipeline:
 
     bank: Path
     """Folder to write to; its lock is held."""
-    maker: ImageSource
+    source: ImageSource
     """Makes images."""
     segmenters: Sequence[Segmenter]
     """Each finds the object in every image."""
@@ -152,12 +152,12 @@ class Pipeline:
         return progress
 
     def _progress(self) -> Progress:
-        return self._meter.progress(self.schedule.count(), self.maker.stage)
+        return self._meter.progress(self.schedule.count(), self.source.stage)
 
     def _halt(self) -> None:
         self._stop.set()
         self.schedule.stop()
-        self.maker.interrupt()
+        self.source.interrupt()
 
     def _guarded(self, stage: Callable[[], None]) -> None:
         try:
@@ -170,8 +170,8 @@ class Pipeline:
 
     def _make(self) -> None:
         while (batch := self.schedule.take()) is not None:
-            with self._meter.stage(self.maker.stage, len(batch), spanned=True):
-                made = self.maker.make(batch)
+            with self._meter.stage(self.source.stage, len(batch), spanned=True):
+                made = self.source.make(batch)
             self._pass_on((batch, made))
         self._pass_on(None)
 
@@ -239,14 +239,14 @@ class _Remaining:
             return len(self.stored) == self._count
 
 
-def timings(progress: Progress, maker: str) -> dict[str, Any]:
+def timings(progress: Progress, source: str) -> dict[str, Any]:
     """What the card says of a run's duration; the only part of it that two builds differ in."""
     return {
         "seconds": round(progress.seconds, 2),
         "device": _device_name(),
         "images_made": progress.made,
         "busy_seconds": {name: round(value, 2) for name, value in sorted(progress.busy.items())},
-        f"{maker}_busy_share": round(progress.busy_share, 4),
+        f"{source}_busy_share": round(progress.busy_share, 4),
     }
 
 

@@ -8,14 +8,14 @@ from typing import Literal
 from smile_motion.bank.candidates.score import DEFAULT_MODEL, TEXT
 from smile_motion.bank.candidates.types import Thresholds
 
-ProfileName = Literal["xpaste", "modern"]
+PresetName = Literal["xpaste", "modern"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Profile:
+class Preset:
     """What a build uses where no option says otherwise."""
 
-    name: ProfileName
+    name: PresetName
     """What the card calls it."""
     model: str | None
     """Folder or hub name of the diffusion model; None asks for one."""
@@ -41,7 +41,7 @@ class Profile:
     """What the card says of the images' licence, unless `--licence` says it."""
 
 
-XPASTE = Profile(
+XPASTE = Preset(
     name="xpaste",
     model="stable-diffusion-v1-5/stable-diffusion-v1-5",
     prompt="a photo of a single {name}",
@@ -56,7 +56,7 @@ XPASTE = Profile(
 """X-Paste (Zhao et al., ICML 2023), as its authors ran it; its saliency models U2Net, UFO and
 SelfReformer are files: add what there is of them with `--segmenter`."""
 
-MODERN = Profile(
+MODERN = Preset(
     name="modern",
     model=None,
     prompt="a photo of a single {name}, {definition}, in a white background",
@@ -69,5 +69,5 @@ MODERN = Profile(
 """Any newer model, with DiverGen's prompt (Fan et al., CVPR 2024), whose white background is easily
 told from the object; add ISNet or BiRefNet with `--segmenter`."""
 
-PROFILES: dict[ProfileName, Profile] = {"xpaste": XPASTE, "modern": MODERN}
+PRESETS: dict[PresetName, Preset] = {"xpaste": XPASTE, "modern": MODERN}
 """By name."""

@@ -26,7 +26,7 @@ from smile_motion.bank.candidates.cutout import (
     segmenters_of_own_alpha,
     select_masks,
 )
-from smile_motion.bank.candidates.images import StoredMaker
+from smile_motion.bank.candidates.images import StoredSource
 from smile_motion.bank.candidates.pipeline import Progress
 from smile_motion.bank.candidates.select import (
     Verdict,
@@ -284,8 +284,8 @@ def reassess_bank(
 
     def open_models() -> Models:
         segmenters, scorer = open_judges()
-        maker = StoredMaker(bank=stored.folder, records=records)
-        return Models(maker=maker, segmenters=segmenters, scorer=scorer)
+        source = StoredSource(bank=stored.folder, records=records)
+        return Models(source=source, segmenters=segmenters, scorer=scorer)
 
     build_from_candidates(
         plan,

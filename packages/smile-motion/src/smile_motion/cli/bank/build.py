@@ -140,8 +140,7 @@ def _maker(
     if chosen not in FROM_CANDIDATES:
         return _numbered(options, chosen, card)
     from smile_motion.bank.candidates.build import build_from_candidates
-    from smile_motion.bank.candidates.progress import candidate_bars
-    from smile_motion.cli.bank.candidates import plan_diffusion, plan_photographs
+    from smile_motion.cli.bank.candidates import candidate_bars, plan_diffusion, plan_photographs
 
     device = local_device(options.diffusion.device, local_rank)
     settings = (options.diffusion, options.category, options.scoring, device)

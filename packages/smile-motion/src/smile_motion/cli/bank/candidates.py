@@ -1,21 +1,26 @@
-"""Sources of candidates from the options of `bank build`."""
+"""Candidates of `bank build` and `bank filter`: what is planned by their options, and progress."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from smile_motion.bank.candidates.build import CandidatePlan, Models
 from smile_motion.bank.candidates.categories import deny, quotas, read_categories
 from smile_motion.bank.candidates.diffusion import Diffusion, refuse_silent_cpu
-from smile_motion.bank.candidates.images import DiffusionMaker, PhotographMaker
-from smile_motion.bank.candidates.presets import PROFILES
+from smile_motion.bank.candidates.images import DiffusionSource, PhotographSource
+from smile_motion.bank.candidates.pipeline import Progress
+from smile_motion.bank.candidates.presets import PRESETS
 from smile_motion.bank.candidates.schedule import default_max_tries
 from smile_motion.bank.candidates.types import Category, Goal
 from smile_motion.cli.bank.options import CategoryOptions, DiffusionOptions, ScoringOptions
 from smile_motion.errors import InputError
 from smile_motion.io.files import dump_lines, sha256
+from smile_motion.runtime.progress import OnProgress
 
 PHOTOGRAPH_PX = 512
 """Longest side of photographs that objects are cut out of, by default."""
@@ -37,31 +42,29 @@ def plan_diffusion(
     Raises:
         InputError: An option does not fit.
     """
-    profile = PROFILES[made.profile]
-    model = made.model or profile.model
+    preset = PRESETS[made.preset]
+    model = made.model or preset.model
     if model is None:
-        raise InputError(
-            f"--profile {profile.name} names no model; add --model FOLDER or a hub name"
-        )
-    prompt = made.prompt or profile.prompt
+        raise InputError(f"--preset {preset.name} names no model; add --model FOLDER or a hub name")
+    prompt = made.prompt or preset.prompt
     if "{name}" not in prompt:
         raise InputError(f"--prompt {prompt!r} has no {{name}} where the category goes")
     listed = read_categories(chosen.categories)
     kept, denied = deny(listed, chosen.deny)
     goals = _goals(kept, count, chosen, chosen.categories)
     refuse_silent_cpu(model, device=device)
-    licence = profile.licence
-    if made.model is not None and made.model != profile.model:
+    licence = preset.licence
+    if made.model is not None and made.model != preset.model:
         licence = f"as the licence of {Path(model).name} says of its images"
     plan = CandidatePlan(
         goals=goals,
         batch=made.batch,
-        thresholds=scoring.thresholds(profile.thresholds),
-        fill_holes=profile.fill_holes if scoring.fill_holes is None else scoring.fill_holes,
+        thresholds=scoring.thresholds(preset.thresholds),
+        fill_holes=preset.fill_holes if scoring.fill_holes is None else scoring.fill_holes,
         keep_candidates=not chosen.drop_candidates,
         card={
             "source": "stable-diffusion",
-            "profile": profile.name,
+            "profile": preset.name,
             "licence": licence,
             "category_list": _listed(chosen.categories, listed),
             "denied": [category.folder for category in denied],
@@ -75,17 +78,17 @@ def plan_diffusion(
             model,
             device=device,
             dtype=made.dtype,
-            steps=made.steps or profile.steps,
-            guidance=profile.guidance if made.guidance is None else made.guidance,
-            size_px=made.size or profile.size_px,
+            steps=made.steps or preset.steps,
+            guidance=preset.guidance if made.guidance is None else made.guidance,
+            size_px=made.size or preset.size_px,
             safety_checker=made.safety_checker,
             revision=made.revision,
         )
         segmenters, scorer = scoring.open(
-            profile.segmenters, profile.scorer, profile.scorer_text, device
+            preset.segmenters, preset.scorer, preset.scorer_text, device
         )
-        maker = DiffusionMaker(diffusion=diffusion, prompt=prompt, seed=seed)
-        return Models(maker=maker, segmenters=segmenters, scorer=scorer)
+        source = DiffusionSource(diffusion=diffusion, prompt=prompt, seed=seed)
+        return Models(source=source, segmenters=segmenters, scorer=scorer)
 
     return plan, open_models, "diffusion"
 
@@ -104,26 +107,26 @@ def plan_photographs(
     Raises:
         InputError: There are none, fewer than `count`, or an option does not fit.
     """
-    profile = PROFILES[made.profile]
+    preset = PRESETS[made.preset]
     size = made.size or PHOTOGRAPH_PX
     if size < 32:
         raise InputError(f"--size {size}: expected at least 32 pixels")
-    maker, found = PhotographMaker.open(root, seed=seed, largest_px=size)
+    source, found = PhotographSource.open(root, seed=seed, largest_px=size)
     kept, denied = deny(found, chosen.deny)
     if not kept:
         raise InputError(f"{root}: every category in it is denied; give another list with --deny")
     wanted = quotas(count, len(kept)) if count is not None else (None,) * len(kept)
     goals = []
     for category, one in zip(kept, wanted, strict=True):
-        there = len(maker.files[category.folder])
+        there = len(source.files[category.folder])
         tries = there if chosen.max_tries is None else min(there, chosen.max_tries)
         if one != 0:
             goals.append(Goal(category, there if one is None else one, tries))
     plan = CandidatePlan(
         goals=tuple(goals),
         batch=made.batch,
-        thresholds=scoring.thresholds(profile.thresholds),
-        fill_holes=profile.fill_holes if scoring.fill_holes is None else scoring.fill_holes,
+        thresholds=scoring.thresholds(preset.thresholds),
+        fill_holes=preset.fill_holes if scoring.fill_holes is None else scoring.fill_holes,
         keep_candidates=not chosen.drop_candidates,
         card={
             "source": "images",
@@ -138,9 +141,9 @@ def plan_photographs(
 
     def open_models() -> Models:
         segmenters, scorer = scoring.open(
-            profile.segmenters, profile.scorer, profile.scorer_text, device
+            preset.segmenters, preset.scorer, preset.scorer_text, device
         )
-        return Models(maker=maker, segmenters=segmenters, scorer=scorer)
+        return Models(source=source, segmenters=segmenters, scorer=scorer)
 
     return plan, open_models, "reading"
 
@@ -152,9 +155,9 @@ def why_no_diffusion(made: DiffusionOptions) -> str | None:
     for name in ("diffusers", "transformers", "torch", "open_clip"):
         if find_spec(name) is None:
             return f"{name} is not installed"
-    model = made.model or PROFILES[made.profile].model
+    model = made.model or PRESETS[made.preset].model
     if model is None:
-        return f"--profile {made.profile} names no model"
+        return f"--preset {made.preset} names no model"
     if not Path(model).is_dir():
         from huggingface_hub import try_to_load_from_cache
 
@@ -190,3 +193,97 @@ def _listed(spec: str, categories: tuple[Category, ...]) -> dict[str, Any]:
         {"name": one.name, "definition": one.definition, "sense": one.sense} for one in categories
     )
     return {"list": Path(spec).name, "count": len(categories), "sha256": sha256(lines)}
+
+
+LINE_EVERY_S = 60.0
+"""How often a line is written where there is no terminal."""
+
+
+@contextmanager
+def candidate_bars(stage: str) -> Iterator[tuple[Callable[[Progress], None], OnProgress]]:
+    """Show a bar per stage: images made, masks and scores, writing, and objects accepted; then
+    those of finishing.
+
+    Args:
+        stage: What the making of images is called.
+
+    Yields:
+        What to call with the progress of candidates, and with that of other stages.
+    """
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        TaskID,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+    from rich.progress import Progress as Bars
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield _lines(stage), lambda name, done, total: None
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Bars(*columns, console=console) as bars:
+        names = (stage, "masks and scores", "writing", "objects accepted")
+        tasks = [bars.add_task(name, total=None, rate="") for name in names]
+
+        def show(progress: Progress) -> None:
+            count, seconds = progress.count, max(progress.seconds, 1e-6)
+            before = count.finished - progress.written
+            done = (progress.made, progress.scored, progress.written)
+            for task, number in zip(tasks, done, strict=False):
+                rate = f"{number / seconds:.1f}/s"
+                if task == tasks[0]:
+                    rate += f", {progress.busy_share:.0%} busy"
+                bars.update(
+                    task, completed=min(before + number, count.planned), total=count.planned,
+                    rate=rate,
+                )  # fmt: skip
+            bars.update(
+                tasks[-1], completed=count.accepted, total=count.wanted,
+                rate=f"of {count.finished} tries",
+            )  # fmt: skip
+
+        others: dict[str, TaskID] = {}
+
+        def show_other(name: str, done: int, total: int) -> None:
+            if name not in others:
+                others[name] = bars.add_task(name, total=total, rate="")
+            bars.update(others[name], completed=done)
+
+        yield show, show_other
+
+
+def progress_line(progress: Progress, stage: str) -> str:
+    """One line about a run."""
+    count, seconds = progress.count, max(progress.seconds, 1e-6)
+    rate = progress.written / seconds
+    text = (
+        f"{count.accepted} of {count.wanted} objects accepted, {count.finished} tries of "
+        f"{count.planned} planned, {rate:.2f}/s, {stage} busy {progress.busy_share:.0%}"
+    )
+    if rate and count.planned > count.finished:
+        text += f", about {(count.planned - count.finished) / rate / 60:.0f} min left"
+    return text
+
+
+def _lines(stage: str) -> Callable[[Progress], None]:
+    last = time.monotonic()
+
+    def show(progress: Progress) -> None:
+        nonlocal last
+        if time.monotonic() - last >= LINE_EVERY_S:
+            last = time.monotonic()
+            print(progress_line(progress, stage), file=sys.stderr, flush=True)
+
+    return show

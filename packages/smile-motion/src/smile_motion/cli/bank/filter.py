@@ -42,9 +42,9 @@ class Options:
 
 def run(options: Options) -> Outcome:
     """Filter, and say what came of it."""
-    from smile_motion.bank.candidates.progress import candidate_bars
     from smile_motion.bank.candidates.refilter import StoredBank, filter_bank, reassess_bank
     from smile_motion.bank.candidates.score import DEFAULT_MODEL, TEXT
+    from smile_motion.cli.bank.candidates import candidate_bars
     from smile_motion.runtime.signals import stopped_by_signals
 
     stored = StoredBank.open(options.folder)

@@ -15,6 +15,7 @@ from smile_motion.io.options import (
     BitsOrAll,
     ClipScore,
     Count,
+    Formerly,
     Magnitude,
     NonNegative,
     OnlyWith,
@@ -42,7 +43,7 @@ class ScoringOptions:
     segmenter: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """Finds objects: a path to an ONNX model (U2Net, ISNet, BiRefNet), `clipseg`, `clipseg=FOLDER`,
     or `full` for images with alpha; NAME= before it names it. Give several; each image takes the
-    mask that scores best. Default: the profile's."""
+    mask that scores best. Default: the preset's."""
     scorer: str | None = None
     """CLIP that scores masks: an open_clip name or folder. Default: ViT-L-14."""
     scorer_pretrained: str | None = None
@@ -61,7 +62,7 @@ class ScoringOptions:
     """Objects whose perceptual hashes differ in at most so many of 64 bits are duplicates; -1 keeps
     all. Default: 4."""
     fill_holes: bool | None = None
-    """Fill what an object's outer contour encloses. Default: the profile's."""
+    """Fill what an object's outer contour encloses. Default: the preset's."""
     segmenter_device: str | None = None
     """Where segmenters run: auto, cpu, cuda. Default: as --device."""
     judge_batch: Batch = 8
@@ -129,21 +130,21 @@ class ScoringOptions:
 class DiffusionOptions:
     """How images are made by --source stable-diffusion."""
 
-    profile: Annotated[Literal["xpaste", "modern"], _MADE] = "xpaste"
+    preset: Annotated[Literal["xpaste", "modern"], _MADE, Formerly("profile")] = "xpaste"
     """`xpaste`: Stable Diffusion 1.5 as X-Paste ran it; `modern`: any newer model, with its own
     settings, and a prompt with definition and white background."""
     model: Annotated[str | None, _MADE] = None
-    """Folder or hub name of a text-to-image model. Default: the profile's."""
+    """Folder or hub name of a text-to-image model. Default: the preset's."""
     revision: Annotated[str | None, _MADE] = None
     """Commit, tag or branch of a hub name."""
     prompt: Annotated[str | None, _MADE] = None
-    """With {name} and perhaps {definition}. Default: the profile's."""
+    """With {name} and perhaps {definition}. Default: the preset's."""
     steps: Annotated[Steps | None, _MADE] = None
-    """Denoising steps. Default: the profile's, else the model's."""
+    """Denoising steps. Default: the preset's, else the model's."""
     guidance: Annotated[NonNegative | None, _MADE] = None
-    """Guidance scale. Default: the profile's, else the model's."""
+    """Guidance scale. Default: the preset's, else the model's."""
     size: Side | None = None
-    """Side of the images, pixels; with --source images their longest side. Default: the profile's,
+    """Side of the images, pixels; with --source images their longest side. Default: the preset's,
     else the model's; 512 for photographs."""
     batch: Annotated[Batch, _MADE] = 8
     """Images made at a time. It decides over the last bit of a GPU's images."""

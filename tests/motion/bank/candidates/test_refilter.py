@@ -11,7 +11,7 @@ import pytest
 from smile_motion.__main__ import COMMANDS
 from smile_motion.bank import ObjectBank, verify
 from smile_motion.bank.candidates.build import CandidatePlan, Models, build_from_candidates
-from smile_motion.bank.candidates.images import PhotographMaker
+from smile_motion.bank.candidates.images import PhotographSource
 from smile_motion.bank.candidates.refilter import StoredBank, filter_bank
 from smile_motion.bank.candidates.segmenters import FullSegmenter
 from smile_motion.bank.candidates.store import StoredCandidate, read_candidate_image
@@ -162,7 +162,7 @@ def test_a_corrupt_candidate_is_named(built_bank: Path, tmp_path: Path, harm: st
 def test_photographs_with_alpha_become_what_their_alpha_says(
     cut_outs: Path, tmp_path: Path
 ) -> None:
-    maker, categories = PhotographMaker.open(cut_outs, seed=3, largest_px=512)
+    source, categories = PhotographSource.open(cut_outs, seed=3, largest_px=512)
     assert [category.folder for category in categories] == ["cat", "fire_engine"]
     wanted = CandidatePlan(
         goals=tuple(Goal(category, 3, 3) for category in categories),
@@ -170,7 +170,7 @@ def test_photographs_with_alpha_become_what_their_alpha_says(
         thresholds=LOOSE,
         card={"source": "images"},
     )
-    full = Models(maker=maker, segmenters=[FullSegmenter()], scorer=Contented())
+    full = Models(source=source, segmenters=[FullSegmenter()], scorer=Contented())
     build_from_candidates(wanted, lambda: full, tmp_path / "bank")
     assert len(ObjectBank.open(tmp_path / "bank")) == 6
     for record in read_lines(tmp_path / "bank/metadata.jsonl"):

@@ -11,7 +11,7 @@ import pytest
 from smile_motion.__main__ import COMMANDS
 from smile_motion.bank import ObjectBank
 from smile_motion.bank.candidates.build import CandidatePlan, Models, build_from_candidates
-from smile_motion.bank.candidates.images import PhotographMaker
+from smile_motion.bank.candidates.images import PhotographSource
 from smile_motion.bank.candidates.segmenters import FullSegmenter
 from smile_motion.bank.candidates.types import Category, Goal, Thresholds
 from smile_motion.bank.contact_sheet_pages import object_sections, refused_sections
@@ -44,14 +44,14 @@ def bank(tmp_path_factory: pytest.TempPathFactory, photographs: Path) -> ObjectB
             target = root / "rgba" / ("cat", "rocket")[number % 2] / f"{path.stem}-{size}.png"
             target.parent.mkdir(parents=True, exist_ok=True)
             cv2.imwrite(str(target), np.dstack([image, alpha]))
-    maker, categories = PhotographMaker.open(root / "rgba", seed=0, largest_px=256)
+    source, categories = PhotographSource.open(root / "rgba", seed=0, largest_px=256)
     plan = CandidatePlan(
         goals=tuple(Goal(category, 4, 6) for category in categories),
         batch=4,
         thresholds=Thresholds(max_distance=-1),
         card={"source": "images", "licence": "MIT"},
     )
-    models = Models(maker=maker, segmenters=[FullSegmenter()], scorer=Brightness())
+    models = Models(source=source, segmenters=[FullSegmenter()], scorer=Brightness())
     build_from_candidates(plan, lambda: models, root / "bank")
     return ObjectBank.open(root / "bank")
 
