@@ -116,28 +116,30 @@ def test_senseless_numbers_are_one_line(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Through the whole command line, the values that are refused; none is so far as to run."""
+    """Through the whole command line, a value that each option refuses; none is so far as to run.
+
+    Which one of them differs from option to option: all are judged by what the test above asks.
+    """
     monkeypatch.chdir(tmp_path)
     needed = sample_words(program, command)
-    for path, within in limits_of(command.load().Options):
+    for number, (path, within) in enumerate(limits_of(command.load().Options)):
         option = "--" + path[-1].rstrip("_").replace("_", "-")
-        for value in VALUES:
-            if within.problem(float(value)) is None:
-                continue
-            given = [value] * (3 if option == "--token" else 2 if option == "--betas" else 1)
-            argv = [*command.name.split(), *needed, option, *given]
-            try:
-                code = run_app(program, "", COMMANDS[program], argv)
-            except SystemExit as error:  # the parser's own, of words that are no numbers
-                assert error.code == 2, argv  # noqa: PT017
-                assert "error" in capsys.readouterr().err, argv
-                continue
-            said = capsys.readouterr().err
-            assert code == EXIT_INPUT, argv
-            *before, line = said.splitlines()
-            assert f"{option} is " in line, (argv, said)
-            assert all(one.startswith("preset: ") for one in before), (argv, said)
-            assert not list(tmp_path.iterdir()), argv
+        refused = [value for value in VALUES if within.problem(float(value)) is not None]
+        value = refused[number % len(refused)]
+        given = [value] * (3 if option == "--token" else 2 if option == "--betas" else 1)
+        argv = [*command.name.split(), *needed, option, *given]
+        try:
+            code = run_app(program, "", COMMANDS[program], argv)
+        except SystemExit as error:  # the parser's own, of words that are no numbers
+            assert error.code == 2, argv  # noqa: PT017
+            assert "error" in capsys.readouterr().err, argv
+            continue
+        said = capsys.readouterr().err
+        assert code == EXIT_INPUT, argv
+        *before, line = said.splitlines()
+        assert f"{option} is " in line, (argv, said)
+        assert all(one.startswith("preset: ") for one in before), (argv, said)
+        assert not list(tmp_path.iterdir()), argv
 
 
 @pytest.mark.parametrize(
