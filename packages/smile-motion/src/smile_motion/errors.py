@@ -1,20 +1,36 @@
-"""The one error a user can cause, and how it quotes others."""
+"""Errors that a user can cause, and one-line text of other libraries' errors."""
 
 
-class InputError(Exception):
-    """Something given from outside cannot be used.
+class InputError(ValueError):
+    """An argument, an option or a file cannot be used.
 
     The message is one line: what was found, where, what was expected, and the remedy. Commands
     print it and exit with code 2.
     """
 
     def __str__(self) -> str:
-        """The message; names in it may hold whatever their file system allows."""
+        """Return the message with control characters escaped, since file names may hold any."""
         return printable(super().__str__())
 
 
+class OptionError(InputError):
+    """An option is out of range, given twice, or has no effect with the others."""
+
+
 class UnusableFile(InputError):
-    """A file behind a clip cannot be used; another file of its collection may do instead."""
+    """The background file of a clip cannot be read; another file of the collection may do."""
+
+
+class BankError(InputError):
+    """An object bank is missing, unfinished or damaged."""
+
+
+class FolderInUse(InputError):
+    """Another process is writing to the output folder; the same call works once it has ended."""
+
+
+class MissingExtra(InputError):
+    """An optional dependency is not installed."""
 
 
 _CONTROLS = {

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from annotated_types import Ge, Interval, Len
 
-from smile_motion.errors import InputError
+from smile_motion.errors import BankError, InputError
 from smile_motion.io.files import sha256
 from smile_motion.io.images import decode_rgba, open_image
 from smile_motion.io.schema import read_record, read_records
@@ -124,17 +124,17 @@ def read_card(folder: Path) -> dict[str, Any]:
     """Read a bank's card.
 
     Raises:
-        InputError: The folder is no bank, unfinished, or of another format.
+        BankError: The folder is no bank, unfinished, or of another format.
     """
     path = folder / CARD
     if not folder.is_dir():
-        raise InputError(
+        raise BankError(
             f"{folder}: no such folder; make a bank with: smile-motion build-bank --out {folder}"
         )
     try:
         return read_record(path, BankCard, remedy=BUILD_AGAIN)
     except FileNotFoundError as error:
-        raise InputError(
+        raise BankError(
             f"{folder}: no {CARD}, so not a finished bank; run smile-motion build-bank "
             f"--out {folder}, which also continues a build that was stopped"
         ) from error
@@ -144,21 +144,21 @@ def read_metadata(folder: Path) -> list[dict[str, Any]]:
     """Read every object's record, in the bank's order.
 
     Raises:
-        InputError: The file is missing, torn or empty, or names a file that is not below `images`.
+        BankError: The file is missing, torn or empty, or names a file that is not below `images`.
     """
     path = folder / METADATA
     try:
         records = read_records(path, ObjectRecord, remedy=BUILD_AGAIN)
     except FileNotFoundError as error:
-        raise InputError(f"{path}: missing; {BUILD_AGAIN}") from error
+        raise BankError(f"{path}: missing; {BUILD_AGAIN}") from error
     for number, record in enumerate(records, start=1):
         if not is_image_name(record["file_name"]):
-            raise InputError(
+            raise BankError(
                 f"{path}:{number}: file name {record['file_name']!r} is not below {IMAGES}/; "
                 f"do not use this bank unless you trust who made it"
             )
     if not records:
-        raise InputError(f"{path}: no objects; build the bank again with --n 1 or more")
+        raise BankError(f"{path}: no objects; build the bank again with --n 1 or more")
     return records
 
 
@@ -174,9 +174,9 @@ def read_bank(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
 
 
 def require_unchanged(path: Path, expected: str) -> None:
-    """Raise InputError unless a bank's file has the hash that it was built with."""
+    """Raise BankError unless a bank's file has the hash that it was built with."""
     if sha256(path.read_bytes()) != expected:
-        raise InputError(
+        raise BankError(
             f"{path}: changed since the bank was built; restore it, or build the bank again"
         )
 

@@ -21,7 +21,7 @@ from smile_motion.bank.format import (
     read_rgba,
 )
 from smile_motion.bank.packing import LEVELS, PIXELS, is_packed, open_arrays, pack
-from smile_motion.errors import InputError
+from smile_motion.errors import BankError, InputError
 from smile_motion.io.schema import parse_line
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class ObjectBank:
         """Open a packed bank; use `ObjectBank.open`, which packs it where that is due.
 
         Raises:
-            InputError: One of its arrays is damaged.
+            BankError: One of its arrays is damaged.
         """
         self._path = path
         self.categories, arrays = open_arrays(path)
@@ -80,15 +80,18 @@ class ObjectBank:
         """Open a bank's folder, packing its pixels first where they are not, or no longer, packed.
 
         Raises:
-            InputError: The folder is no bank or one of its images cannot be read.
+            BankError: The folder is no bank or one of its images cannot be read.
         """
         path = Path(path)
-        read_card(path)
-        if not (path / METADATA).is_file():
-            raise InputError(f"{path / METADATA}: missing; build the bank again")
-        if not is_packed(path):
-            _pack_visibly(path)
-        return cls(path)
+        try:
+            read_card(path)
+            if not (path / METADATA).is_file():
+                raise BankError(f"{path / METADATA}: missing; build the bank again")
+            if not is_packed(path):
+                _pack_visibly(path)
+            return cls(path)
+        except InputError as error:
+            raise BankError(*error.args) from error
 
     @cached_property
     def pixels(self) -> np.ndarray:
@@ -111,7 +114,7 @@ class ObjectBank:
             int64: where each level starts in them, right for the levels that were read.
 
         Raises:
-            InputError: The file is cut off.
+            BankError: The file is cut off.
         """
         slots = np.arange(len(objects))
         offset = self.offset[objects]
@@ -131,7 +134,7 @@ class ObjectBank:
         for file, source, into, size in spans:
             if os.preadv(file.fileno(), [view[into : into + size]], source) < size:
                 path = Path(file.name)
-                raise InputError(f"{path}: cut off; remove {path.parent}, and it is made again")
+                raise BankError(f"{path}: cut off; remove {path.parent}, and it is made again")
         return buffer.view(np.uint32), (offset + (at - start)[:, None]) >> 2
 
     def _find_pixels(
@@ -171,7 +174,7 @@ class ObjectBank:
         text = np.memmap(self.path / METADATA, np.uint8, mode="r")
         lines = np.concatenate([[0], np.flatnonzero(text == ord("\n")) + 1])
         if len(lines) != len(self) + 1:
-            raise InputError(
+            raise BankError(
                 f"{self.path / METADATA}: {len(lines) - 1} lines, of {len(self)} packed objects; "
                 f"run smile-motion bank pack {self.path} --force"
             )

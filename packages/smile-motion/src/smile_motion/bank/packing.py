@@ -17,7 +17,7 @@ import shapely
 from annotated_types import Interval, Len
 
 from smile_motion.bank.format import METADATA, PACKED, Hash, read_bank, read_rgba, require_unchanged
-from smile_motion.errors import InputError
+from smile_motion.errors import BankError, InputError
 from smile_motion.io.files import dump_json, replacing, sha256, write_atomically
 from smile_motion.io.schema import read, read_record
 from smile_motion.runtime.devices import available_cores
@@ -283,23 +283,23 @@ def open_arrays(bank: Path) -> tuple[tuple[str, ...], PackedArrays]:
     """Open the packed form of a bank: its categories, and its arrays.
 
     Raises:
-        InputError: An array is not as `pack` writes it; the message names the first.
+        BankError: An array is not as `pack` writes it; the message names the first.
     """
     folder, remedy = bank / PACKED, f"run smile-motion bank pack {bank} --force"
     try:
         header = read_record(folder / HEADER, PackHeader, remedy=remedy, unknown="refuse")
     except FileNotFoundError as error:
-        raise InputError(f"{folder / HEADER}: missing; {remedy}") from error
+        raise BankError(f"{folder / HEADER}: missing; {remedy}") from error
     arrays = PackedArrays(
         **{name: _mapped(folder / f"{name}.npy", remedy) for name in PackedArrays.__annotations__}
     )
     try:
         pixels = (folder / PIXELS).stat().st_size
     except FileNotFoundError as error:
-        raise InputError(f"{folder / PIXELS}: missing; {remedy}") from error
+        raise BankError(f"{folder / PIXELS}: missing; {remedy}") from error
     if fault := _fault(arrays, header["count"], len(header["categories"]), pixels):
         name, found = fault
-        raise InputError(f"{folder / name}.npy: damaged: {found}; {remedy}")
+        raise BankError(f"{folder / name}.npy: damaged: {found}; {remedy}")
     return tuple(header["categories"]), arrays
 
 
@@ -307,10 +307,10 @@ def _mapped(path: Path, remedy: str) -> np.ndarray:
     try:
         return np.lib.format.open_memmap(path, mode="r").view(np.ndarray)
     except FileNotFoundError as error:
-        raise InputError(f"{path}: missing; {remedy}") from error
+        raise BankError(f"{path}: missing; {remedy}") from error
     except Exception as error:
         # NumPy reads the header as Python: it fails as its tokenizer and its parser do, and others.
-        raise InputError(f"{path}: damaged; {remedy}") from error
+        raise BankError(f"{path}: damaged; {remedy}") from error
 
 
 def _fault(

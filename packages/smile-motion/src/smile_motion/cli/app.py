@@ -189,12 +189,11 @@ def _call(
     as_json: bool,
 ) -> int:
     module = command.load()
-    import tyro
 
     arguments = rename_former_options(module.Options, arguments, _warn_of_former)
     arguments = gather_repeated_options(module.Options, arguments)
     given = {"default": module.defaults(arguments)} if hasattr(module, "defaults") else {}
-    options = tyro.cli(
+    options = _parse(
         module.Options,
         args=arguments,
         prog=f"{program} {command.name}",
@@ -215,6 +214,30 @@ def _call(
     if as_json and outcome.facts:
         print(json.dumps(outcome.facts, indent=2, ensure_ascii=False, default=str))
     return outcome.exit_code
+
+
+def _parse(kind: type, **settings: Any) -> Any:
+    """Call `tyro.cli`; where a field's check refuses its value, raise that InputError.
+
+    tyro prints the message of a ValueError in a box and exits; what it prints is held back.
+    """
+    import tyro
+
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            options, ended = tyro.cli(kind, **settings), None
+    except SystemExit as error:
+        options, ended = None, error
+    cause: BaseException | None = ended
+    while cause is not None:
+        if isinstance(cause, InputError):
+            raise cause
+        cause = cause.__context__
+    print(said.getvalue(), end="", file=sys.stderr)
+    if ended is not None:
+        raise ended
+    return options
 
 
 def _warn_of_former(old: str, new: str) -> None:

@@ -115,10 +115,8 @@ def sound_shards(
     for number in numbers:
         shard, line = collection.shard(number), None
         if collection.format.is_there(collection.folder, shard):
-            try:
+            with suppress(DAMAGED):  # It is made again.
                 line = collection.format.describe(collection.folder, shard)
-            except (*DAMAGED, InputError):
-                pass  # It is made again.
         yield number, line if known.get(number, line) == line else None
 
 

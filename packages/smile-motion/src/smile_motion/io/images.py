@@ -76,7 +76,7 @@ def open_image(
         raise InputError(f"{name}: missing; {restore}") from error
     except Image.DecompressionBombError as error:
         raise InputError(f"{name}: more pixels than are read; make it smaller") from error
-    except PermissionError:
+    except (InputError, PermissionError):
         raise
     except (OSError, SyntaxError, ValueError) as error:
         size = path.stat().st_size

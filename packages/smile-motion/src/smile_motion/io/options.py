@@ -16,7 +16,7 @@ from typing import Annotated, Any, get_args, get_type_hints
 
 from annotated_types import BaseMetadata, Ge, GroupedMetadata, Gt, Le, Lt
 
-from smile_motion.errors import InputError
+from smile_motion.errors import OptionError
 
 MOST = 10**9
 """The largest number of anything."""
@@ -97,7 +97,7 @@ FrameRate = Annotated[float, Within(0, 240, open_low=True)]
 
 
 def require_within(options: Any) -> None:
-    """Raise InputError for a number outside what its field declares, in groups of options too."""
+    """Raise OptionError for a number outside what its field declares, in groups of options too."""
     for name, limits in limits_of(type(options)):
         value = options
         for part in name:
@@ -105,7 +105,7 @@ def require_within(options: Any) -> None:
         for one in value if isinstance(value, tuple | list) else (value,):
             if one is not None and (problem := limits.problem(one)) is not None:
                 option = name[-1].rstrip("_").replace("_", "-")
-                raise InputError(f"--{option} is {one}; {problem}")
+                raise OptionError(f"--{option} is {one}; {problem}")
 
 
 @lru_cache
@@ -142,7 +142,7 @@ class OnlyWith:
 
 
 def refuse_idle_options(options: Any, arguments: Sequence[str]) -> None:
-    """Raise InputError for an option that the arguments give and that has no effect.
+    """Raise OptionError for an option that the arguments give and that has no effect.
 
     What presets and defaults set may be idle: what is given decides over them.
     """
@@ -150,7 +150,7 @@ def refuse_idle_options(options: Any, arguments: Sequence[str]) -> None:
     for name, conditions in conditions_of(type(options)):
         for condition in conditions:
             if name in given and not condition.has_effect(options):
-                raise InputError(
+                raise OptionError(
                     f"--{name} has an effect only {condition.when}; change that, or leave "
                     f"--{name} out"
                 )
@@ -220,7 +220,7 @@ def gather_repeated_options(options: type, arguments: Sequence[str]) -> list[str
     """A command line with the values of each `Gathered` option after its first mention.
 
     Raises:
-        InputError: For one that is given without a value.
+        OptionError: For one that is given without a value.
     """
     several = {
         name
@@ -245,17 +245,17 @@ def gather_repeated_options(options: type, arguments: Sequence[str]) -> list[str
             into.append(word)
     for option, *given in gathered.values():
         if not given:
-            raise InputError(f"{option}: no value is given; give one or more, or leave it out")
+            raise OptionError(f"{option}: no value is given; give one or more, or leave it out")
     return [word for part in parts for word in part]
 
 
 def refuse_repeated_options(options: type, arguments: Sequence[str]) -> None:
-    """Raise InputError for an option that is given twice where that cannot mean both."""
+    """Raise OptionError for an option that is given twice where that cannot mean both."""
     given = Counter(_names(arguments))
     for name, metadata in _metadata_of(options):
         for entry in metadata:
             if isinstance(entry, GivenOnce) and given[name] > 1:
-                raise InputError(f"--{name} is given {given[name]} times; {entry.instead}")
+                raise OptionError(f"--{name} is given {given[name]} times; {entry.instead}")
 
 
 def _names(arguments: Sequence[str]) -> list[str]:

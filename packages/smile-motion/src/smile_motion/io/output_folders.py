@@ -18,7 +18,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from smile_motion.errors import InputError
+from smile_motion.errors import FolderInUse, InputError
 from smile_motion.io.schema import parse_line
 
 _CANNOT_LINK = (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.ENOSYS, errno.EACCES)
@@ -217,7 +217,7 @@ def _open_locked(folder: Path, place: Path, array: str | None, required: bool) -
                 raise
             return _without_locks(folder, place, error, required)
         os.close(descriptor)
-    raise InputError(f"{folder}: {who_is_there(place)}; wait, or choose another --out")
+    raise FolderInUse(f"{folder}: {who_is_there(place)}; wait, or choose another --out")
 
 
 def _without_locks(folder: Path, place: Path, error: OSError, required: bool) -> None:

@@ -184,6 +184,8 @@ def _validated_text(text: str | bytes, form: Form, source: str, remedy: str) -> 
             raise InputError(_explained(error, text, source, remedy)) from None
         # Values are written again: with their order, and whole numbers as they were.
         return parse_json(text) if form.makes == "values" else found
+    except InputError:
+        raise
     except ValueError as error:  # What Python cannot decode, such as numbers of 5000 digits.
         rest = f"; {remedy}" if remedy else ""
         raise InputError(f"{source}: not JSON ({shortened(str(error), 100)}){rest}") from error

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 
-from smile_motion.errors import InputError
+from smile_motion.errors import MissingExtra
 
 
 def require_extra(
@@ -20,11 +20,11 @@ def require_extra(
         extra: Name under `optional-dependencies` of the distribution, and of the workspace.
 
     Raises:
-        InputError: For the first that is missing.
+        MissingExtra: For the first that is missing.
     """
     for module in modules:
         if module not in sys.modules and find_spec(module) is None:
-            raise InputError(
+            raise MissingExtra(
                 f"{purpose} needs {module}, which is not installed: in a clone put "
                 f"`uv run --extra {extra}` before the command, elsewhere "
                 f"pip install '{distribution}[{extra}]'"
@@ -35,7 +35,7 @@ _WITH_BARS = ("transformers.utils.logging", "diffusers.utils.logging")
 
 
 def require_libraries(*names: str) -> None:
-    """Raise InputError when one of these modules is not installed."""
+    """Raise MissingExtra when one of these modules is not installed."""
     require_extra("a bank's model", *names, extra="diffusion")
 
 

@@ -86,6 +86,8 @@ def _members(archive: Path, size: int, changed: int) -> dict[str, tuple[int, int
                         f"again from inside the folder"
                     )
                 found[name.as_posix()] = (member.offset_data, member.size)
+    except InputError:
+        raise
     except (tarfile.TarError, ValueError, OverflowError, RecursionError) as error:
         raise InputError(
             f"{archive}: not a readable, uncompressed tar ({error}); write it again"

@@ -55,6 +55,8 @@ def reading(place: DatasetPlace, path: Path) -> Iterator[None]:
     """
     try:
         yield
+    except InputError:
+        raise
     except (LookupError, ValueError, TypeError, AttributeError) as error:
         raise InputError(
             f"{path}: not understood as annotations of {place.name} "

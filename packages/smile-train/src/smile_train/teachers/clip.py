@@ -163,6 +163,8 @@ class ClipTeacher(Teacher):
                 act_layer=QuickGELU,
             )
             tower.load_state_dict(visual)
+        except InputError:
+            raise
         except (KeyError, IndexError, ValueError, RuntimeError) as error:
             reason = in_one_line(error)
             raise InputError(
@@ -178,7 +180,7 @@ class ClipTeacher(Teacher):
         try:
             described = _read_description(path.with_suffix(".json"))
             return cls.from_visual_weights(weights, **described, official_input=official_input)
-        except (InputError, ValueError) as error:
+        except ValueError as error:
             raise InputError(f"{path}: {error}") from error
 
     @classmethod

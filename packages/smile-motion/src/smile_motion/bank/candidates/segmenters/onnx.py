@@ -76,12 +76,12 @@ class ModelDescription:
                 f"{model}: no {path.name} beside it; write one with the input size, such as "
                 f"size_px = 1024 (known without: {', '.join(WELL_KNOWN)})"
             )
+        text = read_text(path, remedy="write it anew")
         try:
-            table = tomllib.loads(read_text(path, remedy="write it anew"))
-            return cls(**_read(table))
+            return cls(**_read(tomllib.loads(text)))
         except RecursionError as error:
             raise InputError(f"{path}: nested too deeply; write it anew") from error
-        except (tomllib.TOMLDecodeError, ValueError) as error:
+        except ValueError as error:
             raise InputError(f"{path}: {error}") from error
 
 
