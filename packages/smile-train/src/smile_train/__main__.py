@@ -21,6 +21,7 @@ COMMANDS = (
     Command("evaluate report", "runs beside the paper's tables", "smile_train.cli.evaluate.report"),
     Command("data list", "check a labelled data set, write manifests", "smile_train.cli.data.list"),
     Command("data check", "find broken videos in a list or folder", "smile_train.cli.data.check"),
+    Command("data pack", "re-encode videos for quick reading", "smile_train.cli.data.pack"),
     Command("bench", "measure where the time of a run goes", "smile_train.cli.bench"),
     Command("export", "turn a checkpoint into other formats", "smile_train.cli.export"),
     Command("completion", "print completion for a shell", "smile_motion.cli.completion"),

@@ -100,8 +100,9 @@ def run(options: Options) -> Outcome:
     """Render the shards that are not there yet, then write the index."""
     from smile_motion.io.files import dump_json, sha256
     from smile_motion.io.output_folders import output_folder
+    from smile_motion.runtime.partition import partition
 
-    job = _job(options)
+    job = partition(options.shard_index, options.num_shards)
     collection = _collection(options)
     settings = _settings(options, collection)
     # Jobs of an array share the folder; those of another array do not.
@@ -165,16 +166,6 @@ def _rendered(
     if workers is None:
         workers = min(available_cores(), collection.clips_in(todo) // 8, len(todo))
     return run_in_processes(work, todo, workers=workers, chunk=chunk)
-
-
-def _job(options: Options) -> Partition | None:
-    from smile_motion.runtime.partition import Partition
-
-    if options.shard_index is None and options.num_shards is None:
-        return None
-    if options.shard_index is None or options.num_shards is None:
-        raise InputError("--shard-index and --num-shards go together; give both")
-    return Partition(options.shard_index, options.num_shards)
 
 
 def _format(options: Options) -> Format:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from annotated_types import Ge
 
@@ -41,8 +41,8 @@ class Collection:
     It pickles as its options and paths; any process that sees the same files makes the same bytes.
     """
 
-    maker: ClipMaker
-    """Makes the clips."""
+    maker: Any
+    """Makes the clips, a `ClipMaker`; what else is written in shards has a maker of its own."""
     folder: Path
     """Where they go."""
     count: int

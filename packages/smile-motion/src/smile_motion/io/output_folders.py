@@ -292,11 +292,12 @@ def _is_at(descriptor: int, place: Path) -> bool:
         return False
 
 
-Kind = Literal["an object bank", "rendered clips", "a training run"]
+Kind = Literal["an object bank", "rendered clips", "packed videos", "a training run"]
 """What fills a folder of its own."""
 _SIGNS: dict[Kind, tuple[str, ...]] = {
     "an object bank": ("bank.json", "build.json"),
     "rendered clips": ("render.json",),
+    "packed videos": ("pack.json",),
     "a training run": ("checkpoints", "stage-1"),
 }
 """One of these is in a folder of that kind."""

@@ -50,6 +50,19 @@ class Partition:
         return f"{self.index}-of-{self.of}"
 
 
+def partition(index: int | None, of: int | None) -> Partition | None:
+    """The partition that --shard-index and --num-shards mean; None where neither is given.
+
+    Raises:
+        InputError: One is given without the other.
+    """
+    if index is None and of is None:
+        return None
+    if index is None or of is None:
+        raise InputError("--shard-index and --num-shards go together; give both")
+    return Partition(index, of)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Launched:
     """This process among those that `accelerate launch` or `torchrun` started together."""

@@ -9,6 +9,7 @@ import numpy as np
 from smile_motion.errors import InputError
 from smile_motion.video.decoder import decoded_frames, opened, upright
 from smile_motion.video.index import VideoIndex
+from smile_motion.video.packed import read_packed
 
 
 def read_frames(
@@ -34,6 +35,8 @@ def read_frames(
             f"{video.path}: has frames 0 to {len(video) - 1}, asked for "
             f"{wanted.min()} to {wanted.max()}"
         )
+    if video.packed is not None:
+        return read_packed(video.packed, wanted, threads=threads)
     times = np.unique(video.pts[wanted])
     decoded: dict[int, np.ndarray] = {}
     back = 0

@@ -15,6 +15,8 @@ import numpy as np
 
 from smile_motion.errors import InputError
 from smile_motion.video.decoder import decoded_frames, opened, refuse_cut_short
+from smile_motion.video.packed import PackedVideo, find_packed
+from smile_motion.video.shards import TICKS_PER_S, shard_around
 from smile_motion.video.tar import locate
 
 _TIMED = frozenset({"mov", "mp4", "matroska", "webm", "flv"})
@@ -49,6 +51,8 @@ class VideoIndex:
     lost: int = 0
     """Frames that the file has a part of and that cannot be decoded, since what they build on is
     not in it; they have no number."""
+    packed: PackedVideo | None = None
+    """Where the frames of a packed video are, which needs no container to be opened."""
 
     def __len__(self) -> int:
         """Count the frames."""
@@ -99,6 +103,9 @@ def index_video(path: str | Path) -> VideoIndex:
         InputError: The file is missing, empty, cut short, or has no video in it.
     """
     path = Path(path)
+    packed = find_packed(path)
+    if packed is not None:
+        return _packed_index(path, packed)
     scan = _scan(path)
     stated = shown = scan.shown
     counted = not scan.has_times
@@ -122,6 +129,18 @@ def index_video(path: str | Path) -> VideoIndex:
         tick_s=1 / scan.rate_hz if counted else scan.tick_s,
         counted=counted,
         lost=max(lost, 0),
+    )
+
+
+def _packed_index(path: Path, video: PackedVideo) -> VideoIndex:
+    times = video.table["time"].astype(np.int64)
+    return VideoIndex(
+        path=path,
+        pts=times,
+        keyframes=times[:: video.record.group],
+        rate_hz=video.record.rate_hz,
+        tick_s=1 / TICKS_PER_S,
+        packed=video,
     )
 
 
@@ -233,10 +252,12 @@ def open_index(path: Path) -> VideoIndex:
     Raises:
         InputError: As `index_video` does.
     """
-    span = locate(path)
-    if span is None:
+    shard = shard_around(path)
+    span = locate(path) if shard is None else None
+    file = shard.path if shard is not None else span and span.file
+    if file is None:
         return index_video(path)  # It says what is wrong.
-    state = span.file.stat()
+    state = file.stat()
     return _open_index(path, state.st_mtime_ns, state.st_size)
 
 

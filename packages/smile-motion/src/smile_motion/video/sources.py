@@ -12,6 +12,7 @@ from pathlib import Path
 from smile_motion.errors import InputError, shortened
 from smile_motion.io.folders import find_files, is_data
 from smile_motion.io.text import read_lines
+from smile_motion.video.shards import open_shard, require_whole
 from smile_motion.video.tar import ARCHIVE, is_archive, locate, members
 
 
@@ -22,7 +23,8 @@ def find_videos(
 
     Args:
         source: A video, a tar of videos, a folder of either (searched to the bottom, sorted,
-            through links, without hidden files), or a list; see `read_list`.
+            through links, without hidden files), or a list; see `read_list`. Packed videos come
+            with the labels that they were packed with.
         remedy: What to do where there are none.
         keep_missing: Let a list name files that are not there.
 
@@ -32,13 +34,14 @@ def find_videos(
     source = Path(source)
     if source.is_dir():
         found = []
+        require_whole(source)
         for path in find_files(source, (*SUFFIXES, ARCHIVE)):
-            found += _videos_in(path) if is_archive(path) else [path]
+            found += _videos_in(path) if is_archive(path) else [ListedVideo(path, None)]
         if not found:
             raise InputError(
                 f"{source}: no video below it (looked for {', '.join(SUFFIXES)}); {remedy}"
             )
-        return [ListedVideo(path, None) for path in found]
+        return found
     if not source.is_file():
         raise InputError(f"{source}: no such file or folder; {remedy}")
     if source.suffix.lower() in SUFFIXES:
@@ -47,13 +50,18 @@ def find_videos(
         found = _videos_in(source)
         if not found:
             raise InputError(f"{source}: no video in it ({', '.join(SUFFIXES)}); {remedy}")
-        return [ListedVideo(path, None) for path in found]
+        return found
     return read_list(source, remedy, keep_missing=keep_missing)
 
 
-def _videos_in(archive: Path) -> list[Path]:
+def _videos_in(archive: Path) -> list[ListedVideo]:
+    shard = open_shard(archive)
+    if shard is not None:
+        return [
+            ListedVideo(archive / f"{record.name}.mp4", record.label) for record in shard.records
+        ]
     return [
-        archive / name
+        ListedVideo(archive / name, None)
         for name in members(archive)
         if Path(name).suffix.lower() in SUFFIXES and is_data(name)
     ]

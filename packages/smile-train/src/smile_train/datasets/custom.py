@@ -1,4 +1,4 @@
-"""Data of your own: `path label` lists, folders of classes, and manifests."""
+"""Data of your own: `path label` lists, packed videos, folders of classes, and manifests."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from smile_motion.io.folders import find_folders
 from smile_motion.io.schema import parse_line, parse_text
 from smile_motion.io.text import read_lines
 from smile_motion.video import ListedVideo, find_videos
+from smile_motion.video.shards import is_packed
 
 from smile_train.datasets.annotations import Listings, refuse_missing
 from smile_train.datasets.base import LabelledVideo, LabelledVideos, Span, Split, Target, Task
@@ -61,6 +62,16 @@ def _find(root: Path, split: Split, suffixes: Sequence[str]) -> Path:
     raise InputError(f"{root}: no {split} split in it (looked for {looked}); check --data")
 
 
+def _find_list(root: Path, split: Split) -> Path:
+    """A split's list, or its folder of packed videos, which has their labels."""
+    for name in NAMES[split]:
+        if not any((root / f"{name}{suffix}").exists() for suffix in LIST_SUFFIXES) and (
+            is_packed(root / name)
+        ):
+            return root / name
+    return _find(root, split, LIST_SUFFIXES)
+
+
 def _read_manifest(place: DatasetPlace, split: Split) -> LabelledVideos:
     """The samples whose files are there."""
     found = read_manifest(_find(place.root, split, (SUFFIX,)))
@@ -76,7 +87,7 @@ def _read_manifest(place: DatasetPlace, split: Split) -> LabelledVideos:
 
 
 def _read_list(place: DatasetPlace, split: Split) -> LabelledVideos:
-    path = _find(place.root, split, LIST_SUFFIXES)
+    path = _find_list(place.root, split)
     listed = find_videos(path, remedy="check --data", keep_missing=True)
     bare = next((video for video in listed if video.label is None), None)
     if bare is not None:
@@ -116,7 +127,7 @@ def _class_names(
         _require_few(len(found), names)
         return found
     if split != "train":
-        train = _find(place.root, "train", LIST_SUFFIXES)
+        train = _find_list(place.root, "train")
         listed = find_videos(train, remedy="check --data", keep_missing=True)
         path = train
     labels = {str(video.label) for video in listed}

@@ -1,0 +1,178 @@
+"""Packed videos: their index without a scan, and their frames without a container.
+
+wanted frames   3  7  9        groups of 4:  K . . . K . . . K .
+decoded         0-3, 4-7, 8-9  every frame a key frame: 3, 7, 9
+"""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from smile_motion.errors import InputError
+from smile_motion.video.decoder import upright
+from smile_motion.video.shards import PackedRecord, shard_around
+
+if TYPE_CHECKING:
+    from av import VideoFrame
+    from av.video.codeccontext import VideoCodecContext
+
+
+_PACK_AGAIN = "copy the shard again, or delete it and pack again"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PackedVideo:
+    """A video in a shard, and where its frames are."""
+
+    shard: Path
+    """The tar file."""
+    record: PackedRecord
+    """What the shard says of it."""
+    table: np.ndarray
+    """(N,) `smile_motion.video.shards.FRAME`."""
+
+
+def find_packed(path: Path) -> PackedVideo | None:
+    """Find a packed video by its path; None for any other.
+
+    Raises:
+        InputError: Its shard is damaged.
+    """
+    shard = shard_around(path)
+    place = shard and shard.places.get(path.relative_to(shard.path).as_posix())
+    if shard is None or place is None:
+        return None
+    return PackedVideo(shard=shard.path, record=shard.records[place], table=shard.table(place))
+
+
+def read_packed(
+    video: PackedVideo, wanted: Sequence[int] | np.ndarray, *, threads: int = 1
+) -> np.ndarray:
+    """Decode frames by number, and no others but those that they build on.
+
+    Args:
+        wanted: Frame numbers in any order, repeats allowed, each below the number of frames.
+        threads: Decoding threads.
+
+    Returns:
+        (n, H, W, 3) uint8 RGB, in the order asked for.
+
+    Raises:
+        InputError: The shard is not what it was when it was packed, or FFmpeg lacks the decoder.
+    """
+    numbers, places = np.unique(np.asarray(wanted, np.int64), return_inverse=True)
+    record = video.record
+    images = np.empty((len(numbers), record.height, record.width, 3), np.uint8)
+    for place, frame in enumerate(decode_packed(video, numbers, threads=threads)):
+        images[place] = upright(frame)
+    if len(places) == len(numbers) and (places[1:] > places[:-1]).all():
+        return images
+    return images[places]
+
+
+def decode_packed(
+    video: PackedVideo, numbers: np.ndarray, *, threads: int = 1
+) -> Iterator[VideoFrame]:
+    """Decode frames as the codec gives them; arguments as of `read_packed`.
+
+    Args:
+        numbers: (n,) ascending, without repeats.
+
+    Yields:
+        The wanted frames, in order.
+    """
+    from av.error import FFmpegError
+
+    name = f"{video.shard}/{video.record.name}.mp4"
+    needed = needed_frames(numbers, video.record.group)
+    context = _open_decoder(video, name)
+    if threads > 1:
+        context.thread_type = "FRAME"
+    context.thread_count = threads
+    left = iter(numbers.tolist())
+    following = next(left, None)
+    try:
+        for frame in _decoded(context, video, needed, name):
+            if frame.pts == following:
+                yield frame
+                following = next(left, None)
+    except FFmpegError as error:
+        raise InputError(
+            f"{name}: frame {following} cannot be decoded ({error.strerror}); {_PACK_AGAIN}"
+        ) from error
+    if following is not None:
+        raise InputError(f"{name}: frame {following} cannot be decoded; {_PACK_AGAIN}")
+
+
+def needed_frames(numbers: np.ndarray, group: int) -> np.ndarray:
+    """Frames that are decoded for some to be seen: from the key frame before each.
+
+    Args:
+        numbers: (n,) ascending, without repeats.
+
+    Returns:
+        (m,) ascending, without repeats.
+    """
+    if group == 1:
+        return numbers
+    return np.unique(
+        np.concatenate([np.arange(number - number % group, number + 1) for number in numbers])
+    )
+
+
+def _open_decoder(video: PackedVideo, name: str) -> VideoCodecContext:
+    import av
+    from av.codec.codec import UnknownCodecError
+
+    try:
+        context = av.VideoCodecContext.create(video.record.codec, "r")
+    except UnknownCodecError as error:
+        raise InputError(
+            f"{name}: its codec is {video.record.codec}, which this FFmpeg cannot decode; install "
+            f"a PyAV that can, or pack again with another --codec"
+        ) from error
+    if video.record.extradata:
+        context.extradata = bytes.fromhex(video.record.extradata)
+    return context
+
+
+def _decoded(
+    context: VideoCodecContext, video: PackedVideo, needed: np.ndarray, name: str
+) -> Iterator[VideoFrame]:
+    from av import Packet
+
+    for number, data in zip(needed.tolist(), _read_packets(video, needed, name), strict=True):
+        packet = Packet(data)
+        packet.pts = packet.dts = number
+        yield from context.decode(packet)
+    yield from context.decode(None)
+
+
+def _read_packets(video: PackedVideo, needed: np.ndarray, name: str) -> Iterator[bytes]:
+    rows = video.table[needed]
+    starts = rows["start"].astype(np.int64) + video.record.start
+    descriptor = os.open(video.shard, os.O_RDONLY)
+    try:
+        first, end = int(starts[0]), int(starts[-1]) + int(rows["size"][-1])
+        if hasattr(os, "posix_fadvise"):
+            os.posix_fadvise(descriptor, first, end - first, os.POSIX_FADV_WILLNEED)
+        for number, start, size, crc in zip(
+            needed.tolist(), starts.tolist(), rows["size"].tolist(), rows["crc"].tolist(),
+            strict=True,
+        ):  # fmt: skip
+            data = os.pread(descriptor, size, start)
+            if len(data) != size or zlib.crc32(data) != crc:
+                raise InputError(
+                    f"{name}: changed since it was packed (frame {number} is not what the index "
+                    f"says); {_PACK_AGAIN}"
+                )
+            yield data
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,278 @@
+"""Shards of packed videos: tar files that know where every frame of their videos lies.
+
+    shard-00000.tar   NAME.mp4, NAME.json   for every video, as WebDataset lays samples out
+                      __index__             records of the videos as JSON lines, then a table of
+                                            frames for each, then where these begin
+
+`__index__` is the last member, so that it is found from the end of the file; WebDataset passes over
+such names. Anything else reads the members as the ordinary videos that they are.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import struct
+import tarfile
+from dataclasses import asdict, dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Annotated, Any, BinaryIO, Literal
+
+import numpy as np
+from annotated_types import Ge, Len
+
+from smile_motion.errors import InputError
+from smile_motion.io.files import dump_lines, encode_json
+from smile_motion.io.schema import parse_text, read_records
+from smile_motion.video.tar import ARCHIVE, is_archive
+
+TICKS_PER_S = 90_000
+"""Presentation times of packed videos count by these."""
+FRAME = np.dtype([("start", "<u4"), ("size", "<u4"), ("time", "<u4"), ("crc", "<u4")])
+"""A row of a table of frames: first byte within the video's file, bytes, presentation time in
+ticks, CRC-32 of the bytes."""
+INDEX_MEMBER = "__index__"
+VERSION = 1
+_FOOTER = struct.Struct("<QQ8s")
+_MAGIC = b"SMILEVID"
+_TAIL = 1 << 15
+"""Bytes at the end of a shard among which the index ends."""
+_REMEDY = "copy the shard again, or delete it and pack again"
+PackedCodec = Literal["h264", "mjpeg"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackedRecord:
+    """What a shard says of a video."""
+
+    name: Annotated[str, Len(1, 4096)]
+    """Name of its members, without `.mp4` or `.json`."""
+    source: str
+    """What it was packed from, as its list or folder names it."""
+    label: str | None = None
+    """What follows the path in a list, or the folder of its class."""
+    codec: PackedCodec
+    group: Annotated[int, Ge(1)]
+    """Frame i is a key frame where i is a multiple of it, and no other is."""
+    frames: Annotated[int, Ge(1)]
+    rate_hz: float
+    """Average frame rate."""
+    width: Annotated[int, Ge(1)]
+    height: Annotated[int, Ge(1)]
+    stride: float = 1
+    """Frames of the source for each of these."""
+    psnr_db: float
+    """Of frames sampled evenly, against what was encoded."""
+    start: Annotated[int, Ge(0)]
+    """First byte of the video's file in the shard."""
+    bytes: Annotated[int, Ge(1)]
+    """Of the video's file."""
+    sha256: Annotated[str, Len(64, 64)]
+    """Of the video's file."""
+    extradata: str
+    """What the decoder is told before the first packet, in hexadecimal."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Head:
+    """First line of a shard's index."""
+
+    format: Literal["packed videos"] = "packed videos"
+    version: Literal[1] = VERSION
+    videos: Annotated[int, Ge(0)]
+    broken: dict[str, list[str]]
+    """Videos that could not be packed, by their number in the list: the reason."""
+
+
+class ShardWriter:
+    """Writes a shard: `add` each video, then `finish`. Bytes depend on these calls alone."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("wb")
+        self._records: list[PackedRecord] = []
+        self._tables: list[np.ndarray] = []
+        self._broken: dict[str, list[str]] = {}
+
+    def add(self, video: Path, table: np.ndarray, **facts: Any) -> PackedRecord:
+        """Copy a video into the shard.
+
+        Args:
+            video: Its file.
+            table: (N,) `FRAME`.
+            facts: Fields of its record, but for where it starts and how large it is.
+        """
+        size = video.stat().st_size
+        with video.open("rb") as file:
+            start = self._add(f"{facts['name']}.mp4", file, size)
+        record = PackedRecord(**facts, start=start, bytes=size)
+        self._records.append(record)
+        self._tables.append(table)
+        about = asdict(record)
+        for private in ("start", "extradata"):
+            del about[private]
+        text = encode_json(json.dumps(about, ensure_ascii=False) + "\n")
+        self._add(f"{facts['name']}.json", io.BytesIO(text), len(text))
+        return record
+
+    def refuse(self, number: int, reason: str) -> None:
+        """Note a video that cannot be packed."""
+        self._broken[str(number)] = [reason]
+
+    def finish(self) -> None:
+        """Write the index and close the file."""
+        head = _Head(videos=len(self._records), broken=self._broken)
+        text = dump_lines([asdict(head), *map(asdict, self._records)])
+        tables = b"".join(table.tobytes() for table in self._tables)
+        used = len(text) + len(tables) + _FOOTER.size
+        padding = bytes(-used % tarfile.BLOCKSIZE)
+        footer = _FOOTER.pack(len(text), used + len(padding), _MAGIC)
+        data = text + tables + padding + footer
+        self._add(INDEX_MEMBER, io.BytesIO(data), len(data))
+        self._file.write(bytes(2 * tarfile.BLOCKSIZE))
+        self._file.write(bytes(-self._file.tell() % tarfile.RECORDSIZE))
+        self._file.close()
+
+    def close(self) -> None:
+        """Close the file of a shard that is not finished."""
+        self._file.close()
+
+    def _add(self, name: str, file: BinaryIO, size: int) -> int:
+        # Time, owner and mode are TarInfo's defaults, not this machine's.
+        member = tarfile.TarInfo(name)
+        member.size = size
+        header = member.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
+        self._file.write(header)
+        start = self._file.tell()
+        shutil.copyfileobj(file, self._file)
+        self._file.write(bytes(-size % tarfile.BLOCKSIZE))
+        return start
+
+
+@dataclass(frozen=True, eq=False)
+class PackedShard:
+    """A shard that is open: its records, and where its tables are."""
+
+    path: Path
+    """The tar file."""
+    records: tuple[PackedRecord, ...]
+    """Its videos, in order."""
+    broken: dict[str, list[str]]
+    """Videos that could not be packed, by number."""
+    tables: int
+    """Byte at which the tables begin."""
+
+    @cached_property
+    def places(self) -> dict[str, int]:
+        """Number of a video within the shard, by the name of its file."""
+        return {f"{record.name}.mp4": place for place, record in enumerate(self.records)}
+
+    @cached_property
+    def _first_rows(self) -> np.ndarray:
+        """(n + 1,) int64: rows of all tables before a video's."""
+        counts = np.array([record.frames for record in self.records], np.int64)
+        return np.concatenate([[0], np.cumsum(counts)])
+
+    def table(self, place: int) -> np.ndarray:
+        """Read the frames of a video, (N,) `FRAME`.
+
+        Raises:
+            InputError: The shard is shorter than it was.
+        """
+        first, end = (int(row) * FRAME.itemsize for row in self._first_rows[place : place + 2])
+        with self.path.open("rb") as file:
+            file.seek(self.tables + first)
+            data = file.read(end - first)
+        if len(data) != end - first:
+            raise InputError(f"{self.path}: cut short since it was opened; {_REMEDY}")
+        return np.frombuffer(data, FRAME)
+
+
+def open_shard(path: Path) -> PackedShard | None:
+    """Open a shard of packed videos; None for any other tar.
+
+    Raises:
+        InputError: Its index is damaged, or of a later version.
+    """
+    state = path.stat()
+    return _open_shard(path, state.st_size, state.st_mtime_ns)
+
+
+@lru_cache(maxsize=1024)
+def _open_shard(path: Path, size: int, _changed: int) -> PackedShard | None:
+    with path.open("rb") as file:
+        file.seek(max(0, size - _TAIL))
+        tail = file.read().rstrip(b"\0")
+        if not tail.endswith(_MAGIC):
+            return None
+        end = max(0, size - _TAIL) + len(tail)
+        text_size, whole, _ = _FOOTER.unpack(tail[-_FOOTER.size :])
+        if not text_size + _FOOTER.size <= whole <= end:
+            raise InputError(f"{path}: its index is damaged; {_REMEDY}")
+        file.seek(end - whole)
+        lines = file.read(text_size).splitlines()
+    source = f"{path}: its index"
+    head: _Head = parse_text(lines[0] if lines else b"", _Head, source=source, remedy=_REMEDY)
+    if head.videos != len(lines) - 1:
+        raise InputError(f"{path}: its index is damaged; {_REMEDY}")
+    records = tuple(
+        parse_text(line, PackedRecord, source=source, remedy=_REMEDY, unknown="ignore")
+        for line in lines[1:]
+    )
+    rows = sum(record.frames for record in records)
+    if text_size + rows * FRAME.itemsize + _FOOTER.size > whole:
+        raise InputError(f"{path}: its index is damaged; {_REMEDY}")
+    return PackedShard(path, records, head.broken, end - whole + text_size)
+
+
+def shard_around(path: Path) -> PackedShard | None:
+    """The shard of packed videos that a path leads into, if it does."""
+    if ARCHIVE not in str(path).lower():
+        return None
+    for folder in path.parents:
+        if is_archive(folder) and folder.is_file():
+            return open_shard(folder)
+    return None
+
+
+SHARDS = "index.jsonl"
+"""In a folder of shards: a line for each, with its size and hash."""
+SETTINGS = "pack.json"
+"""In a folder of shards: how they were packed. It is there from the beginning."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _ShardLine:
+    """What is read of a shard's line of the index."""
+
+    file: Annotated[str, Len(1, 255)]
+    bytes: Annotated[int, Ge(0)]
+
+
+def is_packed(folder: Path) -> bool:
+    """Whether a folder is one that videos were, or are being, packed into."""
+    return (folder / SETTINGS).is_file()
+
+
+def require_whole(folder: Path) -> None:
+    """Compare a folder of packed videos with its index; any other is passed over.
+
+    Raises:
+        InputError: It is not finished, or a shard is missing or of another size.
+    """
+    if not is_packed(folder):
+        return
+    again = "run the same smile_train data pack again, which makes what is missing"
+    if not (folder / SHARDS).is_file():
+        raise InputError(f"{folder}: packing it was not finished; {again}")
+    for line in read_records(folder / SHARDS, _ShardLine, remedy=again):
+        path = folder / line["file"]
+        size = path.stat().st_size if path.is_file() else None
+        if size is None:
+            raise InputError(f"{path}: missing, {SHARDS} names it; {again}")
+        if size != line["bytes"]:
+            raise InputError(
+                f"{path}: changed since it was indexed ({size} bytes, {SHARDS} says "
+                f"{line['bytes']}); {again}"
+            )

@@ -1,0 +1,212 @@
+"""Re-encode videos once into tar shards, of which any frame is read quickly: no GPU waits.
+
+The same command continues what was stopped, and makes again what is missing or damaged.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, fields
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+from smile_motion.cli.app import Outcome
+from smile_motion.errors import InputError
+from smile_motion.io.options import Count, Index, OnlyWith, Workers
+from smile_motion.runtime.devices import available_cores
+from smile_motion.video.packer import VideoPacking
+
+if TYPE_CHECKING:
+    from smile_motion.export.collection import Collection
+    from smile_motion.runtime.partition import Partition
+
+MAKES = "packed videos"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options(VideoPacking):
+    """Options of `smile_train data pack`."""
+
+    videos: Annotated[Path, tyro.conf.Positional]
+    """A list (`path label` lines), a folder, a tar or a video. In a folder, the folder that a video
+    lies in is its label."""
+    out: Path
+    """Folder for the shards, their index, and a card that states size and quality."""
+    videos_per_shard: Count = 64
+    """The most videos in a shard; they are balanced."""
+    allow_missing: bool = False
+    """Count videos of a list that are not there as broken, instead of refusing the list."""
+    workers: Annotated[
+        Workers | None, OnlyWith(lambda options: options.engine == "local", "with --engine local")
+    ] = None
+    """Processes of --engine local. Default: one per core. The files do not depend on it."""
+    engine: Literal["local", "ray"] = "local"
+    """Processes of this machine, or a Ray cluster; the files are the same."""
+    address: Annotated[
+        str | None, OnlyWith(lambda options: options.engine == "ray", "with --engine ray")
+    ] = None
+    """Head of the Ray cluster, HOST:PORT. Default: RAY_ADDRESS, else this machine alone."""
+    shard_index: Index | None = None
+    """Which of --num-shards jobs this one is, from 0; together they make what one would."""
+    num_shards: Count | None = None
+    """Jobs, as of a job array, that share the work; the last to finish writes the index."""
+
+    @property
+    def packing(self) -> VideoPacking:
+        """How videos are re-encoded."""
+        return VideoPacking(
+            **{entry.name: getattr(self, entry.name) for entry in fields(VideoPacking)}
+        )
+
+
+def run(options: Options) -> Outcome:
+    """Pack the shards that are not there yet, then write the index and the card."""
+    from smile_motion.io.files import dump_json, sha256
+    from smile_motion.io.output_folders import output_folder
+    from smile_motion.runtime.partition import partition
+
+    from smile_train.data.packing import collect, find_sources
+
+    options.packing.require_encoder()
+    job = partition(options.shard_index, options.num_shards)
+    collection = collect(
+        find_sources(options.videos, allow_missing=options.allow_missing),
+        options.packing,
+        folder=options.out,
+        videos_per_shard=options.videos_per_shard,
+    )
+    settings = _settings(collection)
+    # Jobs of an array share the folder; those of another array do not.
+    array = None if job is None else f"{job.of} jobs, {sha256(dump_json(settings))}"
+    with output_folder(options.out, array=array):
+        _start_or_continue(options.out, settings, job)
+        return _pack(options, collection, job)
+
+
+def _pack(options: Options, collection: Collection, job: Partition | None) -> Outcome:
+    from smile_motion.export.collection import read_index, sound_shards, write_index
+    from smile_motion.runtime.signals import stopped_by_signals
+
+    from smile_train.data.packing_progress import packing_progress
+
+    numbers = collection.numbers(job)
+    lines: dict[int, dict[str, Any]] = {}
+    todo = []
+    with packing_progress(collection, numbers) as on_shard, stopped_by_signals():
+        for number, line in sound_shards(collection, numbers, read_index(collection)):
+            if line is None:
+                todo.append(number)
+            else:
+                lines[number] = line
+                on_shard(number, line, True)
+        kept = len(lines)
+        for number, line in _packed(options, collection, todo):
+            lines[number] = line
+            on_shard(number, line, False)
+        written = write_index(collection, lines, job)
+    return _report(options, collection, lines, kept, written)
+
+
+def _packed(
+    options: Options, collection: Collection, todo: Sequence[int]
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    from smile_motion.export.collection import render_shard
+    from smile_motion.runtime.ray import run_on_ray
+    from smile_motion.runtime.workers import run_in_processes
+
+    work = partial(render_shard, collection=collection)
+    if not todo:
+        return iter(())
+    if options.engine == "ray":
+        return run_on_ray(work, todo, address=options.address)
+    workers = min(available_cores(), len(todo)) if options.workers is None else options.workers
+    return run_in_processes(work, todo, workers=workers)
+
+
+def _settings(collection: Collection) -> dict[str, Any]:
+    """What a shard's bytes depend on, besides its number and the videos' files."""
+    form, maker = collection.format, collection.maker
+    settings = {
+        "format": MAKES,
+        "videos": collection.count,
+        "list_sha256": maker.sha256,
+        "videos_per_shard": form.clips_together,
+        **asdict(maker.packing),
+        "quality": maker.packing.encoder_quality,
+    }
+    return json.loads(json.dumps(settings))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Settings:
+    """What is read of a folder's settings."""
+
+    format: Literal["packed videos"]
+
+
+def _start_or_continue(out: Path, wanted: dict[str, Any], job: Partition | None) -> None:
+    """Note the settings in a folder without shards, or see that they are those of its shards."""
+    from smile_motion.export.collection import holds_clips
+    from smile_motion.io.files import dump_json, write_atomically
+    from smile_motion.io.schema import read_record
+    from smile_motion.video.shards import SETTINGS
+
+    path = out / SETTINGS
+    # In this order, because another job of an array may be starting too.
+    others = holds_clips(out)
+    noted = path.is_file()
+    if others and not noted:
+        raise InputError(f"{out}: holds other shards; choose another --out")
+    if not others and not (noted and job):
+        write_atomically(path, dump_json(wanted))
+        return
+    found = read_record(path, _Settings, remedy="choose another --out")
+    differing = [name for name in wanted if found.get(name) != wanted[name]]
+    if differing:
+        names = ", ".join(
+            f"{name} {found.get(name)!r} there, {wanted[name]!r} asked for" for name in differing
+        )
+        raise InputError(f"{out}: holds videos packed otherwise ({names}); use another --out")
+
+
+def _report(
+    options: Options,
+    collection: Collection,
+    lines: dict[int, dict[str, Any]],
+    kept: int,
+    written: list[str],
+) -> Outcome:
+    from smile_train.data.packing import BROKEN, CARD, broken_in, total
+
+    sums = total([*lines.values()])
+    broken = {
+        str(collection.maker.make(int(number)).path): reasons[0]
+        for number, line in sorted(lines.items())
+        for number, reasons in broken_in(line).items()
+    }
+    facts = {
+        "out": options.out,
+        "shards": len(lines),
+        "there_already": kept,
+        **sums,
+        "broken": broken,
+        "written": written,
+    }
+    print(
+        f"{options.out}: {int(sums['videos']):,} videos, {sums['seconds'] / 3600:,.2f} hours, "
+        f"{sums['bytes'] / 1e9:,.3f} GB in {len(lines):,} shards"
+        + (f", {kept:,} of them there already" if kept else "")
+    )
+    if broken:
+        reason = next(iter(broken.values()))
+        where = f", see {options.out / BROKEN}" if written else ""
+        print(f"{len(broken):,} videos cannot be packed{where}; the first: {reason}")
+    if not written:
+        print(f"the last of the {options.num_shards} jobs writes the index")
+        return Outcome(facts)
+    print(f"size and quality: {options.out / CARD}")
+    print(f"to train from them: --videos {options.out}")
+    return Outcome(facts)
