@@ -81,15 +81,14 @@ class VideoPacking:
 
         encoder = _ENCODERS[self.codec][0]
         other = "mjpeg" if self.codec == "h264" else "h264"
-        for name, mode in ((encoder, "w"), (self.codec, "r")):
-            try:
-                av.Codec(name, mode)
-            except UnknownCodecError as error:
-                what = "encode" if mode == "w" else "decode"
-                raise InputError(
-                    f"--codec {self.codec}: this FFmpeg has no {name} to {what} it with; use "
-                    f"--codec {other}, or install a PyAV that has one"
-                ) from error
+        try:
+            av.Codec(encoder, "w")
+            av.Codec(self.codec, "r")
+        except UnknownCodecError as error:
+            raise InputError(
+                f"--codec {self.codec}: this FFmpeg lacks {encoder}, or a decoder for it; use "
+                f"--codec {other}, or install a PyAV that has both"
+            ) from error
 
     def kept_frames(self, index: VideoIndex) -> np.ndarray:
         """Numbers of the source's frames that are packed, (n,) int64 ascending."""
