@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 CLIPS_PER_S = 100_000
 """Clips a second that a device should render."""
-UTILISATION = 0.45
+UTILIZATION = 0.45
 """Share of the matrix rate that a step should reach."""
 TEST_PROCESSES = 6
 """Processes that share the device for the tests, where pytest-xdist is installed."""
@@ -197,9 +197,9 @@ def _steps(
         teacher=ClipTeacher.random("ViT-B-16-quickgelu"),
     )
     yield Figure(f"{name}: clips", config.batch / timings.median("together"), "clips/s")
-    used = timings.utilisation("together")
+    used = timings.utilization("together")
     assert used is not None
-    yield Figure(f"{name}: utilisation", used, "", UTILISATION)
+    yield Figure(f"{name}: utilization", used, "", UTILIZATION)
     for part in () if brief else timings.seconds:
         yield Figure(f"{name}: {part}", 1e3 * timings.median(part) / config.batch, "ms a clip")
     if place.full:
@@ -276,8 +276,8 @@ def _train(
     entries = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
     last = entries[-2]  # the last has the checkpoint in it
     yield Figure(f"{name}: clips", last["clips_per_s"], "clips/s")
-    if "utilisation" in last:
-        yield Figure(f"{name}: utilisation", last["utilisation"], "", UTILISATION)
+    if "utilization" in last:
+        yield Figure(f"{name}: utilization", last["utilization"], "", UTILIZATION)
     yield Figure(f"{name}: waiting for data", last["data_wait"], "of the time")
     yield Figure(f"{name}: loss, first and last", f"{entries[0]['loss']:.3f}, {last['loss']:.3f}")
     if place.full:

@@ -36,7 +36,7 @@ MARK = "SMILE_KILLS_MARK"
 are those of its session."""
 PATIENCE_S = 60.0
 """How long processes may live on, seconds; one that was told to stop ends its step first."""
-MEASURED = ("clips_per_s", "views_per_s", "data_wait", "utilisation", "peak_memory_mb")
+MEASURED = ("clips_per_s", "views_per_s", "data_wait", "utilization", "peak_memory_mb")
 """Entries of logs that are times."""
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGHUP)
 """What commands are killed by, chosen among with equal chance."""

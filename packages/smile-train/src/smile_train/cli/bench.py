@@ -68,7 +68,7 @@ def run(options: Options) -> Outcome:
     name = torch.cuda.get_device_name() if device.type == "cuda" else "CPU"
     threads = "" if device.type == "cuda" else f", {torch.get_num_threads()} threads"
     table = Table(
-        *("part", "ms a clip", "share", "utilisation"),
+        *("part", "ms a clip", "share", "utilization"),
         title=f"{options.preset}, batch {options.batch}, {options.precision}, {name}{threads}",
     )
     for column in table.columns[1:]:
@@ -77,7 +77,7 @@ def run(options: Options) -> Outcome:
     for name in names:
         if name == "together":
             table.add_section()
-        share, used = timings.median(name) / whole, timings.utilisation(name)
+        share, used = timings.median(name) / whole, timings.utilization(name)
         table.add_row(
             name,
             f"{1e3 * timings.median(name) / options.batch:.2f}",
@@ -96,7 +96,7 @@ def run(options: Options) -> Outcome:
         name: {
             "seconds": timings.median(name),
             "ms_per_clip": 1e3 * timings.median(name) / options.batch,
-            "utilisation": timings.utilisation(name),
+            "utilization": timings.utilization(name),
         }
         for name in names
     }

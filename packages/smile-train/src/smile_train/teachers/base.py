@@ -32,7 +32,6 @@ class Teacher(nn.Module, ABC):
         size: tuple[int, int],
         rows_columns: tuple[int, int],
         width: int,
-        depth: int,
         official_input: bool = False,
     ) -> None:
         """Describe the model.
@@ -42,7 +41,6 @@ class Teacher(nn.Module, ABC):
             size: (height, width) of the images it takes, pixels.
             rows_columns: Its own grid of patches.
             width: Channels of a patch feature.
-            depth: blocks.
             official_input: Feed the student's ImageNet-normalised pixels, as the published code
                 does, instead of the teacher's own normalisation.
         """
@@ -52,7 +50,7 @@ class Teacher(nn.Module, ABC):
         self.register_buffer("_mean", torch.tensor(self.mean), persistent=False)
         self.register_buffer("_std", torch.tensor(self.std), persistent=False)
         self.size, self.rows_columns = size, rows_columns
-        self.width, self.depth = width, depth
+        self.width = width
 
     def require_fits(self, grid: TokenGrid) -> None:
         """Raise InputError where frames would have to be squeezed out of shape."""

@@ -62,7 +62,6 @@ class ClipTeacher(Teacher):
             size=(size, size) if isinstance(size, int) else tuple(size),
             rows_columns=tuple(grid),
             width=int(visual.ln_post.weight.shape[0]),
-            depth=len(visual.transformer.resblocks),
             official_input=official_input,
         )
         visual.output_tokens = True

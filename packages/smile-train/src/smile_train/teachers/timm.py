@@ -39,7 +39,6 @@ class TimmTeacher(Teacher):
             size=tuple(model.patch_embed.img_size),
             rows_columns=tuple(grid),
             width=model.embed_dim,
-            depth=len(model.blocks),
             official_input=official_input,
         )
         self.model = quicken(model.eval().requires_grad_(False))

@@ -121,3 +121,12 @@ def _id_of_run(path: Path, *, anew: bool) -> str:
     if anew or not path.is_file():
         write_atomically(path, secrets.token_hex(8).encode())
     return path.read_text(encoding="ascii")
+
+
+def peak_memory(device: torch.device) -> int:
+    """Most bytes held at once so far: on a CUDA device, or else by this process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

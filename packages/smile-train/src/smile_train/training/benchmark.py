@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from smile_motion.tokens import masked_tokens
 
 from smile_train.config.machine import DTYPES
 from smile_train.config.pretrain import PretrainConfig
@@ -56,7 +55,7 @@ class Timings:
         ordered = sorted(self.seconds[name])
         return ordered[len(ordered) // 2]
 
-    def utilisation(self, name: str) -> float | None:
+    def utilization(self, name: str) -> float | None:
         """Share of the matrix rate that a part reaches; none where it has no arithmetic."""
         flops = sum(self.flops.values()) if name == "together" else self.flops.get(name)
         return flops / self.median(name) / self.matrix_rate if flops else None
@@ -85,27 +84,19 @@ def measure(
     model.to(device)
     if teacher is not None:
         teacher.to(device)
+    assert config.precision != "auto"
+    dtype = DTYPES[config.precision]
+    timings = Timings(batch=config.batch, device=device)
+    timings.matrix_rate = measure_matrix_rate(device, dtype)
+    forward = config.batch * config.masks_per_clip * student_flops(model, config)
+    timings.flops = {"student forward": forward, "student backward": 2 * forward}
+    if teacher is not None:
+        timings.flops["teacher"] = config.batch * teacher_flops(teacher, config.grid)
     optimizer = torch.optim.AdamW(parameter_groups(model, 0.05), fused=device.type == "cuda")
     if config.compile:
         model.compile(dynamic=False)
         if teacher is not None:
             teacher.compile(dynamic=False)
-    assert config.precision != "auto"
-    dtype = DTYPES[config.precision]
-    timings = Timings(batch=config.batch, device=device)
-    timings.matrix_rate = measure_matrix_rate(device, dtype)
-    grid = config.grid
-    view = student_flops(
-        model.config,
-        grid,
-        visible=grid.tokens - masked_tokens(grid, config.mask_ratio),
-        predicted=config.reconstructed,
-        target_dim=model.target_dim,
-    )
-    forward = config.batch * config.masks_per_clip * view
-    timings.flops = {"student forward": forward, "student backward": 2 * forward}
-    if teacher is not None:
-        timings.flops["teacher"] = config.batch * teacher_flops(teacher, grid)
 
     loader = ClipLoader(
         clips=clips,
@@ -174,7 +165,7 @@ def advise(timings: Timings, config: PretrainConfig) -> str:
         )
     if timings.median("optimiser") > 0.05 * whole:
         return "the optimiser: more than 5 % of a step; raise --batch"
-    slow = timings.utilisation("together") or 0
+    slow = timings.utilization("together") or 0
     if slow < 0.35 and not config.compile and timings.device.type == "cuda":
         return f"arithmetic at {slow:.0%} of the matrix rate; try --compile or a larger --batch"
     return f"arithmetic, at {slow:.0%} of the matrix rate"

@@ -201,8 +201,8 @@ class MetricsLogger:
         self._append("log.jsonl", entry)
         self._track({name: value for name, value in entry.items() if name != "step"}, step)
         line = f"loss {values['loss']:.4f}  {rate:.1f} clips/s  data wait {entry['data_wait']:.0%}"
-        if "utilisation" in values:
-            line += f"  utilisation {values['utilisation']:.0%}"
+        if "utilization" in values:
+            line += f"  utilization {values['utilization']:.0%}"
         self._progress.update(self._task, line=line)
         if not self._live and (now - self._said > PLAIN_EVERY_S or step == self.steps):
             self._said = now

@@ -21,7 +21,7 @@ from smile_train.data.moving_clips import TrainingClips
 from smile_train.models.mae import PretrainModel
 from smile_train.teachers import Teacher, open_teacher
 from smile_train.training.accelerator import open_run
-from smile_train.training.flops import Utilisation
+from smile_train.training.flops import Utilization
 from smile_train.training.length import fit_steps
 from smile_train.training.losses import masked_loss, teach
 from smile_train.training.metrics_logger import MetricsLogger
@@ -107,7 +107,7 @@ class PretrainRun(TrainingRun[PretrainConfig, TrainingClips]):
                 config, steps = replace(config, steps=fitting), fitting
         self.config, self.steps, self.views = config, steps, config.masks_per_clip
         self.title = f"{steps} steps of {config.batch} clips x {config.masks_per_clip} masks"
-        self.utilisation = Utilisation.of(config, self.model, self.teacher, accelerator)
+        self.utilization = Utilization.of(config, self.model, self.teacher, accelerator)
         self.watcher = Watcher.open(config, out, self.model, self.teacher)
         if self.teacher is not None:
             self.teacher.to(accelerator.device)
@@ -153,7 +153,7 @@ class PretrainRun(TrainingRun[PretrainConfig, TrainingClips]):
 
     def measures(self, step: int) -> dict[str, float]:
         """How much of the devices' speed is used."""
-        return self.utilisation.since(step)
+        return self.utilization.since(step)
 
     def watch(self, report: MetricsLogger, step: int, *, ending: bool) -> None:
         """Draw pictures and ask about motion, where that is due."""

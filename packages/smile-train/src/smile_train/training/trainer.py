@@ -26,8 +26,7 @@ from smile_train.config.finetune import FinetuneConfig
 from smile_train.config.pretrain import PretrainConfig
 from smile_train.data.loader import ClipLoader, Samples
 from smile_train.data.sampling import MicroBatches
-from smile_train.training.accelerator import describe_processes, start_tracking
-from smile_train.training.flops import peak_memory
+from smile_train.training.accelerator import describe_processes, peak_memory, start_tracking
 from smile_train.training.metrics_logger import MetricsLogger
 from smile_train.training.nonfinite import FiniteLosses, TracedSamples
 from smile_train.training.optim import warmup_cosine
