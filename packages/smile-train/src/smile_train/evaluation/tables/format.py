@@ -61,6 +61,28 @@ class Sheet:
     notes: tuple[str, ...] = ()
     """By letter: a, b, …"""
 
+    @property
+    def has_ours(self) -> bool:
+        """Whether a run of ours is in it."""
+        return any(line.ours for line in self.lines)
+
+    @property
+    def sources(self) -> str:
+        """What must be known to read it, and where published numbers come from."""
+        source = f"Published numbers: {self.source}." if self.source else ""
+        return " ".join(part for part in (self.about, source) if part)
+
+    def is_plain(self, column: int) -> bool:
+        """Whether a column holds words, which are set from the left; numbers from the right."""
+        return all(line.cells[column].plain for line in self.lines)
+
+    def room(self, column: int) -> str:
+        """Class of the room beside the numbers of a column; empty where nothing is beside them."""
+        cells = [line.cells[column] for line in self.lines]
+        if any(cell.difference for cell in cells):
+            return "aside"
+        return "aside narrow" if any(cell.marks for cell in cells) else ""
+
 
 @dataclass
 class _Notes:

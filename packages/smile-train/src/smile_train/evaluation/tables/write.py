@@ -5,14 +5,14 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Sequence
+from importlib.resources import files
 from pathlib import Path
 
 from smile_motion.io.files import write_atomically
-from smile_motion.io.markup import Markdown, Markup, element, joined, page
+from smile_motion.io.markup import Markdown, Markup, source_hash
 
 from smile_train.evaluation.tables.collect import ComparisonReport, Run, Value
 from smile_train.evaluation.tables.format import Cell, Sheet, letter, make_sheets
-from smile_train.evaluation.tables.page import STYLE
 
 FIELDS = (
     *("table", "row", "column", "published", "source", "ours", "notes", "run", "checkpoint"),
@@ -59,7 +59,7 @@ def as_markdown(sheets: Sequence[Sheet], report: ComparisonReport) -> Markdown:
                 for n, note in enumerate(sheet.notes)
             ]
             lines.append("")
-        lines += [_said(sheet), ""]
+        lines += [sheet.sources, ""]
     return Markdown("\n").join(lines)
 
 
@@ -76,88 +76,22 @@ def _markdown_cell(cell: Cell, *, bold: bool) -> Markdown:
 
 
 def as_html(sheets: Sequence[Sheet], report: ComparisonReport) -> str:
-    """One page that needs nothing else, for light and dark, wide and narrow screens."""
-    anchors = {sheet.name: f"s{number}" for number, sheet in enumerate(sheets)}
-    links = (
-        element("a", sheet.name, href=f"#{anchors[sheet.name]}", class_=_has_ours(sheet))
-        for sheet in sheets
+    """One page that needs nothing else, in which every value is shown as text."""
+    from jinja2 import Environment, StrictUndefined
+
+    folder = files(__package__)
+    style = folder.joinpath("report.css").read_text(encoding="utf-8")
+    page = Environment(autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True)
+    return page.from_string(folder.joinpath("report.html").read_text(encoding="utf-8")).render(
+        title=TITLE,
+        summary=sum_up(report),
+        nothing=NOTHING,
+        sheets=sheets,
+        letter=letter,
+        style=Markup(style),
+        policy=f"default-src 'none'; style-src {source_hash(style)}; base-uri 'none'; "
+        f"form-action 'none'",
     )
-    body = (
-        element("header", element("h1", TITLE), element("p", sum_up(report))),
-        element("nav", links),
-        *(_section(sheet, anchors[sheet.name]) for sheet in sheets),
-    )
-    return page(title=TITLE, style=STYLE, body=body)
-
-
-def _has_ours(sheet: Sheet) -> str | None:
-    return "has" if any(line.ours for line in sheet.lines) else None
-
-
-def _section(sheet: Sheet, anchor: str) -> Markup:
-    notes = [
-        element("li", element("b", letter(n)), " ", note) for n, note in enumerate(sheet.notes)
-    ]
-    return element(
-        "section",
-        element("h2", sheet.name, " ", element("small", sheet.title)),
-        _table(sheet) if sheet.lines else element("p", NOTHING),
-        element("ul", notes) if notes else None,
-        element("p", _said(sheet)),
-        id=anchor,
-    )
-
-
-def _table(sheet: Sheet) -> Markup:
-    columns = [[line.cells[n] for line in sheet.lines] for n in range(len(sheet.heads))]
-    rooms = [_room(cells) for cells in columns]
-    # Words are set from the left, numbers from the right.
-    kinds = ["plain" if all(cell.plain for cell in cells) else None for cells in columns]
-    heads = (
-        element("th", head, _aside(room), scope="col", class_=kind)
-        for head, room, kind in zip(sheet.heads, rooms, kinds, strict=True)
-    )
-    rows = []
-    for line in sheet.lines:
-        label = joined(line.label.split("_"), "_" + element("wbr"))
-        cells = (
-            element("td", cell.text, _beside(cell, room), class_="plain" if cell.plain else None)
-            for cell, room in zip(line.cells, rooms, strict=True)
-        )
-        head = element("th", element("span", label), scope="row", title=line.detail or None)
-        rows.append(element("tr", head, cells, class_="ours" if line.ours else None))
-    table = element(
-        "table",
-        element("thead", element("tr", element("td"), heads)),
-        element("tbody", rows),
-    )
-    return element(
-        "div", table, class_="scroll", tabindex="0", role="region", aria_label=sheet.name
-    )
-
-
-def _room(cells: Sequence[Cell]) -> str | None:
-    """Room beside the numbers of a column, the same in all lines, so that they stay aligned."""
-    if any(cell.difference for cell in cells):
-        return "aside"
-    return "aside narrow" if any(cell.marks for cell in cells) else None
-
-
-def _aside(room: str | None, *content: Markup) -> Markup | None:
-    return element("span", content, class_=room) if room else None
-
-
-def _beside(cell: Cell, room: str | None) -> Markup | None:
-    marks = [element("sup", cell.marks)] if cell.marks else []
-    if cell.difference:
-        kinds = {True: "up", False: "down", None: None}
-        marks.append(element("i", cell.difference, class_=kinds[cell.better]))
-    return _aside(room, *marks)
-
-
-def _said(sheet: Sheet) -> str:
-    source = f"Published numbers: {sheet.source}." if sheet.source else ""
-    return " ".join(part for part in (sheet.about, source) if part)
 
 
 def sum_up(report: ComparisonReport) -> str:
