@@ -1,6 +1,7 @@
 """Runs beside the paper's tables: what is published, which row a run has, what is written."""
 
 import csv
+import html
 import html.parser
 import json
 import re
@@ -10,14 +11,15 @@ from pathlib import Path
 
 import pytest
 from smile_motion.cli.app import run_app
+from smile_motion.io.markup import source_hash
 from smile_train.__main__ import COMMANDS
 from smile_train.config.pretrain_presets import NOTES, PRESETS
 from smile_train.evaluation.severe import EXPERIMENTS
 from smile_train.evaluation.tables.collect import build_report, find_runs
-from smile_train.evaluation.tables.format import letter, make_sheets, signed
+from smile_train.evaluation.tables.format import Cell, Sheet, SheetLine, letter, make_sheets, signed
 from smile_train.evaluation.tables.published import OTHERS, TABLES
 from smile_train.evaluation.tables.schema import MEAN
-from smile_train.evaluation.tables.write import as_markdown, write_report
+from smile_train.evaluation.tables.write import as_html, as_markdown, write_report
 from support.results import make_results
 
 
@@ -260,6 +262,25 @@ def test_what_is_not_finished_or_damaged_is_said(
         error = capsys.readouterr().err
         assert message in error
         assert str(file) in error
+
+
+def test_what_a_run_says_of_itself_is_shown_as_text(tmp_path: Path) -> None:
+    hostile = '<script>alert(1)</script>"><img src=x onerror=a>'
+    sheet = Sheet(
+        name=hostile,
+        title=hostile,
+        heads=(hostile,),
+        lines=(SheetLine(label=hostile, detail=hostile, cells=(Cell(text=hostile),)),),
+        notes=(hostile,),
+    )
+    page = Tables()
+    text = as_html([sheet], build_report([]))
+    page.feed(text)
+    assert not page.loaded
+    assert not page.open
+    assert [hostile, hostile] in page.rows
+    style = text[text.index("<style>") + 7 : text.index("</style>")]
+    assert source_hash(style) in html.unescape(text)
 
 
 def test_a_real_run_is_reported(

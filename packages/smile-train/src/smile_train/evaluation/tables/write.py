@@ -5,11 +5,10 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Sequence
-from importlib.resources import files
 from pathlib import Path
 
 from smile_motion.io.files import write_atomically
-from smile_motion.io.markup import Markdown, Markup, source_hash
+from smile_motion.io.markup import Markdown, render_html
 
 from smile_train.evaluation.tables.collect import ComparisonReport, Run, Value
 from smile_train.evaluation.tables.format import Cell, Sheet, letter, make_sheets
@@ -76,21 +75,14 @@ def _markdown_cell(cell: Cell, *, bold: bool) -> Markdown:
 
 
 def as_html(sheets: Sequence[Sheet], report: ComparisonReport) -> str:
-    """One page that needs nothing else, in which every value is shown as text."""
-    from jinja2 import Environment, StrictUndefined
-
-    folder = files(__package__)
-    style = folder.joinpath("report.css").read_text(encoding="utf-8")
-    page = Environment(autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True)
-    return page.from_string(folder.joinpath("report.html").read_text(encoding="utf-8")).render(
+    """One page that needs no other file, in which every value is shown as text."""
+    return render_html(
+        Path(__file__).with_name("report.html"),
         title=TITLE,
         summary=sum_up(report),
         nothing=NOTHING,
         sheets=sheets,
         letter=letter,
-        style=Markup(style),
-        policy=f"default-src 'none'; style-src {source_hash(style)}; base-uri 'none'; "
-        f"form-action 'none'",
     )
 
 
