@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from smile_motion.bank import ObjectBank, verify
-from smile_motion.bank.dataset_card import hub_licence
+from smile_motion.bank.dataset_card import hub_license
 from smile_motion.bank.hub import export_bank, neutral_name
 from smile_motion.errors import InputError
 
@@ -53,7 +53,7 @@ def test_what_is_exported_is_a_bank_as_well(split_bank: ObjectBank, tmp_path: Pa
     readme = (out / "README.md").read_text()
     assert 'pretty_name: "cut-outs"\nlicense: other\n' in readme
     assert "![objects by category](.card/sheet.png)" in readme
-    assert "Licence: that of the original images." in readme
+    assert "License: that of the original images." in readme
     assert Image.open(out / ".card/sheet.png").width > 300
     # The second generation keeps the first one's card and bytes.
     export_bank(out, tmp_path / "twice")
@@ -84,7 +84,7 @@ def test_names_are_changed_only_where_they_must_be() -> None:
     ],
 )
 def test_licences_have_the_hubs_identifiers(licence: str | None, identifier: str) -> None:
-    assert hub_licence(licence) == identifier
+    assert hub_license(licence) == identifier
 
 
 def test_faulty_banks_and_taken_folders_are_not_written_to(

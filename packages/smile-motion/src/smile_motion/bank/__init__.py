@@ -1,4 +1,4 @@
-"""Object banks: folders of cut-out objects with a card, hashes, and packed pixels to draw from."""
+"""Object banks: folders of cut-out RGBA objects with a card, hashes and packed pixels."""
 
 from smile_motion.bank.builder.build import build
 from smile_motion.bank.builder.default import banks_folder, embedded_bank

@@ -1,4 +1,4 @@
-"""The compiled loop that premultiplies an object's colours."""
+"""Compiled kernel that premultiplies colors by alpha."""
 
 import numpy as np
 
@@ -7,11 +7,11 @@ from smile_motion.runtime.compiled import compiled
 
 @compiled()
 def premultiply(rgba, level):
-    """Multiply colours by alpha / 255.
+    """Multiply colors by alpha / 255.
 
     Args:
         rgba: (H, W, 4) uint8 straight alpha.
-        level: (H, W, 4) float32 in 0..255, what is written.
+        level: (H, W, 4) float32, 0 to 255; written to.
     """
     for row in range(rgba.shape[0]):
         for i in range(rgba.shape[1]):

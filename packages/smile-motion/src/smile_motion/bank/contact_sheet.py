@@ -1,4 +1,4 @@
-"""Contact sheets: what a bank holds, category by category, as pictures."""
+"""Draw contact sheets: thumbnails of objects, grouped by category, on one or more pages."""
 
 from __future__ import annotations
 
@@ -17,35 +17,35 @@ from smile_motion.bank.format import read_rgba
 from smile_motion.errors import InputError
 
 PAGE_WIDTH_PX = 1800
-"""Width up to which categories are put side by side."""
+"""Page width up to which categories are placed side by side, pixels."""
 PAGE_HEIGHT_PX = 2400
-"""Height at which a new page begins."""
+"""Page height above which a new page begins, pixels."""
 MARGIN, GAP, GUTTER = 28, 8, 36
-"""Pixels around a page, between tiles, and between categories side by side."""
+"""Space around a page, between tiles, and between categories side by side, pixels."""
 TITLE, HEADER, LINE = 66, 30, 15
 """Heights of a page's title, a category's name, and a line under a tile, pixels."""
 SPACE_BELOW = 16
-"""Pixels between rows of categories."""
+"""Space between rows of categories, pixels."""
 SQUARE_PX = 8
-"""Side of a square of the checkerboard."""
+"""Side of a square of the checkerboard, pixels."""
 LIGHT, DARK = 244, 214
-"""Its greys."""
+"""Gray levels of the checkerboard."""
 PAPER, INK, FAINT, RULE = (255, 255, 255), (24, 28, 34), (118, 124, 134), (222, 225, 230)
-"""Colours of the page, its text, its less important text, its lines."""
+"""Colors of the page, text, secondary text and lines."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tile:
-    """One picture of a sheet."""
+    """One thumbnail of a sheet."""
 
     image: Path
-    """Its file."""
+    """Image file."""
     label: str
-    """Under it on the left."""
+    """Text below it, on the left."""
     score: float | None = None
-    """Under it on the right."""
+    """CLIP score, shown below it on the right."""
     note: str | None = None
-    """Below those, on up to three lines."""
+    """Text below both, on up to three lines."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,31 +53,36 @@ class Section:
     """One category of a sheet."""
 
     name: str
-    """Its name."""
+    """Name of the category."""
     total: int
-    """How many there are, shown or not."""
+    """Number of its objects, shown or not."""
     tiles: tuple[Tile, ...]
-    """Those that are shown."""
+    """The objects that are shown."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SheetLayout:
-    """Where everything goes on the pages of a sheet."""
+    """Geometry of the pages of a sheet."""
 
     cell: int
-    """Side of a picture, pixels."""
+    """Side of a thumbnail, pixels."""
     across: int
-    """Pictures side by side in a category."""
+    """Thumbnails side by side in a category."""
     columns: int
     """Categories side by side."""
     lines: int
-    """Lines of text under a picture."""
+    """Lines of text below a thumbnail."""
 
     @classmethod
     def fit(
         cls, sections: Sequence[Section], *, cell: int = 96, columns: int | None = None
     ) -> SheetLayout:
-        """Choose how many pictures and categories go side by side; `columns` overrides the latter.
+        """Choose how many thumbnails and categories fit side by side.
+
+        Args:
+            sections: Categories to show.
+            cell: Side of a thumbnail, pixels, 48 to 512.
+            columns: Categories side by side, 1 to 32; as many as fit by default.
 
         Raises:
             InputError: A size is out of range.
@@ -101,26 +106,26 @@ class SheetLayout:
 
     @property
     def block_width(self) -> int:
-        """Pixels that a category takes from left to right."""
+        """Width of a category, pixels."""
         return self.across * (self.cell + GAP) - GAP
 
     @property
     def page_width(self) -> int:
-        """Pixels."""
+        """Width of a page, pixels."""
         return self.columns * (self.block_width + GUTTER) - GUTTER + 2 * MARGIN
 
     @property
     def tile_height(self) -> int:
-        """Pixels of a picture with its text."""
+        """Height of a thumbnail with its text, pixels."""
         return self.cell + 4 + self.lines * LINE
 
     def block_height(self, section: Section) -> int:
-        """Pixels that a category takes from top to bottom."""
+        """Height of a category, pixels."""
         rows = -(-len(section.tiles) // self.across)
         return HEADER + rows * (self.tile_height + GAP) - GAP
 
     def pages(self, sections: Sequence[Section]) -> list[list[Sequence[Section]]]:
-        """Divide sections into pages of rows."""
+        """Divide categories into pages, each a list of rows of categories."""
         pages: list[list[Sequence[Section]]] = [[]]
         used = TITLE + 2 * MARGIN
         for start in range(0, len(sections), self.columns):
@@ -142,10 +147,17 @@ def draw_pages(
     subtitle: str,
     on_page: Callable[[int, int], None] = lambda done, total: None,
 ) -> Iterator[np.ndarray]:
-    """Draw a sheet, page by page: (H, W, 3) uint8 RGB, about 1800 x 2400 pixels or less.
+    """Draw the pages of a sheet.
 
     Args:
-        on_page: Called with (done, total).
+        sections: Categories to show.
+        layout: Geometry; see `SheetLayout.fit`.
+        title: First line of every page.
+        subtitle: Second line of every page.
+        on_page: Called with (done, total) after each page.
+
+    Yields:
+        (H, W, 3) uint8 RGB, about 1800 x 2400 pixels or less.
 
     Raises:
         InputError: The image of a tile without a note cannot be read.
@@ -159,11 +171,15 @@ def draw_pages(
 
 
 def thumbnail(rgba: np.ndarray, side: int) -> np.ndarray:
-    """Show an object in a square with a checkerboard behind it, (side, side, 3) uint8 RGB.
+    """Draw an object on a checkerboard.
 
     Args:
-        rgba: (H, W, 4) uint8 straight-alpha RGBA; made smaller where it does not fit, never larger.
-            A little of the checkerboard is left around it, unless it is opaque all over.
+        rgba: (H, W, 4) uint8 straight-alpha RGBA; reduced where it does not fit, never enlarged. A
+            margin is left around it unless it is fully opaque.
+        side: Height and width of the result, pixels.
+
+    Returns:
+        (side, side, 3) uint8 RGB.
     """
     y, x = np.indices((side, side)) // SQUARE_PX
     squares = np.where((x + y) % 2, DARK, LIGHT).astype(np.float32)
@@ -183,7 +199,7 @@ def thumbnail(rgba: np.ndarray, side: int) -> np.ndarray:
 
 
 def shorten(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
-    """Cut text that is wider than `width` pixels, ending it in an ellipsis."""
+    """Truncate text that is wider than `width` pixels, with an ellipsis."""
     if font.getlength(text) <= width:
         return text
     low, high = 0, len(text)
@@ -197,7 +213,7 @@ def shorten(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
 
 
 def wrap(text: str, font: ImageFont.FreeTypeFont, width: float, lines: int) -> list[str]:
-    """Break text between words into at most so many lines; the last is shortened."""
+    """Wrap text between words to at most `lines` lines of `width` pixels, the last truncated."""
     words, wrapped = text.split(), []
     while words and len(wrapped) < lines - 1:
         taken = 1
@@ -209,7 +225,7 @@ def wrap(text: str, font: ImageFont.FreeTypeFont, width: float, lines: int) -> l
 
 
 def drawable(text: str) -> str:
-    """Letters that Pillow's own font has: accents are left out, other scripts become `?`."""
+    """Text in the characters of Pillow's own font: without accents, other scripts as `?`."""
     parted = unicodedata.normalize("NFKD", text)
     kept = (letter for letter in parted if not unicodedata.combining(letter))
     return "".join(letter if " " <= letter <= "~" or letter in "·…" else "?" for letter in kept)

@@ -1,4 +1,4 @@
-"""Contact sheets as files, and what goes on each."""
+"""Choose what a contact sheet shows, and write its pages as PNG files."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from smile_motion.io.files import write_atomically
 
 
 def existing_pages(out: Path) -> list[Path]:
-    """Pages that an earlier sheet of this name left."""
+    """Existing pages of a sheet named `out`: the file itself or its numbered pages."""
     numbered = re.compile(re.escape(out.stem) + r"-\d{2,}" + re.escape(out.suffix))
     beside = sorted(out.parent.iterdir()) if out.parent.is_dir() else []
     return [path for path in beside if path == out or numbered.fullmatch(path.name)]
 
 
 def require_no_pages(out: Path) -> None:
-    """Raise InputError when pages of this name are there."""
+    """Raise InputError where pages of a sheet named `out` exist."""
     if out.is_dir():
         raise InputError(f"{out}: is a folder; give --out a file name such as sheet.png")
     if there := existing_pages(out):
@@ -45,10 +45,18 @@ def write_pages(
     subtitle: str,
     on_page: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Path]:
-    """Draw a sheet and write its pages, all of them or none, in the place of earlier ones.
+    """Draw a sheet and write its pages, all of them or none, replacing earlier ones.
+
+    Args:
+        out: PNG file; several pages are numbered, as in `sheet-01.png`.
+        sections: Categories to show.
+        layout: Geometry; see `SheetLayout.fit`.
+        title: First line of every page.
+        subtitle: Second line of every page.
+        on_page: Called with (done, total) after each page.
 
     Returns:
-        The files.
+        The files written.
     """
     count = len(layout.pages(sections))
     digits = max(2, len(str(count)))
@@ -85,19 +93,22 @@ def _png(page: np.ndarray) -> bytes:
 
 
 Order = Literal["score", "id"]
-"""Best score first, or by id; objects without a score come by id, last."""
+"""Best score first, or by id; objects without a score come last, by id."""
 
 
 def object_sections(
     folder: Path, *, per_category: int = 8, categories: Sequence[str] = (), order: Order = "score"
 ) -> list[Section]:
-    """Choose objects of a bank.
+    """Choose the objects of a bank to show.
 
     Args:
-        categories: Only these; all where there are none.
+        folder: Folder of the bank.
+        per_category: Largest number of objects of each category.
+        categories: Categories to show; all where empty.
+        order: Order of the objects within a category.
 
     Raises:
-        InputError: The bank cannot be read or has no such category.
+        InputError: The bank cannot be read or lacks one of the categories.
     """
     entries = [
         (
@@ -117,10 +128,16 @@ def object_sections(
 def refused_sections(
     folder: Path, *, per_category: int = 8, categories: Sequence[str] = (), order: Order = "score"
 ) -> list[Section]:
-    """Choose candidates that a build refused, with the reason; their bank may be unfinished.
+    """Choose refused candidates of a bank, finished or not, with the reasons.
+
+    Args:
+        folder: Folder of the bank.
+        per_category: Largest number of candidates of each category.
+        categories: Categories to show; all where empty.
+        order: Order of the candidates within a category.
 
     Raises:
-        InputError: None are stored, or none was refused.
+        InputError: No candidates are stored, or none was refused.
     """
     records = read_candidates(folder)
     refused = [record for record in records if not record["accepted"]]
@@ -136,7 +153,7 @@ def refused_sections(
 
 
 def spread_sections(sections: Sequence[Section], count: int) -> list[Section]:
-    """Take so many sections, evenly from the first to the last."""
+    """Take `count` sections, evenly spaced from the first to the last."""
     if len(sections) <= count:
         return list(sections)
     step = (len(sections) - 1) / max(1, count - 1)

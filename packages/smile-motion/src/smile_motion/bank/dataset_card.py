@@ -1,4 +1,4 @@
-"""README.md of a bank that is given to others: the hub's header, and what the bank's card says."""
+"""Data set card (README.md) of a bank: the hub's header, then the facts of the bank's card."""
 
 from __future__ import annotations
 
@@ -17,39 +17,42 @@ from smile_motion.io.markup import Markdown
 
 README = "README.md"
 CARD_SHEET = ".card/sheet.png"
-"""Contact sheet; in a hidden folder, or readers of image folders would take it for an object."""
+"""Contact sheet; in a hidden folder, because `datasets` would take it for an object elsewhere."""
 _LICENCES = (
     "cc0-1.0", "cc-by-4.0", "cc-by-sa-4.0", "cc-by-nc-4.0", "cc-by-nc-sa-4.0", "mit", "apache-2.0",
     "creativeml-openrail-m", "openrail++", "openrail",
 )  # fmt: skip
-"""Identifiers that the hub knows; a bank's licence is one of these where it begins so."""
+"""The hub's license identifiers; a bank's license is the one that its text begins with."""
 _SIZES = (1_000, 10_000, 100_000, 1_000_000)
 _NAMES = ("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M")
 _NOT_FACTS = (
     "licence", "safety", "format", "metadata_sha256", "candidates_sha256", "fell_short", "timings",
 )  # fmt: skip
-"""Entries of a card that its data set card tells elsewhere, or not at all."""
+"""Entries of a bank's card that are not listed under `How it was made`."""
 
 
 def write_dataset_card(
     path: Path, card: Mapping[str, Any], records: Sequence[Mapping[str, Any]], *, name: str
 ) -> None:
-    """Write the README.md of a data set.
+    """Write the data set card of a bank.
 
     Args:
-        card, records: The bank's; name its title.
+        path: File to write; a contact sheet at `CARD_SHEET` beside it is shown.
+        card: Card of the bank.
+        records: Metadata records of the bank.
+        name: Title.
     """
     parts = [_summary(card, records)]
     if (path.parent / CARD_SHEET).is_file():
         parts.append(Markdown(f"![objects by category]({CARD_SHEET})"))
-    parts += [_use(), _facts(card), _contents(records), _licence(card)]
+    parts += [_use(), _facts(card), _contents(records), _license(card)]
     title = Markdown("# {}").format(name)
     text = Markdown("\n\n").join([title, *parts])
     write_atomically(path, f"{_header(card, len(records), name)}\n\n{text}\n".encode())
 
 
-def hub_licence(licence: str | None) -> str:
-    """The hub's identifier for what a card says of the licence; `other` where it knows none."""
+def hub_license(licence: str | None) -> str:
+    """The hub's identifier of a license given as text; `other` where it has none."""
     said = re.sub(
         r"\bcreativeml open ?rail[- ]m\b", "creativeml-openrail-m", (licence or "").lower()
     )
@@ -60,7 +63,7 @@ def hub_licence(licence: str | None) -> str:
 
 def _header(card: Mapping[str, Any], count: int, name: str) -> str:
     place = sum(count >= size for size in _SIZES)
-    licence = hub_licence(card.get("licence"))
+    licence = hub_license(card.get("licence"))
     lines = ["---", f"pretty_name: {json.dumps(name)}", f"license: {licence}"]
     if licence == "other":
         lines += ["license_name: see-below"]
@@ -86,7 +89,7 @@ def _header(card: Mapping[str, Any], count: int, name: str) -> str:
 
 
 def _sources(card: Mapping[str, Any]) -> set[object]:
-    """Sources of a bank, or of those that it unites."""
+    """Sources of a bank, or of the banks that it unites."""
     parts = card.get(ORIGINS)
     if not isinstance(parts, list):
         return {card.get("source")}
@@ -145,9 +148,9 @@ def _contents(records: Sequence[Mapping[str, Any]]) -> Markdown:
     return Markdown("## Contents\n\n{}").format(text)
 
 
-def _licence(card: Mapping[str, Any]) -> Markdown:
+def _license(card: Mapping[str, Any]) -> Markdown:
     licence = card.get("licence") or "not stated: ask whoever made the bank"
-    text = Markdown("## Licence and safety\n\nLicence: {}.").format(licence)
+    text = Markdown("## License and safety\n\nLicense: {}.").format(licence)
     if safety := card.get("safety"):
         if isinstance(safety, Mapping):
             notes = [Markdown("* {}: {}").format(key, value) for key, value in safety.items()]

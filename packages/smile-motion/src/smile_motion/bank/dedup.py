@@ -1,4 +1,4 @@
-"""Objects that look alike, by perceptual hash."""
+"""Find near-duplicate objects by perceptual hash."""
 
 from __future__ import annotations
 
@@ -19,10 +19,13 @@ from smile_motion.runtime.progress import OnProgress
 
 
 def fingerprint(rgba: np.ndarray) -> str:
-    """Perceptual hash of an object on white, padded to a square: 16 hexadecimal digits.
+    """Perceptual hash, 16 hexadecimal digits, of an object on white, padded to a square.
 
     Args:
         rgba: (H, W, 4) uint8 straight-alpha RGBA.
+
+    Returns:
+        The 64-bit hash of its DCT (`imagehash.phash`).
     """
     import imagehash
 
@@ -37,13 +40,14 @@ def fingerprint(rgba: np.ndarray) -> str:
 
 
 def mark_duplicates(fingerprints: Sequence[str], max_distance: int) -> list[int | None]:
-    """Find the earlier object that each one looks like, among those that are kept.
+    """Find, for each object, an earlier kept object that it is a near-duplicate of.
 
     Args:
-        max_distance: Of 64 bits that may differ; nothing looks alike at -1.
+        fingerprints: Perceptual hashes of the objects, in order; see `fingerprint`.
+        max_distance: Largest Hamming distance of near-duplicates, of 64 bits; -1 finds none.
 
     Returns:
-        For each the number of the first such object; None for those that are kept.
+        For each object, the index of the first such object; None for objects that are kept.
     """
     hashes = np.array([int(one, 16) for one in fingerprints], np.uint64)
     found: list[int | None] = []
@@ -65,18 +69,21 @@ def find_copies(
     *,
     on_progress: OnProgress = lambda stage, done, total: None,
 ) -> dict[int, int]:
-    """Compare the objects of each category by perceptual hash.
+    """Find the near-duplicates within each category of a bank.
+
+    Of near-duplicates, the object with the best score is kept, else the first by id. Hashes that
+    the build recorded are not computed again.
 
     Args:
-        max_distance: Bits of 64 that may differ.
+        folder: Folder of the bank.
+        max_distance: Largest Hamming distance of near-duplicates, of 64 bits.
+        on_progress: Called with (stage, done, total).
 
     Returns:
-        Number of an object -> number of the kept one that it looks like. Of objects that look alike
-        the one with the best score is kept, else the first by id. Hashes that the build recorded
-        are not computed again.
+        Number of each near-duplicate -> number of the kept object that it resembles.
 
     Raises:
-        InputError: An image cannot be read; the message names the first.
+        InputError: An image cannot be read.
     """
     records = read_metadata(folder)
     hashes: list[str] = []

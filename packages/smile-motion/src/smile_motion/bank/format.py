@@ -1,4 +1,4 @@
-"""Files of an object bank's folder: where they are, how they are read and written."""
+"""Format of an object bank's folder: names of its files, their records, and how to read them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ METADATA = "metadata.jsonl"
 IMAGES = "images"
 PACKED = "packed"
 LARGEST_SIDE_PX = 4096
-"""Images with a longer side are refused before they are decoded."""
+"""Longest side of an object's image, pixels; larger ones are refused before decoding."""
 
 BUILD_AGAIN = "build the bank again"
 Hash = Annotated[str, Len(64, 64)]
@@ -32,7 +32,7 @@ Name = Annotated[str, Len(1, 1000)]
 
 @dataclass(frozen=True, kw_only=True)
 class BankCard:
-    """What is read of every bank's card; `candidates` in a pipeline's are read by `filtering`."""
+    """Fields of a card, `bank.json`, that are validated; sources and builds add others."""
 
     format: Literal[1]
     metadata_sha256: Hash
@@ -48,7 +48,7 @@ class BankCard:
 
 @dataclass(frozen=True, kw_only=True)
 class ObjectRecord:
-    """What is read of an object's line in `metadata.jsonl`; sources and filters add to it."""
+    """Fields of a line of `metadata.jsonl` that are validated; sources and filters add others."""
 
     id: Name
     file_name: Name
@@ -67,13 +67,14 @@ def read_rgba(path: Path, *, name: str | None = None) -> np.ndarray:
     """Read an object's image.
 
     Args:
-        name: What to call the file in errors; its path by default.
+        path: Image file: PNG, WebP, JPEG or BMP.
+        name: Name of the file in error messages; its path by default.
 
     Returns:
         (H, W, 4) uint8 straight-alpha RGBA.
 
     Raises:
-        InputError: The file is missing, empty, torn, too large, or has no opaque pixel.
+        InputError: The file is missing, empty, truncated, too large, or has no opaque pixel.
     """
     name = name or str(path)
     restore = "build the bank again to restore it"
@@ -111,9 +112,10 @@ def shrink(image: np.ndarray, largest_px: int) -> np.ndarray:
 
 
 def encode_png(rgba: np.ndarray) -> bytes:
-    """Encode (H, W, 4) uint8 RGBA; the same pixels always give the same bytes.
+    """Encode (H, W, 4) uint8 RGBA as PNG; the same pixels always give the same bytes.
 
-    A third of the time of trying every filter at level 4, and a seventh larger.
+    One filter at level 1 takes a third of the time of all filters at level 4, for files a seventh
+    larger.
     """
     settings = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP]
     bgra = cv2.cvtColor(rgba, cv2.COLOR_RGBA2BGRA)
@@ -121,10 +123,10 @@ def encode_png(rgba: np.ndarray) -> bytes:
 
 
 def read_card(folder: Path) -> dict[str, Any]:
-    """Read a bank's card.
+    """Read and validate the card of the bank in `folder`.
 
     Raises:
-        BankError: The folder is no bank, unfinished, or of another format.
+        BankError: The folder is not a bank, is unfinished, or has another format version.
     """
     path = folder / CARD
     if not folder.is_dir():
@@ -141,10 +143,10 @@ def read_card(folder: Path) -> dict[str, Any]:
 
 
 def read_metadata(folder: Path) -> list[dict[str, Any]]:
-    """Read every object's record, in the bank's order.
+    """Read the metadata records of all objects of the bank in `folder`, in order.
 
     Raises:
-        BankError: The file is missing, torn or empty, or names a file that is not below `images`.
+        BankError: The file is missing, truncated or empty, or names a file outside `images`.
     """
     path = folder / METADATA
     try:
@@ -163,10 +165,10 @@ def read_metadata(folder: Path) -> list[dict[str, Any]]:
 
 
 def read_bank(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Read a bank's card and records, and make sure that they belong together.
+    """Read a bank's card and records, and check that the card has the hash of the records.
 
     Raises:
-        InputError: As `read_card` and `read_metadata` do, and where the records have changed.
+        InputError: As for `read_card` and `read_metadata`, or the records have changed.
     """
     card, records = read_card(folder), read_metadata(folder)
     require_unchanged(folder / METADATA, card["metadata_sha256"])
@@ -174,7 +176,11 @@ def read_bank(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
 
 
 def require_unchanged(path: Path, expected: str) -> None:
-    """Raise BankError unless a bank's file has the hash that it was built with."""
+    """Check a file against the SHA-256 that was recorded when the bank was built.
+
+    Raises:
+        BankError: The hash differs.
+    """
     if sha256(path.read_bytes()) != expected:
         raise BankError(
             f"{path}: changed since the bank was built; restore it, or build the bank again"
@@ -182,7 +188,7 @@ def require_unchanged(path: Path, expected: str) -> None:
 
 
 def is_image_name(name: object) -> bool:
-    """Whether this is a relative name of a file below `images` that cannot lead out of it."""
+    """Whether `name` is a relative path of a file below `images` that cannot lead out of it."""
     if not isinstance(name, str) or "\\" in name or "\0" in name:
         return False
     parts = PurePosixPath(name).parts
@@ -190,14 +196,14 @@ def is_image_name(name: object) -> bool:
 
 
 CANDIDATES = "candidates.jsonl"
-"""A line per candidate: the fields of `Candidate`, `accepted` and `reason`."""
+"""File of candidates, one per line: the fields of `Candidate`, `accepted` and `reason`."""
 CANDIDATE_IMAGES = "candidates"
-"""Folder of their images, where those were kept."""
+"""Folder of the candidates' images, where they were kept."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CandidateFields:
-    """The fields of `Candidate`, as records have them."""
+    """Validated fields of a candidate's record; see `candidates.types.Candidate`."""
 
     category: Name
     attempt: Annotated[int, Interval(ge=0, lt=1 << 31)]
@@ -218,10 +224,10 @@ class CandidateRecord(CandidateFields):
 
 
 def read_candidates(folder: Path) -> list[dict[str, Any]]:
-    """Read every candidate's record.
+    """Read the records of all candidates of the bank in `folder`, accepted or not.
 
     Raises:
-        InputError: The file is missing, or a line is no candidate's record.
+        InputError: The file is missing, or a line is not a candidate's record.
     """
     path = folder / CANDIDATES
     try:
@@ -241,19 +247,19 @@ def read_candidates(folder: Path) -> list[dict[str, Any]]:
 
 
 def candidate_image(folder: Path, record: dict[str, Any]) -> Path:
-    """Where a candidate's image is, if it was kept."""
+    """Path of a candidate's image; the file exists only if images were kept."""
     return folder / CANDIDATE_IMAGES / record["category"] / f"{record['attempt']:06d}.png"
 
 
 @dataclass(frozen=True)
 class MaskScore:
-    """What one segmenter's mask of a candidate is worth."""
+    """Score of one segmenter's mask of a candidate."""
 
     segmenter: str
-    """Its name."""
+    """Name of the segmenter."""
     score: float
-    """CLIP score; -1 where the mask was refused."""
+    """CLIP score, 100 times a cosine; -1 for a refused mask."""
     area_share: float
-    """Share of the image where the mask exceeds 128; 0 where it was refused."""
+    """Share of the image where the mask exceeds 128, 0 to 1; 0 for a refused mask."""
     raw_max: float
     """See `Mask.raw_max`."""

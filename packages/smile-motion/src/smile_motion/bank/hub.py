@@ -1,4 +1,4 @@
-"""A bank as a data set for `datasets`, and its way to the Hugging Face hub and back."""
+"""Export a bank as a data set for `datasets`; upload it to and download it from the hub."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from smile_motion.runtime.extras import require_libraries
 from smile_motion.runtime.progress import OnProgress
 
 SHOWN_CATEGORIES = 28
-"""Categories on the contact sheet of a data set's card: one page."""
+"""Categories on the contact sheet of a data set card: they fill one page."""
 _SPLIT_WORD = re.compile(
     r"(?<![^-._ 0-9])"
     r"(train|training|validation|valid|dev|val|test|testing|eval|evaluation)"
@@ -44,14 +44,18 @@ def export_bank(
 ) -> None:
     """Write a bank as a folder that `datasets.load_dataset("imagefolder", data_dir=...)` reads.
 
+    The folder contains images by category, `metadata.jsonl`, `README.md` (the bank's own where it
+    has one) with a contact sheet, and `bank.json`, so that `ObjectBank.open` opens it too. Packed
+    pixels and candidates are not exported. Images are hard links where that is possible.
+
     Args:
-        name: What the card calls it; the folder's name by default. The folder holds images by
-            category, `metadata.jsonl`, `README.md` with a contact sheet, and `bank.json`:
-            `ObjectBank.open` opens it too. Packed pixels and candidates stay behind. The bank's own
-            README.md is taken where it has one. Images are hard links where that is possible.
+        folder: Folder of the bank.
+        out: Folder to write.
+        name: Title of the data set card; the folder's name by default.
+        on_progress: Called with (stage, done, total).
 
     Raises:
-        InputError: `out` is taken, or a file of the bank is missing or has changed.
+        InputError: `out` exists, or a file of the bank is missing or has changed.
     """
     card, records = read_bank(folder)
     renamed = [{**record, "file_name": neutral_name(record["file_name"])} for record in records]
@@ -74,10 +78,10 @@ def export_bank(
 
 
 def neutral_name(file_name: str) -> str:
-    """Keep `datasets` from taking a name such as `images/bullet_train/0.png` for one of a split.
+    """Rename a file such as `images/bullet_train/0.png`, which `datasets` would assign to a split.
 
-    It takes files whose path has a part with `train`, `test` and so on, between anything that is
-    no letter, for that split and leaves out all others; a `~` after the word prevents it.
+    `datasets` assigns files whose path contains `train`, `test` and so on as a word to that split
+    and ignores all others; a `~` after the word prevents it.
     """
     return "/".join(_SPLIT_WORD.sub(r"\1~", part) for part in file_name.split("/"))
 
@@ -102,9 +106,9 @@ def _describe(
 
 
 FILES = (CARD, METADATA, README, f"{CARD_SHEET.rpartition('/')[0]}/*", f"{IMAGES}/*")
-"""What of a repository belongs to a bank."""
+"""Patterns of the files of a repository that belong to a bank."""
 _HARMLESS = {".gitattributes", README}
-"""Files that a repository which holds nothing yet may have."""
+"""Files that an otherwise empty repository may contain."""
 
 
 def push(
@@ -115,21 +119,24 @@ def push(
     revision: str | None = None,
     on_progress: OnProgress = lambda stage, done, total: None,
 ) -> str:
-    """Upload a bank as a data set repository, made where it is not there yet.
+    """Upload a bank as a data set repository, creating the repository where it does not exist.
+
+    Files that the bank no longer has are deleted there and README.md is replaced; the bank's own is
+    uploaded where it has one. An interrupted upload continues.
 
     Args:
+        folder: Folder of the bank.
         repo_id: `owner/name`; `name` alone means the owner of the token.
-        private: Make the repository private; one that is there must be so already.
-        revision: Branch, made where it is not there yet; the main one by default.
+        private: Create the repository as private; an existing one must be private already.
+        revision: Branch, created where it does not exist; the main branch by default.
+        on_progress: Called with (stage, done, total).
 
     Returns:
-        The address of the new commit. What the bank no longer has is deleted there, and its
-        README.md is replaced; one in the bank's folder is uploaded as it is. An upload that was
-        interrupted continues.
+        URL of the new commit.
 
     Raises:
-        InputError: The bank is faulty, the repository holds something else, the token is missing or
-            may not write, or the hub cannot be reached.
+        InputError: The bank is faulty, the repository contains something else, the token is missing
+            or may not write, or the hub cannot be reached.
     """
     require_libraries("huggingface_hub")
     from huggingface_hub import HfApi, get_token
@@ -156,7 +163,7 @@ def push(
 
 
 def _open_repository(repo_id: str, private: bool, revision: str | None) -> str:
-    """Make the repository and branch where they are not there; returns `owner/name`."""
+    """Create the repository and branch where they do not exist; returns `owner/name`."""
     from huggingface_hub import HfApi
 
     api = HfApi()
@@ -187,13 +194,20 @@ def pull(
 ) -> ObjectBank:
     """Download a bank, check every file against its hash, pack it and open it.
 
+    Only the files of a bank are fetched. An interrupted download continues.
+
     Args:
-        revision: Branch, tag or commit; the main branch by default. A download that was interrupted
-            continues. Only the files of a bank are fetched.
+        repo_id: `owner/name` of a data set repository.
+        out: Folder of the bank.
+        revision: Branch, tag or commit; the main branch by default.
+        on_progress: Called with (stage, done, total).
+
+    Returns:
+        The bank.
 
     Raises:
-        InputError: `out` is taken, the repository is missing, no bank, or faulty, or the hub cannot
-            be reached.
+        InputError: `out` exists, the repository is missing, not a bank, or faulty, or the hub
+            cannot be reached.
     """
     require_libraries("huggingface_hub")
     from huggingface_hub import HfApi, snapshot_download
@@ -238,10 +252,10 @@ def _require_bank(repo_id: str, names: list[str]) -> None:
 
 
 def _require_sound(repo_id: str, folder: Path, names: set[str], on_progress: OnProgress) -> None:
-    shutil.rmtree(folder / ".cache", ignore_errors=True)  # The hub client's notes.
+    shutil.rmtree(folder / ".cache", ignore_errors=True)  # Bookkeeping of the hub's client.
     for path in (folder / IMAGES).rglob("*"):
         if path.is_file() and path.relative_to(folder).as_posix() not in names:
-            path.unlink()  # Of an earlier, interrupted download.
+            path.unlink()  # Left by an interrupted download.
     faults = []
     for checked, (name, fault) in enumerate(verify(folder), start=1):
         if fault is not None:
@@ -256,7 +270,7 @@ def _require_sound(repo_id: str, folder: Path, names: set[str], on_progress: OnP
 
 @contextmanager
 def _exported(folder: Path, repo_id: str, on_progress: OnProgress) -> Iterator[Path]:
-    """The bank as a data set, beside it where that can be, so that images are hard links."""
+    """Export the bank temporarily, beside it where possible, so that images are hard links."""
     name = repo_id.rpartition("/")[2]
     try:
         scratch = tempfile.TemporaryDirectory(prefix=".push-", dir=folder.resolve().parent)

@@ -1,4 +1,4 @@
-"""Checking a bank's files against its records."""
+"""Verify the files of a bank against its records."""
 
 from __future__ import annotations
 
@@ -27,13 +27,16 @@ from smile_motion.io.schema import read
 def verify(folder: str | Path) -> Iterator[tuple[str, str | None]]:
     """Check every file of a bank.
 
+    Args:
+        folder: Folder of the bank.
+
     Yields:
-        (file name, what is wrong or None): listed files, then those that are not listed, packed
-        files with recorded hashes, the records of candidates, and what images of them were kept.
-        Packed pixels of other records are no fault: they are made again when the bank is opened.
+        (file name, fault or None): listed files, then unlisted ones, packed files, the records of
+        candidates, and the candidates' images that were kept. An outdated packed form is not a
+        fault: it is made again when the bank is opened.
 
     Raises:
-        InputError: The folder is no bank at all.
+        InputError: The folder is not a bank.
     """
     folder = Path(folder)
     card = read_card(folder)
@@ -56,7 +59,7 @@ def verify(folder: str | Path) -> Iterator[tuple[str, str | None]]:
 
 
 def count_files(folder: Path) -> int:
-    """How many files `verify` looks at, as far as records tell."""
+    """Number of files that `verify` checks, as far as the records tell."""
     count = 1 + len(read_metadata(folder))
     if is_packed(folder):
         count += max(1, len(_packed_hashes(folder)[0]))
@@ -78,7 +81,7 @@ def _fault(path: Path, expected: str) -> str | None:
 
 
 def _packed_hashes(folder: Path) -> tuple[dict[str, str], str | None]:
-    """Recorded hashes of packed files, and what is wrong with their record, which has none then."""
+    """Recorded hashes of the packed files, or none and what is wrong with the header."""
     path, remedy = folder / PACKED / HEADER, f"run smile-motion bank pack {folder} --force"
     try:
         hashes: dict[str, str] = read(path, PackHeader, remedy=remedy).sha256

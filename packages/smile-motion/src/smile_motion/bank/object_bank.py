@@ -1,4 +1,4 @@
-"""An object bank, opened."""
+"""Open an object bank and read its objects."""
 
 from __future__ import annotations
 
@@ -29,13 +29,16 @@ if TYPE_CHECKING:
 
 
 class ObjectBank:
-    """Objects to move: pixels mapped from disk, shared by all processes that open the same folder.
+    """An open object bank; pixels are mapped from disk and shared by all processes.
 
-    Objects are numbered by category, then id. Opening reads no image and no record.
+    Objects are numbered by category, then by id. Opening reads no image and no record.
     """
 
     def __init__(self, path: Path) -> None:
-        """Open a packed bank; use `ObjectBank.open`, which packs it where that is due.
+        """Open a packed bank; prefer `ObjectBank.open`, which packs it first where needed.
+
+        Args:
+            path: Folder of the bank.
 
         Raises:
             BankError: One of its arrays is damaged.
@@ -45,13 +48,13 @@ class ObjectBank:
         self._file = (path / PACKED / PIXELS).open("rb", buffering=0)
         self._reading = threading.local()
         self.offset = arrays.offset
-        """(N, L) int64: where a level starts in `pixels`, bytes."""
+        """(N, L) int64: offset of each level in `pixels`, bytes."""
         self.size = arrays.size
         """(N, L, 2) int32: width and height of a level, pixels."""
         self.hull = arrays.cover
-        """(N, 16, 2) float32: a convex polygon around all that is not clear, unit coordinates."""
+        """(N, 16, 2) float32: convex polygon around all pixels with alpha > 0, unit coordinates."""
         self.category = np.array(arrays.category)
-        """(N,) int32, ascending: each object's place in `categories`."""
+        """(N,) int32, ascending: each object's index in `categories`."""
         self._ring, self._ring_start = arrays.ring, arrays.ring_start
         self._ring_hole, self._object_ring = arrays.ring_hole, arrays.object_ring
         self._count_categories()
@@ -67,20 +70,23 @@ class ObjectBank:
 
     @property
     def folders(self) -> tuple[Path, ...]:
-        """The folders that its objects lie in: one, or those of banks that are used as one."""
+        """Folders of its objects: one, or those of the united banks."""
         return (self._path,)
 
     @property
     def name(self) -> str:
-        """Where it lies, for people."""
+        """Its folders as text, for messages."""
         return " + ".join(map(str, self.folders))
 
     @classmethod
     def open(cls, path: Path | str) -> ObjectBank:
-        """Open a bank's folder, packing its pixels first where they are not, or no longer, packed.
+        """Open a bank, first packing its pixels where the packed form is missing or out of date.
+
+        Args:
+            path: Folder of the bank.
 
         Raises:
-            BankError: The folder is no bank or one of its images cannot be read.
+            BankError: The folder is not a bank or one of its images cannot be read.
         """
         path = Path(path)
         try:
@@ -95,26 +101,31 @@ class ObjectBank:
 
     @cached_property
     def pixels(self) -> np.ndarray:
-        """Every level of every object, one after the other, (bytes,) uint8, mapped from disk.
+        """All levels of all objects, consecutively, (bytes,) uint8, mapped from disk.
 
-        A level is (height + 2, width + 2, 4) premultiplied RGBA with a clear border.
+        A level is (height + 2, width + 2, 4) premultiplied RGBA with a transparent border.
         """
         return np.memmap(self._file, np.uint8, mode="r").view(np.ndarray)
 
     def read_levels(
         self, objects: np.ndarray, lowest: np.ndarray, highest: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Read the levels lowest..highest, (K,) int64 each, of objects (K,); none if highest < 0.
+        """Read a range of levels of several objects.
 
-        A plain read beats the memory map: a quarter of the time where the disk must be asked, a
-        tenth less where not, and no memory of its own in every worker (docs/performance.md).
+        A plain read beats the memory map: it takes a quarter of the time on a cold disk, nine
+        tenths on a warm one, and no page tables in each worker (docs/performance.md).
+
+        Args:
+            objects: (K,) int64, numbers of the objects.
+            lowest: (K,) int64, first level to read of each object.
+            highest: (K,) int64, last level to read; below 0 none is read.
 
         Returns:
-            Words (n,) uint32, overwritten by the next call in the same thread, and offset (K, L)
-            int64: where each level starts in them, right for the levels that were read.
+            (n,) uint32 RGBA words, overwritten by the next call in the same thread, and (K, L)
+            int64 offsets of the levels in them, valid for the levels that were read.
 
         Raises:
-            BankError: The file is cut off.
+            BankError: The file is truncated.
         """
         slots = np.arange(len(objects))
         offset = self.offset[objects]
@@ -129,7 +140,7 @@ class ObjectBank:
         files, places = self._find_pixels(objects, start)
         view = buffer.data
         spans = list(zip(files, places.tolist(), at.tolist(), count.tolist(), strict=True))
-        for file, source, _, size in spans:  # So that a cold disk fetches all of them at once.
+        for file, source, _, size in spans:  # A cold disk then fetches all of them at once.
             _announce(file.fileno(), source, size)
         for file, source, into, size in spans:
             if os.preadv(file.fileno(), [view[into : into + size]], source) < size:
@@ -140,7 +151,7 @@ class ObjectBank:
     def _find_pixels(
         self, objects: np.ndarray, start: np.ndarray
     ) -> tuple[list[FileIO], np.ndarray]:
-        """The file that each object's pixels are in, and where `start`, (K,) bytes, lies there."""
+        """File of each object's pixels, and `start`, (K,) bytes, as an offset in that file."""
         return [self._file] * len(objects), start
 
     def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
@@ -153,24 +164,25 @@ class ObjectBank:
 
     @cached_property
     def card(self) -> dict[str, Any]:
-        """The bank's card: source, settings, counts, licence."""
+        """The card, `bank.json`: source, settings, counts, license."""
         return read_card(self.path)
 
     def record(self, index: int) -> dict[str, Any]:
-        """One object's line of metadata: `id`, `file_name`, `category`, `sha256` and more."""
+        """Metadata record of object `index`: `id`, `file_name`, `category`, `sha256` and more."""
         start, end = self._lines[index], self._lines[index + 1]
         with (self.path / METADATA).open("rb") as file:
             file.seek(start)
             return self._parse(file.read(end - start), index)
 
     def records(self) -> list[dict[str, Any]]:
-        """All lines of metadata, in the bank's order; see `record`."""
+        """Metadata records of all objects, in order; see `record`."""
         return read_metadata(self.path)
 
     @cached_property
     def _lines(self) -> np.ndarray:
-        """Where each line of metadata starts, and the last ends, (N + 1,) int64 bytes: a hundredth
-        of what all records would take, in every process that asks for one."""
+        """(N + 1,) int64: start of each line of the metadata file, and the end of the last, bytes.
+
+        They take a hundredth of the memory of all records in each process that needs one."""
         text = np.memmap(self.path / METADATA, np.uint8, mode="r")
         lines = np.concatenate([[0], np.flatnonzero(text == ord("\n")) + 1])
         if len(lines) != len(self) + 1:
@@ -190,7 +202,10 @@ class ObjectBank:
         return parse_line(line, ObjectRecord, source=source, remedy=BUILD_AGAIN)
 
     def find(self, identifier: str) -> int:
-        """Number of the object with this id.
+        """Number of the object with an id.
+
+        Args:
+            identifier: The object's `id`.
 
         Raises:
             InputError: The bank has none.
@@ -203,34 +218,42 @@ class ObjectBank:
         return self._places[identifier]
 
     def sample(self, rng: np.random.Generator, count: int) -> np.ndarray:
-        """Draw objects, uniform over categories, then over the objects of one: (count,) int64."""
+        """Draw objects uniformly over categories, then uniformly within the category.
+
+        Args:
+            rng: Generator to draw from.
+            count: Number of objects to draw, with replacement.
+
+        Returns:
+            (count,) int64, numbers of the objects.
+        """
         drawn = rng.random((2, count))
         category = (drawn[0] * len(self.categories)).astype(np.int64)
         within = (drawn[1] * self._class_count[category]).astype(np.int64)
         return self._class_start[category] + within
 
     def aspect(self, objects: np.ndarray) -> np.ndarray:
-        """Width over height of objects (K,): (K,) float64."""
+        """Width / height, (K,) float64, of objects (K,) int64."""
         size = self.size[objects, 0]
         return size[:, 0] / size[:, 1]
 
     def rings(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Outer rings and holes of the silhouette, in unit coordinates.
+        """Outer rings and holes of an object's silhouette.
 
         Returns:
-            Points (n, 2) float32 and ring_start (rings + 1,) int64: ring r is points[ring_start[r]
-            : ring_start[r + 1]], closed without repeating its first point.
+            points, (n, 2) float32 in unit coordinates, and ring_start, (rings + 1,) int64: ring r
+            is points[ring_start[r] : ring_start[r + 1]], without its first point repeated.
         """
         first, last = self._object_ring[index], self._object_ring[index + 1]
         start = self._ring_start[first : last + 1]
         return self._ring[start[0] : start[-1]], start - start[0]
 
     def all_rings(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The rings of every object at once.
+        """Rings of all objects; see `rings`.
 
         Returns:
-            Points (n, 2) float32, ring_start (rings + 1,) int64 as in `rings`, and object_start (N
-            + 1,) int64: object i has points object_start[i] : object_start[i + 1].
+            points, (n, 2) float32; ring_start, (rings + 1,) int64; and object_start, (N + 1,)
+            int64: object i has points[object_start[i] : object_start[i + 1]].
         """
         return self._ring, self._ring_start, self._ring_start[self._object_ring]
 

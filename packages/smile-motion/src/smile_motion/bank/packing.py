@@ -1,4 +1,4 @@
-"""Packed pixels: every object at every size, in one file that is checked when opened."""
+"""The packed form of a bank: all objects at all sizes in one file, validated when it is opened."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from smile_motion.io.schema import read, read_record
 from smile_motion.runtime.devices import available_cores
 
 MIN_SIDE_PX = 8
-"""Longer side below which no further level is made."""
+"""Longer side, pixels, at or below which no smaller level is made."""
 SILHOUETTE = 127.5
-"""Alpha that an object's silhouette runs along."""
+"""Alpha level of the silhouette, 0 to 255."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,13 +33,14 @@ class PackedObject:
     """One object in its packed form."""
 
     levels: list[np.ndarray]
-    """Premultiplied (h + 2, w + 2, 4) uint8, transparent border, each half the former."""
+    """(h + 2, w + 2, 4) uint8 premultiplied RGBA with a transparent border, each half the size of
+    the one before."""
     rings: list[np.ndarray]
     """(n, 2) float32 unit coordinates: the silhouette's outer rings, each followed by its holes."""
     ring_is_hole: list[bool]
-    """Which rings are holes in the last outer ring before them."""
+    """For each ring, whether it is a hole of the last outer ring before it."""
     hull: np.ndarray
-    """(HULL_SIDES, 2) float32 unit coordinates: a convex polygon around everything not clear."""
+    """(HULL_SIDES, 2) float32 unit coordinates: convex polygon around all pixels with alpha > 0."""
 
 
 def pack_object(rgba: np.ndarray) -> PackedObject:
@@ -51,7 +52,14 @@ def pack_object(rgba: np.ndarray) -> PackedObject:
 
 
 def make_levels(rgba: np.ndarray) -> list[np.ndarray]:
-    """Premultiply, bound and halve an image by area averages; see `PackedObject.levels`."""
+    """Premultiply an image, bound its size and halve it repeatedly by area averages.
+
+    Args:
+        rgba: (H, W, 4) uint8 straight-alpha RGBA.
+
+    Returns:
+        At most `LEVELS` levels; see `PackedObject.levels`.
+    """
     from smile_motion.bank._kernels import premultiply
 
     level = np.empty(rgba.shape, np.float32)
@@ -71,7 +79,7 @@ def make_levels(rgba: np.ndarray) -> list[np.ndarray]:
 
 
 def trace_silhouette(alpha: np.ndarray) -> tuple[list[np.ndarray], list[bool]]:
-    """Follow alpha = one half around an object, between the pixels.
+    """Trace the contour of alpha = 0.5 with sub-pixel precision.
 
     Args:
         alpha: (h + 2, w + 2) uint8 with a transparent border.
@@ -80,7 +88,7 @@ def trace_silhouette(alpha: np.ndarray) -> tuple[list[np.ndarray], list[bool]]:
         Rings in unit coordinates and which are holes; see `PackedObject`.
     """
     height, width = alpha.shape[0] - 2, alpha.shape[1] - 2
-    # Handed over as it is stored: contourpy makes such a grid of its own in twice the time.
+    # contourpy takes twice as long to build the same grid itself.
     grid = np.empty((2, *alpha.shape))
     grid[0], grid[1] = np.arange(width + 2), np.arange(height + 2)[:, None]
     lines = contourpy.contour_generator(
@@ -97,13 +105,13 @@ def trace_silhouette(alpha: np.ndarray) -> tuple[list[np.ndarray], list[bool]]:
 
 
 def hull_polygon(alpha: np.ndarray) -> np.ndarray:
-    """Bound what is not clear by the lines that touch it in evenly spaced directions.
+    """Bound all pixels with alpha > 0 by tangents in evenly spaced directions.
 
     Args:
         alpha: (h + 2, w + 2) uint8 with a transparent border.
 
     Returns:
-        (HULL_SIDES, 2) float32 unit coordinates, the corners in order.
+        (HULL_SIDES, 2) float32 unit coordinates of the corners, in order.
     """
     solid = alpha > 0
     rows = np.flatnonzero(solid.any(axis=1))
@@ -112,11 +120,11 @@ def hull_polygon(alpha: np.ndarray) -> np.ndarray:
     last = alpha.shape[1] - 1 - solid[rows, ::-1].argmax(axis=1)
     x, y = np.concatenate([first, last]), np.concatenate([rows, rows])
     size = np.array([alpha.shape[1] - 2, alpha.shape[0] - 2])
-    centres = (np.stack([x, y], axis=1) - 1 - (size - 1) / 2) / size
+    centers = (np.stack([x, y], axis=1) - 1 - (size - 1) / 2) / size
     angle = np.arange(HULL_SIDES) * 2 * np.pi / HULL_SIDES
     normal = np.stack([np.cos(angle), np.sin(angle)], axis=1)
-    along = centres[:, :1] * normal[:, 0] + centres[:, 1:] * normal[:, 1]
-    # A pixel reaches half its width and height beyond its centre.
+    along = centers[:, :1] * normal[:, 0] + centers[:, 1:] * normal[:, 1]
+    # A pixel reaches half its width and height beyond its center.
     reach = along.max(axis=0) + (np.abs(normal) * 0.5 / size).sum(axis=1)
     following = np.roll(normal, -1, axis=0), np.roll(reach, -1)
     determinant = normal[:, 0] * following[0][:, 1] - normal[:, 1] * following[0][:, 0]
@@ -127,14 +135,14 @@ def hull_polygon(alpha: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True, kw_only=True)
 class _MadeFrom:
-    """What a packed form was made from; the rest of its header is read when it is opened."""
+    """Fields of `pack.json` that tell what was packed; opening validates the others."""
 
     version: int
     metadata_sha256: str
 
 
 def is_packed(folder: Path) -> bool:
-    """Whether the packed form is there and made from the metadata that is there."""
+    """Whether the packed form of the bank in `folder` exists and fits its present metadata."""
     try:
         made = read(folder / PACKED / HEADER, _MadeFrom, remedy="", unknown="ignore")
     except (OSError, InputError):
@@ -145,14 +153,14 @@ def is_packed(folder: Path) -> bool:
 
 
 def pack(folder: Path, on_object: Callable[[int, int], None] | None = None) -> None:
-    """Make a bank's packed form anew.
+    """Write the packed form of a bank, replacing an earlier one.
 
     Args:
+        folder: Folder of the bank.
         on_object: Called with (done, total) after each object.
 
     Raises:
-        InputError: A file is missing, cannot be read, or has changed since the bank was built; the
-            message names it.
+        InputError: A file is missing, cannot be read, or has changed since the bank was built.
     """
     _, records = read_bank(folder)
     with replacing(folder / PACKED) as temporary:
@@ -225,7 +233,7 @@ def _write(
 
 
 def _packed_objects(folder: Path, records: list[dict]) -> Iterator[PackedObject]:
-    """Pack in order, a few at a time: OpenCV and PIL release the interpreter lock."""
+    """Pack in order, in threads: OpenCV and Pillow release the interpreter lock."""
 
     def one(record: dict) -> PackedObject:
         path = folder / record["file_name"]
@@ -242,20 +250,20 @@ def _packed_objects(folder: Path, records: list[dict]) -> Iterator[PackedObject]
 VERSION = 2
 """Version of the packed form."""
 LEVELS = 6
-"""Sizes of each object; an object with fewer repeats its last."""
+"""Levels of each object; an object with fewer repeats its last."""
 MAX_SIDE_PX = 256
 """Longer side of level 0; objects are shown at up to 192 px in a 224-px frame."""
 HULL_SIDES = 16
-"""Corners of the polygon that bounds what is drawn of an object."""
+"""Corners of the convex polygon around an object."""
 HEADER = "pack.json"
 PIXELS = "pixels.bin"
 _FARTHEST = 2.0
-"""Unit coordinates of outlines; the object itself spans -0.5 to 0.5."""
+"""Largest absolute unit coordinate of an outline; the object spans -0.5 to 0.5."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PackHeader:
-    """What `pack.json` says."""
+    """Schema of `pack.json`."""
 
     version: Literal[2]
     metadata_sha256: Hash
@@ -267,7 +275,7 @@ class PackHeader:
 
 @dataclass(frozen=True, eq=False)
 class PackedArrays:
-    """The arrays of N objects, mapped from disk; what each holds is said in `ObjectBank`."""
+    """Arrays of N objects, mapped from disk; see the attributes of `ObjectBank`."""
 
     offset: np.ndarray
     size: np.ndarray
@@ -280,10 +288,16 @@ class PackedArrays:
 
 
 def open_arrays(bank: Path) -> tuple[tuple[str, ...], PackedArrays]:
-    """Open the packed form of a bank: its categories, and its arrays.
+    """Open and validate the packed form of a bank.
+
+    Args:
+        bank: Folder of the bank.
+
+    Returns:
+        The categories and the arrays.
 
     Raises:
-        BankError: An array is not as `pack` writes it; the message names the first.
+        BankError: An array is missing or is not as `pack` writes it.
     """
     folder, remedy = bank / PACKED, f"run smile-motion bank pack {bank} --force"
     try:
@@ -309,14 +323,14 @@ def _mapped(path: Path, remedy: str) -> np.ndarray:
     except FileNotFoundError as error:
         raise BankError(f"{path}: missing; {remedy}") from error
     except Exception as error:
-        # NumPy reads the header as Python: it fails as its tokenizer and its parser do, and others.
+        # NumPy parses the header as Python, which can raise errors of many kinds.
         raise BankError(f"{path}: damaged; {remedy}") from error
 
 
 def _fault(
     arrays: PackedArrays, count: int, categories: int, pixels: int
 ) -> tuple[str, str] | None:
-    """The first array that cannot be right, and what is wrong with it."""
+    """Name of the first invalid array and what is wrong with it; None where all are valid."""
     points, rings = arrays.ring.size // 2, arrays.ring_hole.size
     expected = {
         "offset": ((count, LEVELS), np.int64),
@@ -370,7 +384,7 @@ def _ascends(values: np.ndarray, first: int, last: int, *, steps: tuple[int, int
     """Whether values run from `first` to `last` by steps within a range."""
     if values[0] != first or values[-1] != last:
         return False
-    # Differences of any 64-bit numbers can wrap round: all values lie within the ends first.
+    # Check the range first: differences of arbitrary 64-bit values can wrap around.
     if not first <= values.min() <= values.max() <= last:
         return False
     taken = np.diff(values)

@@ -1,4 +1,4 @@
-"""What the records of a bank say together: counts, scores, where it fell short."""
+"""Statistics of a bank's records: scores, segmenters, reasons of refusal."""
 
 from __future__ import annotations
 
@@ -9,13 +9,17 @@ from typing import Any
 import numpy as np
 
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
-"""Shares below which scores are given."""
+"""Probabilities of the reported quantiles of scores."""
 
 
 def object_score(record: Mapping[str, Any]) -> float | None:
-    """The CLIP score of an object or candidate, None where it has none.
+    """CLIP score of an object or candidate: that of its segmenter's mask, else of its best mask.
 
-    That is `score`, or the score of the mask of its `segmenter`, or of its best mask.
+    Args:
+        record: A line of `metadata.jsonl` or `candidates.jsonl`.
+
+    Returns:
+        100 times a cosine; None where the record has no score.
     """
     score = record.get("score")
     if isinstance(score, int | float):
@@ -27,10 +31,15 @@ def object_score(record: Mapping[str, Any]) -> float | None:
 
 
 def score_summary(records: Sequence[Mapping[str, Any]], bins: int = 12) -> dict[str, Any] | None:
-    """Quantiles and a histogram of the scores; None where there are none.
+    """Summarize the CLIP scores of records.
+
+    Args:
+        records: Lines of `metadata.jsonl`.
+        bins: Number of bins of the histogram.
 
     Returns:
-        `count`, `mean`, `quantiles` (share to score), `edges` (bins + 1) and `counts` (bins).
+        `count`, `mean`, `quantiles` (probability to score), `edges` (bins + 1) and `counts` (bins);
+        None where no record has a score.
     """
     scores = np.array([s for s in map(object_score, records) if s is not None])
     if not len(scores):
@@ -47,13 +56,13 @@ def score_summary(records: Sequence[Mapping[str, Any]], bins: int = 12) -> dict[
 
 
 def segmenter_counts(records: Sequence[Mapping[str, Any]]) -> dict[str, int]:
-    """How many objects each segmenter cut out, the most frequent first."""
+    """Number of objects that each segmenter cut out, most frequent first."""
     found = Counter(str(record["segmenter"]) for record in records if record.get("segmenter"))
     return dict(found.most_common())
 
 
 def refusal_counts(candidates: Sequence[Mapping[str, Any]]) -> dict[str, int]:
-    """How many candidates were refused for each kind of reason, numbers left out."""
+    """Number of refused candidates by kind of reason, most frequent first."""
     kinds = Counter(
         _kind(str(record.get("reason") or "no reason given"))
         for record in candidates
@@ -63,7 +72,7 @@ def refusal_counts(candidates: Sequence[Mapping[str, Any]]) -> dict[str, int]:
 
 
 def _kind(reason: str) -> str:
-    """`score 17.2 below 21.0` as `score below`."""
+    """Reason without its numbers: `score 17.2 below 21.0` becomes `score below`."""
     words = reason.partition(":")[0].split()
     kept = [word for word in words if not any(sign.isdigit() for sign in word) and "/" not in word]
     return " ".join(kept) or reason

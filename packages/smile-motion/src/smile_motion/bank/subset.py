@@ -1,4 +1,4 @@
-"""A new bank with some of another's objects."""
+"""Write a new bank with some of the objects of another."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from smile_motion.io.output_folders import new_folder, place_file
 from smile_motion.runtime.progress import OnProgress
 
 CHOICE = "choice"
-"""Entry of a card that says how the objects of a derived bank were chosen."""
+"""Entry of a derived bank's card: how its objects were chosen."""
 ORIGIN = "derived_from"
-"""Entry of a card that says which bank a derived bank was made of."""
+"""Entry of a derived bank's card: the bank that it was derived from."""
 _OF_ORIGIN = (
     CHOICE, ORIGIN, "counts", "fell_short", "candidates_sha256", "candidates_kept", "timings",
 )  # fmt: skip
-"""Entries that are true of the old bank alone: they go below `derived_from`."""
+"""Entries that apply to the old bank only: they move below `derived_from`."""
 
 
 def subset(
@@ -32,18 +32,24 @@ def subset(
     *,
     on_progress: OnProgress = lambda stage, done, total: None,
 ) -> ObjectBank:
-    """Write the bank that has only some objects, packed, and open it.
+    """Write a bank with some of another's objects, pack it and open it.
+
+    Images are hard links where the file system allows it. The card's `derived_from` names the old
+    bank, with the entries that apply to it only, such as counts.
 
     Args:
-        keep: Numbers of the objects, in any order; the new bank has them in the old one's.
-        card_changes: Entries of the new card besides the old one's; by convention under `choice`,
-            how the objects were chosen. `derived_from` names the old bank, with those of its
-            entries that are true of it alone, such as counts. Images are hard links where the file
-            system allows it.
+        bank_folder: Folder of the old bank.
+        keep: Numbers of the objects to keep, in any order; their order stays that of the old bank.
+        out: Folder of the new bank.
+        card_changes: Entries to add to the card; by convention `choice`, how the objects were
+            chosen.
+        on_progress: Called with (stage, done, total).
+
+    Returns:
+        The new bank.
 
     Raises:
-        InputError: Nothing is kept, `out` is taken, or a file of the bank is missing or has
-            changed.
+        InputError: Nothing is kept, `out` exists, or a file of the bank is missing or has changed.
     """
     card, records = read_bank(bank_folder)
     numbers = sorted({int(number) for number in keep})

@@ -24,42 +24,46 @@ if TYPE_CHECKING:
     from shapely import Geometry
 
 ORIGINS = "united_from"
-"""Entry of a card with the card of each bank that was united; of a record, which of them it is
-from, counted from 0."""
+"""Entry of a card: the cards of the united banks; of a record: the number of its bank, from 0."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class UnitedObject:
-    """An object of a union."""
+    """An object of a union of banks."""
 
     bank: int
-    """Which bank it is from, counted from 0."""
+    """Number of its bank, from 0."""
     index: int
-    """Its number there."""
+    """Its number in that bank."""
     file_name: str
-    """Its image there."""
+    """Its image file in that bank."""
     record: Mapping[str, Any]
     """Its record in the union."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Union:
-    """The bank that several finished ones make together, written or not."""
+    """Contents of the union of several finished banks."""
 
     objects: Sequence[UnitedObject]
-    """By category, then id."""
+    """Sorted by category, then id."""
     metadata: bytes
-    """Its file of records."""
+    """Contents of its `metadata.jsonl`."""
     card: Mapping[str, Any]
     """Its card, with the hash of `metadata`."""
 
 
 def plan_union(folders: Sequence[Path]) -> Union:
-    """Choose the objects that several finished banks have together, and their names.
+    """Determine the objects of the union of several finished banks, and their ids.
 
-    An image that an earlier bank has is kept once. An object whose id or file name an earlier bank
-    gives to another image gets the first eight digits of its image's hash after its own. The card
-    has the cards of all.
+    An image that several banks contain is kept once. An object whose id or file name an earlier
+    bank uses for another image gets the first eight digits of its image's hash as a suffix.
+
+    Args:
+        folders: Folders of the banks; the order decides which bank keeps a shared image or name.
+
+    Returns:
+        The union, whose card contains the cards of all banks.
 
     Raises:
         InputError: A bank is given twice, or its records are missing or have changed.
@@ -96,10 +100,18 @@ def unite(
     *,
     on_progress: OnProgress = lambda stage, done, total: None,
 ) -> ObjectBank:
-    """Write the bank that has the objects of several finished ones, packed, and open it.
+    """Write the union of several finished banks as a new bank, pack it and open it.
 
-    Which objects it has, and under which names, `plan_union` says. Images are hard links where the
-    file system allows it.
+    `plan_union` determines its objects and their ids. Images are hard links where the file system
+    allows it.
+
+    Args:
+        folders: Folders of the banks, at least two.
+        out: Folder of the new bank.
+        on_progress: Called with (stage, done, total).
+
+    Returns:
+        The new bank.
 
     Raises:
         InputError: `out` is taken, a bank is given twice, or a file of a bank is missing or has
@@ -122,7 +134,7 @@ def unite(
 def _united(
     folders: Sequence[Path], banks: Sequence[Sequence[Mapping[str, Any]]]
 ) -> list[UnitedObject]:
-    """The objects of all banks under names of their own."""
+    """Objects of all banks under unique ids and file names."""
     united: list[UnitedObject] = []
     images, ids, names = set[str](), set[str](), set[str]()
     for number, (folder, records) in enumerate(zip(folders, banks, strict=True)):
@@ -157,7 +169,7 @@ def _united(
 def _stated_together(
     folders: Sequence[Path], cards: Sequence[Mapping[str, Any]]
 ) -> dict[str, str | dict[str, str]]:
-    """What the cards say of licence and safety."""
+    """License and safety entries of the union's card."""
     licences = list(dict.fromkeys(card.get("licence") or "not stated" for card in cards))
     licence = licences[0] if len(licences) == 1 else f"several: {'; '.join(licences)}"
     safety = {
@@ -174,19 +186,22 @@ def _in_words(safety: object) -> str:
 
 
 def open_bank(folder: Path | str, *more: Path | str) -> ObjectBank:
-    """Open a bank, or several as one.
+    """Open a bank, or several banks as one, without writing anything.
 
-    Several banks are what `smile-motion bank merge` would write of them, in this order: the same
-    objects under the same ids and numbers, and the same card with the same hash, so that clips,
-    plans and truth are the same, and one can stand for the other. Nothing is written.
+    Several banks have the same objects, ids, numbers and card hash as the bank that
+    `smile-motion bank merge` would write of them in this order, so that clips, plans and truth are
+    the same with either.
 
     Args:
-        folder: A bank's folder.
-        *more: Those of further banks. The order counts: an image that an earlier bank has is used
-            once, and a later bank's object is renamed where an earlier one has its id.
+        folder: Folder of a bank.
+        *more: Folders of further banks. An image that an earlier bank contains is used once; an
+            object whose id an earlier bank has is renamed.
+
+    Returns:
+        The bank.
 
     Raises:
-        InputError: A folder is no bank, a bank is given twice, or an image cannot be read.
+        InputError: A folder is not a bank, a bank is given twice, or an image cannot be read.
     """
     if not more:
         return ObjectBank.open(folder)
@@ -204,31 +219,31 @@ def open_bank(folder: Path | str, *more: Path | str) -> ObjectBank:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Numbering:
-    """Which objects of which banks a union's are, in its order."""
+    """Where the N objects of a union come from, in the union's order."""
 
     bank: np.ndarray
-    """(N,) int32: each object's bank, counted from 0."""
+    """(N,) int32: number of each object's bank, from 0."""
     index: np.ndarray
-    """(N,) int64: its number there."""
+    """(N,) int64: its number in that bank."""
     ids: tuple[str, ...]
-    """Its id in the union."""
+    """Ids in the union."""
     file_names: tuple[str, ...]
-    """Its file name in the union, if it were written."""
+    """File names in the union, if it were written."""
     card: Mapping[str, Any]
     """The union's card."""
 
 
 class UnitedBank(ObjectBank):
-    """Several banks as one; see `open_bank`. Pixels are read from each bank's own file."""
+    """Several banks as one; see `open_bank`. Pixels are read from the file of each bank."""
 
     def __init__(self, parts: Sequence[ObjectBank], numbering: _Numbering) -> None:
-        """Number the objects of opened banks anew."""
+        """Number the objects of open banks as in their union."""
         self._parts, self._numbering = tuple(parts), numbering
         self._files = [part._file for part in parts]
         self._reading = threading.local()
         ends = np.cumsum([0, *(Path(file.name).stat().st_size for file in self._files)])
         self._start = ends[:-1]
-        """(parts,) int64: where each bank's pixels start among those of all."""
+        """(parts,) int64: offset of each bank's pixels in the concatenation of all, bytes."""
         self.categories = tuple(sorted({name for part in parts for name in part.categories}))
         place = {name: number for number, name in enumerate(self.categories)}
         order = self._order
@@ -244,13 +259,13 @@ class UnitedBank(ObjectBank):
 
     @property
     def _order(self) -> np.ndarray:
-        """(N,) int64: each object's place among those of all banks, one after the other."""
+        """(N,) int64: index of each object in the concatenation of all banks."""
         first = np.cumsum([0, *map(len, self._parts)])
         return first[self._numbering.bank] + self._numbering.index
 
     @property
     def path(self) -> Path:
-        """Raises InputError: there is no folder that holds all."""
+        """Raise InputError: no single folder contains a union."""
         folders = " ".join(map(str, self.folders))
         raise InputError(
             f"{self.name}: several banks in folders of their own; for one folder run "
@@ -259,12 +274,12 @@ class UnitedBank(ObjectBank):
 
     @property
     def folders(self) -> tuple[Path, ...]:
-        """The folders of the banks, in order."""
+        """Folders of the banks, in order."""
         return tuple(part.path for part in self._parts)
 
     @cached_property
     def pixels(self) -> np.ndarray:
-        """Every level of every object, (bytes,) uint8, copied from all banks; see `offset`."""
+        """All levels of all objects, (bytes,) uint8, copied from all banks; see `offset`."""
         return np.concatenate([part.pixels for part in self._parts])
 
     def _find_pixels(
@@ -279,16 +294,16 @@ class UnitedBank(ObjectBank):
 
     @cached_property
     def card(self) -> dict[str, Any]:
-        """The card of the bank that they make together, with those of all."""
+        """Card of the union, with the cards of all banks."""
         return dict(self._numbering.card)
 
     def record(self, index: int) -> dict[str, Any]:
-        """One object's record, as the written bank has it; `united_from` says whose it is."""
+        """Record of object `index` in the union; `united_from` is the number of its bank."""
         bank, own = self._own(index)
         return self._renamed(index, self._parts[bank].record(own))
 
     def records(self) -> list[dict[str, Any]]:
-        """All records, in order."""
+        """Records of all objects, in order."""
         own = [part.records() for part in self._parts]
         bank, index = self._numbering.bank.tolist(), self._numbering.index.tolist()
         return [
@@ -311,12 +326,12 @@ class UnitedBank(ObjectBank):
         return {name: index for index, name in enumerate(self._numbering.ids)}
 
     def rings(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Outer rings and holes of an object's silhouette; see `ObjectBank.rings`."""
+        """Rings of an object's silhouette; see `ObjectBank.rings`."""
         bank, own = self._own(index)
         return self._parts[bank].rings(own)
 
     def all_rings(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The rings of every object at once; see `ObjectBank.all_rings`."""
+        """Rings of all objects; see `ObjectBank.all_rings`."""
         each = [self.rings(index) for index in range(len(self))]
         sizes = np.concatenate([np.diff(start) for _, start in each])
         ring_start = np.concatenate([[0], np.cumsum(sizes)])

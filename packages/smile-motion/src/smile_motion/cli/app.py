@@ -1,4 +1,4 @@
-"""Find a command, read its options, run it, and turn what the user got wrong into one line."""
+"""Run a command line: find the command, parse its options, report errors in one line."""
 
 from __future__ import annotations
 
@@ -27,29 +27,29 @@ from smile_motion.io.options import (
 from smile_motion.runtime.partition import is_first_process
 
 EXIT_FAULTY = 1
-"""Exit code of a command that looked for faults and found some."""
+"""Exit code of a command that checks something and found faults."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a command, besides the lines that it printed for people."""
+    """Result of a command, besides the lines that it printed."""
 
     facts: Mapping[str, Any] = field(default_factory=dict)
-    """What `--json` prints, instead of the lines; paths and the like are printed as text."""
+    """What `--json` prints instead of the lines; values such as paths are printed as text."""
     exit_code: int = 0
     """0, or `EXIT_FAULTY`."""
 
 
 COMPLETION = "smile_motion.cli.completion"
-"""Module of the command that is about all others of a program."""
+"""Module of the command that needs the program's other commands."""
 EXIT_INPUT = 2
-"""Exit code of a command that refused its input."""
+"""Exit code after an error in the input."""
 EVERYWHERE = "--json prints the outcome for machines, --debug shows tracebacks of errors."
-"""What every command takes besides its own options."""
+"""Options of every command, for its help."""
 EXIT_INTERRUPTED = 130
 """Exit code after Ctrl-C."""
 EXIT_UNREAD = 141
-"""Exit code when the reader of a pipe has left, as `head` does: that of SIGPIPE in shells."""
+"""Exit code when the reader of a pipe is gone, as after `head`: that of SIGPIPE in shells."""
 
 
 _REMEDIES = {
@@ -62,29 +62,29 @@ _REMEDIES = {
     errno.ENOTDIR: "a file is in the way, choose another place",
     errno.EEXIST: "choose another place",
 }
-"""What to do about the system's own errors."""
+"""Remedies for errors of the operating system."""
 
 
 @dataclass(frozen=True)
 class Command:
-    """One entry of a command line.
+    """A command of a program.
 
-    The module defines `Options`, a dataclass that tyro reads from the arguments, and
-    `run(options) -> Outcome | None`, which prints lines for people and returns the same as facts.
+    Its module defines `Options`, a dataclass that tyro parses the arguments into, and
+    `run(options) -> Outcome | None`, which prints lines for people and returns the same facts.
     """
 
     name: str
-    """One or two words, as typed."""
+    """Name as typed, one or two words."""
     summary: str
-    """One line for the overview."""
+    """Line of the overview."""
     module: str
-    """Module that holds `Options` and `run`, or `module:Class` where one holds several commands;
-    imported only when the command is called. It may also define
-    `defaults(arguments) -> Options`, the options that the arguments then change; `MAKES`,
-    what `--out` then holds; and `WRITES_BESIDE`, true where it may be a folder that is read."""
+    """Module with `Options` and `run`, or `module:Class` where it has several commands; imported
+    only when the command is called. It may also define `defaults(arguments) -> Options`, the
+    options that the arguments then change; `MAKES`, what `--out` will contain; and
+    `WRITES_BESIDE`, true where `--out` may be a folder that is read."""
 
     def load(self) -> Any:
-        """Import what `module` names."""
+        """Import the module or class that `module` names."""
         module, _, name = self.module.partition(":")
         loaded = importlib.import_module(module)
         return getattr(loaded, name) if name else loaded
@@ -101,9 +101,13 @@ def run_app(
     """Run one command line and return its exit code.
 
     Args:
-        argv: The arguments without the program's name; `--debug` anywhere shows tracebacks,
-            `--json` prints the outcome for machines.
-        default: The command that is meant when the arguments start with an option or are empty.
+        program: Name of the program.
+        description: What it does, for the overview.
+        commands: Its commands.
+        argv: Arguments without the program's name; `--debug` shows tracebacks of errors, `--json`
+            prints the facts of the outcome as JSON.
+        default: Name of the command that runs where the arguments are empty or start with an
+            option.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files that are not UTF-8
@@ -115,7 +119,7 @@ def run_app(
     except BrokenPipeError:
         if not _reader_has_left():
             raise
-        # What is still buffered has nowhere to go, and must not fail when Python ends.
+        # The buffered rest is discarded, so that flushing it cannot fail when Python ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_UNREAD
 
@@ -155,7 +159,7 @@ def _run(
 
 
 def option(arguments: Sequence[str], name: str) -> str | None:
-    """The value that a command line gives to an option, if it does."""
+    """Value of the option `name` in a command line, None where it is not given."""
     for place, word in enumerate(arguments):
         if word == name and place + 1 < len(arguments):
             return arguments[place + 1]
@@ -165,7 +169,7 @@ def option(arguments: Sequence[str], name: str) -> str | None:
 
 
 def _at_home(word: str) -> str:
-    """Expand a `~` that quotes or an equals sign kept from the shell."""
+    """Expand a `~` that the shell did not, after an equals sign or in quotes."""
     option, equals, value = word.rpartition("=") if word.startswith("--") else ("", "", word)
     return f"{option}{equals}{os.path.expanduser(value) if value[:2] in ('~', '~/') else value}"  # noqa: PTH111
 
@@ -246,7 +250,7 @@ def _warn_of_former(old: str, new: str) -> None:
 
 
 def _check_output(module: Any, options: Any) -> None:
-    """Refuse to write over what is read, or among files of something else."""
+    """Refuse an output that is among the inputs, or among files of another kind."""
     out = getattr(options, "out", None)
     if isinstance(out, Path):
         from smile_motion.io.output_folders import paths_among, require_output
@@ -263,7 +267,7 @@ def _overview(
     asked: bool,
     default: str | None,
 ) -> int:
-    # Half a name, such as `bank`, is answered with the commands that begin with it.
+    # The first word of several commands, such as `bank`, lists those commands.
     family = [command for command in commands if command.name.split()[:1] == list(words[:1])]
     asked = asked or (bool(family) and list(words[1:]) in (["-h"], ["--help"]))
     stream = sys.stdout if asked or not words else sys.stderr
@@ -282,7 +286,7 @@ def _overview(
 
 
 def _version_line(program: str) -> str:
-    """A program's distribution and its version, as installed."""
+    """Name and installed version of a program's distribution."""
     from importlib.metadata import version
 
     distribution = program.replace("_", "-")
@@ -290,7 +294,7 @@ def _version_line(program: str) -> str:
 
 
 def _reader_has_left() -> bool:
-    """Whether standard output is a pipe that nobody reads; workers have pipes of their own."""
+    """Whether standard output is a pipe without reader; workers have pipes of their own."""
     poll = select.poll()
     poll.register(sys.stdout.fileno(), 0)
     return any(event & select.POLLERR for _, event in poll.poll(0))

@@ -21,7 +21,7 @@ Shell = Literal["bash", "zsh", "fish"]
 
 
 def completion_script(program: str, commands: Sequence[Command], shell: Shell) -> str:
-    """A script that completes commands, options and their choices without starting the program."""
+    """Make a script that completes commands, options and choices without starting the program."""
     tree: dict[str, Any] = {}
     for command in commands:
         *families, last = command.name.split()
@@ -41,7 +41,7 @@ def completion_script(program: str, commands: Sequence[Command], shell: Shell) -
 
 
 def _choice(tree: dict[str, Any]) -> Any:
-    """The type of one of these commands, as tyro reads it."""
+    """Union type of the options of all commands, with tyro's subcommand names."""
     members = []
     for name, entry in tree.items():
         if isinstance(entry, dict):
@@ -58,9 +58,9 @@ class Options:
     """Options of `smile-motion completion` and `smile-train completion`."""
 
     shell: Annotated[Shell, tyro.conf.Positional]
-    """What the script is for."""
+    """Shell that the script is for."""
 
 
 def run(options: Options, program: str, commands: Sequence[Command]) -> None:
-    """Print the script for a program with these commands."""
+    """Print the completion script of a program."""
     print(completion_script(program, commands, options.shell), end="")

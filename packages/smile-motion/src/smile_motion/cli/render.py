@@ -37,9 +37,9 @@ if TYPE_CHECKING:
 MAKES = "rendered clips"
 SETTINGS = "render.json"
 CLIPS_AT_A_TIME = 4
-"""Clips handed to a worker at a time."""
+"""Clips that a worker is given at a time."""
 _SETTLED_OTHERWISE = ("bank", "background", "tubelet", "patch")
-"""Options of clips that no bytes depend on, or that are kept as what they lead to."""
+"""Options of clips that no bytes depend on, or that are recorded by their effect."""
 
 _OF_VIDEOS = OnlyWith(
     lambda options: options.format in ("mp4", "webdataset", "datasets"),
@@ -97,7 +97,7 @@ class Options(ClipOptions):
 
 
 def run(options: Options) -> Outcome:
-    """Render the shards that are not there yet, then write the index."""
+    """Render the missing shards, then write the index."""
     from smile_motion.io.files import dump_json, sha256
     from smile_motion.io.output_folders import output_folder
     from smile_motion.runtime.partition import partition
@@ -105,7 +105,7 @@ def run(options: Options) -> Outcome:
     job = partition(options.shard_index, options.num_shards)
     collection = _collection(options)
     settings = _settings(options, collection)
-    # Jobs of an array share the folder; those of another array do not.
+    # Jobs of one array share the folder; those of other arrays may not use it.
     array = None if job is None else f"{job.of} jobs, {sha256(dump_json(settings))}"
     with output_folder(options.out, array=array):
         try:
@@ -200,7 +200,7 @@ def _collection(options: Options) -> Collection:
 
 
 def _settings(options: Options, collection: Collection) -> dict[str, Any]:
-    """What a shard's bytes depend on, besides its number."""
+    """Settings that the bytes of a shard depend on, besides its number."""
     settings = {
         entry.name: getattr(options, entry.name)
         for entry in fields(ClipOptions)
@@ -220,7 +220,7 @@ def _settings(options: Options, collection: Collection) -> dict[str, Any]:
 
 @dataclass(frozen=True, kw_only=True)
 class RenderSettings:
-    """What is read of every folder's settings; options that a format alone has come on top."""
+    """Settings that every format has; a format adds its own options."""
 
     format: str
     background: str
@@ -233,13 +233,13 @@ class RenderSettings:
 
 
 def _start_or_continue(options: Options, wanted: dict[str, Any], job: Partition | None) -> None:
-    """Note the settings in a folder without clips, or see that they are those of its clips."""
+    """Record the settings in a folder without clips, or check that they are those of its clips."""
     from smile_motion.export.collection import holds_clips
     from smile_motion.io.files import dump_json, write_atomically
     from smile_motion.io.schema import read_record
 
     path = options.out / SETTINGS
-    # In this order, because another job of an array may be starting too.
+    # In this order, because another job of the array may be starting too.
     others = holds_clips(options.out)
     noted = path.is_file()
     if others and not noted:
@@ -257,8 +257,7 @@ def _start_or_continue(options: Options, wanted: dict[str, Any], job: Partition 
 
 
 def _broken(line: dict[str, Any]) -> dict[str, list[str]]:
-    """Of a line of the index: clips with another file behind them, and what was wrong with their
-    own."""
+    """Clips of a line of the index whose background file was replaced, with the faults found."""
     return line.get("broken", {})
 
 
@@ -303,7 +302,7 @@ def _report(
 
 
 def _preview_command(options: Options) -> str:
-    """The command that shows the first clips of this collection."""
+    """Command that shows the first clips of this collection."""
     shared = {entry.name: getattr(options, entry.name) for entry in fields(ClipOptions)}
     words = ["smile-motion", "preview", *ClipOptions(**shared).arguments()]
     if options.allow_broken:

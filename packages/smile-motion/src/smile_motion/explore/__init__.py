@@ -1,6 +1,6 @@
 """The explorer: a page on this machine to see and tune a recipe.
 
-`controls` is what the page asks, `showing` makes the clip that it means, `pictures` and `numbers`
-show it, `copies` gives it away, `objects` browses the bank; `page` lays all out with Gradio,
-`guard` and `server` see to it that nothing else is served.
+`state` holds the controls and renders their clip, `views` shows the clip and browses the bank,
+`snippets` turns it into a command and Python, `app` lays out the page with Gradio, and `server`
+and `guard` serve the page, and nothing else, to this machine alone.
 """

@@ -56,7 +56,7 @@ _SAVE = """(text) => {
 
 
 def make_theme() -> Base:
-    """Calm colours, and the system's fonts: none is fetched."""
+    """Theme of calm colors and the system's fonts, so that none is fetched."""
     return Base(
         primary_hue="teal",
         neutral_hue="slate",
@@ -67,7 +67,13 @@ def make_theme() -> Base:
 
 
 def build_page(bank: ObjectBank, sources: ExplorerInputs, limits: UploadLimits) -> gr.Blocks:
-    """Lay out the page."""
+    """Lay out the page.
+
+    Args:
+        bank: Objects of the clips.
+        sources: Videos and photographs of the backgrounds.
+        limits: Limits of uploaded videos.
+    """
     with gr.Blocks(
         title="SMILE Motion explorer", analytics_enabled=False, delete_cache=(3600, 86400)
     ) as page:
@@ -117,7 +123,7 @@ def _motion_tab(
                 clip_python(controls, sources),
                 controls,
             )
-        except Exception as error:  # whatever it is, the page says it in one line
+        except Exception as error:  # shown on the page in one line
             return (gr.update(value=_problem(error), visible=True), *[gr.skip()] * 5)
 
     def save_plan(controls: Controls | None) -> str:
@@ -161,7 +167,7 @@ def _bank_tab(browser: BankBrowser) -> None:
 
     inputs: list[Any] = [category, words, order, number]
     first: list[Callable[..., Any]] = [category.change, words.change, order.change]
-    # Another choice starts at its first page.
+    # A changed choice starts at its first page.
     gr.on(first, lambda: 1, None, number, show_progress="hidden", api_visibility="private").then(
         browse, inputs, listed, show_progress="hidden", api_visibility="private"
     )
@@ -194,10 +200,10 @@ _SCENERY = {
 
 
 class ControlPanel:
-    """Lays out a component for every field of `Controls`, inside the Gradio column that is open."""
+    """Component for every field of `Controls`, laid out in the current Gradio column."""
 
     def __init__(self, sources: ExplorerInputs, limits: UploadLimits) -> None:
-        """Lay out the controls at their defaults."""
+        """Lay out the controls with their defaults."""
         plain = Controls()
         made: dict[str, Any] = {}
 
@@ -265,8 +271,8 @@ class ControlPanel:
             choose("side", "Side, px", [112, 224, 336, LARGEST_SIDE_PX])
         self._names = [field.name for field in fields(Controls)]
         self.inputs = [made[name] for name in self._names]
-        """A component for every field of `Controls`, in order."""
-        # In the browser, because the change that follows is a round trip already.
+        """Component of every field of `Controls`, in order."""
+        # In the browser, because the change that follows makes a round trip already.
         another.click(
             None, made["seed"], made["seed"], js=f"(seed) => ((seed || 0) + 1) % {LARGEST_SEED}"
         )
@@ -286,15 +292,15 @@ class ControlPanel:
         )  # fmt: skip
 
     def read(self, values: Sequence[Any]) -> Controls:
-        """The controls as `inputs` have them.
+        """Convert the values of `inputs` to controls.
 
         Raises:
-            InputError: They do not go together.
+            InputError: The values do not fit each other.
         """
         given = {
             name: value
             for name, value in zip(self._names, values, strict=True)
-            if value is not None  # an emptied field has its default
+            if value is not None  # an empty field has its default
         }
         given["effects"] = tuple(given.get("effects", ()))
         if "upload" in given:

@@ -1,4 +1,4 @@
-"""What the explorer's server answers: its page and that page's own calls, to this machine alone."""
+"""Restrict the explorer's server to its page and the page's own calls, from this machine alone."""
 
 from __future__ import annotations
 
@@ -22,30 +22,34 @@ PAGES = re.compile(
     r"|gradio_api/(?:app_id|heartbeat/\w+|startup-events|theme\.css|info|queue/join|queue/data"
     r"|upload|upload_progress|cancel|reset))?/?"
 )
-"""Everything that the page asks for, but files."""
+"""Pattern of the paths that the page requests, files aside."""
 FILE = "/gradio_api/file="
-"""What files that were uploaded are asked for with."""
+"""Path prefix of uploaded files."""
 CALL = "/gradio_api/queue/join"
-"""What the page's functions are called with; Gradio copies files that a call names, wherever
-they lie, to where it serves from."""
+"""Path of calls of the page's functions. Gradio copies any file that a call names to the folder
+that it serves."""
 LARGEST_CALL = 65536
-"""Bytes of a call's JSON: the values of all controls."""
+"""Largest JSON of a call, bytes; it contains the values of all controls."""
 HOSTS = ("127.0.0.1", "localhost")
-"""Names that a browser may have for this machine; another's page cannot use its own for it."""
+"""Host names of this machine that a request may have, against DNS rebinding."""
 HEADERS = {"referrer-policy": "no-referrer", "x-content-type-options": "nosniff"}
-"""Sent with everything."""
+"""Headers of every response."""
 NOTHING = "default-src 'none'; sandbox; frame-ancestors 'none'"
-"""Policy of all that is no page: opened by itself, it can do nothing."""
+"""Content security policy of everything but pages: opened alone, it can do nothing."""
 SCRIPTS = ("/assets/", "/static/", "/svelte/")
-"""Where the page's own scripts lie; not where uploads do."""
+"""Paths of the page's own scripts; uploads have others."""
 
 
 def page_policy(origin: str, text: str) -> str:
-    """The content security policy of a page as served.
+    """Content security policy of a served page.
 
-    Scripts are those of the page's library and the ones that the library wrote into the page, by
-    their hashes; no other runs, wherever in the page it stands. The library evaluates texts of its
-    own as functions. Nothing is fetched from elsewhere, whatever the library would.
+    It allows the scripts of the page's library, and those that the library wrote into the page by
+    their hashes; no others run. `unsafe-eval` is needed because the library evaluates its own texts
+    as functions. Nothing is fetched from other hosts.
+
+    Args:
+        origin: Scheme, host and port of the server.
+        text: HTML of the page.
     """
     hashes = " ".join(dict.fromkeys(map(source_hash, _Scripts.of(text))))
     places = " ".join(origin + place for place in SCRIPTS)
@@ -69,7 +73,7 @@ def page_policy(origin: str, text: str) -> str:
 
 
 class _Scripts(HTMLParser):
-    """Collects the scripts that a page holds in itself."""
+    """Collects the inline scripts of a page."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -97,21 +101,22 @@ class _Scripts(HTMLParser):
 
 
 class Guard:
-    """Lets requests through to an ASGI application that the page makes, refuses all others."""
+    """ASGI application that passes on the requests of the page and refuses all others."""
 
     def __init__(self, app: App, *, folder: Path, largest_upload: int) -> None:
         """Guard `app`.
 
         Args:
-            folder: The only one whose files are served, and that uploads go to.
-            largest_upload: Bytes of a file; the folder holds at most four such.
+            app: The ASGI application of the page.
+            folder: Folder of uploads, the only one whose files are served.
+            largest_upload: Largest upload, bytes; the folder holds at most four of this size.
         """
         self.app = app
         self.folder = folder.resolve()
         self.largest_upload = largest_upload
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Answer a request."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -146,7 +151,7 @@ class Guard:
         elif PAGES.fullmatch(path) is None or ".." in path:
             return 404, "no such page"
         length = headers.get("content-length", "0")
-        # A form's own lines come on top of its file.
+        # A form adds lines of its own to the file.
         most = LARGEST_CALL if path.rstrip("/") == CALL else self.largest_upload + 4096
         if not length.isdigit() or int(length) > most:
             return 413, f"at most {most} bytes may be sent"
@@ -155,7 +160,7 @@ class Guard:
         return None
 
     def _names_uploads(self, body: bytes) -> bool:
-        """Whether every file that a call's JSON names lies in the folder."""
+        """Whether every file that a call's JSON names is in the folder."""
         try:
             asked = parse_json(body)
         except ValueError:
@@ -163,7 +168,7 @@ class Guard:
         return all(isinstance(name, str) and self._serves(name) for name in _files(asked))
 
     def _serves(self, name: str) -> bool:
-        """Whether a name, as asked for or decoded once more, is a file inside the folder."""
+        """Whether a name, as given and URL-decoded, is a file in the folder."""
         for asked in (name, unquote(name)):
             if "\0" in asked:
                 return False
@@ -174,7 +179,7 @@ class Guard:
 
 
 def _files(data: Any) -> Iterator[Any]:
-    """The paths and addresses that JSON names, however deep."""
+    """All paths that a JSON value names, at any depth."""
     waiting = [data]
     while waiting:
         value = waiting.pop()
@@ -196,7 +201,7 @@ async def _read_all(receive: Receive) -> bytes:
 
 
 def _again(body: bytes, receive: Receive) -> Receive:
-    """`receive` as it was before the body was read."""
+    """`receive` that first replays a body that was read already."""
     waiting = [body]
 
     async def replay() -> MutableMapping[str, Any]:
@@ -208,7 +213,7 @@ def _again(body: bytes, receive: Receive) -> Receive:
 
 
 def make_room(folder: Path, most: int) -> None:
-    """Delete a folder's oldest files until what is left has at most so many bytes."""
+    """Delete the oldest files of a folder until the rest has at most `most` bytes."""
     files = []
     for path in folder.rglob("*"):
         if path.is_file() and not path.is_symlink():
@@ -223,7 +228,7 @@ def make_room(folder: Path, most: int) -> None:
 
 
 class _Protected:
-    """Sends an answer with the headers that protect the page; of a page, when it is whole."""
+    """Sends a response with protective headers; a page is sent once it is complete."""
 
     def __init__(self, send: Send, origin: str) -> None:
         self._send, self._origin = send, origin

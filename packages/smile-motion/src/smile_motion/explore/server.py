@@ -1,4 +1,4 @@
-"""Serving the explorer's page on this machine alone."""
+"""Serve the explorer's page to this machine alone."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from smile_motion.bank import ObjectBank
 
 ADDRESS = "127.0.0.1"
-"""The only address that is listened on."""
+"""Address that the server listens on."""
 
 
 def serve(
@@ -28,22 +28,26 @@ def serve(
     port: int,
     on_ready: Callable[[str], None],
 ) -> None:
-    """Serve the page until the process is told to stop; uploads are gone then.
+    """Serve the page until the process is interrupted, then delete uploads.
 
     Args:
-        port: 0 takes a free one.
-        on_ready: Called with the page's address, once it is listened on.
+        bank: Objects of the clips.
+        sources: Videos and photographs of the backgrounds.
+        limits: Limits of uploaded videos.
+        port: Port to listen on; 0 takes a free one.
+        on_ready: Called with the page's URL once the server listens.
 
     Raises:
-        InputError: The port is taken.
+        InputError: The port is in use.
     """
     listener = _listen(port)
     with listener, tempfile.TemporaryDirectory(prefix="smile-motion-explore-") as folder:
-        # Gradio reads these when it is imported, and where it keeps uploads whenever it needs to.
+        # Gradio reads these on import, the folder of uploads on every use.
         os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
         os.environ["GRADIO_TEMP_DIR"] = folder
         os.environ["HF_HUB_OFFLINE"] = "1"
-        make_shown(Controls(), sources, bank, limits)  # Loads what the first change would wait for.
+        # Compiles and loads what the first change would wait for.
+        make_shown(Controls(), sources, bank, limits)
         _run(bank, sources, replace(limits, folder=Path(folder)), listener, on_ready)
 
 

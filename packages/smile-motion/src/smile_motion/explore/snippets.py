@@ -1,4 +1,4 @@
-"""A shown clip as a command, as Python, and as a file."""
+"""Convert the shown clip to a command, to Python and to a JSON file."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from smile_motion.clips.options import ClipOptions, given_banks
 from smile_motion.explore.state import Controls, ExplorerInputs, Shown
 
 RECIPE_FILE = "recipe.json"
-"""Where the command keeps a recipe that options cannot say."""
+"""File of a recipe that options cannot express."""
 YOUR_VIDEO = "YOUR_VIDEO"
-"""Stands for an uploaded video, which is gone when the page closes."""
+"""Placeholder of an uploaded video, which is deleted when the page closes."""
 
 
 def clip_command(controls: Controls, sources: ExplorerInputs) -> str:
-    """One line for a shell that renders the shown clip, with its truth, into the folder `clip`.
+    """Shell command that renders the shown clip, with its truth, into the folder `clip`.
 
-    An uploaded video is gone when the page closes: `YOUR_VIDEO` stands for it, and a line before
-    says so.
+    `YOUR_VIDEO` stands for an uploaded video, which is deleted when the page closes; a comment
+    before the command says so.
     """
     options = _lasting(controls, sources)
     recipe = controls.make_recipe()
@@ -41,8 +41,7 @@ def clip_command(controls: Controls, sources: ExplorerInputs) -> str:
 
 
 def clip_python(controls: Controls, sources: ExplorerInputs) -> str:
-    """Lines of Python after which `clip` is the shown clip; an uploaded video as in
-    `clip_command`."""
+    """Python code that assigns the shown clip to `clip`; for uploads see `clip_command`."""
     options = _lasting(controls, sources)
     recipe = controls.make_recipe()
     named = options.make_recipe() == recipe
@@ -76,8 +75,10 @@ def clip_python(controls: Controls, sources: ExplorerInputs) -> str:
 
 
 def clip_file(shown: Shown) -> str:
-    """The clip's JSON: its plan, its background and its truth; `smile_motion.read_clip` renders
-    it, `read_plan` reads the plan alone."""
+    """JSON of the clip: plan, background and truth.
+
+    `smile_motion.read_clip` renders it; `smile_motion.read_plan` reads the plan alone.
+    """
     from smile_motion.clips.clip import clip_json
 
     return json.dumps(clip_json(shown.maker, 0, shown.clip))
@@ -88,7 +89,7 @@ _BACKGROUND = ("videos", "images", "stride", "noise")
 
 
 def _call(function: str, arguments: list[str], options: ClipOptions, names: tuple[str, ...]) -> str:
-    """A call with those options that are not as they are by default."""
+    """Python call with the options that differ from their defaults."""
     given = list(arguments)
     for entry in fields(options):
         value = getattr(options, entry.name)
@@ -99,7 +100,7 @@ def _call(function: str, arguments: list[str], options: ClipOptions, names: tupl
 
 
 def _lasting(controls: Controls, sources: ExplorerInputs) -> ClipOptions:
-    """What is shown as options that mean the same from any folder, once the page is closed."""
+    """Options of the shown clip with absolute paths and without uploads."""
     options = controls.clip_options(sources)
     places = {name: getattr(options, name) for name in ("videos", "images")}
     lasting: dict[str, Any] = {name: path and path.resolve() for name, path in places.items()}
@@ -111,7 +112,7 @@ def _lasting(controls: Controls, sources: ExplorerInputs) -> ClipOptions:
 
 
 def _what_to_replace(controls: Controls) -> str:
-    """A line of comment, for a shell and for Python, where something is left to fill in."""
+    """Comment, for shell and Python, on the placeholder of an upload; empty without one."""
     if controls.upload is None:
         return ""
     name = " ".join(controls.upload.name.split())

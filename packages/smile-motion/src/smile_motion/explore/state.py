@@ -1,4 +1,4 @@
-"""The explorer's state: its controls, the recipe they mean, and the clip that follows."""
+"""State of the explorer: its controls, their recipe, and the resulting clip."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ if TYPE_CHECKING:
 
 
 LARGEST_SEED = 2**31 - 1
-"""Seeds that the page takes."""
+"""Largest seed that the page accepts."""
 MOST_OBJECTS, MOST_FRAMES, LARGEST_SIDE_PX = 16, 32, 448
-"""What the page renders at most, whoever asks."""
+"""Limits of what the server renders."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExplorerInputs:
-    """Where the explorer's clips come from: its command's options."""
+    """Bank and background files of the explorer's clips, from the options of its command."""
 
     bank: Path | tuple[Path, ...] | None = None
     """Object bank, or several as one; the embedded one by default."""
@@ -53,21 +53,21 @@ class ExplorerInputs:
 
     @property
     def backgrounds(self) -> tuple[BackgroundKind, ...]:
-        """Backgrounds that can be chosen, besides an uploaded video; the first one at first."""
+        """Kinds of background to choose from, besides uploads; the first is the default."""
         films = ("natural", "frame") if self.videos else ()
         return (*films, *(("places",) if self.images else ()), "noise", "black")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Controls:
-    """Every control of the page."""
+    """Values of all controls of the page."""
 
     recipe: Literal["paper", "official"] = "paper"
-    """What the motion starts from."""
+    """Named recipe that the controls change."""
     objects: int = 2
-    """Objects in the clip. Paper: 2."""
+    """Number of objects. Paper: 2."""
     smallest_px: float = 32.0
-    """Least size before scaling, pixels at 224. Paper: 32."""
+    """Smallest size before scaling, pixels at 224. Paper: 32."""
     largest_px: float = 128.0
     """Largest size before scaling, pixels at 224. Paper: 128."""
     path: PathName = "gaussian"
@@ -75,41 +75,41 @@ class Controls:
     smoothness: float = 8.0
     """Standard deviation of the filter of Gaussian paths, in way-points. Official: 8."""
     shortest_px: float = 40.0
-    """Least extent of Gaussian paths, pixels at 224. Official: 40."""
+    """Smallest extent of Gaussian paths, pixels at 224. Official: 40."""
     longest_px: float = 180.0
     """Largest extent of Gaussian paths, pixels at 224. Official: 180."""
     rotation_deg: float = 90.0
     """Paper: largest angle at a keyframe, degrees, either way."""
     smallest_scale: float = 0.5
-    """Paper: least scale at a keyframe."""
+    """Paper: smallest scale at a keyframe."""
     largest_scale: float = 1.5
     """Paper: largest scale at a keyframe."""
     turn_deg: float = 6.0
-    """Official: largest turn, degrees a frame."""
+    """Official: largest rotation, degrees per frame."""
     growth: float = 0.025
-    """Official: largest change of the logarithm of the scale, a frame."""
+    """Official: largest change of the logarithm of the scale per frame."""
     effects: tuple[EffectName, ...] = ()
-    """What else happens to the objects."""
+    """Effects on the objects."""
     shutter: float = 0.5
     """Share of the time between frames that motion blur averages over."""
     background: BackgroundKind = "noise"
-    """What lies behind, where no video is uploaded."""
+    """Kind of background where no video is uploaded."""
     noise: NoiseKind = "uniform"
     """Kind of noise."""
     upload: Path | None = None
-    """An uploaded video, which then lies behind the objects."""
+    """Uploaded video, used as the background."""
     upload_still: bool = False
-    """Repeat one frame of it."""
+    """Repeat one frame of the upload."""
     stride: int = 4
     """Video frames from one clip frame to the next. Paper: 4."""
     frames: int = 16
-    """Frames in the clip. Paper: 16."""
+    """Number of frames. Paper: 16."""
     side: int = 224
     """Height and width of the clip, pixels. Paper: 224."""
     masking: MaskingName = "trajectory"
-    """How tokens are masked."""
+    """Kind of token mask."""
     mask_ratio: float = 0.8
-    """Share of the tokens that is masked. Paper: 0.8."""
+    """Share of masked tokens. Paper: 0.8."""
     seed: int = 0
     """Seed of the clip."""
 
@@ -126,10 +126,10 @@ class Controls:
                 raise InputError(f"{name} is {getattr(self, name)}; give {least} to {most}")
 
     def make_recipe(self) -> MotionRecipe:
-        """The recipe that the controls mean.
+        """Make the recipe of the controls.
 
         Raises:
-            InputError: They do not go together.
+            InputError: The controls do not fit each other.
         """
         recipe = MotionRecipe.named(
             self.recipe, objects=self.objects, path=self.path, effects=self.effects
@@ -144,7 +144,7 @@ class Controls:
         )
 
     def clip_options(self, sources: ExplorerInputs) -> ClipOptions:
-        """The same as options of commands, where they can say it; otherwise but for the motion."""
+        """Options of commands with the same clip, but for recipes that options cannot express."""
         videos = self.upload or sources.videos
         films = self.background_kind in ("natural", "frame")
         return ClipOptions(
@@ -165,7 +165,7 @@ class Controls:
 
     @property
     def background_kind(self) -> BackgroundKind:
-        """What lies behind."""
+        """Kind of background, uploads included."""
         if self.upload is None:
             return self.background
         return "frame" if self.upload_still else "natural"
@@ -191,43 +191,43 @@ class Controls:
 
 
 def _ascending(one: float, other: float) -> tuple[float, float]:
-    """Two sliders that may have been pushed past each other."""
+    """Range of two sliders, in whatever order they are."""
     return (float(min(one, other)), float(max(one, other)))
 
 
 @dataclass(frozen=True, kw_only=True)
 class UploadLimits:
-    """What an uploaded video may be."""
+    """Limits of an uploaded video."""
 
     bytes: int
-    """Largest file."""
+    """Largest file, bytes."""
     seconds: float
-    """Longest video."""
+    """Longest video, seconds."""
     folder: Path | None = None
-    """Where uploads lie: no other file is opened, whatever a request names; None: anywhere."""
+    """Folder of uploads; no other file is opened. None allows any folder."""
 
 
 @dataclass(frozen=True, eq=False)
 class Shown:
-    """What the page shows."""
+    """The clip and mask that the page shows."""
 
     maker: ClipMaker
-    """Makes the clip: its number 0."""
+    """Maker of the clip, its number 0."""
     clip: Clip
     """The clip."""
     grid: TokenGrid
-    """Its tokens."""
+    """Token grid of the clip."""
     mask: TokenMask
-    """The tokens that a student sees, and those it does not."""
+    """Token mask."""
 
 
 def make_shown(
     controls: Controls, sources: ExplorerInputs, bank: ObjectBank, limits: UploadLimits
 ) -> Shown:
-    """Render the clip and draw its mask.
+    """Render the clip of the controls and draw its mask.
 
     Raises:
-        InputError: The controls do not go together, or the upload cannot be used.
+        InputError: The controls do not fit each other, or the upload cannot be used.
     """
     if controls.upload is not None:
         check_upload(controls.upload, limits)
@@ -252,7 +252,7 @@ def make_shown(
 
 
 def draw_clip_mask(controls: Controls, clip: Clip, grid: TokenGrid) -> TokenMask:
-    """Draw the mask that the controls ask for, from the clip's own generator."""
+    """Draw the mask of the controls, with the clip's own generator."""
     rng = keyed_generator(controls.seed, Stream.MASK)
     ratio = controls.mask_ratio
     match controls.masking:
@@ -269,7 +269,7 @@ def draw_clip_mask(controls: Controls, clip: Clip, grid: TokenGrid) -> TokenMask
 
 
 def check_upload(path: Path, limits: UploadLimits) -> None:
-    """Raise InputError when an uploaded file is too large, too long, or no video."""
+    """Raise InputError where an upload is too large, too long, or not a video."""
     from smile_motion.video import open_index
 
     name = path.name
@@ -298,5 +298,5 @@ def check_upload(path: Path, limits: UploadLimits) -> None:
 
 @lru_cache(maxsize=8)
 def _background(kind, videos, images, stride, noise) -> Background:
-    """Backgrounds are kept, because folders of videos take long to search."""
+    """Cached, because searching folders of videos takes long."""
     return make_background(kind, videos=videos, images=images, stride=stride, noise=noise)

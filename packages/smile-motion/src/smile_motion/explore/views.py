@@ -1,4 +1,4 @@
-"""What the explorer shows of a clip: its pictures, its numbers, and the bank's objects."""
+"""HTML of the explorer: a clip's animations and numbers, and the bank's objects."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ if TYPE_CHECKING:
 
 _HERE = Path(__file__).parent
 RATE_HZ = 8.0
-"""Frames a second."""
+"""Frames per second of the animations."""
 QUALITY = 75
-"""Of the pictures, of 100: in time, what decides is encoding them."""
+"""WebP quality, 0 to 100; encoding takes most of the time."""
 
 
 def views_html(shown: Shown) -> Markup:
-    """Four animations: the clip, what is true of it, its mask, its flow."""
+    """Show four animations: the clip, its truth, its mask and its flow."""
     clip = shown.clip
     views = [
         ("clip", "Clip", clip.frames),
@@ -50,7 +50,7 @@ def views_html(shown: Shown) -> Markup:
     ]
     if clip.plan.frames > 1:
         vectors = clip.truth.flow().vectors
-        reach = f"{flow_reach(vectors):.0f} px a frame at full colour"
+        reach = f"{flow_reach(vectors):.0f} px a frame at full color"
         views.append(("flow", f"Optical flow, {reach}", draw_flow(vectors)))
     # Pillow encodes without the interpreter's lock.
     with ThreadPoolExecutor(len(views)) as pool:
@@ -66,24 +66,24 @@ def views_html(shown: Shown) -> Markup:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ClipNumbers:
-    """Means over a clip of K objects."""
+    """Statistics of a clip of K objects, averaged over its frames."""
 
     names: tuple[str, ...]
-    """Each object's id in the bank."""
+    """Id of each object in the bank."""
     speed_px: np.ndarray
-    """(K,) speed of the centre, pixels a frame."""
+    """(K,) speed of the center, pixels per frame."""
     coverage: np.ndarray
-    """(K,) share of the frame where the object is seen."""
+    """(K,) share of the frame that is visibly covered by the object."""
     occlusion: np.ndarray
-    """(K,) share of the silhouette inside the frame that other objects hide."""
+    """(K,) share of the silhouette inside the frame that other objects occlude."""
     visible: np.ndarray
-    """(K,) share of the whole silhouette that is seen, parts outside counted as not."""
+    """(K,) visible share of the whole silhouette, with parts outside the frame."""
     all_coverage: float
-    """Share of the frame that objects cover together."""
+    """Share of the frame that all objects cover together."""
 
 
 def measure_clip(clip: Clip) -> ClipNumbers:
-    """Measure a clip by its truth."""
+    """Measure a clip from its truth."""
     plan, truth = clip.plan, clip.truth
     speed = np.zeros(plan.slots)
     if plan.frames > 1:
@@ -101,7 +101,7 @@ def measure_clip(clip: Clip) -> ClipNumbers:
 
 
 def numbers_html(shown: Shown) -> Markup:
-    """The numbers as a table and two sentences."""
+    """Show the numbers of a clip as a table and two sentences."""
     numbers = measure_clip(shown.clip)
     objects = [
         (
@@ -129,45 +129,51 @@ def numbers_html(shown: Shown) -> Markup:
 
 
 ON_A_PAGE = 24
-"""Objects shown at a time."""
+"""Objects per page."""
 THUMBNAIL_PX = 112
-"""Side of an object's picture."""
+"""Side of an object's thumbnail, pixels."""
 ALL = "all categories"
-"""The choice of no category."""
+"""Choice of all categories."""
 
 Order = Literal["best score first", "lowest score first", "by id"]
 
 
 @dataclass(frozen=True)
 class ListedObject:
-    """An object of the list."""
+    """An object in a list."""
 
     index: int
-    """Its number in the bank."""
+    """Number in the bank."""
     name: str
-    """Its id."""
+    """Id."""
     category: str
-    """What it is of."""
+    """Category."""
     score: float | None
-    """Its CLIP score; None where the bank's source gives none, as of procedural objects."""
+    """CLIP score; None where the bank has none, as for procedural objects."""
 
 
 class BankBrowser:
-    """Lists and draws the objects of a bank; records are read when first asked for."""
+    """Lists and shows the objects of a bank; records are read on first use."""
 
     def __init__(self, bank: ObjectBank) -> None:
-        """Keep the bank."""
+        """Browse `bank`."""
         self.bank = bank
 
     @property
     def categories(self) -> list[str]:
-        """`ALL`, then the categories by name."""
+        """`ALL`, then all categories, sorted."""
         return [ALL, *self.bank.categories]
 
     def find(
         self, category: str = ALL, words: str = "", order: Order = "best score first"
     ) -> list[ListedObject]:
-        """The objects of a category whose id or category holds the words, in order."""
+        """Find objects.
+
+        Args:
+            category: Category, or `ALL`.
+            words: Text that the id or the category contains.
+            order: Order of the objects; those without score come last.
+        """
         wanted = words.strip().lower().replace(" ", "_")
         found = [
             entry
@@ -182,7 +188,7 @@ class BankBrowser:
         return sorted(found, key=lambda entry: (entry.score is None, sign * (entry.score or 0)))
 
     def page_html(self, found: Sequence[ListedObject], page: int) -> Markup:
-        """Draw one page, counted from 1, of what `find` returned."""
+        """Show one page, counted from 1, of the objects that `find` returned."""
         start = (page - 1) * ON_A_PAGE
         return render_html(
             _HERE / "objects.html",
@@ -218,5 +224,5 @@ class BankBrowser:
 
 
 def pages(found: Sequence[ListedObject]) -> int:
-    """Pages that a list takes, at least 1."""
+    """Number of pages of a list, at least 1."""
     return max(1, -(-len(found) // ON_A_PAGE))

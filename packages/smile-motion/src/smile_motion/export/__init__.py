@@ -1,4 +1,4 @@
-"""Clips for other tools: formats, collections cut into shards, and engines that make them."""
+"""Export clips in the formats of other tools, in collections that are divided into shards."""
 
 from smile_motion.export.base import ClipShard, Format, NumberedClip
 from smile_motion.export.coco import Coco

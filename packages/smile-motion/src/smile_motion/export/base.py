@@ -1,4 +1,4 @@
-"""What a format is: how a shard of clips becomes files, and how these are known to be whole."""
+"""Interface of the export formats: how a shard of clips is written and checked."""
 
 from __future__ import annotations
 
@@ -20,37 +20,37 @@ if TYPE_CHECKING:
     from smile_motion.clips.clip import Clip, ClipMaker
 
 Line = dict[str, Any]
-"""A shard's line of the index, JSON values."""
+"""A line of the index, JSON values; each describes a shard."""
 DAMAGED = (OSError, ValueError, KeyError, TypeError)
-"""What reading a damaged shard raises, besides errors of the library that reads it."""
+"""Errors of reading a damaged shard, besides those of the library that reads it."""
 
 
 @dataclass(frozen=True)
 class NumberedClip:
-    """A clip of a collection, with what formats write of it."""
+    """A clip of a collection, with the JSON that formats write."""
 
     index: int
-    """Its number."""
+    """Number in the collection."""
     clip: Clip
-    """Frames, plan, truth."""
+    """Frames, plan and truth."""
     maker: ClipMaker
-    """What made it."""
+    """Its maker."""
 
     @property
     def name(self) -> str:
-        """What its files are called."""
+        """Stem of its files."""
         return clip_name(self.index)
 
     @cached_property
     def described(self) -> Line:
-        """Its JSON; see `smile_motion.clips.clip.clip_json`."""
+        """JSON values of the clip; see `smile_motion.clips.clip.clip_json`."""
         from smile_motion.clips.clip import clip_json
 
         return clip_json(self.maker, self.index, self.clip)
 
     @cached_property
     def json(self) -> bytes:
-        """Its JSON as a file's bytes."""
+        """Contents of the clip's JSON file."""
         return encode_json(json.dumps(self.described, ensure_ascii=False) + "\n")
 
 
@@ -59,53 +59,63 @@ class ClipShard:
     """Clips that are written together."""
 
     number: int
-    """Of the shard, from 0."""
+    """Number of the shard, from 0."""
     shards: int
-    """How many there are."""
+    """Number of shards of the collection."""
     clips: range
     """Numbers of its clips."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Format(ABC):
-    """How clips become files; what is derived from it has the options as fields. It pickles."""
+    """An export format; subclasses are picklable dataclasses with the options as fields."""
 
     extensible: ClassVar[bool]
-    """Whether more clips can be added to a collection later."""
+    """Whether clips can be added to a collection later."""
     key: ClassVar[str]
-    """What a line of the index calls the shard's number."""
+    """Key of the shard's number in a line of the index."""
     needs: ClassVar[tuple[str, ...]] = ()
-    """Modules that writing it takes."""
+    """Modules that writing requires."""
 
     @property
     @abstractmethod
     def clips_together(self) -> int:
-        """The most clips that are written together, in one shard."""
+        """Largest number of clips in a shard."""
 
     @abstractmethod
     def write(self, folder: Path, shard: ClipShard, clips: Iterator[NumberedClip]) -> None:
-        """Write a shard, so that it appears whole or not at all."""
+        """Write a shard atomically.
+
+        Args:
+            folder: Folder of the collection.
+            shard: The shard.
+            clips: Its clips, made as they are consumed.
+        """
 
     @abstractmethod
     def is_there(self, folder: Path, shard: ClipShard) -> bool:
-        """Whether all files of a shard are there, without reading them."""
+        """Whether all files of a shard exist, without reading them."""
 
     @abstractmethod
     def describe(self, folder: Path, shard: ClipShard) -> Line:
-        """Read a shard back; one of `DAMAGED` where it is not whole."""
+        """Read a shard back and return its line of the index.
+
+        Raises:
+            OSError, ValueError, KeyError, TypeError: The shard is damaged; see `DAMAGED`.
+        """
 
     def finish(self, folder: Path, maker: ClipMaker, lines: list[Line]) -> tuple[str, ...]:
-        """Write what belongs to the collection besides its index; returns the files' names."""
+        """Write files of the whole collection besides its index; returns their names."""
         return ()
 
 
 def clip_name(index: int) -> str:
-    """What files and folders of a clip are called."""
+    """Stem of the files, or name of the folder, of clip `index`."""
     return f"clip_{index:06d}"
 
 
 class _OneByOne(Format):
-    """Formats whose clips are files of their own."""
+    """Formats that write each clip to separate files."""
 
     extensible: ClassVar[bool] = True
     key: ClassVar[str] = "index"
@@ -117,30 +127,30 @@ class _OneByOne(Format):
 
 
 class LooseFiles(_OneByOne):
-    """A few files a clip, side by side; the JSON comes last, so a clip that has one is whole."""
+    """Formats of several files per clip in one folder; the JSON is written last."""
 
     suffixes: ClassVar[Mapping[str, str]]
-    """What the index calls a clip's files -> their suffix."""
+    """Key of each file in the index -> its suffix."""
 
     @abstractmethod
     def write_files(self, clip: NumberedClip, paths: Mapping[str, Path]) -> None:
-        """Write all but the JSON, each file under a temporary name first."""
+        """Write all files but the JSON, each atomically."""
 
     def write(self, folder: Path, shard: ClipShard, clips: Iterator[NumberedClip]) -> None:
-        """Write a clip's files."""
+        """Write the files of a clip."""
         for clip in clips:
             paths = self._paths(folder, clip.index)
             self.write_files(clip, paths)
             write_atomically(paths["json"], clip.json)
 
     def is_there(self, folder: Path, shard: ClipShard) -> bool:
-        """Whether a clip's files are there."""
+        """Whether the files of a clip exist."""
         return all(
             path.is_file() for index in shard.clips for path in self._paths(folder, index).values()
         )
 
     def describe(self, folder: Path, shard: ClipShard) -> Line:
-        """A clip's files, their hashes, its objects."""
+        """Describe a clip: its files, their hashes, its objects."""
         (index,) = shard.clips
         line: Line = {"index": index}
         data, path = b"", folder
@@ -157,14 +167,14 @@ class LooseFiles(_OneByOne):
 
 
 class ClipFolders(_OneByOne):
-    """A folder a clip, which takes its name when all is in it; `clip.json` is always in it."""
+    """Formats of one folder per clip, renamed into place when complete, with a `clip.json`."""
 
     @abstractmethod
     def encode(self, clip: NumberedClip) -> Mapping[str, bytes]:
-        """Contents of the folder by relative name."""
+        """Encode the files of a clip's folder, by relative name."""
 
     def write(self, folder: Path, shard: ClipShard, clips: Iterator[NumberedClip]) -> None:
-        """Write a clip's folder."""
+        """Write the folder of a clip."""
         for clip in clips:
             with replacing(folder / clip.name) as temporary:
                 temporary.mkdir()
@@ -174,11 +184,11 @@ class ClipFolders(_OneByOne):
                     path.write_bytes(data)
 
     def is_there(self, folder: Path, shard: ClipShard) -> bool:
-        """Whether a clip's folder is there."""
+        """Whether the folder of a clip exists."""
         return all((folder / clip_name(index) / "clip.json").is_file() for index in shard.clips)
 
     def describe(self, folder: Path, shard: ClipShard) -> Line:
-        """A clip's folder, the hashes of what is in it, its objects."""
+        """Describe a clip: its folder, the hashes of the files in it, its objects."""
         (index,) = shard.clips
         home = folder / clip_name(index)
         data = (home / "clip.json").read_bytes()
@@ -196,39 +206,39 @@ class ClipFolders(_OneByOne):
 
 @dataclass(frozen=True, kw_only=True)
 class Packed(Format):
-    """Formats that put many clips into one file, with a video of each."""
+    """Formats of many clips per file, each as a video."""
 
     clips_per_shard: int = 256
-    """The most clips in a file; all have as many, or one less."""
+    """Largest number of clips per file; files differ by at most one clip."""
     lossless: bool = False
-    """Keep every bit of the pixels."""
+    """Encode videos losslessly."""
     rate_hz: float = 8.0
-    """Frames a second of the videos."""
+    """Frames per second of the videos."""
 
     extensible: ClassVar[bool] = False
     key: ClassVar[str] = "shard"
 
     def __post_init__(self) -> None:
-        """Raise InputError for what cannot be."""
+        """Raise InputError for options out of range."""
         if self.clips_per_shard < 1:
             raise InputError(f"--clips-per-shard is {self.clips_per_shard}; give at least 1")
 
     @property
     def clips_together(self) -> int:
-        """As many as the options say."""
+        """Clips per file."""
         return self.clips_per_shard
 
     @abstractmethod
     def file_name(self, shard: ClipShard) -> str:
-        """Name of a shard's file in the collection's folder."""
+        """Name of a shard's file, relative to the collection's folder."""
 
     @abstractmethod
     def write_file(self, path: Path, clips: Iterator[NumberedClip]) -> None:
-        """Write a shard's file, without holding all of its clips in memory."""
+        """Write a shard's file without holding all of its clips in memory."""
 
     @abstractmethod
     def read_clips(self, path: Path) -> list[bytes]:
-        """Read the JSON of every clip in a shard's file; one of `DAMAGED` where it is torn."""
+        """Read the JSON of every clip of a shard's file; a damaged file raises one of `DAMAGED`."""
 
     def write(self, folder: Path, shard: ClipShard, clips: Iterator[NumberedClip]) -> None:
         """Write a shard under a temporary name, then rename it."""
@@ -238,11 +248,11 @@ class Packed(Format):
             self.write_file(temporary, clips)
 
     def is_there(self, folder: Path, shard: ClipShard) -> bool:
-        """Whether a shard's file is there."""
+        """Whether a shard's file exists."""
         return (folder / self.file_name(shard)).is_file()
 
     def describe(self, folder: Path, shard: ClipShard) -> Line:
-        """A shard's file, its size, hash and clips."""
+        """Describe a shard: its file, size, hash and clips."""
         path = folder / self.file_name(shard)
         clips = self.read_clips(path)
         if len(clips) != len(shard.clips):
@@ -259,7 +269,7 @@ class Packed(Format):
 
 @dataclass(frozen=True, kw_only=True)
 class _Named:
-    """What an index says of a planned object."""
+    """Fields of a planned object that the index needs."""
 
     id: str
     category: str
@@ -267,7 +277,7 @@ class _Named:
 
 @dataclass(frozen=True, kw_only=True)
 class _Planned:
-    """What an index says of a plan."""
+    """Fields of a plan that the index needs."""
 
     objects: list[_Named]
     order: list[list[int]]
@@ -275,14 +285,14 @@ class _Planned:
 
 @dataclass(frozen=True, kw_only=True)
 class _Behind:
-    """What an index says of a background."""
+    """Fields of a background that the index needs."""
 
     broken: list[str] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Described:
-    """What an index says of a clip's JSON."""
+    """Fields of a clip's JSON that the index needs."""
 
     index: Annotated[int, Ge(0)]
     plan: _Planned
@@ -295,7 +305,7 @@ def _described(data: bytes, path: Path) -> _Described:
 
 
 def _contents(clip: _Described) -> Line:
-    """What the index says of what a clip's JSON holds."""
+    """Entries of the index on the contents of a clip."""
     return {
         "objects": [entry.id for entry in clip.plan.objects],
         "categories": [entry.category for entry in clip.plan.objects],
@@ -303,6 +313,6 @@ def _contents(clip: _Described) -> Line:
 
 
 def _broken(clips: Iterable[_Described]) -> Line:
-    """What is wrong with files that others stand in for, by the number of the clip."""
+    """Faults of background files that were replaced, by the number of the clip."""
     broken = {str(clip.index): clip.background.broken for clip in clips if clip.background.broken}
     return {"broken": broken} if broken else {}

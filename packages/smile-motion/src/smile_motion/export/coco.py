@@ -1,4 +1,4 @@
-"""Clips as frames with masks in the JSON of COCO or YouTube-VIS."""
+"""Clips as PNG frames with masks in the JSON of COCO or YouTube-VIS."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from smile_motion.clips.clip import ClipMaker
 
 ANNOTATIONS = "annotations.json"
-"""A clip's part of the collection's JSON."""
+"""File of a clip's part of the collection's JSON."""
 Layout = Literal["coco", "youtube-vis"]
 Rows = Iterator[dict[str, Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class _RunLengths:
-    """A mask: run lengths as pycocotools writes them."""
+    """A mask as compressed run lengths of pycocotools."""
 
     size: tuple[int, int]
     counts: str
@@ -35,7 +35,7 @@ class _RunLengths:
 
 @dataclass(frozen=True, kw_only=True)
 class _Thing:
-    """An object of a clip: what is seen of it in each frame."""
+    """An object of a clip: its visible part in each frame."""
 
     category_id: Annotated[int, Ge(1)]
     segmentations: list[_RunLengths | None]
@@ -54,18 +54,18 @@ class _Annotations:
 class Coco(ClipFolders):
     """`clip_000000/frames/00000.png`, and one JSON for all clips, `instances.json`.
 
-    Masks are what is seen of an object (run-length encoded), boxes theirs: x, y, width, height
-    with the pixel's upper left corner at integers. Categories are numbered from 1 in the bank's
-    order.
+    Masks are the visible parts of objects, run-length encoded; boxes are theirs: x, y, width,
+    height with the upper left corner of a pixel at integers. Categories are numbered from 1 in the
+    bank's order.
     """
 
     layout: Layout
-    """COCO has an annotation an object and frame; YouTube-VIS one an object and clip."""
+    """COCO has an annotation per object and frame; YouTube-VIS one per object and clip."""
 
     needs: ClassVar[tuple[str, ...]] = ("pycocotools",)
 
     def encode(self, clip: NumberedClip) -> Mapping[str, bytes]:
-        """Encode frames and masks."""
+        """Encode the frames and masks of a clip."""
         plan, bank = clip.clip.plan, clip.clip.truth.bank
         objects = [
             {
@@ -78,7 +78,7 @@ class Coco(ClipFolders):
         return frame_files(clip.clip.frames) | {ANNOTATIONS: data}
 
     def finish(self, folder: Path, maker: ClipMaker, lines: list[Line]) -> tuple[str, ...]:
-        """Write the JSON of all clips from their parts, one in memory at a time."""
+        """Write the JSON of all clips from their parts, one at a time."""
         indexes = [line["index"] for line in lines]
         categories = [
             {"id": number, "name": name, "supercategory": "object"}
@@ -102,7 +102,7 @@ class Coco(ClipFolders):
 
 
 def _masks(masks: np.ndarray) -> dict[str, list[Any]]:
-    """Run lengths, boxes and areas of (T, H, W) bool masks; None where nothing is seen."""
+    """Run lengths, boxes and areas of (T, H, W) bool masks; None for empty masks."""
     from pycocotools import mask as coder
 
     encoded: Any = coder.encode(np.asfortranarray(masks.transpose(1, 2, 0).astype(np.uint8)))
@@ -119,7 +119,7 @@ def _masks(masks: np.ndarray) -> dict[str, list[Any]]:
 
 
 def _dump(file: IO[str], name: str, rows: Rows) -> None:
-    """Write a member of a JSON object whose value is a long list."""
+    """Write a member of a JSON object whose value is a long list, row by row."""
     file.write(f'"{name}": [')
     for number, row in enumerate(rows):
         file.write((",\n" if number else "\n") + json.dumps(row))

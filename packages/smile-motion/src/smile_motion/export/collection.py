@@ -1,4 +1,4 @@
-"""A collection of clips on disk: clips 0 to n - 1, cut into shards, each made by itself."""
+"""A collection of clips on disk: clips 0 to n - 1 in independent shards, and their index."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 INDEX = "index.jsonl"
 PARTS = "parts"
-"""Folder of the lines that jobs of an array have written, until all have."""
+"""Folder of the index lines of finished jobs of an array, until all jobs are finished."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class IndexLine:
-    """What is read of an index's line; its format adds names and hashes of files."""
+    """Validated fields of a line of the index; the format adds names and hashes of files."""
 
     index: Annotated[int, Ge(0)] | None = None
     shard: Annotated[int, Ge(0)] | None = None
@@ -36,19 +36,19 @@ class IndexLine:
 
 @dataclass(frozen=True, kw_only=True)
 class Collection:
-    """What to make, where and in which form: all that a shard depends on besides its number.
+    """What to make, where and in which format: all that a shard depends on besides its number.
 
-    It pickles as its options and paths; any process that sees the same files makes the same bytes.
+    It pickles as options and paths; every process with the same files makes the same bytes.
     """
 
     maker: Any
     """Makes the clips, a `ClipMaker`; what else is written in shards has a maker of its own."""
     folder: Path
-    """Where they go."""
+    """Folder to write to."""
     count: int
-    """Clips."""
+    """Number of clips."""
     format: Format
-    """How they are written."""
+    """Format to write."""
 
     def __post_init__(self) -> None:
         if self.count < 1:
@@ -56,11 +56,11 @@ class Collection:
 
     @property
     def shards(self) -> int:
-        """How many shards there are."""
+        """Number of shards."""
         return -(-self.count // self.format.clips_together)
 
     def shard(self, number: int) -> ClipShard:
-        """The shard of this number; shards differ by one clip at most.
+        """Shard `number`; shards differ by at most one clip.
 
         Raises:
             InputError: There is no such shard.
@@ -71,26 +71,30 @@ class Collection:
         return ClipShard(number, self.shards, range(first, end))
 
     def clips_in(self, numbers: Sequence[int]) -> int:
-        """Clips of some shards together."""
+        """Total number of clips of the shards `numbers`."""
         if self.format.clips_together == 1:
             return len(numbers)
         return sum(len(self.shard(number).clips) for number in numbers)
 
     def numbers(self, job: Partition | None = None) -> range:
-        """Shards that a job of an array makes: each `job.of`-th from `job.index`; all by
-        default."""
+        """Shards of a job of an array: every `job.of`-th from `job.index`; all by default."""
         return range(self.shards) if job is None else range(job.index, self.shards, job.of)
 
 
 def render_shard(number: int, collection: Collection) -> Line:
-    """Make one shard: the unit of work, in whatever process, in whatever order.
+    """Render and write one shard, atomically, replacing a damaged one.
+
+    The files depend on the arguments alone, not on the process or the order of work.
+
+    Args:
+        number: Number of the shard.
+        collection: The collection.
 
     Returns:
-        Its line of the index. The bytes depend on the arguments alone. Files appear whole or not at
-        all, and take the place of damaged ones.
+        The shard's line of the index.
 
     Raises:
-        InputError: A background's file cannot be read.
+        InputError: The file of a background cannot be read.
     """
     shard = collection.shard(number)
     collection.format.write(collection.folder, shard, _clips(collection.maker, shard.clips))
@@ -100,33 +104,41 @@ def render_shard(number: int, collection: Collection) -> Line:
 def sound_shards(
     collection: Collection, numbers: Iterable[int], known: dict[int, Line]
 ) -> Iterator[tuple[int, Line | None]]:
-    """Read shards back that an earlier run may have made.
+    """Check the shards that an earlier run may have written.
 
     Args:
-        known: Lines of the index by shard.
+        collection: The collection.
+        numbers: Shards to check.
+        known: Lines of the index, by shard.
 
     Yields:
-        Each number with its line; with none where the shard is missing, torn, or not what the index
-        says.
+        Each number with its line, or None where the shard is missing, damaged, or differs from the
+        index.
     """
-    if not holds_clips(collection.folder):  # Looking for each of a million takes a minute.
+    if not holds_clips(collection.folder):  # Checking a million takes a minute.
         yield from ((number, None) for number in numbers)
         return
     for number in numbers:
         shard, line = collection.shard(number), None
         if collection.format.is_there(collection.folder, shard):
-            with suppress(DAMAGED):  # It is made again.
+            with suppress(DAMAGED):  # It is rendered again.
                 line = collection.format.describe(collection.folder, shard)
         yield number, line if known.get(number, line) == line else None
 
 
 def read_index(collection: Collection) -> dict[int, Line]:
-    """Lines of shards whose files are there, by shard, from the index and from jobs' parts.
+    """Read the index lines of existing shards, from the index and from the parts of jobs.
 
-    Damaged lines of the index are left out: their shards are read back, and described anew.
+    Damaged lines of the index are left out: `sound_shards` reads their shards instead.
+
+    Args:
+        collection: The collection.
+
+    Returns:
+        Lines by number of the shard.
 
     Raises:
-        InputError: For a damaged part, which its job alone can write.
+        InputError: The part of a job is damaged.
     """
     lines = {}
     found = _index_lines(collection.folder / INDEX)
@@ -140,14 +152,15 @@ def read_index(collection: Collection) -> dict[int, Line]:
 
 
 def write_index(collection: Collection, lines: dict[int, Line], job: Partition | None) -> list[str]:
-    """Write the index and what else the format has for all clips, once every shard is made.
+    """Write the index and the format's files for all clips, once every shard exists.
 
     Args:
-        lines: Of the shards that this run made or found sound.
-        job: Which part of an array of jobs this run is; the last of them writes the index.
+        collection: The collection.
+        lines: Lines of the shards that this run rendered or found sound.
+        job: This job of an array; the last to finish writes the index.
 
     Returns:
-        Names of what was written; none while other jobs have not finished.
+        Names of the files written; empty while other jobs are unfinished.
     """
     folder = collection.folder
     if job is not None:
@@ -159,13 +172,13 @@ def write_index(collection: Collection, lines: dict[int, Line], job: Partition |
     extra = collection.format.finish(folder, collection.maker, in_order)
     write_atomically(folder / INDEX, _sorted_lines(lines))
     shutil.rmtree(folder / PARTS, ignore_errors=True)
-    # Another job may have found everything made as well, and be writing the same.
+    # Another job may have found all shards finished too, and be writing the same files.
     remove_leftovers(folder, besides=[*extra, INDEX])
     return [*extra, INDEX]
 
 
 def holds_clips(folder: Path) -> bool:
-    """Whether clips of any format lie in a folder."""
+    """Whether a folder contains clips of any format."""
     return any(
         next(folder.glob(pattern), None) is not None
         for pattern in ("clip_*", "shard-*.tar", "*.parquet", INDEX, PARTS)
@@ -178,25 +191,25 @@ def _clips(maker: ClipMaker, indexes: Iterable[int]) -> Iterator[NumberedClip]:
 
 
 def _indexed(collection: Collection, number: int | None) -> ClipShard | None:
-    """The shard that a line of an index speaks of."""
+    """Shard that a line of the index describes."""
     if number is None:
         return None
     if number < collection.shards:
         return collection.shard(number)
-    # Where clips can be added, the index may be that of a larger collection.
+    # Where clips can be added, the index may describe a larger collection.
     extensible = collection.format.extensible
     return ClipShard(number, number + 1, range(number, number + 1)) if extensible else None
 
 
 def _index_lines(path: Path) -> list[Line]:
-    """Sound lines of an index."""
+    """Valid lines of an index."""
     remedy = "render again, which writes it anew"
     try:
         return read_records(path, IndexLine, remedy=remedy)
     except FileNotFoundError:
         return []
     except InputError:
-        pass  # Which of its lines are sound is seen one by one.
+        pass  # Its lines are validated one by one.
     found = []
     for row in path.read_bytes().splitlines():
         with suppress(InputError):

@@ -1,4 +1,4 @@
-"""Optical flow as files that flow tools read: Middlebury's `.flo`, and PNG as in KITTI."""
+"""Optical flow as Middlebury's `.flo` files or as PNG files of KITTI."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from smile_motion.export.base import ClipFolders, NumberedClip
 from smile_motion.export.png_folders import FRAME_NAME, encode, frame_files
 
 FLO_MAGIC = np.float32(202021.25)
-"""What a `.flo` begins with."""
+"""Magic number of a `.flo` file."""
 FLO_UNKNOWN = np.float32(1e10)
-"""Flow that is not known; readers take all above 1e9 as such."""
+"""Unknown flow; readers treat values above 1e9 as unknown."""
 KITTI_SCALE, KITTI_ZERO = 64, 2**15
-"""A pixel of flow, and none at all, in a PNG's 16 bits: -512 to 512 pixels."""
+"""Steps per pixel of flow, and the value of zero flow, in 16 bits: -512 to 512 pixels."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FlowFiles(ClipFolders):
-    """`frames/00000.png`, `flow/00000.flo` or `.png` from frame 0 to 1, and so on;
-    `occluded/00000.png`: 255 where the point is covered or outside in the next frame.
+    """`frames/00000.png`; `flow/00000.flo` or `.png`, from frame 0 to 1; `occluded/00000.png`.
 
-    The flow of the background is 0 where it is still, and unknown where it is not.
+    `occluded` is 255 where the point is covered or outside in the next frame. The flow of a static
+    background is 0; that of a moving one is unknown.
     """
 
     encoding: Literal["flo", "kitti"]
-    """Middlebury's floats, or PNG in steps of 1/64 px with a channel of what is known."""
+    """Middlebury's floats, or PNG in steps of 1/64 px with a channel of validity."""
 
     def encode(self, clip: NumberedClip) -> Mapping[str, bytes]:
-        """Encode frames, flow and occlusion."""
+        """Encode the frames, flow and occlusion of a clip."""
         flow = clip.clip.truth.flow()
         known = clip.clip.truth.ids[:-1] > 0
         if clip.maker.background.is_static:
@@ -49,11 +49,11 @@ class FlowFiles(ClipFolders):
 
 
 def encode_flo(vectors: np.ndarray, known: np.ndarray) -> bytes:
-    """Middlebury's form: magic, width, height, then u, v of every pixel, little endian.
+    """Encode flow as `.flo`: magic, width, height, then u, v of every pixel, little endian.
 
     Args:
-        vectors: (H, W, 2) float32, pixels, x then y.
-        known: (H, W) bool; elsewhere `FLO_UNKNOWN` is written.
+        vectors: (H, W, 2) float32 flow, pixels, x then y.
+        known: (H, W) bool; other pixels are written as `FLO_UNKNOWN`.
     """
     height, width = known.shape
     head = FLO_MAGIC.astype("<f4").tobytes() + np.array([width, height], "<i4").tobytes()
@@ -61,11 +61,11 @@ def encode_flo(vectors: np.ndarray, known: np.ndarray) -> bytes:
 
 
 def encode_kitti(vectors: np.ndarray, known: np.ndarray) -> bytes:
-    """KITTI's form: u, v and whether they are known as red, green and blue of 16 bits.
+    """Encode flow as a KITTI PNG: u, v and validity as red, green and blue of 16 bits.
 
     Args:
-        vectors: (H, W, 2) float32, pixels, x then y; what is beyond -512 to 512 counts as unknown.
-        known: (H, W) bool.
+        vectors: (H, W, 2) float32 flow, pixels, x then y; values beyond -512 to 512 are unknown.
+        known: (H, W) bool, validity.
     """
     steps = np.rint(vectors.astype(np.float64) * KITTI_SCALE) + KITTI_ZERO
     valid = known & ((steps >= 0) & (steps < 2**16)).all(axis=2)

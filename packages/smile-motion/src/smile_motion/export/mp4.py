@@ -1,4 +1,4 @@
-"""Clips as mp4 and JSON, side by side."""
+"""Clips as mp4 files with JSON files beside them."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from smile_motion.video import write_video
 
 @dataclass(frozen=True, kw_only=True)
 class Videos(LooseFiles):
-    """`clip_000000.mp4` and `clip_000000.json`: the plan, and what is true of it."""
+    """`clip_000000.mp4`, and `clip_000000.json` with plan and truth."""
 
     lossless: bool = False
-    """Keep every bit of the pixels."""
+    """Encode videos losslessly."""
     rate_hz: float = 8.0
-    """Frames a second of the written video."""
+    """Frames per second of the videos."""
 
     suffixes: ClassVar[Mapping[str, str]] = {"video": "mp4"}
 
     def write_files(self, clip: NumberedClip, paths: Mapping[str, Path]) -> None:
-        """Write the video."""
+        """Write the video of a clip."""
         write_video(paths["video"], clip.clip.frames, rate_hz=self.rate_hz, lossless=self.lossless)
 
 
 def encode_video(frames: np.ndarray, *, rate_hz: float, lossless: bool) -> bytes:
-    """Bytes of the mp4 that `write_video` writes; arguments as there."""
-    # The muxer reads what it has written when it moves the index to the front, so it needs a file.
+    """Encode frames as the bytes of an mp4 file; arguments as for `video.write_video`."""
+    # The muxer needs a file: it reads back what it wrote when it moves the index to the front.
     with tempfile.TemporaryDirectory(prefix="smile-motion-") as folder:
         path = Path(folder) / "clip.mp4"
         write_video(path, frames, rate_hz=rate_hz, lossless=lossless)

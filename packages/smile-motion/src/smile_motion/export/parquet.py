@@ -1,4 +1,4 @@
-"""Clips in Parquet files that Hugging Face `datasets` loads and streams."""
+"""Clips as Parquet files that Hugging Face `datasets` loads and streams."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ if TYPE_CHECKING:
     from smile_motion.clips.clip import ClipMaker
 
 ROWS = 16
-"""Clips in a row group: what a reader takes into memory at a time."""
+"""Clips per row group, the unit that a reader loads into memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Parquet(Packed):
-    """`train-00000-of-00004.parquet`, a row a clip, and `README.md`, which names them.
+    """`train-00000-of-00004.parquet` with a row per clip, and `README.md`, the data set card.
 
-    Columns: `index`; `video`, an mp4's bytes; `ids`, a PNG a frame; `objects` with `id`,
-    `category`, `boxes` and `visible_share` a frame; `json`, the plan and all truth.
+    Columns: `index`; `video`, the bytes of an mp4; `ids`, a PNG per frame; `objects` with `id`,
+    `category`, and `boxes` and `visible_share` per frame; `json`, the plan and all truth.
     """
 
     needs: ClassVar[tuple[str, ...]] = ("datasets", "pyarrow")
 
     def file_name(self, shard: ClipShard) -> str:
-        """Name of a file, as the hub has them."""
+        """Name of a shard's file, as on the hub."""
         return f"train-{shard.number:05d}-of-{shard.shards:05d}.parquet"
 
     def write_file(self, path: Path, clips: Iterator[NumberedClip]) -> None:
-        """Write a file, a row group at a time."""
+        """Write a shard's file, one row group at a time."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
         schema = _features().arrow_schema
-        # Videos and pictures are compressed already.
+        # Videos and images are compressed already.
         with pq.ParquetWriter(path, schema, compression="none") as writer:
             rows: list[dict[str, Any]] = []
             for clip in clips:
@@ -53,14 +53,14 @@ class Parquet(Packed):
                 writer.write_table(pa.Table.from_pylist(rows, schema=schema))
 
     def read_clips(self, path: Path) -> list[bytes]:
-        """Read the column of JSON."""
+        """Read the JSON column."""
         import pyarrow.parquet as pq
 
         rows = pq.read_table(path, columns=["json"]).column("json")
         return [str(row).encode() for row in rows.to_pylist()]
 
     def finish(self, folder: Path, maker: ClipMaker, lines: list[Line]) -> tuple[str, ...]:
-        """Write the data set's card."""
+        """Write the data set card."""
         count = sum(line["clips"] for line in lines)
         text = _README.format(
             count=count,
@@ -141,8 +141,8 @@ what is true of them. A row is a clip.
 | `index` | number of the clip |
 | `video` | mp4 |
 | `ids` | a picture a frame: slot + 1 of the object that is seen there, 0 for the background |
-| `objects` | of each slot: `id`, `category`; a frame: `boxes` (x0, y0, x1, y1, pixel centres at integers; null where outside), `visible_share` |
+| `objects` | of each slot: `id`, `category`; a frame: `boxes` (x0, y0, x1, y1, pixel centers at integers; null where outside), `visible_share` |
 | `json` | motion plan, background, full boxes and polygons |
 
-The objects' licence: {licence}.
+License of the objects: {licence}.
 """  # noqa: E501

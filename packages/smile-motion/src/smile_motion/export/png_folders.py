@@ -1,4 +1,4 @@
-"""Clips as folders of PNG: frames, and id masks as DAVIS and its tools have them."""
+"""Clips as folders of PNG files: frames and id masks as in DAVIS."""
 
 from __future__ import annotations
 
@@ -16,12 +16,11 @@ from smile_motion.export.base import ClipFolders, NumberedClip
 class Frames(ClipFolders):
     """`clip_000000/frames/00000.png`, `ids/00000.png` and `clip.json`.
 
-    A mask's value is the object's slot plus one, 0 for the background; what is hidden is not in
-    it.
+    The value of a mask is the visible object's slot + 1, or 0 for the background.
     """
 
     def encode(self, clip: NumberedClip) -> Mapping[str, bytes]:
-        """Encode frames and id maps."""
+        """Encode the frames and id masks of a clip."""
         masks = {
             f"ids/{FRAME_NAME.format(t)}.png": encode_ids(ids)
             for t, ids in enumerate(clip.clip.truth.ids)
@@ -30,11 +29,11 @@ class Frames(ClipFolders):
 
 
 FRAME_NAME = "{:05d}"
-"""What frames are called, as in DAVIS and YouTube-VIS."""
+"""Stem of a frame's file, as in DAVIS and YouTube-VIS."""
 
 
 def frame_files(frames: np.ndarray) -> dict[str, bytes]:
-    """Lossless pictures of (T, H, W, 3) uint8 RGB, by name."""
+    """Encode (T, H, W, 3) uint8 RGB frames as PNG, by file name."""
     return {
         f"frames/{FRAME_NAME.format(t)}.png": encode(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
         for t, frame in enumerate(frames)
@@ -42,14 +41,14 @@ def frame_files(frames: np.ndarray) -> dict[str, bytes]:
 
 
 def encode(image: np.ndarray) -> bytes:
-    """Encode an image as OpenCV takes it: grey or BGR, uint8 or uint16."""
+    """Encode an image in OpenCV's order, gray or BGR, uint8 or uint16, as PNG."""
     return cv2.imencode(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, 4])[1].tobytes()
 
 
 def encode_ids(ids: np.ndarray) -> bytes:
-    """Encode an id map, (H, W) uint8, with the palette of PASCAL VOC and DAVIS.
+    """Encode an id mask, (H, W) uint8, as PNG with the palette of PASCAL VOC and DAVIS.
 
-    The stored values are the ids, which Pillow gives as they are; OpenCV would give the colours.
+    Pillow reads the ids themselves; OpenCV reads the colors of the palette.
     """
     from PIL import Image
 
@@ -61,7 +60,7 @@ def encode_ids(ids: np.ndarray) -> bytes:
 
 
 def _voc_palette() -> np.ndarray:
-    """(256, 3) uint8: the bits of an id, dealt to red, green and blue, highest bit first."""
+    """Palette of PASCAL VOC, (256, 3) uint8: the bits of an id dealt to red, green and blue."""
     bits = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1)[:, ::-1]
     padded = np.concatenate([bits, np.zeros((256, 1), np.uint8)], axis=1).reshape(256, 3, 3)
     shifts = np.array([7, 6, 5], np.uint8)

@@ -1,4 +1,4 @@
-"""Points followed through clips, with the fields of TAP-Vid (arXiv 2211.03726)."""
+"""Point tracks through clips, with the fields of TAP-Vid (arXiv 2211.03726)."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from smile_motion.seeding import Stream, keyed_generator
 class TapVid(LooseFiles):
     """`clip_000000.npz` with `video`, `points` and `occluded`, and `clip_000000.json`.
 
-    TAP-Vid itself is a pickle, which runs whatever its writer put into it when it is opened; NPZ
-    holds the same arrays and `numpy.load` opens it with `allow_pickle=False`.
+    TAP-Vid itself is a pickle, which can execute code when it is opened; the NPZ file contains the
+    same arrays, and `numpy.load` opens it with `allow_pickle=False`.
     """
 
     points: int = 256
-    """Points a clip."""
+    """Points per clip."""
 
     suffixes: ClassVar[Mapping[str, str]] = {"points": "npz"}
 
@@ -34,7 +34,7 @@ class TapVid(LooseFiles):
             raise InputError(f"--points is {self.points}; follow at least 1 point")
 
     def write_files(self, clip: NumberedClip, paths: Mapping[str, Path]) -> None:
-        """Write the arrays."""
+        """Write the arrays of a clip."""
         rng = keyed_generator(clip.maker.seed, Stream.POINTS, index=clip.index)
         positions, visible = follow_points(clip, rng, self.points)
         size = np.array([clip.clip.plan.width, clip.clip.plan.height])
@@ -42,7 +42,7 @@ class TapVid(LooseFiles):
         np.savez_compressed(
             target,
             video=clip.clip.frames,
-            # From pixel centres at integers to a frame that spans 0 to 1.
+            # From pixel centers at integers to a frame that spans 0 to 1.
             points=((positions + 0.5) / size).astype(np.float32),
             occluded=~visible,
         )
@@ -52,12 +52,19 @@ class TapVid(LooseFiles):
 def follow_points(
     clip: NumberedClip, rng: np.random.Generator, count: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Choose points and follow them: each is seen in a frame drawn at random, on an object drawn
-    among those seen there, the background being one of them where it is still.
+    """Draw points and track them.
+
+    Each point is drawn in a random frame, on an object drawn among those visible there; a static
+    background counts as an object.
+
+    Args:
+        clip: The clip, of T frames.
+        rng: Generator of the points.
+        count: Number of points.
 
     Returns:
-        Positions (n, T, 2) float64 x, y, pixels, and whether they are seen, (n, T) bool; n is
-        `count`, or less where a background moves and no object is seen in a frame.
+        Positions, (n, T, 2) float64, pixels, x then y, and visibility, (n, T) bool; n is `count`,
+        or less where a frame with a moving background shows no object.
     """
     truth, plan = clip.clip.truth, clip.clip.plan
     nowhere = np.empty((0, plan.frames, 2)), np.empty((0, plan.frames), bool)
@@ -74,7 +81,7 @@ def follow_points(
             y, x = np.nonzero(ids == value)
             chosen = rng.integers(len(y))
             pixels.append((x[chosen], y[chosen]))
-        # Anywhere in the pixel, short of its edge, where rounding would choose the next one.
+        # Within the pixel, short of its edge, where rounding would give the next one.
         points = np.array(pixels) + rng.uniform(-0.49, 0.49, (len(pixels), 2))
         tracks = truth.track(points, int(frame))
         followed.append((tracks.positions, tracks.visible))

@@ -1,4 +1,4 @@
-"""Clips in tar shards, as WebDataset and everything that streams tars reads them."""
+"""Clips as tar shards of WebDataset."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from smile_motion.export.mp4 import encode_video
 from smile_motion.video.tar import members
 
 MEMBERS = ("mp4", "ids.npz", "json")
-"""Suffixes of a sample, in order."""
+"""Suffixes of a sample's members, in order."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class WebDataset(Packed):
     """`shard-00000.tar` with, for each clip, `clip_000000.mp4`, `.ids.npz` and `.json`.
 
-    `ids` in the NPZ is the id map, (T, H, W) uint8. Names, times and owners in the tar are fixed,
+    `ids` in the NPZ is the id mask, (T, H, W) uint8. Names, times and owners in the tar are fixed,
     so that its bytes depend on its clips alone.
     """
 
     def file_name(self, shard: ClipShard) -> str:
-        """Name of a shard."""
+        """Name of a shard's file."""
         return f"shard-{shard.number:05d}.tar"
 
     def write_file(self, path: Path, clips: Iterator[NumberedClip]) -> None:
-        """Write a shard."""
+        """Write a shard's file."""
         with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as tar:
             for clip in clips:
                 for suffix, data in zip(MEMBERS, self._encode(clip), strict=True):
@@ -41,7 +41,7 @@ class WebDataset(Packed):
                     tar.addfile(member, io.BytesIO(data))
 
     def read_clips(self, path: Path) -> list[bytes]:
-        """Read the JSON of every sample, once all are seen to be whole."""
+        """Read the JSON of every sample, after checking that all samples are complete."""
         found = members(path)
         names = [name.partition(".") for name in found]
         for start in range(0, len(names), len(MEMBERS)):

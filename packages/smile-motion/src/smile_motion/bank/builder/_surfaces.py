@@ -1,6 +1,6 @@
-"""The compiled loops of procedural objects: soft edges, cells, spots, and colour under light.
+"""Compiled kernels of procedural objects: soft edges, cells, spots, and lit color.
 
-Each takes the steps that OpenCV or NumPy would take, in the same order and the same precision.
+Each takes the steps of the OpenCV or NumPy equivalent, in the same order and precision.
 """
 
 import math
@@ -10,16 +10,16 @@ import numpy as np
 from smile_motion.runtime.compiled import compiled
 
 FAR = np.float32(9)
-"""Farther than any point of an object, whose coordinates lie in -1..1."""
+"""Larger than any distance within an object, whose coordinates are -1 to 1."""
 
 
 @compiled(error_model="numpy")
 def average_4x4(fine, coarse):
-    """Average sub-pixels, as OpenCV's area interpolation does in ten times the time.
+    """Average 4 x 4 sub-pixels as OpenCV's area interpolation does, in a tenth of its time.
 
     Args:
         fine: (4 H, 4 W) uint8.
-        coarse: (H, W) uint8, what is written; halves are rounded to even.
+        coarse: (H, W) uint8, rounded half to even; written to.
     """
     sums = np.empty(fine.shape[1], np.uint16)
     for row in range(coarse.shape[0]):
@@ -38,13 +38,16 @@ def average_4x4(fine, coarse):
 
 @compiled(error_model="numpy")
 def find_cells(x, y, points, tone, first, second, own):
-    """Find the nearest two of some points to every pixel.
+    """Find the two nearest of several points for every pixel.
 
     Args:
-        x, y: (W,), (H,) float32: the pixels' coordinates.
-        points: (n, 2) float32; tone (n,) float32.
-        first, second: (H, W) float32: distances to the two, `FAR` at most.
-        own: (H, W) float32: the tone of the nearest.
+        x: (W,) float32, x of the pixels.
+        y: (H,) float32, y of the pixels.
+        points: (n, 2) float32, x then y.
+        tone: (n,) float32, value of each point.
+        first: (H, W) float32, distance to the nearest point, at most `FAR`; written to.
+        second: (H, W) float32, distance to the second nearest, at most `FAR`; written to.
+        own: (H, W) float32, tone of the nearest point; written to.
     """
     width = x.shape[0]
     for row in range(y.shape[0]):
@@ -66,12 +69,14 @@ def find_cells(x, y, points, tone, first, second, own):
 
 @compiled(error_model="numpy")
 def find_spots(x, y, points, radius, nearest):
-    """Find how many radii every pixel is away from the spot that is nearest in these terms.
+    """Find the smallest distance of every pixel to a spot, in radii of that spot.
 
     Args:
-        x, y: (W,), (H,) float32: the pixels' coordinates.
-        points: (n, 2) float32; radius (n,) float32.
-        nearest: (H, W) float32, `FAR` at most.
+        x: (W,) float32, x of the pixels.
+        y: (H,) float32, y of the pixels.
+        points: (n, 2) float32, centers of the spots, x then y.
+        radius: (n,) float32, radius of each spot.
+        nearest: (H, W) float32, at most `FAR`; written to.
     """
     for row in range(y.shape[0]):
         near = nearest[row]
@@ -86,12 +91,12 @@ def find_spots(x, y, points, radius, nearest):
 
 @compiled(error_model="numpy")
 def raise_cushion(depth, rim, height):
-    """Raise a relief that is round within a rim and flat farther in.
+    """Make a relief that is rounded within a rim and flat inside it.
 
     Args:
-        depth: (H, W) float32: distance from the edge, pixels.
-        rim: float32, pixels.
-        height: (H, W) float32, pixels, what is written.
+        depth: (H, W) float32, distance from the edge, pixels.
+        rim: Width of the rim, float32, pixels.
+        height: (H, W) float32, pixels; written to.
     """
     one = np.float32(1)
     for row in range(depth.shape[0]):
@@ -103,15 +108,16 @@ def raise_cushion(depth, rim, height):
 
 @compiled(error_model="numpy")
 def light_surface(tone, colors, relief, direction, strength, alpha, rgba):
-    """Colour a surface by its tone, light it by its slope, and leave clear pixels black.
+    """Color a surface by its tone and light it by its slope; transparent pixels become black.
 
     Args:
-        tone: (H, W) float32; 0..1 runs along colours (n, 3) float64 in 0..1.
-        relief: (H, W) float32 height, pixels.
-        direction: (2,) float64 of the light; strength: how much brighter a slope of 1 towards it
-            is.
+        tone: (H, W) float32, 0 to 1: position along `colors`.
+        colors: (n, 3) float64 RGB, 0 to 1, interpolated linearly.
+        relief: (H, W) float32, height, pixels.
+        direction: (2,) float64, direction of the light, x then y.
+        strength: Relative gain in brightness of a slope of 1 towards the light.
         alpha: (H, W) uint8.
-        rgba: (H, W, 4) uint8, what is written.
+        rgba: (H, W, 4) uint8; written to.
     """
     height, width = tone.shape
     stops = colors.shape[0]

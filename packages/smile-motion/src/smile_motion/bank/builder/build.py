@@ -1,4 +1,4 @@
-"""Building a bank of numbered objects: several processes, continued where it was stopped."""
+"""Build a bank from an `ObjectSource`, in several processes, resuming an interrupted build."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from smile_motion.runtime.progress import OnProgress
 from smile_motion.runtime.workers import run_in_processes
 
 CHUNK = 16
-"""Objects handed to a process at a time."""
+"""Objects that a process is given at a time."""
 
 
 def build(
@@ -44,15 +44,22 @@ def build(
     workers: int | None = None,
     on_progress: OnProgress = lambda stage, done, total: None,
 ) -> ObjectBank:
-    """Make a bank, or continue one, and open it.
+    """Build a bank, or resume its build, and open it.
+
+    The result depends neither on the number of processes nor on interruptions.
 
     Args:
-        card: What the card says besides the source's own entries.
-        workers: Processes; as many as cores by default, 0 works in this one. The result does not
-            depend on `workers`, nor on how often the build was stopped and continued.
+        source: Makes the objects.
+        out: Folder of the bank.
+        card: Entries of the card besides those of the source.
+        workers: Number of processes; one per core by default, 0 works in this process.
+        on_progress: Called with (stage, done, total).
+
+    Returns:
+        The bank.
 
     Raises:
-        InputError: `out` holds another bank, or another process is building it.
+        InputError: `out` contains another bank, or another process is building it.
     """
     settings = _settings(source, card)
     make_folder(out)
@@ -78,12 +85,20 @@ def build_shard(
     workers: int | None = None,
     on_progress: OnProgress = lambda stage, done, total: None,
 ) -> None:
-    """Make a part of a bank, or continue it: every `shard.of`-th object from `shard.index`.
+    """Build one part of a bank, or resume it: every `shard.of`-th object from `shard.index`.
 
-    `smile_motion.bank.builder.shards.merge` unites all parts to the very bank that `build` makes.
+    `smile_motion.bank.builder.shards.merge` unites all parts to the same bank as `build` makes.
+
+    Args:
+        source: Makes the objects of the whole bank.
+        out: Folder of the part.
+        shard: Which part of how many.
+        card: Entries of the card besides those of the source.
+        workers: Number of processes; one per core by default, 0 works in this process.
+        on_progress: Called with (stage, done, total).
 
     Raises:
-        InputError: As `build` does.
+        InputError: As for `build`.
     """
     settings = _settings(source, card)
     make_folder(out)
@@ -100,16 +115,16 @@ def build_shard(
 
 @dataclass(frozen=True, kw_only=True)
 class MadeObject(ObjectRecord):
-    """A line of the journal: the object's record, and which it is."""
+    """A line of the journal: an object's record and its number."""
 
     number: Annotated[int, Ge(0)]
 
 
 def make_folder(out: Path) -> None:
-    """Make a bank's folder.
+    """Create a bank's folder.
 
     Raises:
-        InputError: A file is in the way.
+        InputError: `out` is a file.
     """
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: a file is in the way; choose another --out")
@@ -129,7 +144,7 @@ def _make(
     workers: int | None,
     on_progress: OnProgress,
 ) -> BankManifest:
-    """Make what the journal does not have yet, and return the records of all."""
+    """Make the objects that the journal lacks, and return the records of all."""
     records = {
         record["number"]: record
         for record in read_journal(out / JOURNAL, MadeObject)
@@ -153,7 +168,7 @@ def _make(
 
 
 def make_object(source: ObjectSource, out: Path, number: int) -> dict[str, Any]:
-    """Make and write an object; returns its record."""
+    """Make one object, write its image and return its record."""
     thing = source.make(number)
     data = encode_png(thing.image)
     file_name = f"images/{thing.category}/{thing.name}.png"

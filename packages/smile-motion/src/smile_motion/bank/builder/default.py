@@ -1,17 +1,17 @@
-"""Banks made on first use, once for all projects: the embedded one, and those of baselines.
+"""Default banks, built on first use and cached: the embedded bank and those of baselines.
 
 ```
-$SMILE_OBJECT_BANKS/<name>                 where that is set; else
-object_banks/<name>                        where a project has its own; else
-<user's cache>/banks/<name>-<version>      made on first use
+$SMILE_OBJECT_BANKS/<name>                 where the variable is set; else
+object_banks/<name>                        where the working folder has one; else
+<user's cache>/banks/<name>-<version>      built on first use
 ```
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
-import sys
 from pathlib import Path
 
 from smile_motion.bank.builder.build import build
@@ -23,32 +23,42 @@ from smile_motion.bank.packing import is_packed
 from smile_motion.io.folders import cache_folders, writable_cache
 from smile_motion.runtime.progress import progress_bar
 
+_LOGGER = logging.getLogger(__name__)
 OBJECTS = 600
-"""Objects of the embedded bank; ours."""
+"""Number of objects of the embedded bank (ours)."""
 FOLDER_VARIABLE = "SMILE_OBJECT_BANKS"
-"""Environment variable naming the folder that banks lie in; `object_banks` by default."""
+"""Environment variable with the folder of banks; `object_banks` by default."""
 CACHED = "banks"
-"""Folder of the user's cache that banks lie in."""
+"""Folder of banks within the user's cache."""
 
 
 def banks_folder() -> Path:
-    """Folder that banks lie in by default."""
+    """Default folder of banks."""
     return Path(os.environ.get(FOLDER_VARIABLE, "object_banks"))
 
 
 def embedded_bank() -> ObjectBank:
-    """Open the embedded bank, making it first where it is missing (some seconds)."""
+    """Open the embedded bank, building it on first use (some seconds)."""
     source = ProceduralSource(count=OBJECTS)
     return bank_on_first_use("embedded", source, version=f"{VERSION}-{OBJECTS}")
 
 
 def bank_on_first_use(name: str, source: ObjectSource, *, version: str) -> ObjectBank:
-    """Open a bank of this name, making it first where there is none.
+    """Open a default bank, building it on first use.
+
+    Of processes that start together, one builds the bank and the others wait. A build that was
+    killed is resumed.
 
     Args:
-        version: What tells it in the cache from banks of other objects under the same name. Of
-            processes that start together one makes it and the others wait; what a killed one had
-            finished is kept. Raises InputError as `build` does.
+        name: Folder of the bank within `banks_folder()` or the cache.
+        source: Makes the objects.
+        version: Suffix in the cache that tells apart banks of other objects under the same name.
+
+    Returns:
+        The bank.
+
+    Raises:
+        InputError: As for `build`.
     """
     own = banks_folder() / name
     if (own / CARD).is_file():
@@ -65,7 +75,7 @@ def bank_on_first_use(name: str, source: ObjectSource, *, version: str) -> Objec
 
 
 def _make(source: ObjectSource, path: Path) -> ObjectBank:
-    """Make a bank, or wait for the process that does."""
+    """Build a bank, or wait for the process that does."""
     from filelock import FileLock, Timeout
 
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -73,20 +83,20 @@ def _make(source: ObjectSource, path: Path) -> ObjectBank:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        print(f"waiting for another process that makes the bank {path}", file=sys.stderr)
+        _LOGGER.warning("waiting for another process that makes the bank %s", path)
         lock.acquire()
     try:
         if not (path / CARD).is_file():
-            print(f"making a bank of {source.count} objects on first use: {path}", file=sys.stderr)
+            _LOGGER.warning("making a bank of %d objects on first use: %s", source.count, path)
         with progress_bar() as on_progress:
-            # In this process alone: a script without a __main__ guard cannot start others.
+            # In this process: a script without a __main__ guard cannot start others.
             return build(source, path, workers=0, on_progress=on_progress)
     finally:
         lock.release()
 
 
 def _sweep(path: Path) -> None:
-    """Remove unfinished banks of the cache beside this one that nobody is making any more."""
+    """Remove other unfinished banks from the cache that no process is building."""
     from filelock import FileLock, Timeout
 
     for other in path.parent.glob("*/"):

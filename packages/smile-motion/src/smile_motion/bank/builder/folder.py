@@ -1,4 +1,4 @@
-"""Objects from a tree of images that already have transparency."""
+"""Objects from a folder of images that have an alpha channel."""
 
 from __future__ import annotations
 
@@ -25,37 +25,39 @@ from smile_motion.seeding import Stream, keyed_generator
 
 SUFFIXES = (".png", ".webp")
 LARGEST_STORED_PX = 512
-"""Objects with a longer side are made smaller."""
+"""Longest side of a stored object, pixels; larger ones are reduced."""
 ROOT_CATEGORY = "object"
-"""Category of files that lie in no folder of their own."""
+"""Category of files that are in no subfolder."""
 CUT_OUT = "cut objects out of photographs with --source images"
 
 
 @dataclass(frozen=True, kw_only=True)
 class FolderSource:
-    """RGBA images; the category is the name of the folder that a file lies in."""
+    """RGBA images of a folder; the name of a file's folder is its category."""
 
     root: Path
     """Folder that `files` are relative to."""
     files: tuple[str, ...]
-    """Chosen files, sorted."""
+    """Selected files, sorted."""
     left_out: dict[str, int] = field(default_factory=dict)
-    """Images below the folder that are no objects, counted by reason."""
+    """Number of images that were left out, by reason."""
 
     @classmethod
     def open(
         cls, root: Path, *, list_file: Path | None = None, count: int | None = None, seed: int = 0
     ) -> FolderSource:
-        """Find the images.
+        """Find the images below a folder; those without transparency are left out.
 
         Args:
-            list_file: Lines such as `category/0.png`, relative to `root`, select files.
-            count: How many to take, balanced over categories; all of them by default. Images
-                without transparency are left out; they would be opaque rectangles.
+            root: Folder of the images.
+            list_file: Text file that selects images, one per line, relative to `root`, such as
+                `category/0.png`.
+            count: Number of images to take, balanced over categories; all by default.
+            seed: Seed of the choice among more images than `count`.
 
         Raises:
-            InputError: There are none, fewer than `count`, or a line names no file, or one without
-                transparency.
+            InputError: There are no images, fewer than `count`, or a line names a file that is
+                missing or has no transparency.
         """
         if not root.is_dir():
             raise InputError(f"{root}: no such folder; give the folder of RGBA images with --from")
@@ -85,14 +87,14 @@ class FolderSource:
 
     @property
     def count(self) -> int:
-        """How many objects there are."""
+        """Number of objects."""
         return len(self.files)
 
     def make(self, number: int) -> SourceObject:
-        """Read, crop and bound one image.
+        """Read image `number`, crop it to its alpha and bound its size.
 
         Raises:
-            InputError: It cannot be read, has no opaque pixel, or no other.
+            InputError: It cannot be read, has no opaque pixel, or only opaque ones.
         """
         file = self.files[number]
         rgba = read_rgba(self.root / file)
@@ -104,7 +106,7 @@ class FolderSource:
         rows = np.flatnonzero((rgba[..., 3] > 0).any(axis=1))
         columns = np.flatnonzero((rgba[..., 3] > 0).any(axis=0))
         rgba = rgba[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-        # The index keeps apart files whose names differ in suffix or in folders above.
+        # The number tells apart files that differ only in suffix or in a folder above.
         name = f"{Path(file).stem}-{number:06d}"
         return SourceObject(
             name,
@@ -114,7 +116,7 @@ class FolderSource:
         )
 
     def card(self) -> dict[str, Any]:
-        """What the bank's card says of the source."""
+        """Entries of the bank's card that describe the source."""
         listed = sha256(dump_lines({"file": file} for file in self.files))
         return {
             "source": "folder",
@@ -127,8 +129,8 @@ class FolderSource:
 
 
 def _has_transparency(path: Path) -> bool:
-    """Whether an image's header promises an alpha channel; true of what cannot be read, which is
-    named when it is its turn."""
+    """Whether an image's header declares transparency; True where it cannot be read, so that
+    `make` reports it."""
     try:
         with open_image(path, largest_px=LARGEST_SIDE_PX) as image:
             return image.has_transparency_data
@@ -158,7 +160,7 @@ def _listed(root: Path, list_file: Path) -> list[str]:
 
 
 def _balanced(files: list[str], count: int, seed: int) -> list[str]:
-    """Take one random file of each category in turn until there are enough."""
+    """Take one random file of each category in turn until there are `count`."""
     groups: dict[str, list[str]] = {}
     for file in files:
         groups.setdefault(_category(file), []).append(file)

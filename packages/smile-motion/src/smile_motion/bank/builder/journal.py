@@ -1,4 +1,4 @@
-"""What an unfinished build leaves behind: its settings, and a line per thing that is finished."""
+"""Settings and journal of an unfinished build, by which it is resumed."""
 
 from __future__ import annotations
 
@@ -15,22 +15,23 @@ from smile_motion.io.schema import parse_line, read_record
 from smile_motion.io.validators import Unknown
 
 SETTINGS = "build.json"
-"""What a build was started with; there while it is unfinished."""
+"""File of a build's settings; exists while the build is unfinished."""
 JOURNAL = "build.jsonl"
-"""A line per finished object or candidate; there while the build is unfinished."""
+"""File with a line per finished object or candidate; exists while the build is unfinished."""
 SHARDS = "shards"
-"""Folder of the parts that several processes build of one bank."""
+"""Folder of the parts of a bank that several processes build."""
 
 
 def start(out: Path, settings: dict[str, Any], *, beside: Sequence[str] = ()) -> None:
-    """Begin a build in a new or empty folder, or continue the one that is there.
+    """Start a build in a new or empty folder, or resume the one in it.
 
     Args:
-        settings: Everything that decides over the result, as JSON values.
-        beside: Names that may be there without being a build.
+        out: Folder of the bank.
+        settings: Everything that determines the result, as JSON values.
+        beside: Names of entries that the folder may contain besides a build.
 
     Raises:
-        InputError: The folder holds something else.
+        InputError: The folder contains something else, or a build with other settings.
     """
     sweep(out)
     path = out / SETTINGS
@@ -50,7 +51,16 @@ def start(out: Path, settings: dict[str, Any], *, beside: Sequence[str] = ()) ->
 
 
 def require_same(found: dict[str, Any], wanted: dict[str, Any], out: Path) -> None:
-    """Raise InputError naming every setting that differs from what is there."""
+    """Check that a bank was built with the wanted settings.
+
+    Args:
+        found: Settings or card of the existing bank.
+        wanted: Settings of this build.
+        out: Folder of the bank, for the message.
+
+    Raises:
+        InputError: Settings differ; the message names each.
+    """
     differing = [
         f"{name} {_shown(found.get(name))} there, {_shown(wanted[name])} asked for"
         for name in wanted
@@ -63,7 +73,7 @@ def require_same(found: dict[str, Any], wanted: dict[str, Any], out: Path) -> No
 
 
 def sweep(out: Path) -> None:
-    """Remove what a process that was killed left under temporary names; the lock must be held."""
+    """Remove temporary files of a killed process; the caller holds the folder's lock."""
     remove_leftovers(out)
     if (out / SETTINGS).is_file():
         for name in ("images", "candidates", "cut"):
@@ -78,20 +88,20 @@ def conclude(out: Path) -> None:
 
 
 class Journal:
-    """Lines that are appended whole or not at all; many threads may append."""
+    """A file of JSON lines that are appended atomically, from any thread."""
 
     def __init__(self, path: Path) -> None:
-        """Open a journal for appending."""
+        """Open the file for appending."""
         self._path = path
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
         self._size = os.fstat(self._file).st_size
         self._lock = threading.Lock()
 
     def append(self, records: Iterable[dict[str, Any]]) -> None:
-        """Append records as lines; what they speak of must be there by now.
+        """Append records, one line each; the files that they describe must exist already.
 
         Raises:
-            OSError: With the journal's name when the disk is full; no half line stays.
+            OSError: The disk is full; the error names the journal, which keeps no partial line.
         """
         data = dump_lines(records)
         with self._lock:
@@ -119,13 +129,15 @@ class Journal:
 
 
 def read_journal(path: Path, schema: type, *, unknown: Unknown = "keep") -> list[dict[str, Any]]:
-    """Read what an earlier run finished; a last line torn by its end is cut off the file.
+    """Read the journal of an interrupted build; a partial last line is removed from the file.
 
     Args:
-        schema: Of a line.
+        path: The journal; an absent one is empty.
+        schema: Dataclass of a line.
+        unknown: What to do with unknown fields; see `parse_line`.
 
     Raises:
-        InputError: Another line is no record.
+        InputError: A line is not a valid record.
     """
     if not path.is_file():
         return []

@@ -1,4 +1,4 @@
-"""From finished objects to a finished bank, or to a finished shard of one."""
+"""The manifest of a build: write the records and card of a finished bank, or of a part of one."""
 
 from __future__ import annotations
 
@@ -15,29 +15,28 @@ from smile_motion.bank.statistics import refusal_counts
 from smile_motion.io.files import dump_json, dump_lines, sha256, write_atomically
 
 CATEGORIES = "categories.jsonl"
-"""A line per category of a bank made from candidates: what was wanted, tried and accepted."""
+"""File with a line per category of a bank made from candidates: objects wanted, tried, accepted."""
 SHARD_CARD = "shard.json"
-"""What a finished shard of a bank has in the place of the card."""
+"""Card of a finished part of a bank."""
 TIMINGS = "timings"
-"""Entry of the card that says how long things took: the only one that may differ between two
-builds of the same bank."""
+"""Entry of the card with durations: the only one that may differ between two builds of a bank."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class BankManifest:
-    """Everything that a build, or a part of it, made."""
+    """Records of everything that a build, or a part of one, made."""
 
     objects: Sequence[Mapping[str, Any]]
-    """A record per object, as `metadata.jsonl` has it."""
+    """Records of objects: lines of `metadata.jsonl`."""
     candidates: Sequence[Mapping[str, Any]] | None = None
-    """A record per candidate, accepted or not; None where objects are made outright."""
+    """Records of candidates, accepted or not; None where the source makes objects directly."""
     categories: Sequence[Mapping[str, Any]] | None = None
-    """A record per category, where there are candidates: see `category_record`."""
+    """Records of categories, where there are candidates; see `category_record`."""
     timings: Mapping[str, Any] | None = None
-    """How long things took."""
+    """Durations; see `pipeline.timings`."""
 
     def ordered(self) -> BankManifest:
-        """The same records in the order of a bank's files."""
+        """The same records, in the order of a bank's files."""
         by_id = sorted(self.objects, key=lambda record: (record["category"], record["id"]))
         if self.candidates is None or self.categories is None:
             return BankManifest(objects=by_id, timings=self.timings)
@@ -49,7 +48,7 @@ class BankManifest:
         )
 
     def files(self) -> dict[str, bytes]:
-        """The bank's files of lines, by name."""
+        """Contents of the bank's JSON Lines files, by name."""
         files = {METADATA: dump_lines(map(dict, self.objects))}
         if self.candidates is not None and self.categories is not None:
             files[CANDIDATES] = dump_lines(map(dict, self.candidates))
@@ -63,9 +62,15 @@ def finish(
     records: BankManifest,
     on_progress: Callable[[str, int, int], None],
 ) -> None:
-    """Write the files of a bank whose images lie there already, and end the build.
+    """Write the records and card of a bank whose images are in place, and pack it.
 
-    The card comes last: with it the bank is finished.
+    The card is written last: a bank with a card is finished.
+
+    Args:
+        out: Folder of the bank.
+        settings: Settings of the build, which become entries of the card.
+        records: What was built.
+        on_progress: Called with (stage, done, total).
     """
     records = records.ordered()
     files = records.files()
@@ -79,7 +84,7 @@ def finish(
 def finish_shard(
     out: Path, settings: Mapping[str, Any], index: int, of: int, records: BankManifest
 ) -> None:
-    """Write the files of a part of a bank, and end its build."""
+    """Write the records and card of part `index` of `of` of a bank."""
     records = records.ordered()
     files = records.files()
     for name, data in files.items():
@@ -95,7 +100,7 @@ def finish_shard(
 
 
 def pack_if_needed(out: Path, on_progress: Callable[[str, int, int], None]) -> None:
-    """Pack a finished bank's pixels unless they are packed already."""
+    """Pack a finished bank unless its packed form is current."""
     if not is_packed(out):
         pack(out, lambda done, total: on_progress("packing pixels", done, total))
 

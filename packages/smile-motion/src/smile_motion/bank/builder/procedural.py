@@ -1,4 +1,4 @@
-"""Objects from geometry and noise: no model, no download, thousands a minute."""
+"""Procedural objects from geometry and noise, thousands per minute, without a model."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from smile_motion.bank.builder.textures import TEXTURES, paint
 from smile_motion.seeding import Stream, keyed_generator
 
 SUPERSAMPLING = 4
-"""Sub-pixels along each axis from which the soft edge is averaged."""
+"""Sub-pixels per pixel and axis that soft edges are averaged from."""
 
 
 def convex(rng: np.random.Generator) -> BaseGeometry:
-    """Convex hull of a few points, corners sharp or rounded."""
+    """Draw the convex hull of 3 to 9 points, with sharp or rounded corners."""
     angle = np.sort(rng.random(rng.integers(3, 10))) * 2 * np.pi
     radius = rng.uniform(0.75, 1.0, len(angle))
     points = np.stack([np.cos(angle), np.sin(angle)], axis=1) * radius[:, None]
@@ -32,7 +32,7 @@ def convex(rng: np.random.Generator) -> BaseGeometry:
 
 
 def star(rng: np.random.Generator) -> BaseGeometry:
-    """Star with 4 to 11 points, from stubby to spiky, tips sharp or rounded."""
+    """Draw a star with 4 to 11 sharp or rounded tips."""
     tips = int(rng.integers(4, 12))
     angle = np.arange(2 * tips) * np.pi / tips
     radius = np.where(np.arange(2 * tips) % 2 == 0, 1.0, rng.uniform(0.35, 0.75))
@@ -42,7 +42,7 @@ def star(rng: np.random.Generator) -> BaseGeometry:
 
 
 def blob(rng: np.random.Generator) -> BaseGeometry:
-    """Smooth closed curve: a circle whose radius is a random low-order Fourier series."""
+    """Draw a smooth closed curve: a circle whose radius is a random low-order Fourier series."""
     angle = np.linspace(0, 2 * np.pi, 180, endpoint=False)
     order = np.arange(2, 7)
     weight = rng.normal(size=5) / order * rng.uniform(0.2, 0.6)
@@ -53,7 +53,7 @@ def blob(rng: np.random.Generator) -> BaseGeometry:
 
 
 def compound(rng: np.random.Generator) -> BaseGeometry:
-    """Union of a body with limbs: discs, bars, boxes and bent capsules that touch it."""
+    """Draw the union of a body with limbs: discs, boxes and bent capsules."""
     parts = (_disc, _box, _capsule)
     shape = parts[rng.integers(3)](rng)
     for _ in range(rng.integers(2, 6)):
@@ -67,7 +67,7 @@ def compound(rng: np.random.Generator) -> BaseGeometry:
 
 
 def pierced(rng: np.random.Generator) -> BaseGeometry:
-    """Any of the others with one to four holes: rings, frames, lattices."""
+    """Draw a convex shape, star or blob with a wide hole or one to four small ones."""
     shape = (convex, star, blob)[rng.integers(3)](rng)
     if rng.random() < 0.4:
         rim = shape.buffer(-rng.uniform(0.18, 0.35))
@@ -91,17 +91,19 @@ SILHOUETTES: dict[str, Callable[[np.random.Generator], BaseGeometry]] = {
     "compound": compound,
     "pierced": pierced,
 }
-"""The kinds of silhouette; each returns a polygon of about unit radius."""
+"""Kinds of silhouette; each function returns a polygon of about unit radius."""
 
 
-def rasterise(shape: BaseGeometry, rng: np.random.Generator, side: int) -> np.ndarray:
-    """Stretch, turn and draw a silhouette.
+def rasterize(shape: BaseGeometry, rng: np.random.Generator, side: int) -> np.ndarray:
+    """Stretch, rotate and rasterize a silhouette.
 
     Args:
+        shape: Polygon.
+        rng: Generator of the stretch and rotation.
         side: Longer side of the result, pixels.
 
     Returns:
-        (H, W) uint8 alpha with a soft edge, cut tightly to the silhouette.
+        (H, W) uint8 alpha with a soft edge, tightly cropped.
     """
     from smile_motion.bank.builder._surfaces import average_4x4
 
@@ -126,7 +128,7 @@ def rasterise(shape: BaseGeometry, rng: np.random.Generator, side: int) -> np.nd
 
 
 def _edge_point(shape: BaseGeometry, share: float) -> tuple[float, float]:
-    """The point that lies a share of the way around a shape's edge."""
+    """Point at a share, 0 to 1, of the way around a shape's edge."""
     at = shape.boundary.interpolate(share, normalized=True)
     return at.x, at.y
 
@@ -148,32 +150,32 @@ def _capsule(rng: np.random.Generator) -> BaseGeometry:
 
 
 VERSION = 2
-"""Raised when the same number gives another object than before."""
+"""Incremented when a number gives another object than before."""
 SIDE_PX = 256
 """Longer side of a procedural object."""
 CATEGORIES = tuple(f"{shape}-{texture}" for shape in SILHOUETTES for texture in TEXTURES)
-"""Category names, silhouette and texture; object i belongs to category i modulo their number."""
+"""Category names, `silhouette-texture`; object i has category i modulo their number."""
 ATTEMPTS = 20
-"""Draws until a silhouette fills enough of its box to be seen."""
+"""Largest number of draws until a silhouette fills enough of its box."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProceduralSource:
-    """Varied silhouettes with varied surfaces; object `number` depends on it and the seed alone."""
+    """Varied silhouettes with varied textures; each depends on its number and the seed alone."""
 
     count: int
-    """Objects."""
+    """Number of objects."""
     seed: int = 0
-    """Seed of all of them."""
+    """Seed of all objects."""
 
     def make(self, number: int) -> SourceObject:
-        """Make one object, its longer side 256 px."""
+        """Make object `number`; its longer side is 256 px."""
         category = CATEGORIES[number % len(CATEGORIES)]
         kind, texture = category.split("-")
         attempt = 0
         while True:
             rng = keyed_generator(self.seed, Stream.OBJECT, index=number, part=attempt)
-            alpha = rasterise(SILHOUETTES[kind](rng), rng, SIDE_PX)
+            alpha = rasterize(SILHOUETTES[kind](rng), rng, SIDE_PX)
             attempt += 1
             fills = alpha.mean() > 0.15 * 255 and min(alpha.shape) >= SIDE_PX // 5
             if fills or attempt == ATTEMPTS:
@@ -182,7 +184,7 @@ class ProceduralSource:
         return SourceObject(name, category, paint(rng, texture, alpha), {"seed": self.seed})
 
     def card(self) -> dict[str, Any]:
-        """What the bank's card says of the source."""
+        """Entries of the bank's card that describe the source."""
         return {
             "source": "procedural",
             "version": VERSION,

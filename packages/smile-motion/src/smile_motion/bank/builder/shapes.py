@@ -1,7 +1,7 @@
-"""Flat circles and polygons, textures and crops of photographs: the objects of arXiv 2410.24213.
+"""Circles and polygons filled with a color, noise or a photograph: the objects of arXiv 2410.24213.
 
-"Learning Video Representations without Natural Videos", in short "the paper" here; its published
-code is github.com/Unicorn53547/Synthetic-Video-Representations, in short "the code".
+"Learning Video Representations without Natural Videos" is "the paper" here; "the code" is its
+published code, github.com/Unicorn53547/Synthetic-Video-Representations.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from smile_motion.io.images import find_photographs, read_photograph
 from smile_motion.seeding import Stream, keyed_generator
 
 ShapeKind = Literal["circles", "shapes", "textures", "crops"]
-"""Flat circles, flat shapes, the same shapes filled with noise, or with crops of photographs."""
+"""Circles or shapes of one color; the shapes filled with noise, or with crops of photographs."""
 
 VERSION = 2
-"""Raised when the same number gives another object than before."""
+"""Incremented when a number gives another object than before."""
 CORNERS: dict[str, int] = {
     "circle": 128,
     "square": 4,
@@ -32,44 +32,50 @@ CORNERS: dict[str, int] = {
     "triangle": 3,
     "quadrilateral": 4,
 }
-"""Shapes by their corners on the unit circle; all are equally frequent. The code."""
+"""Number of corners on the unit circle of each shape; shapes are equally frequent (the code)."""
 SIDE_PX = 256
-"""Side of an object's image, which spans the circle on which the corners lie. Ours."""
+"""Side of an object's image, pixels; it spans the circle of the corners (ours)."""
 SUPERSAMPLING = 4
-"""Sub-pixels along each axis from which the soft edge is averaged. Ours."""
+"""Sub-pixels per pixel and axis that soft edges are averaged from (ours)."""
 SMALLEST_SHARE = 0.02
-"""Smallest share of the image that a shape covers; thinner ones are drawn again. Ours."""
+"""Smallest share of the image that a shape covers; thinner ones are drawn again (ours)."""
 CROP_SHARE = (0.25, 1.0)
-"""Range of a crop's side, as a share of its photograph's shorter side. Ours."""
+"""Range of a crop's side, as a share of its photograph's shorter side (ours)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ShapeSource:
-    """Objects of one stage of the paper; object `number` depends on the fields alone.
+    """Objects of one stage of the paper; an object depends on its number and the fields alone.
 
-    Images are not cropped to the shape but span its circle, so that a size is the circle's
-    diameter and a turn is about its centre.
+    Images are not cropped to the shape but span its circle, so that the size is the circle's
+    diameter and rotation is about its center.
     """
 
     kind: ShapeKind
-    """What they are."""
+    """Kind of object."""
     count: int
-    """Objects. Colours, textures and crops are drawn once for each: have many."""
+    """Number of objects. Color, texture and crop are drawn once per object: use many."""
     seed: int = 0
-    """Seed of all of them."""
+    """Seed of all objects."""
     root: Path = Path()
     """Folder that `files` are relative to."""
     files: tuple[str, ...] = ()
-    """Photographs that crops are taken from. Paper: ImageNet, or pictures from a random network."""
+    """Photographs that crops are taken from. Paper: ImageNet, or images of a random network."""
 
     @classmethod
     def open(
         cls, kind: ShapeKind, *, count: int, seed: int = 0, images: Path | None = None
     ) -> ShapeSource:
-        """Find the photographs, where the kind needs them.
+        """Open a source, finding the photographs where the kind needs them.
+
+        Args:
+            kind: Kind of object.
+            count: Number of objects.
+            seed: Seed of all objects.
+            images: Folder of photographs, for `crops`.
 
         Raises:
-            InputError: It needs some and none are given, or there are none.
+            InputError: `crops` without a folder, or with one that contains no photographs.
         """
         if kind != "crops":
             return cls(kind=kind, count=count, seed=seed)
@@ -79,10 +85,10 @@ class ShapeSource:
         return cls(kind=kind, count=count, seed=seed, root=images, files=files)
 
     def make(self, number: int) -> SourceObject:
-        """Make one object.
+        """Make object `number`, 256 x 256 px.
 
         Raises:
-            InputError: The photograph that it is cut from cannot be read.
+            InputError: The photograph that it is cropped from cannot be read.
         """
         names = ["circle"] if self.kind == "circles" else list(CORNERS)
         category = names[number % len(names)]
@@ -108,7 +114,7 @@ class ShapeSource:
         return SourceObject(name, category, cv2.bitwise_and(image, image, mask=alpha), details)
 
     def mark(self) -> str:
-        """What tells these very photographs from others of the same names; "" without any."""
+        """Hash that tells the photographs from others of the same names; "" without any."""
         if not self.files:
             return ""
         photographs = [(name, (self.root / name).stat()) for name in self.files]
@@ -117,7 +123,7 @@ class ShapeSource:
         return sha256(dump_lines([{"folder": root}, *({"file": line} for line in lines)]))[:8]
 
     def card(self) -> dict[str, Any]:
-        """What the bank's card says of the source."""
+        """Entries of the bank's card that describe the source."""
         card = {"source": self.kind, "version": VERSION, "seed": self.seed, "side_px": SIDE_PX}
         if self.kind != "crops":
             return card | {"licence": "CC0-1.0: generated from random numbers, no rights reserved"}
@@ -130,7 +136,7 @@ class ShapeSource:
 
 
 def corners(rng: np.random.Generator, shape: str) -> np.ndarray:
-    """Draw a shape's corners on the unit circle, in order: (n, 2) float64 x, y. The code."""
+    """Draw a shape's corners on the unit circle, (n, 2) float64, x then y, in order (the code)."""
     count = CORNERS[shape]
     match shape:
         case "circle":
@@ -148,9 +154,13 @@ def corners(rng: np.random.Generator, shape: str) -> np.ndarray:
 
 
 def fill(points: np.ndarray) -> np.ndarray:
-    """Draw a polygon within the unit circle: (SIDE_PX, SIDE_PX) uint8 alpha with a soft edge.
+    """Rasterize a polygon with soft edges; those of the code are hard.
 
-    The code's edges are hard.
+    Args:
+        points: (n, 2) float64 corners within the unit circle, x then y.
+
+    Returns:
+        (SIDE_PX, SIDE_PX) uint8 alpha.
     """
     from smile_motion.bank.builder._surfaces import average_4x4
 
@@ -163,11 +173,11 @@ def fill(points: np.ndarray) -> np.ndarray:
 
 
 def texture(rng: np.random.Generator, side: int) -> np.ndarray:
-    """Draw coloured noise: (side, side, 3) uint8.
+    """Draw colored noise, (side, side, 3) uint8 RGB.
 
-    Stands in for the paper's statistical images (arXiv 2106.05963), of which it takes the spectrum
-    and the colour model: amplitude 1 / (|fx|^a + |fy|^b), a and b near a slope uniform in 0.5 to
-    3.5; mean and principal axes of 3 to 22 random colours. Their wavelet statistics are left out.
+    It replaces the paper's statistical images (arXiv 2106.05963) and has their spectrum and color
+    model: amplitude 1 / (|fx|^a + |fy|^b), a and b near a slope uniform in 0.5 to 3.5; mean and
+    principal axes of 3 to 22 random colors. Their wavelet statistics are left out.
     """
     slope, skew = rng.uniform(0.5, 3.5), rng.normal() * 0.05
     falls = np.abs(np.fft.fftfreq(side))[:, None] ** (slope - skew) + np.abs(np.fft.rfftfreq(side))[
@@ -188,7 +198,7 @@ def texture(rng: np.random.Generator, side: int) -> np.ndarray:
 def _crop(
     rng: np.random.Generator, image: np.ndarray
 ) -> tuple[np.ndarray, tuple[int, int, int, int]]:
-    """Cut a random square: (SIDE_PX, SIDE_PX, 3) uint8, and its x, y, width, height."""
+    """Crop a random square, (SIDE_PX, SIDE_PX, 3) uint8; also returns its x, y, width, height."""
     height, width = image.shape[:2]
     side = max(1, round(rng.uniform(*CROP_SHARE) * min(height, width)))
     x, y = int(rng.integers(width - side + 1)), int(rng.integers(height - side + 1))

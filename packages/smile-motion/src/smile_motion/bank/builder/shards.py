@@ -1,4 +1,4 @@
-"""Parts of a bank that several processes or machines build, and their union."""
+"""Merge the parts of a bank that several processes or machines built."""
 
 from __future__ import annotations
 
@@ -37,17 +37,21 @@ from smile_motion.io.schema import parse_line, read_record, read_records
 from smile_motion.runtime.partition import Partition
 
 PATIENCE_S = 120.0
-"""How long a process of the same launch may neither run nor have finished before it counts as
-dead; long enough to import its libraries."""
+"""Seconds for which a process of the same launch may hold no lock, as while it imports libraries,
+before it counts as dead."""
 
 
 def is_finished(folder: Path) -> bool:
-    """Whether a folder holds a finished shard."""
+    """Whether a folder contains a finished part."""
     return (folder / SHARD_CARD).is_file()
 
 
 def require_finished_alike(folder: Path, settings: Mapping[str, Any], shard: Partition) -> None:
-    """Raise InputError unless a finished shard is the one that is asked for."""
+    """Check that a finished part is the wanted one.
+
+    Raises:
+        InputError: It is another part, or was built with other settings.
+    """
     found = _read_shard_card(folder)
     require_same(
         {**found["settings"], "shard": found["shard"]},
@@ -63,10 +67,16 @@ def wait_for_shards(
     patience_s: float = PATIENCE_S,
     poll_s: float = 0.2,
 ) -> None:
-    """Wait until every shard of this launch is finished.
+    """Wait until every part of this launch is finished.
+
+    Args:
+        folders: Folders of the parts.
+        on_wait: Called with (finished, total) at each poll.
+        patience_s: Seconds without a lock after which a process counts as dead.
+        poll_s: Seconds between polls.
 
     Raises:
-        InputError: A shard's process has ended before that.
+        InputError: The process of a part ended before the part was finished.
     """
     last_seen = [time.monotonic()] * len(folders)
     while True:
@@ -97,15 +107,22 @@ def merge(
     remove: bool = False,
     on_progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
 ) -> ObjectBank:
-    """Unite finished shards to the bank that one process would have built, and open it.
+    """Merge finished parts to the bank that one process would have built, and open it.
+
+    Images are hard links where the file system allows it.
 
     Args:
-        remove: Delete the shards once the bank is finished. Images are hard links where the file
-            system allows it.
+        shards: Folders of all parts, in any order.
+        out: Folder of the bank.
+        remove: Delete the parts once the bank is finished.
+        on_progress: Called with (stage, done, total).
+
+    Returns:
+        The bank.
 
     Raises:
-        InputError: A shard is missing, unfinished, there twice, of another bank, or changed since;
-            or when `out` holds something else.
+        InputError: A part is missing, unfinished, given twice, of another bank, or has changed; or
+            `out` contains something else.
     """
     cards = _fitting_cards(shards)
     settings = cards[0]["settings"]
@@ -130,7 +147,7 @@ def merge(
 
 @dataclass(frozen=True, kw_only=True)
 class _ShardCard:
-    """What a finished shard's card says."""
+    """Schema of the card of a finished part."""
 
     shard: tuple[Annotated[int, Interval(ge=0, lt=1 << 20)], Annotated[int, Ge(1)]]
     settings: dict[str, Any]
@@ -157,7 +174,7 @@ def _read_shard_card(folder: Path) -> dict[str, Any]:
 
 
 def _fitting_cards(shards: Sequence[Path]) -> list[dict[str, Any]]:
-    """Read the shards' cards, checked to be all of one bank."""
+    """Read the cards of all parts and check that they make one bank."""
     if not shards:
         raise InputError("no shard to merge; give the folders of all shards of a bank")
     cards = [_read_shard_card(folder) for folder in shards]
@@ -183,7 +200,7 @@ def _fitting_cards(shards: Sequence[Path]) -> list[dict[str, Any]]:
 
 
 def _united(shards: Sequence[Path], cards: Sequence[dict[str, Any]]) -> BankManifest:
-    """All records of the shards, each file checked against its hash."""
+    """Records of all parts, each file checked against its hash."""
     lines: dict[str, list[dict[str, Any]]] = {}
     for folder, card in zip(shards, cards, strict=True):
         for name, expected in card["sha256"].items():
@@ -216,7 +233,7 @@ def _united(shards: Sequence[Path], cards: Sequence[dict[str, Any]]) -> BankMani
 
 
 def _files(shards: Sequence[Path], cards: Sequence[dict[str, Any]]) -> list[tuple[Path, str]]:
-    """Files of the shards besides those of lines, and their names in the bank."""
+    """Images of all parts, and their names in the bank."""
     found = []
     for folder, card in zip(shards, cards, strict=True):
         for record in read_records(folder / METADATA, ObjectRecord, remedy="build it again"):
@@ -229,7 +246,7 @@ def _files(shards: Sequence[Path], cards: Sequence[dict[str, Any]]) -> list[tupl
 
 
 def _replace(source: Path, target: Path) -> None:
-    # A copy may have been torn when an earlier merge was killed.
+    # A killed merge may have left a partial copy.
     target.unlink(missing_ok=True)
     place_file(source, target)
 

@@ -1,4 +1,4 @@
-"""Where a bank's objects come from. A source numbers its objects and makes any of them alone."""
+"""Interface of the sources of a bank's objects."""
 
 from __future__ import annotations
 
@@ -10,34 +10,34 @@ import numpy as np
 
 @dataclass(frozen=True, eq=False)
 class SourceObject:
-    """One object, as a source makes it."""
+    """One object made by a source."""
 
     name: str
-    """Unique within its category; becomes the file's name."""
+    """Name, unique within the category; the stem of the file."""
     category: str
-    """Category, and folder."""
+    """Category; the folder of the file."""
     image: np.ndarray
     """(H, W, 4) uint8 straight-alpha RGBA, tightly cropped."""
     details: dict[str, Any]
-    """What else its line of metadata says."""
+    """Further entries of its metadata record."""
 
 
 class ObjectSource(Protocol):
-    """Makes objects number 0 to count - 1; picklable, so that processes can share the work."""
+    """Makes objects 0 to count - 1, each independently; picklable, for use in several processes."""
 
     @property
     def count(self) -> int:
-        """How many objects there will be."""
+        """Number of objects."""
         ...
 
     def make(self, number: int) -> SourceObject:
-        """Make one object; the same number always gives the same object.
+        """Make object `number`; the same number always gives the same object.
 
         Raises:
-            InputError: What it is made from cannot be read.
+            InputError: A file that it is made from cannot be read.
         """
         ...
 
     def card(self) -> dict[str, Any]:
-        """What the bank's card says of the source; a build continues only under the same card."""
+        """Entries of the bank's card on the source; a build resumes only where they agree."""
         ...

@@ -1,4 +1,4 @@
-"""Random surfaces for procedural objects: a pattern, a palette, and light."""
+"""Random textures of procedural objects: a pattern, a palette and shading."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 
 def gradient(rng: np.random.Generator, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Linear or radial ramp."""
+    """Draw a linear or radial ramp."""
     if rng.random() < 0.5:
         turn = rng.uniform(0, 2 * np.pi)
         return _stretched(x * np.cos(turn) + y * np.sin(turn))
@@ -19,7 +19,7 @@ def gradient(rng: np.random.Generator, x: np.ndarray, y: np.ndarray) -> np.ndarr
 
 
 def stripes(rng: np.random.Generator, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Parallel, wavy or concentric bands."""
+    """Draw parallel, wavy or concentric stripes."""
     count = rng.uniform(2.5, 7)
     turn = rng.uniform(0, np.pi)
     along = x * np.cos(turn) + y * np.sin(turn)
@@ -35,7 +35,7 @@ def stripes(rng: np.random.Generator, x: np.ndarray, y: np.ndarray) -> np.ndarra
 
 
 def checks(rng: np.random.Generator, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Checker board or lattice, turned."""
+    """Draw a rotated checkerboard or lattice."""
     count = rng.uniform(2, 5)
     turn = rng.uniform(0, np.pi / 2)
     along = np.sin((x * np.cos(turn) + y * np.sin(turn)) * count * np.pi)
@@ -44,7 +44,7 @@ def checks(rng: np.random.Generator, x: np.ndarray, y: np.ndarray) -> np.ndarray
 
 
 def spots(rng: np.random.Generator, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Round spots of varied size."""
+    """Draw round spots of varied size."""
     from smile_motion.bank.builder._surfaces import find_spots
 
     points = rng.uniform(-1, 1, size=(int(rng.integers(8, 26)), 2)).astype(np.float32)
@@ -55,7 +55,7 @@ def spots(rng: np.random.Generator, x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def cells(rng: np.random.Generator, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Cell (Worley) noise: distance to the nearest of random points, or the cell's own tone."""
+    """Draw cell (Worley) noise: distance to the nearest point, or one tone per cell."""
     from smile_motion.bank.builder._surfaces import find_cells
 
     count = int(rng.integers(8, 28))
@@ -69,7 +69,7 @@ def cells(rng: np.random.Generator, x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def spectral(rng: np.random.Generator, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Noise whose spectrum falls with frequency, from cloudy to grainy."""
+    """Draw noise whose spectrum falls with frequency, from cloudy to grainy."""
     height, width = y.size, x.size
     frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None])
     frequency[0, 0] = 1
@@ -86,17 +86,20 @@ TEXTURES: dict[str, Callable[[np.random.Generator, np.ndarray, np.ndarray], np.n
     "cells": cells,
     "spectral": spectral,
 }
-"""The kinds of pattern; x (1, W), y (H, 1) float32 in -1..1, result (H, W) in 0..1."""
+"""Kinds of pattern: functions of rng, x (1, W) and y (H, 1), float32 in -1 to 1, that return (H, W)
+values in 0 to 1."""
 
 
 def paint(rng: np.random.Generator, kind: str, alpha: np.ndarray) -> np.ndarray:
-    """Colour and light a silhouette.
+    """Texture and shade a silhouette.
 
     Args:
-        alpha: (H, W) uint8.
+        rng: Generator of pattern, palette and light.
+        kind: Key of `TEXTURES`.
+        alpha: (H, W) uint8 silhouette.
 
     Returns:
-        (H, W, 4) uint8 straight-alpha RGBA, clear pixels black.
+        (H, W, 4) uint8 straight-alpha RGBA; transparent pixels are black.
     """
     from smile_motion.bank.builder._surfaces import light_surface
 
@@ -116,7 +119,7 @@ def paint(rng: np.random.Generator, kind: str, alpha: np.ndarray) -> np.ndarray:
 
 
 def _palette(rng: np.random.Generator) -> np.ndarray:
-    """Two or three colours that differ in hue and in lightness: (n, 3) in 0..1."""
+    """Draw two or three colors that differ in hue and lightness, (n, 3) float64 RGB, 0 to 1."""
     hue = rng.random()
     count = int(rng.integers(2, 4))
     hues = (hue + rng.choice([0.08, 0.17, 0.33, 0.5]) * np.arange(count)) % 1
@@ -128,7 +131,7 @@ def _palette(rng: np.random.Generator) -> np.ndarray:
 
 
 def _relief(rng: np.random.Generator, alpha: np.ndarray) -> np.ndarray:
-    """Cushion-shaped relief for light to fall on: (H, W) float32 height, pixels."""
+    """Cushion-shaped relief, (H, W) float32 height, pixels."""
     from smile_motion.bank.builder._surfaces import raise_cushion
 
     solid = np.pad((alpha > 127).astype(np.uint8), 1)
@@ -144,5 +147,5 @@ def _stretched(field: np.ndarray) -> np.ndarray:
 
 
 def _banded(wave: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Two tones with a border between soft and sharp."""
+    """Map a wave to two tones with a soft or sharp border."""
     return 1 / (1 + np.exp(-wave * rng.uniform(3, 20)))

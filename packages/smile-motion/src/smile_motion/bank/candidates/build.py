@@ -1,4 +1,4 @@
-"""A bank whose objects are chosen among candidates: the whole way from categories to its card."""
+"""Build a bank of objects that are selected from candidate images."""
 
 from __future__ import annotations
 
@@ -46,30 +46,30 @@ from smile_motion.runtime.progress import OnProgress
 
 @dataclass(frozen=True, kw_only=True)
 class CandidatePlan:
-    """What is wanted, and what decides over it besides the models."""
+    """What a build makes, and all that determines it besides the models."""
 
     goals: tuple[Goal, ...]
-    """Categories with something wanted of them."""
+    """Categories of which objects are wanted."""
     batch: int
-    """Images made together."""
+    """Images per batch."""
     thresholds: Thresholds = field(default_factory=Thresholds)
-    """What candidates must reach."""
+    """Thresholds that candidates must reach."""
     fill_holes: bool = False
-    """See `cleaning.clean`."""
+    """Fill holes of objects; see `cutout.clean`."""
     keep_candidates: bool = True
-    """Leave the candidates' images and masks in the finished bank."""
+    """Keep the candidates' images and masks in the finished bank."""
     card: dict[str, Any] = field(default_factory=dict)
-    """What the card says besides, as JSON values: the source first of all."""
+    """Further entries of the card, as JSON values, such as the source."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Models:
-    """What makes and judges images."""
+    """Models that make and assess candidates."""
 
     source: ImageSource
-    """Makes them."""
+    """Makes the images."""
     segmenters: Sequence[Segmenter]
-    """Each finds the object in every one."""
+    """Each segments every image."""
     scorer: Scorer
     """Scores every mask."""
 
@@ -84,18 +84,23 @@ def build_from_candidates(
     on_progress: OnProgress = lambda stage, done, total: None,
     on_candidates: Callable[[Progress], None] = lambda progress: None,
 ) -> None:
-    """Make a bank, or continue one; or a shard of one.
+    """Build a bank or one part of it, or resume its build.
+
+    The result depends on the plan and the models alone, neither on threads, interruptions nor the
+    division into parts.
 
     Args:
-        open_models: Called once the folder's lock is held.
-        shard: Make only units `shard.index`, `shard.index + shard.of`, ….
-        writers: Threads that cut out and write; as many as cores by default. The result depends on
-            the plan and the models alone: not on threads, nor on how often the build was stopped,
-            nor on how it was divided into shards.
+        plan: What to make.
+        open_models: Opens the models; called once the folder's lock is held.
+        out: Folder of the bank, or of the part.
+        shard: The part to build: units `shard.index`, `shard.index + shard.of`, …; all by default.
+        writers: Number of threads that cut out and write; one per core by default, at most 8.
+        on_progress: Called with (stage, done, total) while the bank is finished.
+        on_candidates: Called with the progress of candidates.
 
     Raises:
-        InputError: `out` holds something else, another process is building it, a model cannot be
-            used, or not one candidate is accepted.
+        InputError: `out` contains something else, another process is building it, a model cannot
+            be used, or no candidate is accepted.
     """
     if plan.batch < 1:
         raise InputError(f"--batch {plan.batch}: expected at least 1 image")
@@ -172,14 +177,14 @@ def _build(
 
 
 def _leave_nothing(out: Path) -> None:
-    """Remove a folder in which nothing was begun."""
+    """Remove a folder in which no build was started."""
     if [path.name for path in out.iterdir()] == [LOCK]:
         (out / LOCK).unlink()
         out.rmdir()
 
 
 def none_accepted(out: Path, candidates: Iterable[Any]) -> str:
-    """Say that no candidate became an object, and why."""
+    """Message that no candidate was accepted, with the reasons."""
     reasons = refusal_counts(list(candidates))
     why = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
     return (
@@ -189,7 +194,7 @@ def none_accepted(out: Path, candidates: Iterable[Any]) -> str:
 
 
 def _settings(plan: CandidatePlan, models: Models) -> dict[str, Any]:
-    """Everything that decides over the bank, as its card and an unfinished build say it."""
+    """Everything that determines the bank, as its card and an unfinished build record it."""
     names = Counter(segmenter.name for segmenter in models.segmenters)
     if not names:
         raise InputError("no segmenter; name at least one with --segmenter")
@@ -215,7 +220,7 @@ def _settings(plan: CandidatePlan, models: Models) -> dict[str, Any]:
 
 
 def _digest(goals: Sequence[Goal]) -> str:
-    """Hash of the categories, in order, and of what is wanted of each."""
+    """Hash of the categories, in order, with what is wanted of each."""
     lines = (
         f"{goal.category.folder}\t{goal.category.name}\t{goal.category.definition}\t"
         f"{goal.wanted}\t{goal.max_tries}\n"
@@ -239,7 +244,7 @@ def _records(selections: Sequence[Selection], times: dict[str, Any]) -> BankMani
 
 
 def _place(selections: Sequence[Selection], out: Path, on_progress: OnProgress) -> None:
-    """Move accepted cut-outs to where the bank has its images."""
+    """Move accepted cut-outs to the bank's images."""
     accepted = [
         stored
         for one in selections

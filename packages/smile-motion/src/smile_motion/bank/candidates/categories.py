@@ -1,4 +1,4 @@
-"""Lists of what objects are of: from models' label sets, annotation files, and texts."""
+"""Read lists of categories from label sets, annotation files and text files."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from smile_motion.io.schema import LARGEST_BYTES, read
 from smile_motion.io.text import read_lines, read_text, split_lines
 
 LISTS = ("imagenet1k", "imagenet21k")
-"""Lists that are known by name."""
+"""Lists known by name."""
 PEOPLE = "<people>"
-"""Line of a list of denied categories: those that their own list says are people."""
+"""Entry of a deny list: all categories that their own list marks as people."""
 _WORDNET_PEOPLE = ("n096", "n114")
-"""From which WordNet id to which there are people only: kinds of person, then names."""
+"""Range of WordNet ids (end exclusive) of people: kinds of person, then names."""
 
 
 def read_categories(spec: str) -> tuple[Category, ...]:
@@ -26,15 +26,15 @@ def read_categories(spec: str) -> tuple[Category, ...]:
 
     Args:
         spec: `imagenet1k` (open_clip's names), `imagenet21k` (timm's names and definitions), an
-            LVIS or COCO annotation file (.json), or a text file with a line `name` or
-            `name<TAB>definition` each; empty lines and lines that start with # are skipped.
+            LVIS or COCO annotation file (.json), or a text file with a category per line, `name`
+            or `name<TAB>definition`; empty lines and lines that start with # are skipped.
 
     Returns:
-        The categories in the list's order. One that comes twice with the same definition, or none,
-        is taken once; those that differ by definition alone are told apart by `sense`.
+        The categories in the list's order. A category repeated with the same definition, or
+        without one, is taken once; categories that differ only by definition differ in `sense`.
 
     Raises:
-        InputError: There is no such list, it is of another form, or a name has no letters.
+        InputError: There is no such list, it has another format, or a name has no letters.
     """
     if spec == "imagenet1k":
         from open_clip.zero_shot_metadata import IMAGENET_CLASSNAMES
@@ -55,16 +55,20 @@ def read_categories(spec: str) -> tuple[Category, ...]:
 def deny(
     categories: Sequence[Category], deny_list: Path | None = None
 ) -> tuple[tuple[Category, ...], tuple[Category, ...]]:
-    """Part categories into those to make and those refused.
+    """Divide categories into allowed and denied ones.
 
     Args:
-        deny_list: A file to use instead of the one that comes with smile-motion (`denied.txt`): a
-            line is a name, refused whatever its case and spaces; `/pattern/`, a regular expression
-            that refuses by definition; or `<people>`, which refuses what its list says are people,
-            as `imagenet21k` does. # starts a comment.
+        categories: All categories.
+        deny_list: File to use instead of the package's `denied.txt`. A line is a name, compared
+            without case and spaces; `/pattern/`, a regular expression that is searched in
+            definitions; or `<people>`, which denies what its list marks as people, as
+            `imagenet21k` does. # starts a comment.
+
+    Returns:
+        The allowed and the denied categories.
 
     Raises:
-        InputError: The file is missing or a pattern is malformed.
+        InputError: The file is missing or a pattern is invalid.
     """
     if deny_list is None:
         source, text = (
@@ -97,7 +101,7 @@ def deny(
 
 
 def quotas(count: int, categories: int) -> tuple[int, ...]:
-    """Objects wanted of each category: they differ by one at most, the larger evenly spread."""
+    """Divide `count` objects over categories; shares differ by at most one, evenly spread."""
     return tuple(
         count * (place + 1) // categories - count * place // categories
         for place in range(categories)
@@ -134,7 +138,7 @@ def _imagenet21k() -> Iterable[Category]:
 
 @dataclass(frozen=True, kw_only=True)
 class _Entry:
-    """A category of an annotation file; LVIS has definitions."""
+    """A category of an annotation file; `def` is a definition, in LVIS."""
 
     name: str
     def_: str | None = None
@@ -142,13 +146,13 @@ class _Entry:
 
 @dataclass(frozen=True, kw_only=True)
 class _Annotations:
-    """What is read of an annotation file."""
+    """Fields of an annotation file that are read."""
 
     categories: list[_Entry]
 
 
 def _annotated(path: Path) -> Iterable[Category]:
-    """LVIS names have underscores and perhaps a qualifier in brackets, as `bow_(weapon)` has."""
+    """Read annotations; LVIS names have underscores and may have a qualifier: `bow_(weapon)`."""
     remedy = 'give annotations of LVIS or COCO, {"categories": [{"name": …}]}'
     for entry in read(
         path, _Annotations, remedy=remedy, unknown="ignore", largest=LARGEST_BYTES

@@ -1,4 +1,4 @@
-"""From an image and its masks to a cut-out object."""
+"""Select a mask of an image and cut out its object."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from smile_motion.io.images import opaque
 LEVEL = 128
 """A pixel belongs to the object where the mask exceeds this (X-Paste)."""
 SOFT_PX = 3
-"""How far around the object its soft edge may reach; ours."""
+"""Largest distance of an object's soft edge from it, pixels (ours)."""
 SMALLEST_PX = 8
-"""Objects with a shorter side are dropped; ours."""
+"""Smallest side of an object, pixels; smaller ones are dropped (ours)."""
 RADII_PX = (90, 6)
-"""Reach of the two passes of colour estimation, pixels (Forte 2021)."""
+"""Radii of the two passes of color estimation, pixels (Forte 2021)."""
 COARSE = 6
-"""Pixels of a side that the wide pass takes for one; ours."""
+"""Factor by which the wide pass reduces the image (ours)."""
 
 
 def clean(
@@ -36,14 +36,14 @@ def clean(
     Args:
         image: (H, W, 3) uint8 RGB.
         alpha: (H, W) uint8, soft.
-        fill_holes: Fill what the outer contour encloses (X-Paste); else real holes stay, such as a
-            mug's handle.
-        decontaminate: Estimate the object's own colour where alpha is soft, so that none of the
-            background's shows at the rim.
+        fill_holes: Fill what the outer contour encloses (X-Paste); otherwise holes such as that of
+            a mug's handle are kept.
+        decontaminate: Estimate the object's own color where alpha is soft, so that the background
+            does not show at the rim.
 
     Returns:
-        (h, w, 4) uint8 straight-alpha RGBA: the largest connected part, with its soft edge, tightly
-        cropped, clear pixels black. None where next to nothing is left.
+        (h, w, 4) uint8 straight-alpha RGBA: the largest connected part with its soft edge, tightly
+        cropped, transparent pixels black. None where less than `SMALLEST_PX` is left.
     """
     alpha = _largest_part(alpha, fill_holes)
     rows, columns = np.flatnonzero(alpha.any(axis=1)), np.flatnonzero(alpha.any(axis=0))
@@ -52,7 +52,7 @@ def clean(
     top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
     if min(bottom - top, right - left) < SMALLEST_PX:
         return None
-    # The background's colour is learned from around the object too.
+    # The background's color is estimated from around the object too.
     y0, x0 = max(0, top - RADII_PX[1]), max(0, left - RADII_PX[1])
     around = slice(y0, bottom + RADII_PX[1]), slice(x0, right + RADII_PX[1])
     color, alpha = image[around], alpha[around]
@@ -66,7 +66,7 @@ def clean(
 
 
 def _largest_part(alpha: np.ndarray, fill_holes: bool) -> np.ndarray:
-    """Alpha of the largest connected part of a mask and of its soft edge; zero elsewhere."""
+    """Alpha of the largest connected part of a mask, with its soft edge; zero elsewhere."""
     count, labels, stats, _ = cv2.connectedComponentsWithStats((alpha > LEVEL).view(np.uint8))
     if count < 2:
         return np.zeros_like(alpha)
@@ -81,19 +81,22 @@ def _largest_part(alpha: np.ndarray, fill_holes: bool) -> np.ndarray:
 
 
 def estimate_foreground(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """Estimate the object's own colour at every pixel (Forte, "Approximate Fast Foreground Colour
-    Estimation", ICIP 2021: blurred means of both colours, then what the image says of them).
+    """Estimate the foreground color at every pixel by blur fusion.
+
+    Forte, "Approximate Fast Foreground Colour Estimation", ICIP 2021: blurred means of both colors,
+    corrected by the image.
 
     Args:
-        image: (H, W, 3) uint8; alpha (H, W) uint8.
+        image: (H, W, 3) uint8 RGB.
+        alpha: (H, W) uint8.
 
     Returns:
-        (H, W, 3) uint8; pixels that are wholly the object's keep their colour.
+        (H, W, 3) uint8 RGB; pixels with alpha 255 keep their color.
     """
     pixels = image.astype(np.float32)
     share = alpha.astype(np.float32)[..., None] / 255
     height, width = alpha.shape
-    # The wide pass blurs so much that a small copy says the same.
+    # The wide pass blurs so much that a small copy gives the same result.
     size = max(1, width // COARSE), max(1, height // COARSE)
     small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
     small_share = cv2.resize(share, size, interpolation=cv2.INTER_AREA)[..., None]
@@ -116,24 +119,36 @@ def _blur_fusion(
 
 
 REFUSED = -1.0
-"""Score of a mask that was not even asked about."""
+"""Score of a refused mask."""
 
 
 def select_mask(masks: Sequence[MaskScore], thresholds: Thresholds) -> MaskScore | None:
-    """Take the mask with the highest score; of equal ones the first. None where all are refused.
+    """Select the mask with the highest score, the first of equal ones.
 
-    A mask is refused when its raw output never exceeds `min_raw`, or its score is not finite.
+    Args:
+        masks: Scores of all segmenters' masks of one image.
+        thresholds: Its `min_raw` must be exceeded by a mask's `raw_max`.
+
+    Returns:
+        The mask; None where every mask is empty or below `min_raw`.
     """
     able = [mask for mask in masks if mask.raw_max > thresholds.min_raw and mask.score > REFUSED]
     return max(able, key=lambda mask: mask.score, default=None)
 
 
 def select_masks(candidates: Sequence[Candidate], thresholds: Thresholds) -> list[MaskVerdict]:
-    """Decide on all candidates of one category; each decision depends on the set, not the order.
+    """Select a mask of each candidate of a category, or refuse the candidate by score and area.
 
-    A candidate is accepted when its best mask scores at least `min_score`, or, in a category that
-    scores low, at most `margin` below the best mask of any image, and takes a share of the image
-    from `min_area` to `max_area`. What a safety checker marked is refused, and counts for nothing.
+    A candidate passes where its best mask scores at least `min_score`, or, in a category whose
+    scores are low, at most `margin` below the category's best, and its area share is within
+    `min_area` to `max_area`. Candidates that a safety checker marked are refused and not counted.
+
+    Args:
+        candidates: All candidates of one category; the decisions do not depend on their order.
+        thresholds: Thresholds of score and area.
+
+    Returns:
+        A decision per candidate.
     """
     chosen = [None if c.unsafe else select_mask(c.masks, thresholds) for c in candidates]
     best = max((mask.score for mask in chosen if mask is not None), default=REFUSED)
@@ -167,7 +182,7 @@ def _fault(
 
 
 TOO_SMALL = "next to nothing is left after cleaning"
-"""Why a candidate has no cut-out although a mask was chosen."""
+"""Reason of a candidate without cut-out although a mask was selected."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,43 +190,50 @@ class Cutting:
     """How objects are cut out of candidates."""
 
     thresholds: Thresholds
-    """What masks must reach."""
+    """Thresholds that masks must reach."""
     fill_holes: bool = False
-    """See `cleaning.clean`."""
+    """Fill holes; see `clean`."""
     own_alpha: frozenset[str] = frozenset()
-    """Segmenters that take the image's own alpha; colours at its rim are the object's already."""
+    """Segmenters that return the image's own alpha, whose rim needs no color estimation."""
 
 
 def segmenters_of_own_alpha(cards: Iterable[Mapping[str, Any]]) -> frozenset[str]:
-    """Names of those segmenters, by what their cards say, that take the image's own alpha."""
+    """Names of the segmenters, given by their cards, that return the image's own alpha."""
     return frozenset(card["name"] for card in cards if card.get("kind") == "full")
 
 
 @dataclass(frozen=True, kw_only=True)
 class CutOut:
-    """An object cut out of a candidate, as its record says it."""
+    """Record of an object that was cut out of a candidate."""
 
     segmenter: str
-    """Whose mask was used."""
+    """Segmenter whose mask was used."""
     width: Annotated[int, Interval(ge=1, le=LARGEST_SIDE_PX)]
-    """Pixels."""
+    """Width, pixels."""
     height: Annotated[int, Interval(ge=1, le=LARGEST_SIDE_PX)]
-    """Pixels."""
+    """Height, pixels."""
     area_share: Annotated[float, Interval(ge=0, le=1)]
-    """Mean alpha of its box, 0 to 1."""
+    """Mean alpha of the tight crop, 0 to 1."""
     fingerprint: str
-    """Perceptual hash."""
+    """Perceptual hash; see `dedup.fingerprint`."""
     sha256: str
-    """Of the PNG."""
+    """SHA-256 of the PNG file."""
 
 
 def cut_out(
     image: np.ndarray, alpha: np.ndarray, score: MaskScore, cutting: Cutting
 ) -> np.ndarray | None:
-    """Cut an object out of an image (H, W, 3 or 4) uint8 under a mask (H, W) uint8.
+    """Cut the object under a mask out of an image.
+
+    Args:
+        image: (H, W, 3) uint8 RGB or (H, W, 4) uint8 straight-alpha RGBA.
+        alpha: (H, W) uint8, the mask.
+        score: Score of the mask.
+        cutting: Thresholds and options.
 
     Returns:
-        RGBA, or None where its area is out of bounds or next to nothing is left.
+        (h, w, 4) uint8 straight-alpha RGBA; None where the area is out of bounds or less than
+        `SMALLEST_PX` is left.
     """
     limits = cutting.thresholds
     if not limits.min_area <= score.area_share <= limits.max_area:
@@ -222,7 +244,7 @@ def cut_out(
 
 
 def describe_cut(rgba: np.ndarray, data: bytes, segmenter: str) -> CutOut:
-    """What records say of a cut-out (h, w, 4) uint8 whose PNG is `data`."""
+    """Describe a cut-out, (h, w, 4) uint8 RGBA, whose PNG file is `data`."""
     return CutOut(
         segmenter=segmenter,
         width=rgba.shape[1],

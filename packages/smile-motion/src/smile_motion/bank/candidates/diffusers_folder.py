@@ -1,4 +1,4 @@
-"""A diffusion pipeline's folder: whether all of it is there, and how large its model is."""
+"""Inspect the folder of a diffusers pipeline: completeness, weights, size and origin."""
 
 from __future__ import annotations
 
@@ -16,31 +16,32 @@ from smile_motion.runtime.model_configs import ShardIndex
 
 INDEX = "model_index.json"
 DENOISERS = ("unet", "transformer")
-"""Folders of the network that does most of the work."""
+"""Folders of the denoising network."""
 FULL_SIZE = 100_000_000
-"""Parameters of a denoiser above which images take minutes each on a CPU."""
+"""Parameters of a denoiser above which an image takes minutes on a CPU."""
 _TOKENIZERS = ("tokenizer.json", "vocab.json", "spiece.model", "tokenizer.model")
 _EXTRACTORS = ("preprocessor_config.json", "processor_config.json")
 
 
 @dataclass(frozen=True, kw_only=True)
 class _PipelineIndex:
-    """What is read of `model_index.json` besides the parts, which are lists of two."""
+    """Fields of `model_index.json` besides the parts, which are lists of two."""
 
     _class_name: Annotated[str, Len(1, 200)]
 
 
 def require_parts(folder: Path, *, safety_checker: bool = True) -> dict[str, Any]:
-    """Read a pipeline's index, and find every part that it names.
+    """Read a pipeline's index and check that every part that it names is complete.
 
     Args:
-        safety_checker: Whether that part will be used.
+        folder: Folder of the pipeline.
+        safety_checker: Whether the safety checker will be used.
 
     Returns:
-        The index.
+        The index, `model_index.json`.
 
     Raises:
-        InputError: A part is missing; the message names the first.
+        InputError: A part is missing.
     """
     path = folder / INDEX
     if not path.is_file():
@@ -61,7 +62,7 @@ def require_parts(folder: Path, *, safety_checker: bool = True) -> dict[str, Any
 
 
 def weight_files(part: Path, variant: str | None = None) -> list[Path]:
-    """Weights of one part as safetensors, in their order; of a variant such as `fp16` if given."""
+    """Safetensors files of one part, sorted; only those of a variant such as `fp16` where given."""
     marked = re.compile(r"\.(fp16|bf16|non_ema)(-\d+-of-\d+)?$")
     found = []
     for path in sorted(part.glob("*.safetensors")):
@@ -72,7 +73,7 @@ def weight_files(part: Path, variant: str | None = None) -> list[Path]:
 
 
 def only_variant(folder: Path) -> str | None:
-    """`fp16` where the denoiser is there in that form only."""
+    """The variant, `fp16` or `bf16`, where the denoiser has no other weights; None otherwise."""
     for name in DENOISERS:
         part = folder / name
         if part.is_dir() and not weight_files(part):
@@ -81,7 +82,11 @@ def only_variant(folder: Path) -> str | None:
 
 
 def parameter_count(folder: Path) -> int:
-    """Parameters of the denoiser, from the headers of its weights; nothing is loaded."""
+    """Number of parameters of the denoiser, from the headers of its weights.
+
+    Raises:
+        InputError: A file is not a complete safetensors file.
+    """
     from safetensors import SafetensorError, safe_open
 
     variant, total = only_variant(folder), 0
@@ -106,7 +111,7 @@ def snapshot_commit(folder: Path) -> str | None:
 
 
 def model_name(folder: Path) -> str:
-    """The folder's name, or `owner/name` of a folder in the hub's cache."""
+    """Name of a model: `owner/name` of a folder in the hub's cache, else the folder's name."""
     folder = folder.resolve()
     cached = folder.parent.parent.name.removeprefix("models--").split("--")
     return "/".join(cached) if snapshot_commit(folder) and len(cached) == 2 else folder.name

@@ -1,4 +1,4 @@
-"""Images from prompts by a diffusion model, one seed per image."""
+"""Generate images from prompts with a diffusion model, one seed per image."""
 
 from __future__ import annotations
 
@@ -28,27 +28,31 @@ from smile_motion.runtime.extras import quiet_loading, require_libraries
 from smile_motion.runtime.model_configs import require_plain_configs
 
 LIBRARIES = ("diffusers", "transformers", "torch")
-"""Whose versions the card says."""
+"""Libraries whose versions the card records."""
 
 
 @dataclass(frozen=True, eq=False)
 class GeneratedImages:
-    """Images and what the safety checker said of them."""
+    """A batch of generated images."""
 
     images: np.ndarray
-    """(N, H, W, 3) uint8; black where `unsafe`."""
+    """(N, H, W, 3) uint8 RGB; black where `unsafe`."""
     unsafe: tuple[bool | None, ...]
-    """What the safety checker said of each; None where none ran."""
+    """Whether the safety checker marked each image; None where none ran."""
 
 
 def refuse_silent_cpu(model: str, *, device: str) -> None:
-    """Refuse to run a full-size model on the CPU unless `cpu` was asked for by name.
+    """Refuse to run a full-size model on the CPU unless `device` is `cpu`.
 
-    A model by its hub name counts as full-size; a folder is judged by the number of parameters in
-    the headers of its weights, at most 100 million being small.
+    A model on the hub counts as full-size; a folder does where the headers of its weights have more
+    than 100 million parameters.
+
+    Args:
+        model: Folder or hub name.
+        device: `auto`, `cpu`, `cuda` or `cuda:1`.
 
     Raises:
-        InputError: The folder has no such weights.
+        InputError: The model is full-size and `auto` means the CPU, or the folder is incomplete.
     """
     if device != "auto" or choose_device("auto").type != "cpu":
         return
@@ -69,7 +73,7 @@ def refuse_silent_cpu(model: str, *, device: str) -> None:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Diffusion:
-    """A text-to-image model that is ready to run.
+    """A loaded text-to-image model.
 
     Example:
 
@@ -81,19 +85,19 @@ class Diffusion:
     pipeline: Any
     """The open diffusers pipeline."""
     model: str
-    """Its name on the hub, or its folder's name."""
+    """Name on the hub, or name of the folder."""
     revision: str | None
-    """Commit on the hub, where it is known."""
+    """Commit on the hub, where known."""
     steps: int | None
-    """Denoising steps; None where the pipeline takes none."""
+    """Denoising steps; None where the pipeline has no such argument."""
     guidance: float | None
-    """Guidance scale; None where the pipeline takes none."""
+    """Guidance scale; None where the pipeline has no such argument."""
     size_px: int
-    """Height and width of the images."""
+    """Height and width of the images, pixels."""
     dtype: str
-    """Of the weights."""
+    """Data type of the weights."""
     safety_checker: bool | None
-    """Whether one runs; None where the model has none."""
+    """Whether the safety checker runs; None where the model has none."""
 
     @classmethod
     def open(
@@ -108,21 +112,23 @@ class Diffusion:
         safety_checker: bool = True,
         revision: str | None = None,
     ) -> Diffusion:
-        """Open any model that `AutoPipelineForText2Image` knows.
+        """Load any model that `AutoPipelineForText2Image` supports.
+
+        Stable Diffusion published with the scheduler DDIM or PNDM runs DPM-Solver++ multistep
+        instead (X-Paste); every other model runs its own scheduler.
 
         Args:
-            model: A folder as `save_pretrained` writes it, from which nothing leads to the network;
-                or a name on the hub, whose snapshot is fetched first.
+            model: Folder as `save_pretrained` writes it, loaded without network access; or a name
+                on the hub, whose snapshot is fetched first.
             device: `auto`, `cpu`, `cuda` or `cuda:1`; see `refuse_silent_cpu`.
-            dtype: `auto` is float32 on the CPU; on CUDA float16 for a U-Net and bfloat16 for a
-                transformer.
-            steps, guidance: The model's own by default: the pipeline's, or 4 and 0 for models named
-                turbo, schnell or lightning.
-            size_px: The size that the model was trained on, by default.
-            safety_checker: False switches it off.
-            revision: Commit, tag or branch of a name on the hub. Stable Diffusion published with
-                the scheduler DDIM or PNDM runs DPM-Solver++ multistep instead (X-Paste); every
-                other model runs its own scheduler.
+            dtype: Data type of the weights. `auto` is float32 on the CPU; on CUDA float16 for a
+                U-Net and bfloat16 for a transformer.
+            steps: Denoising steps; by default the pipeline's, or 4 for models named turbo, schnell
+                or lightning.
+            guidance: Guidance scale; by default the pipeline's, or 0 for those models.
+            size_px: Height and width of the images, pixels; by default those of training.
+            safety_checker: Whether to run the model's safety checker.
+            revision: Commit, tag or branch of a model on the hub.
 
         Raises:
             InputError: A part is missing or cannot be read, or an option does not fit.
@@ -159,13 +165,13 @@ class Diffusion:
             raise InputError(
                 f"{model}: does not fit into the memory of {chosen}; use a smaller model"
             ) from error
-        except Exception as error:  # many kinds, of diffusers, transformers and the file formats
+        except Exception as error:  # diffusers, transformers and the formats raise many kinds
             raise InputError(
                 f"{model}: cannot be opened as a text-to-image model ({in_one_line(error)}); "
                 f"download or save it again, or choose another"
             ) from error
         pipeline.set_progress_bar_config(disable=True)
-        # Records hold the flag of each image; a warning for each would bury all other output.
+        # The flag of each image is recorded; a warning per image would bury all other output.
         checker_log = "diffusers.pipelines.stable_diffusion.safety_checker"
         logging.getLogger(checker_log).setLevel(logging.ERROR)
         use_fast_scheduler(pipeline)
@@ -186,11 +192,13 @@ class Diffusion:
         )
 
     def generate(self, prompts: Sequence[str], seeds: Sequence[int]) -> GeneratedImages:
-        """Make one image per prompt, in one batch.
+        """Generate one image per prompt, in one batch.
+
+        The same model, prompts and seeds give the same bytes on the same machine.
 
         Args:
-            seeds: One per image, from 0 to 2^63 - 1; the same model, batch of prompts and seeds
-                gives the same bytes on the same machine.
+            prompts: A prompt per image.
+            seeds: A seed per image, 0 to 2^63 - 1.
 
         Raises:
             InputError: The batch does not fit into the device's memory.
@@ -204,7 +212,7 @@ class Diffusion:
             with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
                 result = self.pipeline(
                     prompt=list(prompts),
-                    # On the CPU, where a seed draws the same noise for every device.
+                    # On the CPU a seed draws the same noise for every device.
                     generator=[torch.Generator("cpu").manual_seed(seed) for seed in seeds],
                     height=self.size_px,
                     width=self.size_px,
@@ -229,7 +237,7 @@ class Diffusion:
         )
 
     def card(self) -> dict[str, Any]:
-        """What the bank's card says of it: everything that decides over an image but the seed."""
+        """Entries of the bank's card: all that determines an image besides prompt and seed."""
         return {
             "model": self.model,
             "revision": self.revision,
@@ -245,7 +253,7 @@ class Diffusion:
 
 
 def _snapshot(model: str, revision: str | None) -> Path:
-    """The model's folder; a name is fetched from the hub, or found in its cache."""
+    """Folder of the model; a model on the hub is fetched, or found in the cache."""
     folder = Path(model)
     if folder.is_dir():
         if revision is not None:
@@ -263,7 +271,7 @@ def _snapshot(model: str, revision: str | None) -> Path:
             return Path(DiffusionPipeline.download(model, revision=revision, use_safetensors=True))
     except InputError:
         raise
-    except Exception as error:  # diffusers lets many kinds of its libraries through
+    except Exception as error:  # diffusers passes on errors of many libraries
         raise InputError(
             f"{model}: could not be fetched ({in_one_line(error)}); check the name, or give "
             f"--model a folder"
@@ -271,18 +279,18 @@ def _snapshot(model: str, revision: str | None) -> Path:
 
 
 DISTILLED = re.compile(r"turbo|schnell|lightning", re.IGNORECASE)
-"""Names of models that need few steps and no guidance."""
+"""Pattern of the names of distilled models, which need few steps and no guidance."""
 DISTILLED_STEPS = 4
-"""Steps of such a model where none are asked for (SDXL-Turbo's and FLUX.1-schnell's cards)."""
+"""Default steps of a distilled model (cards of SDXL-Turbo and FLUX.1-schnell)."""
 
 
 def is_distilled(name: str) -> bool:
-    """Whether a model's name says that it needs few steps and no guidance."""
+    """Whether a model's name tells that it is distilled."""
     return bool(DISTILLED.search(name))
 
 
 def use_fast_scheduler(pipeline: Any) -> None:
-    """Give Stable Diffusion the solver that X-Paste used; leave other models their own."""
+    """Replace DDIM or PNDM of Stable Diffusion by DPM-Solver++ multistep, as X-Paste does."""
     from diffusers.schedulers.scheduling_dpmsolver_multistep import DPMSolverMultistepScheduler
 
     own = type(pipeline.scheduler).__name__
@@ -296,10 +304,16 @@ def use_fast_scheduler(pipeline: Any) -> None:
 def choose_steps_and_guidance(
     pipeline: Any, steps: int | None, guidance: float | None, *, distilled: bool
 ) -> tuple[int | None, float | None]:
-    """What was asked for, else what suits a distilled model, else the pipeline's own.
+    """Choose steps and guidance: as given, else those of distilled models, else the pipeline's.
+
+    Args:
+        pipeline: The diffusers pipeline.
+        steps: Given denoising steps.
+        guidance: Given guidance scale.
+        distilled: Whether the model is distilled.
 
     Returns:
-        None for what the pipeline does not take.
+        Steps and guidance, None for an argument that the pipeline does not have.
     """
     takes = inspect.signature(pipeline.__call__).parameters
 
@@ -317,10 +331,10 @@ def choose_steps_and_guidance(
 
 
 def choose_size(pipeline: Any, asked: int | None) -> int:
-    """The images' height and width, pixels: what was asked for, else what the model was trained on.
+    """Choose the height and width of the images, pixels: `asked`, else that of training.
 
     Raises:
-        InputError: For a size that the model cannot make.
+        InputError: The model cannot make images of this size.
     """
     scale = getattr(pipeline, "vae_scale_factor", 8)
     trained = getattr(pipeline, "default_sample_size", None)

@@ -1,4 +1,4 @@
-"""Where candidates' images come from: a diffusion model, photographs, or a bank's own store."""
+"""Sources of candidates' images: a diffusion model, photographs, or the candidates of a bank."""
 
 from __future__ import annotations
 
@@ -34,47 +34,49 @@ SAFETY = {
     False: "the model's safety checker was switched off; look through the images before sharing",
     None: "the model has no safety checker; look through the images before sharing",
 }
-"""What the card says of safety."""
+"""Entry of the card on safety, by `Diffusion.safety_checker`."""
 
 
 @dataclass(frozen=True, eq=False)
 class GeneratedImage:
-    """An image that a candidate begins as."""
+    """Image of a candidate."""
 
     image: np.ndarray
     """(H, W, 3) uint8 RGB, or (H, W, 4) RGBA."""
     prompt: str
-    """What it was made from; the file's name for one that was there."""
+    """Prompt; the name of the file for an existing image."""
     seed: int | None
-    """Its seed."""
+    """Seed of the image."""
     unsafe: bool | None
-    """What the safety checker said; None where none ran."""
+    """Whether the safety checker marked it; None where none ran."""
 
 
 class ImageSource(Protocol):
-    """Makes the images of candidates."""
+    """Interface of the sources of candidates' images."""
 
     @property
     def stage(self) -> str:
-        """What progress calls it."""
+        """Name of this stage in progress messages."""
         ...
 
     def make(self, attempts: Sequence[Attempt]) -> list[GeneratedImage]:
-        """Make the images of one batch; the same batch always gives the same images."""
+        """Make the images of a batch; the same batch always gives the same images."""
         ...
 
     def card(self) -> dict[str, Any]:
-        """What the bank's card says of it."""
+        """Entries of the bank's card that describe the source."""
         ...
 
     def interrupt(self) -> None:
-        """Hurry a batch in another thread to its end; its images will not be used."""
+        """End a batch in another thread early; its images will not be used."""
         ...
 
 
 def prompt_for(category: Category, template: str) -> str:
-    """Fill a prompt: `{name}`, and `{definition}`, which is left out with the comma before it
-    where the category has none."""
+    """Fill a prompt's `{name}` and `{definition}`.
+
+    `{definition}` is left out, with the comma before it, where the category has none.
+    """
     definition = (category.definition or "").rstrip(" .;")
     if not definition:
         template = re.sub(r"[,;:]?\s*\{definition\}", "", template)
@@ -85,19 +87,19 @@ def prompt_for(category: Category, template: str) -> str:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class DiffusionSource:
-    """Makes images from prompts."""
+    """Generates images from prompts with a diffusion model."""
 
     diffusion: Diffusion
     """The model."""
     prompt: str
-    """With `{name}` and perhaps `{definition}`."""
+    """Template with `{name}` and optionally `{definition}`."""
     seed: int
     """Seed of the bank."""
     stage: str = "diffusion"
-    """What progress calls it."""
+    """Name of this stage in progress messages."""
 
     def make(self, attempts: Sequence[Attempt]) -> list[GeneratedImage]:
-        """Make one image per attempt, all in one batch."""
+        """Generate one image per attempt, in one batch."""
         prompts = [prompt_for(attempt.category, self.prompt) for attempt in attempts]
         seeds = [image_seed(self.seed, a.category.folder, a.number) for a in attempts]
         made = self.diffusion.generate(prompts, seeds)
@@ -109,7 +111,7 @@ class DiffusionSource:
         ]
 
     def card(self) -> dict[str, Any]:
-        """The model's card, the prompt, and how seeds are made."""
+        """Entries of the model, the prompt and the seeds."""
         return {
             "diffusion": self.diffusion.card(),
             "safety": SAFETY[self.diffusion.safety_checker],
@@ -119,33 +121,41 @@ class DiffusionSource:
         }
 
     def interrupt(self) -> None:
-        """Skip the denoising steps that are left."""
+        """Skip the remaining denoising steps."""
         self.diffusion.pipeline._interrupt = True
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PhotographSource:
-    """Takes photographs in folders named by category."""
+    """Reads photographs from folders named by category."""
 
     root: Path
-    """Folder of the folders."""
+    """Folder that contains the folders."""
     files: Mapping[str, tuple[str, ...]]
     """Files by `Category.folder`, relative to `root`, in the order of attempts."""
     largest_px: int
-    """Photographs with a longer side are made smaller."""
+    """Longest side of a photograph, pixels; larger ones are reduced."""
     left_out: Mapping[str, int] = field(default_factory=dict)
-    """Images below the root that are not used, counted by reason."""
+    """Number of images that are not used, by reason."""
     stage: str = "reading"
-    """What progress calls it."""
+    """Name of this stage in progress messages."""
 
     @classmethod
     def open(
         cls, root: Path, *, seed: int, largest_px: int
     ) -> tuple[PhotographSource, tuple[Category, ...]]:
-        """Find the photographs, and the categories by their folders' names.
+        """Find the photographs below a folder.
+
+        Args:
+            root: Folder that contains a folder of photographs per category.
+            seed: Seed of the order in which the photographs of a category are used.
+            largest_px: Longest side of a photograph, pixels; larger ones are reduced.
+
+        Returns:
+            The source, and the categories that the folders name.
 
         Raises:
-            InputError: There are none, or two folders name the same category.
+            InputError: There are no photographs, or two folders name the same category.
         """
         if not root.is_dir():
             raise InputError(f"{root}: no such folder; give the folder of photographs with --from")
@@ -193,7 +203,7 @@ class PhotographSource:
         ]
 
     def card(self) -> dict[str, Any]:
-        """Which files, in which order."""
+        """Entries of the files and their order."""
         listed = dump_lines({"file": name} for names in self.files.values() for name in names)
         return {
             "folder": self.root.resolve().name,
@@ -204,19 +214,19 @@ class PhotographSource:
         }
 
     def interrupt(self) -> None:
-        """Reading a batch takes no time."""
+        """Do nothing: reading a batch is fast."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class StoredSource:
-    """Takes the candidates that another bank stored, to be segmented and scored anew."""
+    """Reads the stored candidates of another bank, to segment and score them again."""
 
     bank: Path
     """The other bank."""
     records: Mapping[tuple[str, int], Mapping[str, Any]]
-    """Its candidates' records by category and attempt."""
+    """Records of its candidates, by category and attempt."""
     stage: str = "reading"
-    """What progress calls it."""
+    """Name of this stage in progress messages."""
 
     def make(self, attempts: Sequence[Attempt]) -> list[GeneratedImage]:
         """Read the images of a batch."""
@@ -229,11 +239,11 @@ class StoredSource:
         return made
 
     def card(self) -> dict[str, Any]:
-        """Nothing: the card names the other bank already."""
+        """No entries: the card names the other bank already."""
         return {}
 
     def interrupt(self) -> None:
-        """Reading a batch takes no time."""
+        """Do nothing: reading a batch is fast."""
 
 
 def _read_bounded(path: Path, largest_px: int) -> np.ndarray:

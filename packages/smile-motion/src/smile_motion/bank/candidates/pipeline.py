@@ -1,8 +1,8 @@
-"""Making candidates: images, masks and scores, cut-outs, each stage in threads of its own.
+"""The pipeline that makes candidates; its stages run concurrently in threads.
 
-one thread         makes images: the diffusion model runs without a pause
-one thread         segments and scores them, on a CUDA stream of its own
-a few threads      cut out, encode and write; a journal line ends each candidate
+one thread         makes images, so that the diffusion model never waits
+one thread         segments and scores them, on its own CUDA stream
+several threads    cut out, encode and write; a line of the journal ends each candidate
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ from smile_motion.bank.candidates.types import Scorer, Segmenter
 from smile_motion.runtime.devices import available_cores
 
 WAITING = 2
-"""Batches of images that wait to be segmented, at most."""
+"""Largest number of batches that wait to be segmented."""
 WRITING = 4
-"""Batches of candidates that wait to be written, at most."""
+"""Largest number of batches that wait to be written."""
 WATCH_S = 0.2
-"""How often progress is told and threads are looked after."""
+"""Interval of progress reports and of checks on the threads, seconds."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """How far a run is."""
+    """Progress of a run."""
 
     count: Count
-    """Objects and candidates."""
+    """Objects and candidates of the build so far."""
     made: int
     """Images made by this run."""
     scored: int
@@ -48,7 +48,7 @@ class Progress:
     written: int
     """Candidates finished by this run."""
     seconds: float
-    """Since the run began."""
+    """Seconds since the run began."""
     busy: dict[str, float]
     """Seconds that each stage worked: the source's, `scoring` and `writing`."""
     busy_share: float
@@ -58,7 +58,7 @@ class Progress:
 
 @dataclass(kw_only=True, eq=False)
 class _Meter:
-    """Measures stages; each is written to by its own threads under the lock."""
+    """Measures the stages; their threads write under the lock."""
 
     began: float = field(default_factory=time.perf_counter)
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -99,30 +99,36 @@ class _Stopped(Exception):
 
 @dataclass(kw_only=True, eq=False)
 class Pipeline:
-    """Everything that makes candidates; `run` works until the schedule is finished."""
+    """Makes candidates until the schedule is finished; see `run`."""
 
     bank: Path
-    """Folder to write to; its lock is held."""
+    """Folder of the bank; the caller holds its lock."""
     source: ImageSource
-    """Makes images."""
+    """Makes the images."""
     segmenters: Sequence[Segmenter]
-    """Each finds the object in every image."""
+    """Each segments every image."""
     scorer: Scorer
     """Scores every mask."""
     cutting: Cutting
     """How objects are cut out."""
     schedule: Schedule
-    """What is to be made."""
+    """Which candidates to make."""
     journal: Journal
-    """Where finished candidates are noted."""
+    """Where finished candidates are recorded."""
     writers: int = field(default_factory=lambda: min(8, available_cores()))
-    """Threads that cut out and write."""
+    """Number of threads that cut out and write."""
 
     def run(self, on_progress: Callable[[Progress], None] = lambda progress: None) -> Progress:
-        """Make every candidate that the schedule asks for.
+        """Make every candidate of the schedule.
 
-        An error in any stage, or an interruption, stops all of them; candidates that are finished
-        by then stay in the journal.
+        An error in any stage, or an interruption, stops all stages; candidates that are finished
+        stay in the journal.
+
+        Args:
+            on_progress: Called several times a second.
+
+        Returns:
+            The final progress.
         """
         self._meter = _Meter()
         self._stop = threading.Event()
@@ -200,7 +206,7 @@ class Pipeline:
                 self._write(batch, scored)
 
     def _write(self, batch: Batch, scored: Sequence[Scored]) -> None:
-        """Hand a batch to the writers; those candidates only that are not finished already."""
+        """Hand the candidates of a batch that are not finished already to the writers."""
         missing = [
             one
             for attempt, one in zip(batch, scored, strict=True)
@@ -225,7 +231,7 @@ class Pipeline:
 
 
 class _Remaining:
-    """Counts the candidates of a batch as they are finished, in whatever order."""
+    """Collects the candidates of a batch as they are finished, in any order."""
 
     def __init__(self, count: int) -> None:
         self.stored: list[StoredCandidate] = []
@@ -233,14 +239,14 @@ class _Remaining:
         self._lock = threading.Lock()
 
     def add(self, stored: StoredCandidate) -> bool:
-        """Note one; whether it was the last."""
+        """Add one; returns whether it was the last."""
         with self._lock:
             self.stored.append(stored)
             return len(self.stored) == self._count
 
 
 def timings(progress: Progress, source: str) -> dict[str, Any]:
-    """What the card says of a run's duration; the only part of it that two builds differ in."""
+    """Durations of a run for the card; `source` is the name of the first stage."""
     return {
         "seconds": round(progress.seconds, 2),
         "device": _device_name(),
@@ -252,7 +258,7 @@ def timings(progress: Progress, source: str) -> dict[str, Any]:
 
 @contextmanager
 def deterministic_convolutions() -> Iterator[None]:
-    """Keep cuDNN to algorithms that repeat themselves, in all threads, while torch is in use."""
+    """Restrict cuDNN to deterministic algorithms, in all threads, where torch is imported."""
     with ExitStack() as stack:
         if "torch" in sys.modules:
             import torch
@@ -265,7 +271,7 @@ def deterministic_convolutions() -> Iterator[None]:
 
 @contextmanager
 def own_stream() -> Iterator[None]:
-    """Give this thread's CUDA work a stream of its own, so that it need not wait for others'."""
+    """Run this thread's CUDA work on its own stream, so that it does not wait for other threads."""
     torch = sys.modules.get("torch")
     if torch is None or not torch.cuda.is_initialized():
         yield

@@ -1,4 +1,4 @@
-"""Complete settings of published ways to make objects."""
+"""Presets: complete settings of published methods of making objects."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ PresetName = Literal["xpaste", "modern"]
 
 @dataclass(frozen=True, kw_only=True)
 class Preset:
-    """What a build uses where no option says otherwise."""
+    """Settings of a build that options do not override."""
 
     name: PresetName
-    """What the card calls it."""
+    """Name of the preset, in options and cards."""
     model: str | None
-    """Folder or hub name of the diffusion model; None asks for one."""
+    """Folder or hub name of the diffusion model; None requires an option."""
     prompt: str
-    """With `{name}` and perhaps `{definition}`."""
+    """Template with `{name}` and optionally `{definition}`."""
     steps: int | None
-    """Denoising steps; None takes the model's own."""
+    """Denoising steps; None means the model's own."""
     guidance: float | None
-    """Guidance scale; None takes the model's own."""
+    """Guidance scale; None means the model's own."""
     size_px: int | None
-    """Side of the images; None takes the model's own."""
+    """Side of the images; None means the model's own."""
     segmenters: tuple[str, ...]
-    """As `open_segmenter` reads them."""
+    """Segmenters, as `open_segmenter` reads them."""
     scorer: str = DEFAULT_MODEL
-    """As `open_clip_model` reads it."""
+    """CLIP model of the scores, as `open_clip_model` reads it."""
     scorer_text: str = TEXT
-    """What cut-outs are compared with."""
+    """Text that cut-outs are compared with."""
     thresholds: Thresholds = field(default_factory=Thresholds)
-    """What candidates must reach."""
+    """Thresholds that candidates must reach."""
     fill_holes: bool = False
     """Fill what the outer contour encloses."""
     licence: str
-    """What the card says of the images' licence, unless `--licence` says it."""
+    """License of the images, for the card."""
 
 
 XPASTE = Preset(
@@ -53,8 +53,8 @@ XPASTE = Preset(
     licence="made with Stable Diffusion 1.5, whose CreativeML Open RAIL-M licence restricts the "
     "use of its images",
 )
-"""X-Paste (Zhao et al., ICML 2023), as its authors ran it; its saliency models U2Net, UFO and
-SelfReformer are files: add what there is of them with `--segmenter`."""
+"""X-Paste (Zhao et al., ICML 2023) as its authors ran it, with CLIPSeg alone; add its saliency
+models U2Net, UFO and SelfReformer, which are files, with `--segmenter`."""
 
 MODERN = Preset(
     name="modern",
@@ -66,8 +66,8 @@ MODERN = Preset(
     segmenters=("clipseg",),
     licence="as the licence of the diffusion model says of its images",
 )
-"""Any newer model, with DiverGen's prompt (Fan et al., CVPR 2024), whose white background is easily
-told from the object; add ISNet or BiRefNet with `--segmenter`."""
+"""Any newer model with DiverGen's prompt (Fan et al., CVPR 2024), whose white background is easily
+separated from the object; add ISNet or BiRefNet with `--segmenter`."""
 
 PRESETS: dict[PresetName, Preset] = {"xpaste": XPASTE, "modern": MODERN}
-"""By name."""
+"""Presets by name."""

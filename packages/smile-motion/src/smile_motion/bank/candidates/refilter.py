@@ -1,4 +1,4 @@
-"""A new bank from the candidates that another one stored, without a diffusion run."""
+"""Build a bank from the stored candidates of another, without running the diffusion model."""
 
 from __future__ import annotations
 
@@ -70,17 +70,17 @@ from smile_motion.runtime.progress import OnProgress
 _RESULTS = (
     "categories", "metadata_sha256", "count", "counts", "fell_short", "candidates_sha256", TIMINGS,
 )  # fmt: skip
-"""Entries of a card that say what came out."""
+"""Entries of a card that are results of its build."""
 _MODELS = (
     "segmenters", "scorer", "thresholds", "fill_holes", "batch", "wanted", "wanted_sha256",
     "judge_batch", "cpu_threads",
 )  # fmt: skip
-"""Entries of a card that a build with other models makes anew."""
+"""Entries of a card that a build with other models determines anew."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class _CategoryLine:
-    """A line of `categories.jsonl`: what was wanted of a category, and what came of it."""
+    """A line of `categories.jsonl`: what was wanted of a category, and the result."""
 
     category: Name
     name: Name
@@ -95,15 +95,15 @@ class _CategoryLine:
 
 @dataclass(frozen=True, kw_only=True)
 class _SegmenterCard:
-    """What is read of a segmenter's card."""
+    """Fields of a segmenter's card that are read."""
 
     name: str
     kind: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
-class _JudgedCard:
-    """What is read of the card of a bank that was chosen among candidates."""
+class _CandidateCard:
+    """Fields of the card of a bank made from candidates that are read."""
 
     batch: Annotated[int, Ge(1)]
     thresholds: Thresholds
@@ -114,10 +114,10 @@ class _JudgedCard:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class StoredBank:
-    """A bank with its candidates."""
+    """A bank with its stored candidates."""
 
     folder: Path
-    """The bank."""
+    """Folder of the bank."""
     card: Mapping[str, Any]
     """Its card."""
     categories: Sequence[Mapping[str, Any]]
@@ -127,10 +127,13 @@ class StoredBank:
 
     @classmethod
     def open(cls, folder: Path) -> StoredBank:
-        """Read a bank whose candidates are there.
+        """Read a bank and its stored candidates.
+
+        Args:
+            folder: Folder of the bank.
 
         Raises:
-            InputError: It has none, or their images were dropped.
+            InputError: It has no candidates, or their images were not kept.
         """
         card = read_card(folder)
         by_category: dict[str, list[Mapping[str, Any]]] = {}
@@ -146,18 +149,18 @@ class StoredBank:
             categories = read_records(path, _CategoryLine, remedy=BUILD_AGAIN, unknown="refuse")
         except FileNotFoundError as error:
             raise InputError(f"{path}: missing; {BUILD_AGAIN}") from error
-        parse_record(card, _JudgedCard, source=str(folder / CARD), remedy=BUILD_AGAIN)
+        parse_record(card, _CandidateCard, source=str(folder / CARD), remedy=BUILD_AGAIN)
         for records in by_category.values():
             records.sort(key=lambda record: record["attempt"])
         return cls(folder=folder, card=card, categories=categories, candidates=by_category)
 
     @property
     def thresholds(self) -> Thresholds:
-        """What its candidates had to reach."""
+        """Thresholds of its build."""
         return Thresholds(**self.card["thresholds"])
 
     def goals(self, count: int | None) -> tuple[Goal, ...]:
-        """What was wanted of each category; or, of `count` in all, what is wanted now."""
+        """Objects wanted of each category: as in its build, or of `count` in all."""
         wanted = [line["wanted"] for line in self.categories]
         if count is not None:
             wanted = quotas(count, len(self.categories))
@@ -168,7 +171,7 @@ class StoredBank:
         )
 
     def origin(self) -> dict[str, Any]:
-        """What the new bank's card says of this one."""
+        """Entry of the new bank's card that describes this bank."""
         names = ("count", "metadata_sha256", "candidates_sha256", CHOICE, ORIGIN)
         known = {name: self.card[name] for name in names if name in self.card}
         return {"bank": self.folder.resolve().name, **known}
@@ -183,16 +186,23 @@ def filter_bank(
     count: int | None = None,
     on_progress: OnProgress = lambda stage, done, total: None,
 ) -> ObjectBank:
-    """Decide anew over stored candidates and write the bank that follows; no model is run.
+    """Select from stored candidates anew and write the resulting bank; no model is run.
+
+    The settings of the first build give the same objects.
 
     Args:
-        thresholds: What candidates must reach now.
-        fill_holes: See `cleaning.clean`; as before by default.
-        count: Objects wanted in all; as before by default. With the thresholds of the first build
-            the same objects follow.
+        stored: The bank with its candidates.
+        out: Folder of the new bank.
+        thresholds: Thresholds that candidates must reach.
+        fill_holes: Fill holes of objects; as in the first build by default.
+        count: Objects wanted in all; as in the first build by default.
+        on_progress: Called with (stage, done, total).
+
+    Returns:
+        The new bank.
 
     Raises:
-        InputError: `out` is taken, a stored image cannot be read, or nothing is accepted.
+        InputError: `out` exists, a stored image cannot be read, or no candidate is accepted.
     """
     holes = bool(stored.card["fill_holes"] if fill_holes is None else fill_holes)
     own_alpha = segmenters_of_own_alpha(stored.card["segmenters"])
@@ -245,15 +255,27 @@ def reassess_bank(
     on_progress: OnProgress = lambda stage, done, total: None,
     on_candidates: Callable[[Progress], None] = lambda progress: None,
 ) -> ObjectBank:
-    """Segment and score stored images anew, with other models, and build the bank that follows.
+    """Segment and score stored images with other models, and build the resulting bank.
+
+    As many stored candidates are used as are needed. An interrupted build is resumed.
 
     Args:
-        open_judges: Gives the segmenters and the scorer.
-        scoring: What the card says of how they run: `judge_batch` and perhaps `cpu_threads`. As
-            many stored candidates are used as it takes; a build that is stopped continues.
+        stored: The bank with its candidates.
+        out: Folder of the new bank.
+        open_judges: Opens the segmenters and the scorer.
+        scoring: Entries of the card on how they run: `judge_batch` and optionally `cpu_threads`.
+        thresholds: Thresholds that candidates must reach.
+        fill_holes: Fill holes of objects; as in the first build by default.
+        count: Objects wanted in all; as in the first build by default.
+        writers: Number of threads that cut out and write; see `build_from_candidates`.
+        on_progress: Called with (stage, done, total) while the bank is finished.
+        on_candidates: Called with the progress of candidates.
+
+    Returns:
+        The new bank.
 
     Raises:
-        InputError: As `build_from_candidates` does.
+        InputError: As for `build_from_candidates`.
     """
     goals = tuple(
         replace(goal, max_tries=len(stored.candidates.get(goal.category.folder, ())))
@@ -305,8 +327,7 @@ def _cut_all(
     former: Mapping[str, Mapping[str, Any]],
     in_parallel: Callable[..., Any],
 ) -> list[tuple[CutOut, bytes | None] | None]:
-    """Cut out those candidates that score well enough; without bytes where the old bank's image
-    is the same."""
+    """Cut out the candidates that pass by score; without bytes where the old image is the same."""
     decisions = select_masks(candidates, cutting.thresholds)
 
     def one(number: int) -> tuple[CutOut, bytes | None] | None:

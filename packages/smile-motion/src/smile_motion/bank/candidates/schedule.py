@@ -1,4 +1,4 @@
-"""Units, rounds and batches of candidates: which is made next, none depending on timing."""
+"""Schedule the candidates of a build in units, rounds and batches, independent of timing."""
 
 from __future__ import annotations
 
@@ -16,35 +16,35 @@ from smile_motion.bank.candidates.types import Attempt, Goal, Thresholds
 
 @dataclass(frozen=True)
 class Selection:
-    """All candidates of a category at the end."""
+    """Final selection of a category."""
 
     goal: Goal
-    """What was wanted."""
+    """What was wanted of it."""
     stored: tuple[StoredCandidate, ...]
-    """In the order of their attempts."""
+    """Its candidates, in the order of attempts."""
     verdicts: tuple[Verdict, ...]
-    """One for each."""
+    """A verdict per candidate."""
 
 
 @dataclass(frozen=True)
 class Count:
-    """How far a build is."""
+    """Progress of a build in objects and candidates."""
 
     wanted: int
-    """Objects."""
+    """Objects wanted."""
     accepted: int
-    """Objects so far, as far as units have been judged."""
+    """Objects accepted in the rounds finished so far."""
     planned: int
-    """Candidates of all rounds so far begun."""
+    """Candidates of all rounds begun so far."""
     finished: int
-    """Candidates that are finished."""
+    """Candidates finished so far."""
 
 
 class Schedule:
-    """Hands out batches, takes finished candidates, judges units; for many threads at once.
+    """Hands out batches, takes finished candidates and selects among them; thread-safe.
 
-    A unit's rounds depend on its own candidates alone, so that the batches are the same however
-    the work is timed, divided or interrupted.
+    The rounds of a unit depend on its own candidates alone, so that the batches are the same
+    however the work is timed, divided or interrupted.
     """
 
     def __init__(
@@ -54,7 +54,14 @@ class Schedule:
         thresholds: Thresholds,
         finished: Iterable[StoredCandidate],
     ) -> None:
-        """Plan everything that is not among the `finished` candidates of earlier runs."""
+        """Plan the first rounds.
+
+        Args:
+            units: Units of the build, or of its part.
+            batch: Candidates per batch.
+            thresholds: Thresholds that candidates must reach.
+            finished: Candidates of earlier runs, which are not made again.
+        """
         self._batch = batch
         self._thresholds = thresholds
         self._states = [_UnitState(unit) for unit in units]
@@ -73,7 +80,7 @@ class Schedule:
             self._advance(state)
 
     def take(self, seconds: float | None = None) -> Batch | None:
-        """Wait for the next batch; None when there is and will be none."""
+        """Wait for the next batch, at most `seconds`; None where there is none."""
         with self._changed:
             self._changed.wait_for(
                 lambda: self._ready or self._stopped or not any(s.open for s in self._states),
@@ -84,7 +91,7 @@ class Schedule:
             return heapq.heappop(self._ready)[-1]
 
     def put(self, finished: Sequence[StoredCandidate]) -> None:
-        """Take the finished candidates of one batch."""
+        """Take the finished candidates of a batch."""
         with self._changed:
             touched: dict[int, _UnitState] = {}
             for stored in finished:
@@ -98,7 +105,7 @@ class Schedule:
             self._changed.notify_all()
 
     def stop(self) -> None:
-        """Hand out nothing more."""
+        """Hand out no more batches."""
         with self._changed:
             self._stopped = True
             self._changed.notify_all()
@@ -109,7 +116,7 @@ class Schedule:
             return attempt in self._of_category[category].stored[category]
 
     def count(self) -> Count:
-        """How far the build is."""
+        """Count objects and candidates so far."""
         with self._changed:
             states = self._states
             return Count(
@@ -120,7 +127,7 @@ class Schedule:
             )
 
     def selections(self) -> list[Selection]:
-        """All categories, once every unit is finished."""
+        """Selections of all categories, once every unit is finished."""
         return [
             Selection(
                 goal,
@@ -133,7 +140,7 @@ class Schedule:
         ]
 
     def _advance(self, state: _UnitState) -> None:
-        """Plan rounds until one has candidates to make, or the unit is finished."""
+        """Plan rounds until one has candidates to make or the unit is finished."""
         while state.open:
             batches = state.plan(self._batch, self._thresholds)
             state.open = bool(batches)
@@ -147,7 +154,7 @@ class Schedule:
 
 
 class _UnitState:
-    """A unit between rounds."""
+    """State of a unit between rounds."""
 
     def __init__(self, unit: Unit) -> None:
         folders = [goal.category.folder for goal in unit.goals]
@@ -167,7 +174,7 @@ class _UnitState:
         of_category[stored.candidate.attempt] = stored
 
     def plan(self, batch: int, thresholds: Thresholds) -> tuple[Batch, ...]:
-        """Judge what the last round made, and plan the next one."""
+        """Select among the candidates so far and plan the next round."""
         self.round += 1
         if self.round == 0:
             batches = first_round(self.unit, batch)
@@ -192,15 +199,15 @@ class _UnitState:
 
 
 SURPLUS = 1.2
-"""Candidates per object wanted: about 84 % survive X-Paste's filters."""
+"""Candidates per object wanted: about 84 % pass X-Paste's filters."""
 BATCHES_PER_UNIT = 4
-"""Batches that a unit of small categories fills, so that few candidates only pad the last."""
+"""Batches per unit of small categories, so that few candidates are padding."""
 LEAST_TRIES = 16
-"""The cap on tries is at least this, however few objects are wanted."""
+"""Smallest default limit on candidates of a category."""
 TRIES_PER_OBJECT = 4
-"""Tries per object wanted at which a category is given up, by default."""
+"""Candidates per object wanted after which a category is given up, by default."""
 LEAST_RATE = 1 / 8
-"""No lower share of accepted candidates is reckoned with when a round is planned."""
+"""Smallest share of accepted candidates that a round is planned with."""
 
 
 @dataclass(frozen=True)
@@ -208,9 +215,9 @@ class Unit:
     """Categories whose candidates are made together."""
 
     number: int
-    """Among the bank's units, from 0."""
+    """Number of the unit in the bank, from 0."""
     goals: tuple[Goal, ...]
-    """What is wanted."""
+    """Its categories, with what is wanted of each."""
 
 
 Batch = tuple[Attempt, ...]
@@ -222,20 +229,26 @@ def default_max_tries(wanted: int) -> int:
 
 
 def image_seed(seed: int, category: str, attempt: int) -> int:
-    """Seed of one image, from 0 to 2^63 - 1; the category's place in a list does not matter.
+    """Seed of an image, independent of the category's position in a list.
 
     Args:
+        seed: Seed of the bank.
         category: `Category.folder`.
+        attempt: Number of the candidate within the category.
+
+    Returns:
+        0 to 2^63 - 1: first 63 bits of the SHA-256 of `seed/category/attempt`.
     """
     digest = hashlib.sha256(f"{seed}/{category}/{attempt}".encode()).digest()
     return int.from_bytes(digest[:8]) >> 1
 
 
 def plan_units(goals: Sequence[Goal], batch: int) -> tuple[Unit, ...]:
-    """Divide a bank: neighbours share a unit where a category alone leaves batches unfilled.
+    """Divide a bank into units; neighboring categories share one where each would not fill batches.
 
     Args:
-        batch: Candidates made together.
+        goals: Categories, in order, with what is wanted of each.
+        batch: Candidates per batch.
     """
     most = max((_first_tries(goal) for goal in goals), default=1)
     together = max(1, math.ceil(BATCHES_PER_UNIT * batch / max(1, most)))
@@ -244,7 +257,7 @@ def plan_units(goals: Sequence[Goal], batch: int) -> tuple[Unit, ...]:
 
 
 def first_round(unit: Unit, batch: int) -> tuple[Batch, ...]:
-    """The candidates to begin with; the last batch is filled up as far as tries allow."""
+    """First candidates of a unit; the last batch is filled up as far as `max_tries` allows."""
     tries = {goal.category.folder: _first_tries(goal) for goal in unit.goals}
     missing = -sum(tries.values()) % batch
     while missing:
@@ -260,11 +273,13 @@ def first_round(unit: Unit, batch: int) -> tuple[Batch, ...]:
 def next_round(
     unit: Unit, made: Mapping[str, int], passed: Mapping[str, int], batch: int
 ) -> tuple[Batch, ...]:
-    """More candidates of those categories that lack objects; none when the unit is finished.
+    """Further candidates of the categories that lack objects; none where the unit is finished.
 
     Args:
-        made: Candidates so far by `Category.folder`.
-        passed: How many of them are good enough, more than wanted included.
+        unit: The unit.
+        made: Number of candidates so far, by `Category.folder`.
+        passed: Number of them that pass, including more than wanted.
+        batch: Candidates per batch.
     """
     extra = {}
     for goal in unit.goals:

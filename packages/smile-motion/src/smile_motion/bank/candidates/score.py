@@ -1,4 +1,4 @@
-"""Scores of candidates: how well a cut-out object shows its category, by CLIP."""
+"""Score candidates by CLIP: how well each cut-out object shows its category."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from smile_motion.runtime.extras import require_libraries
 from smile_motion.runtime.open_clip import OpenClipModel, open_clip_model
 
 DIGITS = 4
-"""Decimals of scores and shares in records; decisions are made on the rounded numbers."""
+"""Decimals of scores and shares in records; selection uses the rounded values."""
 
 
 @dataclass(frozen=True, eq=False)
 class Scored:
-    """An image with everything that the models said of it."""
+    """A segmented and scored image."""
 
     candidate: Candidate
-    """The record."""
+    """Its record."""
     image: np.ndarray
-    """(H, W, 3 or 4) uint8."""
+    """(H, W, 3 or 4) uint8, RGB or RGBA."""
     masks: tuple[Mask, ...]
-    """In the order of the segmenters."""
+    """Masks, in the order of the segmenters."""
 
 
 def score_batch(
@@ -42,7 +42,14 @@ def score_batch(
     segmenters: Sequence[Segmenter],
     scorer: Scorer,
 ) -> list[Scored]:
-    """Segment and score the images of one batch; neighbours of one size and kind go together."""
+    """Segment and score the images of a batch.
+
+    Args:
+        attempts: The candidates to make.
+        made: Their images; neighbors of the same shape are processed together.
+        segmenters: Each segments every image.
+        scorer: Scores every mask.
+    """
     scored = []
     pairs = zip(attempts, made, strict=True)
     for _, group in groupby(pairs, key=lambda pair: pair[1].image.shape):
@@ -83,8 +90,7 @@ def _score_alike(
 def _scores(
     images: np.ndarray, masks: Sequence[Mask], categories: Sequence[Category], scorer: Scorer
 ) -> np.ndarray:
-    """Score all masks of a segmenter together, whether or not one is empty: what else is in the
-    batch must not depend on it."""
+    """Score all masks of a segmenter, empty ones included, so that batches stay the same."""
     alphas = np.stack([mask.alpha for mask in masks])
     return scorer.score(opaque(images), alphas, categories)
 
@@ -100,7 +106,7 @@ def _mask_score(segmenter: str, mask: Mask, score: float) -> MaskScore:
 DEFAULT_MODEL = "ViT-L-14"
 """OpenAI's CLIP ViT-L/14 (X-Paste)."""
 TEXT = "a photo of {name}"
-"""What a cut-out is compared with (X-Paste)."""
+"""Text that a cut-out is compared with (X-Paste)."""
 MASK_LEVEL = 128
 """A pixel belongs to the object where its mask exceeds this (X-Paste)."""
 _PRECISIONS = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}
@@ -119,15 +125,15 @@ class ClipScorer:
     clip: OpenClipModel
     """The model."""
     device: str
-    """Where it runs."""
+    """Device that it runs on."""
     dtype: str
-    """Of its weights."""
+    """Data type of the weights."""
     batch: int
-    """Images at a time."""
+    """Images per batch."""
     text: str = TEXT
-    """With `{name}` where the category goes."""
+    """Template with `{name}` for the category."""
     _texts: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
-    """Features of the texts seen so far."""
+    """Text features so far, by name of the category."""
 
     @classmethod
     def open(
@@ -143,9 +149,12 @@ class ClipScorer:
         """Open a scorer.
 
         Args:
-            model, pretrained: See `open_clip_model`.
+            model: open_clip name or folder; see `open_clip_model`.
+            pretrained: Tag of the weights; see `open_clip_model`.
             device: `auto`, `cpu`, `cuda` or `cuda:1`.
-            dtype: `auto` is float32 on the CPU, float16 on CUDA.
+            dtype: Data type of the weights; `auto` is float32 on the CPU, float16 on CUDA.
+            batch: Images per batch.
+            text: Text that cut-outs are compared with; `{name}` stands for the category.
 
         Raises:
             InputError: The model cannot be opened or an option does not fit.
@@ -165,12 +174,15 @@ class ClipScorer:
     def score(
         self, images: np.ndarray, alphas: np.ndarray, categories: Sequence[Category]
     ) -> np.ndarray:
-        """Score images (N, H, W, 3) uint8 on white under masks (N, H, W) uint8 above 128.
+        """Score masked objects on white, with the model's own preprocessing of the whole image.
 
-        The whole image is seen, object and white, through the model's own preprocessing.
+        Args:
+            images: (N, H, W, 3) uint8 RGB.
+            alphas: (N, H, W) uint8 masks; pixels above 128 belong to the object.
+            categories: Category of each image.
 
         Returns:
-            (N,) float32: the cosine of image and text, times 100.
+            (N,) float32: 100 times the cosine of image and text features.
         """
         import torch
 
@@ -191,7 +203,7 @@ class ClipScorer:
         return scores
 
     def card(self) -> dict[str, Any]:
-        """What the bank's card says of it."""
+        """Entries of the bank's card that describe the scorer."""
         return {
             "model": self.clip.name,
             "pretrained": self.clip.pretrained,
@@ -201,10 +213,7 @@ class ClipScorer:
         }
 
     def _encode_texts(self, names: Sequence[str]) -> None:
-        """Keep the features of every name's text.
-
-        Each is encoded alone: what else is new must not change its last bit.
-        """
+        """Encode the texts of new names, each alone, so that others cannot change its last bits."""
         import torch
 
         for name in sorted(set(names) - set(self._texts)):

@@ -1,4 +1,4 @@
-"""Which of a category's candidates become objects, and why the others do not."""
+"""Select the candidates of a category that become objects, with a reason for each refusal."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ class Verdict:
     """Final decision on a candidate."""
 
     accepted: bool
-    """It becomes an object."""
+    """Whether it becomes an object."""
     passed: bool
-    """It is good enough to, whether or not more were wanted."""
+    """Whether it meets all criteria, even if no more objects were wanted."""
     segmenter: str | None
-    """Whose mask is used; None where none was good enough to ask further."""
+    """Segmenter whose mask is used; None where no mask was selected."""
     reason: str | None
-    """Why it was refused; None: accepted."""
+    """Why it was refused; None where it was accepted."""
 
 
 def select(
@@ -32,11 +32,16 @@ def select(
     thresholds: Thresholds,
     wanted: int,
 ) -> list[Verdict]:
-    """Decide on all candidates of one category: scores, cleaning, near-duplicates, then the number.
+    """Decide on all candidates of a category by score, cut-out, near-duplicates and number wanted.
 
     Args:
-        candidates: In the order of their attempts; of those that pass the first are accepted.
-        cuts: The object that the chosen mask cuts out of each.
+        candidates: Candidates in the order of attempts; the first that pass are accepted.
+        cuts: Cut-out of each candidate's selected mask.
+        thresholds: Thresholds that candidates must reach.
+        wanted: Number of objects wanted.
+
+    Returns:
+        A verdict per candidate.
     """
     decisions = select_masks(candidates, thresholds)
     able = [
@@ -113,5 +118,5 @@ def category_record(
 
 
 def by_attempt(stored: Mapping[int, StoredCandidate], count: int) -> list[StoredCandidate]:
-    """The first `count` candidates of a category, in order."""
+    """First `count` candidates of a category, in the order of attempts."""
     return [stored[attempt] for attempt in range(count)]

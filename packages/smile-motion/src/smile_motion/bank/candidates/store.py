@@ -1,4 +1,4 @@
-"""Candidates on disk: the image, each segmenter's mask, and the cut-out object."""
+"""Store candidates on disk: the image, each segmenter's mask and the cut-out object."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from smile_motion.io.files import write_atomically
 from smile_motion.io.images import encode_fast, open_image
 
 CUT = "cut"
-"""Folder of cut-out objects while a build is unfinished."""
+"""Folder of cut-outs while a build is unfinished."""
 MADE_ANEW = "run the build again, which makes it anew"
-"""What to do about a stored image that is missing or damaged."""
+"""Remedy for a stored image that is missing or damaged."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CandidateLine(CandidateFields):
-    """A line of the journal."""
+    """Schema of a line of the journal."""
 
     sizes: dict[str, Annotated[int, Ge(0)]]
     cut: CutOut | None
@@ -36,14 +36,14 @@ class StoredCandidate:
     """A finished candidate: a line of the journal."""
 
     candidate: Candidate
-    """What the models said."""
+    """Its record."""
     sizes: Mapping[str, int]
-    """Bytes of its files, by name relative to the bank."""
+    """Sizes of its files, bytes, by name relative to the bank."""
     cut: CutOut | None
-    """None where no mask was chosen or nothing was left."""
+    """Its cut-out; None where no mask was selected or nothing was left."""
 
     def to_json(self) -> dict[str, Any]:
-        """The journal's line."""
+        """Convert to a line of the journal."""
         return {
             **asdict(self.candidate),
             "sizes": dict(self.sizes),
@@ -52,7 +52,7 @@ class StoredCandidate:
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> StoredCandidate:
-        """Read a journal's line."""
+        """Convert from a line of the journal."""
         return cls(
             candidate=candidate_from_json(record),
             sizes=record["sizes"],
@@ -61,24 +61,24 @@ class StoredCandidate:
 
 
 def candidate_from_json(record: Mapping[str, Any]) -> Candidate:
-    """Read the fields of a candidate from a record that may have others."""
+    """Convert a record, which may have further fields, to a candidate."""
     masks = tuple(MaskScore(**mask) for mask in record["masks"])
     names = ("category", "attempt", "prompt", "seed", "unsafe")
     return Candidate(**{name: record[name] for name in names}, masks=masks)
 
 
 def image_name(category: str, attempt: int) -> str:
-    """Where a candidate's image is, relative to the bank."""
+    """Name of a candidate's image, relative to the bank."""
     return f"{CANDIDATE_IMAGES}/{category}/{attempt:06d}.png"
 
 
 def mask_name(category: str, attempt: int, segmenter: str) -> str:
-    """Where a segmenter's mask is, relative to the bank."""
+    """Name of a segmenter's mask, relative to the bank."""
     return f"{CANDIDATE_IMAGES}/{category}/{attempt:06d}.{segmenter}.png"
 
 
 def cut_name(category: str, attempt: int) -> str:
-    """Where a cut-out is until the build is finished, relative to the bank."""
+    """Name of a cut-out until the build is finished, relative to the bank."""
     return f"{CUT}/{category}/{attempt:06d}.png"
 
 
@@ -89,14 +89,20 @@ def store_candidate(
     masks: Sequence[Mask],
     cutting: Cutting,
 ) -> StoredCandidate:
-    """Cut the object out and write all of a candidate's files; returns the line to journal.
+    """Cut the object out of a candidate and write all files of the candidate.
 
     Args:
-        image: (H, W, 3 or 4) uint8.
-        masks: In the order of `candidate.masks`.
+        bank: Folder of the bank.
+        candidate: The candidate.
+        image: (H, W, 3 or 4) uint8, RGB or RGBA.
+        masks: Masks in the order of `candidate.masks`.
+        cutting: How objects are cut out.
+
+    Returns:
+        What the journal records.
 
     Raises:
-        OSError: Naming the file when the disk is full.
+        OSError: The disk is full; the error names the file.
     """
     sizes = {}
     chosen, rgba = None, None
@@ -119,10 +125,10 @@ def store_candidate(
 
 
 def is_there(bank: Path, stored: StoredCandidate) -> bool:
-    """Whether all of a candidate's files are there; where one is missing all are made again.
+    """Whether all files of a candidate exist; where one is missing, all are made again.
 
     Raises:
-        InputError: A file has another size than it was written with.
+        InputError: A file has another size than was written.
     """
     for name, size in stored.sizes.items():
         try:
@@ -137,7 +143,10 @@ def is_there(bank: Path, stored: StoredCandidate) -> bool:
 
 
 def read_candidate_image(path: Path) -> np.ndarray:
-    """Read a stored image (H, W, 3 or 4) or mask (H, W), uint8.
+    """Read a stored image or mask.
+
+    Returns:
+        (H, W, 3) uint8 RGB, (H, W, 4) uint8 RGBA, or (H, W) uint8 for a mask.
 
     Raises:
         InputError: It is missing, cannot be read, or is too large.
@@ -154,6 +163,6 @@ def _write(bank: Path, name: str, image: np.ndarray) -> int:
 def _write_bytes(bank: Path, name: str, data: bytes) -> int:
     try:
         write_atomically(bank / name, data)
-    except OSError as error:  # that of a full disk does not name the file
+    except OSError as error:  # the error of a full disk does not name the file
         raise OSError(error.errno, error.strerror, str(bank / name)) from error
     return len(data)

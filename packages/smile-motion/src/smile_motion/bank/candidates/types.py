@@ -1,4 +1,4 @@
-"""Records that the stages of a bank build pass on, and the interfaces of their models."""
+"""Records that the stages of a build exchange, and the interfaces of its models."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from smile_motion.errors import InputError
 
 @dataclass(frozen=True)
 class Category:
-    """What objects are of."""
+    """A category of objects."""
 
     name: str
-    """As a prompt says it, such as `fire engine`."""
+    """Name as in a prompt, such as `fire engine`."""
     definition: str | None = None
-    """A gloss that tells senses apart, such as `a truck that carries firemen`."""
+    """Definition of the word's sense, such as `a truck that carries firemen`."""
     sense: int = 1
-    """Which of the categories with this name it is, from 1."""
+    """Number among the categories with this name, from 1."""
     people: bool = False
-    """Whether its list says that it is a kind of person, or a person."""
+    """Whether its list marks it as a person or kind of person."""
 
     @property
     def folder(self) -> str:
-        """The name as a folder's: letters and digits in lower case, `_`, and the sense beyond 1.
+        """Name of its folder: lower-case letters, digits and `_`, with the sense if above 1.
 
         Raises:
-            InputError: Nothing of the name is left.
+            InputError: The name has no letter or digit.
         """
         plain = unicodedata.normalize("NFKC", self.name).lower()
         folder = re.sub(r"[^\w]+", "_", plain).strip("_")
@@ -44,66 +44,79 @@ class Category:
 
 @dataclass(frozen=True, eq=False)
 class Mask:
-    """A segmenter's answer for one image."""
+    """A segmenter's mask of an image."""
 
     alpha: np.ndarray
-    """(H, W) uint8, the size of the image; min-max normalised, so that it reaches 0 and 255, but 0
-    everywhere where the output is constant. An image's own alpha is left as it is."""
+    """(H, W) uint8, the size of the image: the output min-max normalized to 0 to 255, or 0
+    everywhere for a constant output; an image's own alpha is not normalized."""
     raw_max: float
-    """Maximum of the output before normalisation, from 0 to 1: low where nothing was found."""
+    """Maximum of the output before normalization, 0 to 1: low where nothing was found."""
 
 
 class Segmenter(Protocol):
-    """Finds the object in an image."""
+    """Interface of the models that segment the object of an image."""
 
     @property
     def name(self) -> str:
-        """What records call it; unique among the segmenters of a build."""
+        """Name in records, unique among the segmenters of a build."""
         ...
 
     def segment(self, images: np.ndarray, categories: Sequence[Category]) -> list[Mask]:
-        """Find the object in images (N, H, W, 3 or 4) uint8, RGB or straight-alpha RGBA."""
-        ...
+        """Segment the object of each image.
 
-    def card(self) -> dict[str, Any]:
-        """What the bank's card says of it: name, kind, hash or revision, input size."""
-        ...
-
-
-class Scorer(Protocol):
-    """Tells how well cut-out objects show their categories."""
-
-    def score(
-        self, images: np.ndarray, alphas: np.ndarray, categories: Sequence[Category]
-    ) -> np.ndarray:
-        """Score images (N, H, W, 3) uint8 on white under masks (N, H, W) uint8.
+        Args:
+            images: (N, H, W, 3) uint8 RGB, or (N, H, W, 4) uint8 straight-alpha RGBA.
+            categories: Category of each image.
 
         Returns:
-            (N,) float32: the cosine of image and text, times 100.
+            N masks.
         """
         ...
 
     def card(self) -> dict[str, Any]:
-        """What the bank's card says of it: model, weights' hash or revision, text."""
+        """Entries of the bank's card: name, kind, hash or revision, input size."""
+        ...
+
+
+class Scorer(Protocol):
+    """Interface of the models that score how well objects show their categories."""
+
+    def score(
+        self, images: np.ndarray, alphas: np.ndarray, categories: Sequence[Category]
+    ) -> np.ndarray:
+        """Score masked objects on white.
+
+        Args:
+            images: (N, H, W, 3) uint8 RGB.
+            alphas: (N, H, W) uint8 masks.
+            categories: Category of each image.
+
+        Returns:
+            (N,) float32: 100 times the cosine of image and text features.
+        """
+        ...
+
+    def card(self) -> dict[str, Any]:
+        """Entries of the bank's card: model, hash or revision of the weights, text."""
         ...
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One image that may become an object, and what the models said of it."""
+    """An image that may become an object, with the scores of its masks."""
 
     category: str
     """`Category.folder`."""
     attempt: int
-    """Number within the category, from 0."""
+    """Number within its category, from 0."""
     prompt: str
-    """What it was made from; the file's name for an image that was there."""
+    """Prompt; the name of the file for an existing image."""
     seed: int | None
     """Seed of the image."""
     unsafe: bool | None
-    """What the safety checker said; None where none ran."""
+    """Whether the safety checker marked it; None where none ran."""
     masks: tuple[MaskScore, ...]
-    """In the order of the build's segmenters."""
+    """Scores of its masks, in the order of the build's segmenters."""
 
     @property
     def id(self) -> str:
@@ -113,37 +126,43 @@ class Candidate:
 
 @dataclass(frozen=True)
 class MaskVerdict:
-    """MaskVerdict on a candidate by its scores alone: which mask is used, or why none."""
+    """Decision on a candidate by score and area alone: the selected mask, or why it is refused."""
 
     segmenter: str | None
-    """The one whose mask is used; None where none was good enough to ask further."""
+    """Segmenter whose mask is selected; None where none is."""
     reason: str | None
-    """Why it was refused, such as `score 17.2 below 21.0`; None: accepted."""
+    """Why the candidate is refused, such as `score 17.2 below 21.0`; None where it is not."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Thresholds:
-    """What candidates must reach. Defaults: X-Paste's."""
+    """Criteria that candidates must meet; most defaults are X-Paste's."""
 
     min_score: float = 21.0
-    """CLIP score that is always enough (X-Paste)."""
+    """CLIP score that always suffices, 100 times a cosine (X-Paste)."""
     margin: float = 1.0
-    """How far below the best of its category a score may be where that is lower still (X-Paste)."""
+    """Distance to its category's best score that suffices where scores are low (X-Paste)."""
     min_area: float = 0.05
-    """Least share of the image that an object takes (X-Paste)."""
+    """Smallest share of the image that an object covers (X-Paste)."""
     max_area: float = 0.95
-    """Largest share of the image that an object takes (X-Paste)."""
+    """Largest share of the image that an object covers (X-Paste)."""
     min_raw: float = 0.5
-    """A mask must exceed this before normalisation somewhere (ours)."""
+    """Value that a mask's maximum before normalization must exceed (ours)."""
     max_distance: int = 4
-    """Perceptual hashes of one category that differ in at most so many of 64 bits are
-    duplicates; -1 keeps all (ours)."""
+    """Largest Hamming distance, of 64 bits, of the perceptual hashes of near-duplicates in a
+    category; -1 keeps all (ours)."""
 
 
 def to_mask(output: np.ndarray, height: int, width: int) -> Mask:
-    """Resize an output (h, w) float of 0 to 1 to the image's size and stretch it to 0 to 255.
+    """Resize a model's output to the size of the image and normalize it to 0 to 255.
 
-    A constant output, or one that is not finite, finds nothing: its mask is 0 everywhere.
+    Args:
+        output: (h, w) float, 0 to 1.
+        height: Height of the image, pixels.
+        width: Width of the image, pixels.
+
+    Returns:
+        The mask; 0 everywhere for a constant or non-finite output.
     """
     if not np.isfinite(output).all():
         return Mask(np.zeros((height, width), np.uint8), 0.0)
@@ -161,21 +180,21 @@ def to_mask(output: np.ndarray, height: int, width: int) -> Mask:
 
 @dataclass(frozen=True)
 class Goal:
-    """What is wanted of a category."""
+    """Objects wanted of a category."""
 
     category: Category
     """The category."""
     wanted: int
-    """Objects, at least 1."""
+    """Number of objects, at least 1."""
     max_tries: int
-    """Candidates after which it is given up."""
+    """Number of candidates after which the category is given up."""
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """A candidate to be made."""
+    """A candidate to make."""
 
     category: Category
     """Its category."""
     number: int
-    """Within the category, from 0."""
+    """Number within its category, from 0."""

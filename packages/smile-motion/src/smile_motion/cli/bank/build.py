@@ -16,8 +16,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from smile_motion.cli.app import Outcome
-from smile_motion.cli.bank.options import CategoryOptions, DiffusionOptions, ScoringOptions
-from smile_motion.cli.options import ShardOptions, local_device, writers
+from smile_motion.cli.bank.options import (
+    CategoryOptions,
+    DiffusionOptions,
+    ScoringOptions,
+    ShardOptions,
+    local_device,
+    writers,
+)
 from smile_motion.errors import InputError
 from smile_motion.io.options import Count, OnlyWith, Seed, Workers
 
@@ -26,9 +32,9 @@ if TYPE_CHECKING:
 
 MAKES = "an object bank"
 SHOWN = 10
-"""Categories that fell short which are named on the screen."""
+"""Largest number of categories that fell short to name."""
 FROM_CANDIDATES = ("stable-diffusion", "images")
-"""Sources whose objects are chosen among candidates."""
+"""Sources whose objects are selected from candidates."""
 
 _CHOSEN = OnlyWith(
     lambda options: (
@@ -98,7 +104,7 @@ class Options:
 
 
 def run(options: Options) -> Outcome | None:
-    """Build the bank and say where it is."""
+    """Build the bank and report it."""
     from smile_motion.bank import banks_folder
     from smile_motion.io.output_folders import output_folder
     from smile_motion.runtime.partition import Launched
@@ -113,7 +119,7 @@ def run(options: Options) -> Outcome | None:
     make, count = _maker(options, chosen, card, launched.local_rank if launched else None)
     out = options.out or banks_folder() / f"{chosen}-{count or 'all'}"
     shard = _shard(options.shard)
-    # The first of processes launched together holds the folder for all; a cluster's share it.
+    # The first of several launched processes holds the folder for all; jobs of a cluster share it.
     parts = options.shard.num_shards if options.shard.engine == "ray" else shard and shard.of
     held = output_folder(out, array=f"{parts} shards" if parts else None) if main else nullcontext()
     with stopped_by_signals(), held:
@@ -130,13 +136,13 @@ def run(options: Options) -> Outcome | None:
 
 
 Make = Callable[[Path, "Partition | None"], None]
-"""Builds a bank into a folder, or a shard of it."""
+"""Function that builds a bank, or a part of it, into a folder."""
 
 
 def _maker(
     options: Options, chosen: str, card: dict[str, Any], local_rank: int | None
 ) -> tuple[Make, int | None]:
-    """What builds the bank, and how many objects it is asked for."""
+    """Function that builds the bank, and the number of objects asked for."""
     if chosen not in FROM_CANDIDATES:
         return _numbered(options, chosen, card)
     from smile_motion.bank.candidates.build import build_from_candidates
@@ -170,7 +176,7 @@ def _maker(
 
 
 def _numbered(options: Options, chosen: str, card: dict[str, Any]) -> tuple[Make, int | None]:
-    """What builds a bank of objects that are made outright."""
+    """Function that builds a bank from an `ObjectSource`, and its number of objects."""
     from smile_motion.bank import FolderSource, ProceduralSource, ShapeSource, build
     from smile_motion.bank.builder.build import build_shard
     from smile_motion.runtime.progress import progress_bar
@@ -201,7 +207,7 @@ def _numbered(options: Options, chosen: str, card: dict[str, Any]) -> tuple[Make
 
 
 def _choose(options: Options) -> tuple[str, str | None]:
-    """The source to use, and why when the choice was left open."""
+    """Source to use, and the reason where it was left open."""
     if options.source != "auto":
         return options.source, None
     if options.from_ is not None:
@@ -215,7 +221,7 @@ def _choose(options: Options) -> tuple[str, str | None]:
 
 
 def _shard(options: ShardOptions) -> Partition | None:
-    """The part of a bank that a job was given, if it was."""
+    """Part of the bank that this job is given; None for all."""
     from smile_motion.runtime.partition import Partition
 
     if options.engine == "ray" or (options.shard_index is None and options.num_shards is None):
@@ -226,7 +232,7 @@ def _shard(options: ShardOptions) -> Partition | None:
 
 
 def _build_shard(shard: Partition, out: Path, make: Make) -> Outcome:
-    """Build the part of a bank that a job was given."""
+    """Build the part of the bank that this job is given."""
     from smile_motion.bank.builder.journal import SHARDS
 
     if (out / "bank.json").is_file():
@@ -239,7 +245,7 @@ def _build_shard(shard: Partition, out: Path, make: Make) -> Outcome:
 
 
 def _build_on_ray(options: Options, out: Path, make: Make, chosen: str) -> None:
-    """Build all parts on a Ray cluster, then unite them."""
+    """Build all parts on a Ray cluster, then merge them."""
     from smile_motion.bank.builder.journal import SHARDS
     from smile_motion.bank.builder.shards import merge
     from smile_motion.runtime.partition import Partition
@@ -256,7 +262,7 @@ def _build_on_ray(options: Options, out: Path, make: Make, chosen: str) -> None:
         raise InputError("--engine ray needs --source: machines may differ in what they can run")
     shards = [Partition(index, of) for index in range(of)]
     if (out / "bank.json").is_file():
-        make(out, None)  # It looks whether this is the bank that is asked for.
+        make(out, None)  # Checks that it is the wanted bank.
         return
     work = partial(_build_there, replace(options, out=out))
     uses_gpus = chosen in FROM_CANDIDATES and options.diffusion.device != "cpu"
@@ -275,14 +281,14 @@ def _build_there(options: Options, index: int) -> None:
 
 
 def _build_together(out: Path, make: Make, rank: int, world: int) -> bool:
-    """Build this process's part; the first process then unites all. Whether this is the first."""
+    """Build this process's part; the first process then merges all and returns True."""
     from smile_motion.bank.builder.journal import SHARDS
     from smile_motion.bank.builder.shards import is_finished, merge, wait_for_shards
     from smile_motion.runtime.partition import Partition
     from smile_motion.runtime.progress import progress_bar
 
     folders = [out / SHARDS / Partition(index, world).name for index in range(world)]
-    # The first process always looks whether its shard is the one that is asked for.
+    # The first process always checks that its part is the wanted one.
     if not (out / "bank.json").is_file() and not (rank and is_finished(folders[rank])):
         make(folders[rank], Partition(rank, world))
     if rank:

@@ -1,4 +1,4 @@
-"""Candidates of `bank build` and `bank filter`: what is planned by their options, and progress."""
+"""Plans of `bank build` from its options, and progress of `bank build` and `bank filter`."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from smile_motion.io.files import dump_lines, sha256
 from smile_motion.runtime.progress import OnProgress
 
 PHOTOGRAPH_PX = 512
-"""Longest side of photographs that objects are cut out of, by default."""
+"""Default longest side of photographs that objects are cut out of, pixels."""
 
 Opened = tuple[CandidatePlan, Callable[[], Models], str]
-"""What to make, how to open the models, and the name of the first stage."""
+"""A plan, a function that opens the models, and the name of the first stage."""
 
 
 def plan_diffusion(
@@ -37,10 +37,18 @@ def plan_diffusion(
     scoring: ScoringOptions,
     device: str,
 ) -> Opened:
-    """Plan a bank by a diffusion model; nothing is loaded yet.
+    """Plan a bank of generated objects; no model is loaded yet.
+
+    Args:
+        count: Number of objects.
+        seed: Seed of the bank.
+        made: Options of the diffusion model.
+        chosen: Options of the categories.
+        scoring: Options of the selection.
+        device: Device of the models: `auto`, `cpu`, `cuda` or `cuda:1`.
 
     Raises:
-        InputError: An option does not fit.
+        InputError: Options do not fit each other or this machine.
     """
     preset = PRESETS[made.preset]
     model = made.model or preset.model
@@ -102,10 +110,19 @@ def plan_photographs(
     scoring: ScoringOptions,
     device: str,
 ) -> Opened:
-    """Plan a bank of objects cut out of photographs.
+    """Plan a bank of objects cut out of photographs; no model is loaded yet.
+
+    Args:
+        root: Folder with a folder of photographs per category.
+        count: Number of objects; as many as there are photographs by default.
+        seed: Seed of the order of the photographs.
+        made: Options of size and batch.
+        chosen: Options of the categories.
+        scoring: Options of the selection.
+        device: Device of the models: `auto`, `cpu`, `cuda` or `cuda:1`.
 
     Raises:
-        InputError: There are none, fewer than `count`, or an option does not fit.
+        InputError: There are no photographs, or an option does not fit.
     """
     preset = PRESETS[made.preset]
     size = made.size or PHOTOGRAPH_PX
@@ -149,7 +166,7 @@ def plan_photographs(
 
 
 def why_no_diffusion(made: DiffusionOptions) -> str | None:
-    """Why Stable Diffusion cannot run here; None where it can."""
+    """Why Stable Diffusion cannot run on this machine; None where it can."""
     from importlib.util import find_spec
 
     for name in ("diffusers", "transformers", "torch", "open_clip"):
@@ -196,19 +213,18 @@ def _listed(spec: str, categories: tuple[Category, ...]) -> dict[str, Any]:
 
 
 LINE_EVERY_S = 60.0
-"""How often a line is written where there is no terminal."""
+"""Seconds between lines of progress where there is no terminal."""
 
 
 @contextmanager
 def candidate_bars(stage: str) -> Iterator[tuple[Callable[[Progress], None], OnProgress]]:
-    """Show a bar per stage: images made, masks and scores, writing, and objects accepted; then
-    those of finishing.
+    """Show progress on standard error: a bar per stage on a terminal, otherwise lines.
 
     Args:
-        stage: What the making of images is called.
+        stage: Name of the first stage.
 
     Yields:
-        What to call with the progress of candidates, and with that of other stages.
+        Callbacks for the progress of candidates, and for that of other stages.
     """
     from rich.console import Console
     from rich.progress import (
@@ -265,7 +281,7 @@ def candidate_bars(stage: str) -> Iterator[tuple[Callable[[Progress], None], OnP
 
 
 def progress_line(progress: Progress, stage: str) -> str:
-    """One line about a run."""
+    """Describe the progress of a run in one line."""
     count, seconds = progress.count, max(progress.seconds, 1e-6)
     rate = progress.written / seconds
     text = (

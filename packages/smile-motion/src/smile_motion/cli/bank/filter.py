@@ -13,8 +13,7 @@ from typing import Annotated
 import tyro
 
 from smile_motion.cli.app import Outcome
-from smile_motion.cli.bank.options import ScoringOptions
-from smile_motion.cli.options import writers
+from smile_motion.cli.bank.options import ScoringOptions, writers
 from smile_motion.errors import InputError
 from smile_motion.io.options import Count, Workers
 
@@ -41,7 +40,7 @@ class Options:
 
 
 def run(options: Options) -> Outcome:
-    """Filter, and say what came of it."""
+    """Filter the candidates and report the new bank."""
     from smile_motion.bank.candidates.refilter import StoredBank, filter_bank, reassess_bank
     from smile_motion.bank.candidates.score import DEFAULT_MODEL, TEXT
     from smile_motion.cli.bank.candidates import candidate_bars

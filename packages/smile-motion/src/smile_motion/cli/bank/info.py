@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 ENDS = 8
-"""Smallest and largest categories that are shown unless all are asked for."""
+"""Number of smallest and of largest categories to show, unless all are."""
 TOLD_APART = ("counts", "fell_short")
-"""Entries of a card that have a table of their own."""
+"""Entries of a card that have their own table."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,13 +157,13 @@ def _print_categories(console: Console, counts: Counter[str], every: bool) -> No
 
 
 def _print_table(console: Console, title: str, table: Table) -> None:
-    """Titles above, as rich would break them at the table's width."""
+    """Print a title above a table; rich would wrap its own at the table's width."""
     console.print(f"\n{title}", style="bold", markup=False, highlight=False)
     console.print(table)
 
 
 def _said(value: Any) -> str:
-    """A card's value as text for people."""
+    """Format a value of a card."""
     if value is None:
         return "-"
     if isinstance(value, Mapping):

@@ -28,7 +28,7 @@ class Options:
 
 
 def run(options: Options) -> Outcome:
-    """Merge, and say where the bank is."""
+    """Merge and report the bank."""
     from smile_motion.bank.builder.shards import merge
     from smile_motion.bank.format import CARD
     from smile_motion.bank.union import unite

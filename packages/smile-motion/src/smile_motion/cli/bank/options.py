@@ -1,4 +1,4 @@
-"""Options that commands about candidates share."""
+"""Options of `bank build` and `bank filter`: candidates, models, and processes that share work."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from smile_motion.io.options import (
     ClipScore,
     Count,
     Formerly,
+    Index,
     Magnitude,
     NonNegative,
     OnlyWith,
@@ -72,10 +73,10 @@ class ScoringOptions:
     what it says. Default: one per core that this process may use, whatever OMP_NUM_THREADS says."""
 
     def thresholds(self, start: Thresholds) -> Thresholds:
-        """What candidates must reach, where no option says otherwise as in `start`.
+        """Thresholds of the given options, else of `start`.
 
         Raises:
-            InputError: For what cannot be.
+            InputError: The smallest area exceeds the largest, or is out of range.
         """
         names = ("min_score", "margin", "min_area", "max_area", "min_raw", "max_distance")
         given = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
@@ -88,10 +89,10 @@ class ScoringOptions:
         return found
 
     def fix_threads(self, device: str) -> dict[str, int]:
-        """Fix the number of threads of models on the CPU, and give it as an entry of the card.
+        """Set the number of threads of models on the CPU.
 
         Returns:
-            Nothing where no model runs on the CPU.
+            The number, as an entry of the card; empty where no model runs on the CPU.
         """
         from smile_motion.runtime.devices import choose_device
 
@@ -107,7 +108,7 @@ class ScoringOptions:
     def open(
         self, segmenters: Sequence[str], scorer: str, text: str, device: str
     ) -> tuple[list[Segmenter], Scorer]:
-        """Open the models; the arguments hold where no option says otherwise."""
+        """Open the segmenters and the scorer of the given options, else of the arguments."""
         from smile_motion.bank.candidates.score import ClipScorer
         from smile_motion.bank.candidates.segmenters import open_segmenter
 
@@ -169,3 +170,34 @@ class CategoryOptions:
     """Candidates of a category after which it is given up. Default: 4 per object, at least 16."""
     drop_candidates: bool = False
     """Delete the candidates' images at the end; `bank filter` then has nothing to work on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardOptions:
+    """Division of the work; `accelerate launch -m smile_motion build-bank` needs none of these."""
+
+    shard_index: Index | None = None
+    """Which part to build, from 0; `bank merge` unites all parts."""
+    num_shards: Count | None = None
+    """How many parts there are."""
+    engine: Literal["local", "ray"] = "local"
+    """`ray` builds the --num-shards parts on a Ray cluster, a GPU each, and unites them."""
+    address: Annotated[
+        str | None, OnlyWith(lambda options: options.shard.engine == "ray", "with --engine ray")
+    ] = None
+    """Head of the Ray cluster, HOST:PORT. Default: RAY_ADDRESS, else this machine alone."""
+
+
+def local_device(device: str, local_rank: int | None) -> str:
+    """GPU of this process among those launched together; `device` itself otherwise."""
+    if local_rank is None or device not in ("auto", "cuda"):
+        return device
+    import torch
+
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    return f"cuda:{local_rank % count}" if count else device
+
+
+def writers(workers: int | None) -> int | None:
+    """Number of threads that write, for `--workers`."""
+    return None if workers is None else max(1, min(workers, 2 * available_cores()))

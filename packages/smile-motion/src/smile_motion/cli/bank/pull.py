@@ -26,7 +26,7 @@ class Options:
 
 
 def run(options: Options) -> Outcome:
-    """Download the bank and say where it is."""
+    """Download the bank and report it."""
     from smile_motion.bank import banks_folder
     from smile_motion.bank.hub import pull
     from smile_motion.runtime.progress import stage_bars

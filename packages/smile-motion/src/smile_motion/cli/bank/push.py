@@ -26,7 +26,7 @@ class Options:
 
 
 def run(options: Options) -> Outcome:
-    """Upload the bank and say where it is."""
+    """Upload the bank and report its address."""
     from smile_motion.bank.hub import push
     from smile_motion.runtime.progress import stage_bars
 

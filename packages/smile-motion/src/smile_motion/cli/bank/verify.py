@@ -11,8 +11,6 @@ import tyro
 
 from smile_motion.cli.app import EXIT_FAULTY, Outcome
 
-"""Exit code when a file is not as recorded."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
@@ -23,7 +21,7 @@ class Options:
 
 
 def run(options: Options) -> Outcome:
-    """Check the files and name every one that is wrong."""
+    """Check the files and report every fault."""
     from smile_motion.bank import verify
     from smile_motion.bank.format import read_card
     from smile_motion.bank.integrity import count_files

@@ -1,4 +1,4 @@
-"""Segmenters: find the object in an image. `open_segmenter` opens any of them by a short text."""
+"""Segmenters, which find the object of an image; `open_segmenter` opens one by a short text."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ def open_segmenter(
     Args:
         spec: `isnet-general-use.onnx`, a path to an ONNX file (see `ModelDescription.beside`);
             `clipseg`, or `clipseg=` with a folder or a hub name; `full`, for images with alpha.
-            `NAME=` before any of these names it in records; otherwise the file's stem or the kind
-            does.
+            `NAME=` before any of these sets its name in records; otherwise that is the file's stem
+            or the kind.
         device: `auto`, `cpu`, `cuda` or `cuda:1`.
-        batch: Images at a time.
-        threads: Of an ONNX model on the CPU; as many as cores by default.
+        batch: Images per batch.
+        threads: Number of threads of an ONNX model on the CPU; one per core by default.
 
     Raises:
-        InputError: The text means nothing or the model cannot be opened.
+        InputError: The text names no segmenter, or the model cannot be opened.
     """
     if batch < 1:
         raise InputError(f"a segmenter's batch of {batch}; expected at least 1")
@@ -66,7 +66,7 @@ def open_segmenter(
 
 
 def _split(spec: str) -> tuple[str | None, str]:
-    """Part a name from what it names; a path may hold `=` too."""
+    """Divide `NAME=KIND`; a path may contain `=` too."""
     head, equals, rest = spec.partition("=")
     if equals and head != "clipseg" and re.fullmatch(r"[\w.-]+", head):
         return head, rest
@@ -75,16 +75,20 @@ def _split(spec: str) -> tuple[str | None, str]:
 
 @dataclass(frozen=True, kw_only=True)
 class FullSegmenter:
-    """Takes an image's own alpha as the mask."""
+    """Returns an image's own alpha as its mask."""
 
     name: str = "full"
-    """What records call it."""
+    """Name in records."""
 
     def segment(self, images: np.ndarray, categories: Sequence[Category]) -> list[Mask]:
-        """Take the alpha of images (N, H, W, 4) uint8 as it is, not stretched.
+        """Return the alpha of each image, not normalized.
+
+        Args:
+            images: (N, H, W, 4) uint8 RGBA.
+            categories: Category of each image; not used.
 
         Raises:
-            InputError: The images have none.
+            InputError: The images have no alpha channel.
         """
         if images.shape[-1] != 4:
             raise InputError(
@@ -94,5 +98,5 @@ class FullSegmenter:
         return [Mask(image[..., 3].copy(), float(image[..., 3].max()) / 255) for image in images]
 
     def card(self) -> dict[str, Any]:
-        """What the bank's card says of it."""
+        """Entries of the bank's card that describe the segmenter."""
         return {"name": self.name, "kind": "full"}

@@ -24,29 +24,29 @@ from smile_motion.runtime.model_configs import require_plain_configs
 DEFAULT_MODEL = "CIDAS/clipseg-rd64-refined"
 """The refined CLIPSeg of reduced dimension 64; X-Paste used rd64."""
 PROMPT = "a photo of {name}"
-"""What the model is asked to find (X-Paste)."""
+"""Prompt of the model (X-Paste)."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ClipSegSegmenter:
-    """Finds what a prompt with the category's name says."""
+    """Segments what a prompt with the category's name describes."""
 
     name: str
-    """What records call it."""
+    """Name in records."""
     model_name: str
-    """Folder's name, or name on the hub."""
+    """Name of the folder, or name on the hub."""
     weights: Path | None
-    """The weights' file, where it is known."""
+    """File of the weights, where known."""
     revision: str | None
-    """Commit on the hub, where it is known."""
+    """Commit on the hub, where known."""
     model: Any
-    """The open model."""
+    """The loaded model."""
     processor: Any
     """Its image processor and tokenizer."""
     batch: int
-    """Images at a time."""
+    """Images per batch."""
     prompt: str = PROMPT
-    """With `{name}` where the category goes."""
+    """Template with `{name}` for the category."""
 
     @classmethod
     def open(
@@ -57,14 +57,17 @@ class ClipSegSegmenter:
         device: str = "cpu",
         batch: int = 8,
     ) -> ClipSegSegmenter:
-        """Open a CLIPSeg.
+        """Load a CLIPSeg model.
 
         Args:
-            model: A folder as `save_pretrained` writes it, from which nothing leads to the network;
-                or a name on the hub.
+            model: Folder as `save_pretrained` writes it, loaded without network access; or a name
+                on the hub.
+            name: Name in records.
+            device: `auto`, `cpu`, `cuda` or `cuda:1`.
+            batch: Images per batch.
 
         Raises:
-            InputError: It is not there, lacks a part, or is another kind of model.
+            InputError: The model is missing, incomplete, or of another kind.
         """
         require_libraries("torch", "transformers")
         from transformers import CLIPSegForImageSegmentation, CLIPSegProcessor
@@ -74,7 +77,7 @@ class ClipSegSegmenter:
         local = folder.is_dir()
         if not local and (not re.fullmatch(r"[\w.-]+/[\w.-]+", model) or folder.exists()):
             raise InputError(f"{model}: no folder of a CLIPSeg; give clipseg=FOLDER or a hub name")
-        # From the hub a folder comes too: what it holds is checked before transformers sees it.
+        # The hub gives a folder too: it is checked before transformers reads it.
         opened = folder if local else fetch_model(model, instead="give clipseg=FOLDER")
         _require_parts(opened)
         require_plain_configs(opened)
@@ -86,7 +89,7 @@ class ClipSegSegmenter:
                 loaded: Any = CLIPSegForImageSegmentation.from_pretrained(
                     opened, local_files_only=True, output_loading_info=True
                 )
-        except Exception as error:  # many kinds, of transformers, the hub and the file formats
+        except Exception as error:  # transformers and the file formats raise many kinds
             reason = in_one_line(error)
             remedy = "save it again" if local else "give clipseg=FOLDER"
             raise InputError(f"{model}: CLIPSeg cannot be opened ({reason}); {remedy}") from error
@@ -104,7 +107,7 @@ class ClipSegSegmenter:
         )
 
     def segment(self, images: np.ndarray, categories: Sequence[Category]) -> list[Mask]:
-        """Find a category in each of images (N, H, W, 3 or 4) uint8."""
+        """Segment a category in each image; see `Segmenter.segment`."""
         import torch
 
         height, width = images.shape[1:3]
@@ -112,7 +115,7 @@ class ClipSegSegmenter:
         for start in range(0, len(images), self.batch):
             part = slice(start, start + self.batch)
             names = [category.name.replace("_", " ") for category in categories[part]]
-            # Always as long as the model takes, so that a prompt's neighbours cannot change it.
+            # Padded to the model's length, so that other prompts cannot change a result.
             text = self.processor.tokenizer(
                 [self.prompt.format(name=name) for name in names],
                 padding="max_length",
@@ -135,7 +138,7 @@ class ClipSegSegmenter:
         return masks
 
     def card(self) -> dict[str, Any]:
-        """What the bank's card says of it."""
+        """Entries of the bank's card that describe the segmenter."""
         size = dict(self.processor.image_processor.size)
         digest = None if self.weights is None else hash_file(self.weights)
         return {
@@ -150,7 +153,7 @@ class ClipSegSegmenter:
 
 
 def _weights(folder: Path) -> Path | None:
-    """The file that transformers reads, where the weights are in one."""
+    """The file of the weights, where they are in one file."""
     for name in ("model.safetensors", "pytorch_model.bin"):
         if (folder / name).is_file():
             return folder / name
@@ -159,13 +162,13 @@ def _weights(folder: Path) -> Path | None:
 
 @dataclass(frozen=True, kw_only=True)
 class _Config:
-    """What is read of a model's configuration."""
+    """Fields of `config.json` that are read."""
 
     model_type: str | None = None
 
 
 def _require_parts(folder: Path) -> None:
-    """Raise InputError when a folder is not that of a whole CLIPSeg."""
+    """Raise InputError unless a folder contains a complete CLIPSeg model."""
     config = folder / "config.json"
     try:
         kind = read(config, _Config, remedy="save the model again", unknown="ignore").model_type

@@ -1,4 +1,4 @@
-"""Saliency models as ONNX files: U2-Net, IS-Net, BiRefNet and their kind."""
+"""Saliency models as ONNX files: U2-Net, IS-Net, BiRefNet and similar."""
 
 from __future__ import annotations
 
@@ -23,33 +23,33 @@ from smile_motion.runtime.devices import available_cores, choose_device
 from smile_motion.runtime.extras import require_libraries
 
 LARGEST_INPUT_PX = 8192
-"""Longest side of what a model is fed."""
+"""Longest side of a model's input, pixels."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelDescription:
-    """How to feed a segmentation model and read it. A TOML file has the fields as its keys.
+    """Preprocessing and output of a segmentation model. The keys of a TOML file are the fields.
 
-    Instead of `mean` and `std` it may say `shift` and `scale`, in units of 0 to 255.
+    Instead of `mean` and `std` it may have `shift` and `scale`, in units of 0 to 255.
     """
 
     size_px: tuple[int, int]
-    """Height and width of its input; one number in a TOML means both."""
+    """Height and width of the input, pixels; a single number in a TOML file means both."""
     mean: tuple[float, float, float] = IMAGENET_MEAN
-    """Subtracted from red, green and blue of 0 to 1."""
+    """Subtracted from red, green and blue, 0 to 1."""
     std: tuple[float, float, float] = IMAGENET_STD
-    """Divides what is left."""
+    """Divides the differences."""
     divide_by_max: bool = False
-    """Divide pixels by the image's own maximum, not by 255, before."""
+    """Divide pixels by the image's maximum instead of 255 first."""
     input: str | None = None
-    """Name of the input; None takes the only one."""
+    """Name of the input; None means the only one."""
     output: str | int | None = None
-    """Name or number, from 0, of the output with the mask; None takes the only one."""
+    """Name or number, from 0, of the output with the mask; None means the only one."""
     sigmoid: bool = False
-    """The output still needs a sigmoid to lie between 0 and 1."""
+    """Apply a sigmoid to the output."""
 
     def __post_init__(self) -> None:
-        """Raise ValueError for what cannot be."""
+        """Raise ValueError for values out of range."""
         if not 1 <= min(self.size_px) <= max(self.size_px) <= LARGEST_INPUT_PX:
             raise ValueError(
                 f"size_px {self.size_px}: expected positive numbers, {LARGEST_INPUT_PX} at most"
@@ -61,12 +61,13 @@ class ModelDescription:
 
     @classmethod
     def beside(cls, model: Path) -> ModelDescription:
-        """Read the TOML beside a model, such as `isnet.toml` beside `isnet.onnx`.
+        """Read the TOML file beside a model, such as `isnet.toml` beside `isnet.onnx`.
 
-        Without one, well-known file names are described here (`WELL_KNOWN`).
+        Args:
+            model: Path of the ONNX file; well-known stems need no TOML file (`WELL_KNOWN`).
 
         Raises:
-            InputError: There is neither, or the TOML says something else.
+            InputError: The TOML file is missing or invalid.
         """
         path = model.with_suffix(".toml")
         if not path.is_file():
@@ -100,11 +101,11 @@ WELL_KNOWN = {
         _BIREFNET,
     ),
 }
-"""Published models by their files' usual stems, as their authors' inference code feeds them."""
+"""Published models by the usual stems of their files, as in their authors' inference code."""
 
 
 def _read(table: dict[str, Any]) -> dict[str, Any]:
-    """Check a TOML's entries and bring them into the fields' form."""
+    """Validate a TOML table and convert it to the fields."""
     known = [field.name for field in fields(ModelDescription)]
     if unknown := sorted(set(table) - {*known, "shift", "scale"}):
         raise ValueError(
@@ -144,33 +145,33 @@ def _numbers(name: str, value: Any, count: int) -> tuple[Any, ...]:
 
 
 TOLERANCE = 1e-3
-"""How far an output may leave 0..1 before its description must be wrong."""
+"""Largest excess of an output over 0 to 1; beyond it the description must be wrong."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class OnnxSegmenter:
-    """Runs an ONNX model through onnxruntime."""
+    """Runs an ONNX model with onnxruntime."""
 
     name: str
-    """What records call it."""
+    """Name in records."""
     path: Path
-    """The file."""
+    """The ONNX file."""
     description: ModelDescription
-    """How to feed and read it."""
+    """Preprocessing and output."""
     device: str
     """`cpu`, or `cuda` with or without a number."""
     batch: int
-    """Images at a time; the file's own number where it is fixed."""
+    """Images per batch; that of the file where it is fixed."""
     session: Any
     """The open onnxruntime session."""
     input: str
-    """Name of its input."""
+    """Name of the input."""
     output: str
     """Name of the output with the mask."""
     dtype: type[np.floating[Any]]
-    """Of its input."""
+    """Data type of the input."""
     fixed: bool
-    """Every batch must have exactly `batch` images."""
+    """Whether every batch must have exactly `batch` images."""
 
     @classmethod
     def open(
@@ -182,15 +183,18 @@ class OnnxSegmenter:
         batch: int = 8,
         threads: int | None = None,
     ) -> OnnxSegmenter:
-        """Open a model with the TOML beside it (see `ModelDescription.beside`).
+        """Load a model and the TOML file beside it; see `ModelDescription.beside`.
 
         Args:
-            name: What records call it; the file's stem by default.
-            threads: On the CPU; as many as cores by default.
+            path: The ONNX file.
+            name: Name in records; the file's stem by default.
+            device: `auto`, `cpu`, `cuda` or `cuda:1`.
+            batch: Images per batch.
+            threads: Number of threads on the CPU; one per core by default.
 
         Raises:
-            InputError: The file or its TOML is missing or is not what it should be, and for CUDA
-                where onnxruntime cannot use it.
+            InputError: The file or its TOML file is missing or invalid, or onnxruntime cannot use
+                the device.
         """
         require_libraries("onnxruntime", "torch")
         if not path.is_file():
@@ -215,10 +219,10 @@ class OnnxSegmenter:
         )
 
     def segment(self, images: np.ndarray, categories: Sequence[Category]) -> list[Mask]:
-        """Find the object in images (N, H, W, 3 or 4) uint8; the categories do not matter.
+        """Segment the object of each image; the categories are not used. See `Segmenter.segment`.
 
         Raises:
-            InputError: An output has another shape or range than described.
+            InputError: The output has another shape or range than described.
         """
         height, width = images.shape[1:3]
         masks = []
@@ -233,7 +237,7 @@ class OnnxSegmenter:
         return masks
 
     def card(self) -> dict[str, Any]:
-        """What the bank's card says of it."""
+        """Entries of the bank's card that describe the segmenter."""
         digest = hash_file(self.path)
         return {
             "name": self.name,
@@ -244,7 +248,7 @@ class OnnxSegmenter:
         }
 
     def _prepare(self, images: np.ndarray) -> np.ndarray:
-        """(n, H, W, 3) uint8 to (n, 3, h, w) of the model's dtype."""
+        """Convert (n, H, W, 3) uint8 images to the model's input, (n, 3, h, w)."""
         height, width = self.description.size_px
         mean = np.array(self.description.mean, np.float32)
         std = np.array(self.description.std, np.float32)
@@ -253,14 +257,14 @@ class OnnxSegmenter:
             small = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)
             pixels = np.asarray(small)
             top = max(int(pixels.max()), 1) if self.description.divide_by_max else 255
-            # A table of what each of 256 values becomes: ten times faster than whole images.
+            # A table of 256 values is ten times faster than arithmetic on whole images.
             table = (np.arange(256, dtype=np.float32)[:, None] / np.float32(top) - mean) / std
             for channel, plane in enumerate(cv2.split(pixels)):
                 planes[channel] = cv2.LUT(plane, np.ascontiguousarray(table[:, channel]))
         return prepared
 
     def _run(self, prepared: np.ndarray) -> np.ndarray:
-        """(n, 3, h, w) to the model's masks (n, h', w') float32 of 0 to 1."""
+        """Run the model on (n, 3, h, w); returns masks (n, h', w') float32, 0 to 1."""
         try:
             raw = self.session.run([self.output], {self.input: prepared})[0]
         except Exception as error:  # onnxruntime's own exceptions have no common class
@@ -288,9 +292,9 @@ class OnnxSegmenter:
 
 
 def _session(path: Path, device: str, threads: int | None) -> Any:
-    """Open a file with onnxruntime on one device, never silently on another."""
-    # Importing it writes a device id into the user's cache and reports events, unless told before;
-    # the call alone comes too late for that, but serves where it was imported elsewhere.
+    """Open a file with onnxruntime on a device, never silently on another one."""
+    # Its import writes a device id to the user's cache and reports events unless this is set; the
+    # call below is for processes that have imported it already.
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime
 
