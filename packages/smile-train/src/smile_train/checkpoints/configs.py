@@ -10,11 +10,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import torch
 from annotated_types import Interval, Len
 from smile_motion.errors import InputError
+from smile_motion.io.images import IMAGENET_MEAN, IMAGENET_STD
 from smile_motion.io.schema import parse, read_record
 from smile_motion.tokens import TokenGrid
 
@@ -72,6 +73,101 @@ class VideoMAEv2Sizes:
     use_learnable_pos_emb: bool = False
     cos_attn: bool = False
     init_values: float | None = 0
+
+
+TowerName = Literal["vjepa2", "vivit", "timesformer"]
+"""`model_type` in configurations of transformers' video encoders of other architectures."""
+TOWERS: dict[TowerName, str] = {
+    "vjepa2": "V-JEPA 2",
+    "vivit": "ViViT",
+    "timesformer": "TimeSformer",
+}
+"""As their papers call them."""
+
+
+def tower_of(config: Mapping[str, Any]) -> TowerName | None:
+    """Which of these architectures a configuration is of; None for any other."""
+    return next((name for name in TOWERS if config.get("model_type") == name), None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _TowerSizes:
+    """What transformers' video encoders have in common; fields and defaults as there."""
+
+    hidden_size: Width = 768
+    num_hidden_layers: Annotated[int, Interval(ge=1, le=512)] = 12
+    num_attention_heads: Count = 12
+    hidden_act: Annotated[str, Len(0, 40)] = "gelu"
+    layer_norm_eps: Epsilon = 1e-6
+    qkv_bias: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class VJEPA2Sizes(_TowerSizes):
+    """What is read of transformers' V-JEPA 2; fields and defaults as there."""
+
+    hidden_size: Width = 1024
+    num_hidden_layers: Annotated[int, Interval(ge=1, le=512)] = 24
+    num_attention_heads: Count = 16
+    patch_size: Side = 16
+    crop_size: Side = 256
+    frames_per_clip: Count = 64
+    tubelet_size: Count = 2
+    in_chans: Literal[3] = 3
+    mlp_ratio: Annotated[float, Interval(gt=0, le=64)] = 4.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class VivitSizes(_TowerSizes):
+    """What is read of transformers' ViViT; fields and defaults as there."""
+
+    image_size: Sides = 224
+    num_frames: Count = 32
+    tubelet_size: tuple[Count, Side, Side] = (2, 16, 16)
+    num_channels: Literal[3] = 3
+    intermediate_size: Width = 3072
+    hidden_act: Annotated[str, Len(0, 40)] = "gelu_fast"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimesformerSizes(_TowerSizes):
+    """What is read of transformers' TimeSformer; fields and defaults as there."""
+
+    image_size: Sides = 224
+    patch_size: Sides = 16
+    num_frames: Count = 8
+    num_channels: Literal[3] = 3
+    intermediate_size: Width = 3072
+    attention_type: Literal["divided_space_time", "joint_space_time"] = "divided_space_time"
+
+
+Channel = Annotated[float, Interval(ge=-1000, le=1000)]
+Deviation = Annotated[float, Interval(gt=0, le=1000)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PixelSettings:
+    """What is read of transformers' processors: pixel, 0..255, times a factor, perhaps less one,
+    less the mean, through the deviation."""
+
+    do_rescale: bool = True
+    rescale_factor: Annotated[float, Interval(gt=0, le=1000)] = 1 / 255
+    offset: bool = False
+    do_normalize: bool = True
+    image_mean: Channel | tuple[Channel, Channel, Channel] = IMAGENET_MEAN
+    image_std: Deviation | tuple[Deviation, Deviation, Deviation] = IMAGENET_STD
+
+    def of_unit(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Mean and deviation that do all of this to a pixel in 0..1."""
+        factor = 255 * (self.rescale_factor if self.do_rescale else 1)
+        less = float(self.offset and self.do_rescale)
+        mean = _three(self.image_mean) if self.do_normalize else (0.0,) * 3
+        std = _three(self.image_std) if self.do_normalize else (1.0,) * 3
+        return tuple((less + m) / factor for m in mean), tuple(s / factor for s in std)
+
+
+def _three(value: float | tuple[float, ...]) -> tuple[float, ...]:
+    return value if isinstance(value, tuple) else (value,) * 3
 
 
 @dataclass(frozen=True, kw_only=True)

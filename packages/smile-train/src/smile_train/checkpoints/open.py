@@ -14,7 +14,14 @@ from smile_train.checkpoints.backbone import (
     hash_weights,
     open_classifier,
 )
-from smile_train.checkpoints.configs import OwnSizes, read_config, require_sizes
+from smile_train.checkpoints.configs import (
+    TOWERS,
+    OwnSizes,
+    TowerName,
+    read_config,
+    require_sizes,
+    tower_of,
+)
 from smile_train.checkpoints.families import find_encoder, usual_frames
 from smile_train.checkpoints.files import (
     CONFIG,
@@ -31,12 +38,13 @@ from smile_train.checkpoints.published import (
     open_pretrained,
 )
 from smile_train.checkpoints.weight_files import read_weights
+from smile_train.checkpoints.weight_files.opening import FOLDER_FILES
 from smile_train.models.heads import Classifier
 from smile_train.models.layers import grid_positions
 from smile_train.models.mae import PretrainModel
 
 OTHERS = ("clip:", "viclip:")
-"""What `smile_train.load` alone opens."""
+"""What `smile_train.load` alone opens, besides transformers' towers."""
 
 
 def open_backbone(path: Path, *, heads: int | None = None) -> Backbone:
@@ -51,8 +59,7 @@ def open_backbone(path: Path, *, heads: int | None = None) -> Backbone:
     Raises:
         InputError: There is none, it is torn, or it is of another architecture.
     """
-    if not path.exists():
-        path = _fetch(path.as_posix())
+    path = local_path(path)
     if path.is_file():
         return _open_published(path, heads)
     if (found := find_checkpoint(path)) is not None:
@@ -62,12 +69,21 @@ def open_backbone(path: Path, *, heads: int | None = None) -> Backbone:
     raise InputError(f"{path}: neither a run, nor a checkpoint, nor a model's folder")
 
 
+def local_path(path: Path) -> Path:
+    """A path itself, or where none is there the folder of the hub repository that it names.
+
+    Raises:
+        InputError: There is neither.
+    """
+    return path if path.exists() else _fetch(path.as_posix())
+
+
 def _fetch(identifier: str) -> Path:
     """Folder of a hub repository in the cache, fetched where it is not there."""
     if identifier.startswith(OTHERS):
         raise InputError(
             f"{identifier}: of another architecture, which is not trained or exported here; probe "
-            f"strict, probe knn and the figures take it"
+            f"strict, probe knn, probe motion and the figures take it"
         )
     local = identifier.startswith((".", "/")) or Path(identifier).parent.exists()
     if local or identifier.count("/") != 1:
@@ -75,6 +91,16 @@ def _fetch(identifier: str) -> Path:
     from smile_motion.io.hub import fetch_model
 
     return fetch_model(identifier, instead="give its folder")
+
+
+def find_tower(path: Path) -> TowerName | None:
+    """Which of transformers' video encoders of other architectures a folder holds; None for a run,
+    a checkpoint, a file or any other folder."""
+    if (path / MANIFEST).is_file() or not (path / CONFIG).is_file():
+        return None
+    if not any((path / name).is_file() for name in FOLDER_FILES):
+        return None
+    return tower_of(read_config(path / CONFIG))
 
 
 def _open_published(path: Path, heads: int | None) -> Backbone:
@@ -128,6 +154,11 @@ def _open_folder(folder: Path) -> Backbone:
     if "student" not in config:
         from smile_train.checkpoints import from_transformers
 
+        if (tower := tower_of(config)) is not None:
+            raise InputError(
+                f"{folder}: a {TOWERS[tower]}, of another architecture, which is not trained or "
+                f"exported here; probe strict, probe knn, probe motion and the figures take it"
+            )
         if from_transformers.V2_SIZES in config:
             return from_transformers.backbone_from_videomae_v2(folder)
         return from_transformers.backbone_from_transformers(folder)

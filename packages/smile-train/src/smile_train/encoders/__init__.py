@@ -1,1 +1,1 @@
-"""Frozen video encoders: ours, CLIP frame by frame, ViCLIP."""
+"""Frozen video encoders: ours, CLIP frame by frame, ViCLIP, and those of transformers."""

@@ -14,11 +14,13 @@ from smile_motion.tokens import TokenGrid
 from torch import nn
 
 from smile_train.checkpoints.backbone import build_encoder
-from smile_train.checkpoints.open import open_backbone
+from smile_train.checkpoints.configs import TOWERS
+from smile_train.checkpoints.open import find_tower, local_path, open_backbone
 from smile_train.models.mae import Encoder
 
 if TYPE_CHECKING:
     from smile_train.encoders.external import ClipFrames, ViClip
+    from smile_train.encoders.transformers_towers import TransformersTower
 
 
 class VideoEncoder(nn.Module):
@@ -32,7 +34,7 @@ class VideoEncoder(nn.Module):
 
     def __init__(
         self,
-        encoder: Encoder | ClipFrames | ViClip,
+        encoder: Encoder | ClipFrames | ViClip | TransformersTower,
         pretraining: Mapping[str, Any] | None = None,
     ) -> None:
         """Freeze an encoder.
@@ -66,7 +68,8 @@ class VideoEncoder(nn.Module):
         Returns:
             Tokens (B, N, width) after the final norm, of which fine-tuned encoders have none, in
             time, row, column order; and one vector of each clip, (B, D): the tokens' mean, for CLIP
-            and ViCLIP their feature in the space shared with text.
+            and ViCLIP their feature in the space shared with text, for ViViT and TimeSformer their
+            class token.
 
         Raises:
             InputError: The clips are of another size, or their pixels not of these kinds.
@@ -107,9 +110,9 @@ def load(path_or_hub_id: str | Path, *, heads: int | None = None) -> VideoEncode
 
     Args:
         path_or_hub_id: A run, a checkpoint of ours, a published file of SMILE, VideoMAE and their
-            family, pre-trained or fine-tuned, a folder that transformers or our models'
-            `save_pretrained` wrote, or the hub id of such a folder; `clip:` before a name, folder
-            or file of a CLIP, `viclip:` before ViCLIP's file.
+            family, pre-trained or fine-tuned, a folder that our models' `save_pretrained` or
+            transformers' wrote (VideoMAE, V-JEPA 2, ViViT, TimeSformer), or the hub id of such a
+            folder; `clip:` before a name, folder or file of a CLIP, `viclip:` before ViCLIP's file.
         heads: Attention heads of a published file, where neither it nor its width tells.
 
     Returns:
@@ -127,7 +130,12 @@ def load(path_or_hub_id: str | Path, *, heads: int | None = None) -> VideoEncode
         from smile_train.encoders.external import ViClip
 
         return VideoEncoder(ViClip.open(Path(name)), {"published": "ViCLIP"})
-    backbone = open_backbone(Path(path_or_hub_id), heads=heads)
+    path = local_path(Path(path_or_hub_id))
+    if (tower := find_tower(path)) is not None:
+        from smile_train.encoders.transformers_towers import TransformersTower
+
+        return VideoEncoder(TransformersTower.open(path), {"published": TOWERS[tower]})
+    backbone = open_backbone(path, heads=heads)
     return VideoEncoder(build_encoder(backbone), backbone.pretraining)
 
 
