@@ -29,7 +29,7 @@ from smile_motion.bank.candidates.store import store_candidate
 from smile_motion.bank.candidates.types import Candidate, Category, Goal, Mask, Thresholds
 from smile_motion.bank.dedup import fingerprint
 from smile_motion.bank.format import MaskScore
-from smile_motion.io.images import encode_fast
+from smile_motion.io.images import PNG_PHOTOGRAPH, encode_png
 
 CORES = 2
 """Threads of the stages without a model."""
@@ -88,7 +88,7 @@ def measure_cutting(count: int) -> dict[str, tuple[float, float]]:
         rgba = cut_out(*item, score, cutting)
         assert rgba is not None
         fingerprint(rgba)
-        encode_fast(rgba)
+        encode_png(rgba, PNG_PHOTOGRAPH)
 
     with tempfile.TemporaryDirectory() as folder:
 
@@ -100,7 +100,7 @@ def measure_cutting(count: int) -> dict[str, tuple[float, float]]:
         return {
             "cleaning": per_second(lambda item: clean(*item), made),
             "fingerprint": per_second(fingerprint, objects),
-            "PNG of the object": per_second(encode_fast, objects),
+            "PNG of the object": per_second(lambda rgba: encode_png(rgba, PNG_PHOTOGRAPH), objects),
             "cleaning, fingerprint, PNG": per_second(together, made),
             "the same, image and mask written too": per_second(store, range(count)),
         }

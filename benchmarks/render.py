@@ -32,7 +32,7 @@ from rich.console import Console
 from rich.table import Table
 from smile_motion import MotionPlan, MotionRecipe, ObjectBank, TokenGrid, Truth, render
 from smile_motion.bank import ProceduralSource, build
-from smile_motion.io.choices import EffectName
+from smile_motion.io.options import EffectName
 from smile_motion.masking.masks import mask_trajectory, mask_tube
 from smile_motion.seeding import Stream, keyed_generator
 

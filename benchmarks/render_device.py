@@ -124,8 +124,8 @@ def measure(bank: ObjectBank, options: Options) -> dict[str, Stage]:
             seconds(lambda: renderer.paint(moving, records)),
             7 * PIXELS,
         ),
-        "normalised to float16": (
-            seconds(lambda: clips.normalised(dtype=torch.float16)),
+        "normalized to float16": (
+            seconds(lambda: clips.normalized(dtype=torch.float16)),
             9 * PIXELS,
         ),
         "boxes": (seconds(boxes), 0),

@@ -12,7 +12,7 @@ from smile_motion.cli.app import run_app
 from smile_motion.clips.clip import ClipMaker, read_clip
 from smile_motion.clips.presets import BASELINES, recipe_bank
 from smile_motion.errors import InputError
-from smile_motion.io.choices import BaselineName
+from smile_motion.io.options import BaselineName
 from smile_motion.motion.recipe import MotionRecipe
 from smile_motion.seeding import Stream, keyed_generator
 from smile_motion.video import index_video, read_frames

@@ -117,7 +117,7 @@ def test_transforms_pickle_as_spawned_workers_need(
     ("given", "message"),
     [
         (np.zeros((4, 32, 32, 3), np.float32), "a clip of float32; objects go over uint8"),
-        (np.zeros((4, 32, 32, 4), np.uint8), "no axis has three colours"),
+        (np.zeros((4, 32, 32, 4), np.uint8), "no axis has three colors"),
         (np.zeros((3, 3, 32, 32), np.uint8), "it could be TCHW or CTHW"),
         (np.zeros((4, 30, 32, 3), np.uint8), "30"),
     ],

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 from smile_motion.errors import InputError
-from smile_motion.io.text import read_lines, read_text
+from smile_motion.io.files import read_lines, read_text
 
 LINES = ["Straße.mp4 1", "b c.mp4 2", "odd\u2028name.mp4 3"]
 
@@ -40,7 +40,7 @@ def test_what_is_no_text_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     path.write_bytes(b"\xff\xfea")
     with pytest.raises(InputError, match="not UTF-16-LE text"):
         read_text(path, remedy="")
-    monkeypatch.setattr("smile_motion.io.text.LARGEST_TEXT_BYTES", 1 << 20)
+    monkeypatch.setattr("smile_motion.io.files.LARGEST_TEXT_BYTES", 1 << 20)
     path.write_bytes(b"a" * ((1 << 20) + 1))
     with pytest.raises(InputError, match="more than 1 MiB"):
         read_text(path, remedy="")

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from smile_motion.bank import ObjectBank
 from smile_motion.errors import InputError
-from smile_motion.io.choices import PathName
+from smile_motion.io.options import PathName
 from smile_motion.masking.masks import (
     TokenMask,
     mask_motion_bins,

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter1d
 from smile_motion.errors import InputError
-from smile_motion.io.choices import PathName
+from smile_motion.io.options import PathName
 from smile_motion.motion.paths import PATHS, GaussianPath, LinearPath
 
 

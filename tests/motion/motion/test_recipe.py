@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from smile_motion.bank import ObjectBank
 from smile_motion.errors import InputError
-from smile_motion.io.choices import PathName
+from smile_motion.io.options import PathName
 from smile_motion.motion.effects import DropShadow
 from smile_motion.motion.paths import PATHS, BrownianPath, HarmonicPath
 from smile_motion.motion.recipe import MotionRecipe

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from smile_motion.bank import ObjectBank
 from smile_motion.errors import InputError
-from smile_motion.io.choices import EffectName
+from smile_motion.io.options import EffectName
 from smile_motion.masking import device as masks
 from smile_motion.masking.masks import draw_keys, mask_random, mask_trajectory, mask_tube
 from smile_motion.motion.effects import EFFECTS, Appearance, MotionBlur
@@ -193,7 +193,7 @@ def test_frames_are_normalised_on_the_device(small_bank: ObjectBank, device: str
     clips = DeviceRenderer(small_bank, device).render(
         torch.full((2, 1, 224, 224, 3), 40, dtype=torch.uint8, device=device), plans
     )
-    values = clips.normalised(mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.4), dtype=torch.bfloat16)
+    values = clips.normalized(mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.4), dtype=torch.bfloat16)
     assert values.shape == (2, 3, 16, 224, 224)
     assert values.dtype == torch.bfloat16
     expected = (clips.frames[..., 1].float() / 255 - 0.4) / 0.3
@@ -282,7 +282,7 @@ def test_what_does_not_fit_is_refused(small_bank: ObjectBank) -> None:
     with pytest.raises(InputError, match="grid is of 16 frames"):
         renderer.render(black, plans).token_coverage(TokenGrid())
     with pytest.raises(InputError, match="three of each"):
-        renderer.render(black, plans).normalised(mean=(0.5,))
+        renderer.render(black, plans).normalized(mean=(0.5,))
     with pytest.raises(InputError, match="'trition'; give auto"):
         DeviceRenderer(small_bank, "cpu", kernel="trition")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="'gpu' is no device"):

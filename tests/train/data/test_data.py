@@ -9,7 +9,7 @@ import pytest
 import torch
 from smile_motion.bank import ObjectBank
 from smile_motion.errors import InputError
-from smile_motion.io.choices import BackgroundKind
+from smile_motion.io.options import BackgroundKind
 from smile_train.config.pretrain import PretrainConfig
 from smile_train.data.device_clips import PlanRenderer, open_clips
 from smile_train.data.loader import ClipLoader

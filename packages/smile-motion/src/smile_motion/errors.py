@@ -40,18 +40,17 @@ _CONTROLS = {
 
 
 def printable(text: str) -> str:
-    """Text with its control characters as escapes: in one line, and harmless to a terminal."""
+    """Escape control characters, so that text stays on one line and cannot control a terminal."""
     return text.translate(_CONTROLS)
 
 
 def in_one_line(error: BaseException, *, length: int = 200) -> str:
-    """What a library's error says, for use within a message: in one line, and of what is longer
-    the words that fit into so many characters."""
+    """Return the message of a library's error on one line of at most `length` characters."""
     return shortened(str(error), length)
 
 
 def shortened(text: str, length: int) -> str:
-    """Text in one line; what is longer ends after a word, with an ellipsis."""
+    """Put text on one line of at most `length` characters, cut after a word with an ellipsis."""
     line = " ".join(text.split())
     if len(line) <= length:
         return line

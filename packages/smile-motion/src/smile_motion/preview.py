@@ -36,7 +36,7 @@ def write_page(
     Args:
         clips: Clips of the grid's frames and size.
         grid: Tokens that coverage and masks are drawn on.
-        title: Of the page.
+        title: Title of the page.
         mask_ratio: Share of the tokens to hide, 0 to 1.
         rate_hz: Frames per second of the animations.
 
@@ -56,7 +56,7 @@ def write_page(
 def _describe(
     clip: Clip, number: int, grid: TokenGrid, mask_ratio: float, rate_hz: float
 ) -> dict[str, Any]:
-    """What the page shows of a clip."""
+    """Values of one clip for the page's template."""
     coverage = clip.truth.token_coverage(grid)
     mask = mask_trajectory(
         keyed_generator(0, Stream.MASK, index=number), grid, mask_ratio, coverage

@@ -7,7 +7,7 @@ import numpy as np
 
 
 class Stream(IntEnum):
-    """What a generator is for; streams of one seed never overlap. The numbers are a format."""
+    """Purpose of a generator; streams of one seed never overlap. The numbers never change."""
 
     OBJECT = 1
     """Making objects for a bank."""
@@ -20,7 +20,7 @@ class Stream(IntEnum):
     ORDER = 5
     """Shuffling samples within an epoch."""
     REPLACEMENT = 6
-    """Choosing what stands in for a broken sample."""
+    """Choosing the replacement of a broken sample."""
     AUGMENT = 7
     """Augmenting samples beyond the crop that belongs to the background."""
     POINTS = 8
@@ -35,8 +35,11 @@ def keyed_generator(
     """Open the generator that belongs to a key.
 
     Args:
-        seed, epoch, index: Non-negative, below 2**64: the run, the pass over the data, the sample.
-        part: A number below 2**32 within the sample, such as the mask's or the attempt's.
+        seed: Seed of the run, 0 to 2**64 - 1.
+        stream: Purpose of the generator.
+        epoch: Pass over the data, 0 to 2**64 - 1.
+        index: Number of the sample, 0 to 2**64 - 1.
+        part: Number within the sample, 0 to 2**32 - 1, such as that of a mask or an attempt.
 
     Returns:
         A Philox generator: the key selects a counter range of its own, so that every (seed, stream,
@@ -52,8 +55,8 @@ def reused_generator(
 ) -> np.random.Generator:
     """Lend the generator that `keyed_generator` would open, at a tenth of the cost.
 
-    It is this thread's until the thread asks for another of the same stream: draw what you need,
-    and do not keep it.
+    The generator is valid until the same thread asks for another one of the same stream, so draw
+    from it at once and do not keep it. Arguments are those of `keyed_generator`.
     """
     lent = _lent.__dict__
     generator = lent.get(stream.name)

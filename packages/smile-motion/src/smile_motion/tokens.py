@@ -1,11 +1,17 @@
 """The grid of space-time tokens that a video transformer sees."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from smile_motion.errors import InputError
 
+if TYPE_CHECKING:
+    import numpy as np
+
 MOST_TOKENS = 1 << 20
-"""Tokens of a clip; hundreds of times as many as any model takes. Ours."""
+"""Largest number of tokens of a clip; hundreds of times that of any model. Ours."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,12 +86,29 @@ class TokenGrid:
         """Pixels in one token, over all its frames."""
         return self.tubelet * self.patch * self.patch
 
+    def upsample(self, values: np.ndarray) -> np.ndarray:
+        """Repeat the value of each token over all of its pixels.
+
+        Args:
+            values: (slices, rows, columns, ...), of any type.
+
+        Returns:
+            (frames, height, width, ...) of the same type.
+        """
+        for axis, factor in enumerate((self.tubelet, self.patch, self.patch)):
+            values = values.repeat(factor, axis=axis)
+        return values
+
 
 def masked_tokens(grid: TokenGrid, ratio: float) -> int:
-    """Tokens masked in a clip: `int(ratio * tokens of a slice)` for every slice (VideoMAE).
+    """Count the tokens masked in a clip: `int(ratio * slice_tokens)` in every slice (VideoMAE).
+
+    Args:
+        grid: Token grid of the clip.
+        ratio: Share of the tokens to mask, between 0 and 1.
 
     Raises:
-        InputError: Nothing, or everything, would be masked.
+        InputError: The ratio would mask no token, or all of them.
     """
     each = int(ratio * grid.slice_tokens)
     if not 0 < each < grid.slice_tokens:

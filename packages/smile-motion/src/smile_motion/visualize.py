@@ -13,23 +13,23 @@ from smile_motion.tokens import TokenGrid
 from smile_motion.video import encode_animation
 
 SLOWEST_PX = 4.0
-"""Flow whose strongest colour stands for at least so many pixels a frame."""
+"""Smallest speed that full color saturation stands for, pixels a frame."""
 
 
 def flow_reach(vectors: np.ndarray) -> float:
-    """The length that full colour stands for, pixels a frame."""
+    """Return the speed that full color saturation stands for, pixels a frame."""
     return max(SLOWEST_PX, float(np.linalg.norm(vectors, axis=-1).max(initial=0.0)))
 
 
 def draw_flow(vectors: np.ndarray) -> np.ndarray:
-    """Flow as colours: hue is direction (red is to the right), colour strength is speed.
+    """Draw optical flow as colors: hue is direction (red is right), saturation is speed.
 
     Args:
         vectors: (T - 1, H, W, 2) float32, pixels, x then y.
 
     Returns:
-        (T, H, W, 3) uint8 RGB, white where nothing moves; the last frame has that of the one
-        before.
+        (T, H, W, 3) uint8 RGB, white where nothing moves; the last frame repeats the flow of the
+        one before.
     """
     length = np.linalg.norm(vectors, axis=-1) / flow_reach(vectors)
     direction = np.degrees(np.arctan2(-vectors[..., 1], vectors[..., 0])) % 360
@@ -53,7 +53,7 @@ ZOOM = 2
 
 
 def draw_overlay(clip: Clip) -> np.ndarray:
-    """Boxes, silhouettes and the centres' paths over a clip.
+    """Draw boxes, silhouettes and center paths of the objects over a clip.
 
     Returns:
         (T, ZOOM * H, ZOOM * W, 3) uint8 RGB.
@@ -82,20 +82,20 @@ def draw_overlay(clip: Clip) -> np.ndarray:
 
 
 def draw_mask(clip: Clip, grid: TokenGrid, mask: TokenMask) -> np.ndarray:
-    """The tokens that a student would see; the others are grey.
+    """Show the visible tokens of a mask; masked tokens are gray.
 
     Returns:
         (T, H, W, 3) uint8 RGB.
     """
     seen = np.zeros(grid.tokens, bool)
     seen[mask.visible] = True
-    return np.where(_spread(seen.reshape(grid.shape), grid)[..., None], clip.frames, 96).astype(
+    return np.where(grid.upsample(seen.reshape(grid.shape))[..., None], clip.frames, 96).astype(
         np.uint8
     )
 
 
 def draw_tokens(clip: Clip, grid: TokenGrid) -> np.ndarray:
-    """How much of each token the objects cover: brighter is more, in the objects' colours.
+    """Draw the share of each token that the objects cover: brighter is more, in their colors.
 
     Returns:
         (T, ZOOM * H, ZOOM * W, 3) uint8 RGB.
@@ -104,7 +104,7 @@ def draw_tokens(clip: Clip, grid: TokenGrid) -> np.ndarray:
     colors = np.array([COLORS[slot % len(COLORS)] for slot in range(len(coverage))])
     light = np.einsum("ktrc,kd->trcd", coverage, colors.reshape(-1, 3))
     ground = (clip.frames.mean(axis=3, keepdims=True) * 0.25).repeat(3, axis=3)
-    pictures = np.clip(ground + _spread(light, grid), 0, 255).astype(np.uint8)
+    pictures = np.clip(ground + grid.upsample(light), 0, 255).astype(np.uint8)
     pictures = pictures.repeat(ZOOM, axis=1).repeat(ZOOM, axis=2)
     step = grid.patch * ZOOM
     pictures[:, ::step] = pictures[:, ::step] // 2 + 24
@@ -118,17 +118,10 @@ def encode_base64(frames: np.ndarray, *, rate_hz: float, quality: int = 80) -> s
     return base64.b64encode(data).decode()
 
 
-def _spread(tokens: np.ndarray, grid: TokenGrid) -> np.ndarray:
-    """Values of tokens, (slices, rows, columns, …), for all their pixels, (T, H, W, …)."""
-    for axis, factor in enumerate((grid.tubelet, grid.patch, grid.patch)):
-        tokens = tokens.repeat(factor, axis=axis)
-    return tokens
-
-
 _SHIFT = 4
 
 
 def _points(points: np.ndarray) -> np.ndarray:
-    """Clip coordinates as fixed-point coordinates of the zoomed picture."""
+    """Convert clip coordinates to fixed-point coordinates of the zoomed picture."""
     zoomed = (points + 0.5) * ZOOM - 0.5
     return np.rint(zoomed * (1 << _SHIFT)).astype(np.int32)

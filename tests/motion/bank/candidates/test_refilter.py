@@ -16,10 +16,10 @@ from smile_motion.bank.candidates.refilter import StoredBank, filter_bank
 from smile_motion.bank.candidates.segmenters import FullSegmenter
 from smile_motion.bank.candidates.store import StoredCandidate, read_candidate_image
 from smile_motion.bank.candidates.types import Category, Goal
-from smile_motion.bank.format import encode_png, read_rgba
+from smile_motion.bank.format import read_rgba
 from smile_motion.cli.app import run_app
 from smile_motion.errors import InputError
-from smile_motion.io.images import encode_fast
+from smile_motion.io.images import PNG_OBJECT, PNG_PHOTOGRAPH, encode_png
 from support.candidate_builds import LOOSE, TinyModels, files, plan, read_lines
 
 
@@ -212,13 +212,15 @@ def test_photographs_are_cut_out_by_the_command(
 def test_fast_png_holds_the_same_pixels(built_bank: Path) -> None:
     rgba = ObjectBank.open(built_bank).image(0)
     for image in (rgba, np.ascontiguousarray(rgba[..., :3]), np.ascontiguousarray(rgba[..., 3])):
-        decoded = cv2.imdecode(np.frombuffer(encode_fast(image), np.uint8), cv2.IMREAD_UNCHANGED)
+        decoded = cv2.imdecode(
+            np.frombuffer(encode_png(image, PNG_PHOTOGRAPH), np.uint8), cv2.IMREAD_UNCHANGED
+        )
         codes = {2: None, 3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGBA}
         code = codes[1 + image.shape[2] - 1] if image.ndim == 3 else None
         if code is not None:
             decoded = cv2.cvtColor(decoded, code)  # pyright: ignore
         np.testing.assert_array_equal(decoded, image)
-    assert len(encode_fast(rgba)) < 1.2 * len(encode_png(rgba))
+    assert len(encode_png(rgba, PNG_PHOTOGRAPH)) < 1.2 * len(encode_png(rgba, PNG_OBJECT))
 
 
 def test_a_journal_line_reads_back(built_bank: Path) -> None:

@@ -1,4 +1,4 @@
-"""What lies behind the objects: video, a still of it, a photograph, black, noise (Table 7)."""
+"""Backgrounds: video, one of its frames, photographs, black, noise (Table 7), pseudo-motion."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from smile_motion.backgrounds.sources import (
     ImageBackground,
     NoiseBackground,
     VideoBackground,
-    _repeated,
+    repeat_frames,
 )
 from smile_motion.errors import InputError
-from smile_motion.io.choices import BackgroundKind, NoiseKind
 from smile_motion.io.images import cut, find_photographs, read_photograph
+from smile_motion.io.options import BackgroundKind, NoiseKind
 from smile_motion.video import find_videos, open_index, read_frames
 
 
@@ -31,14 +31,18 @@ def make_background(
     noise: NoiseKind = "uniform",
     noise_per_frame: bool = False,
 ) -> Background:
-    """Open a kind of background by name.
+    """Open a background by the name of its kind.
 
     Args:
-        videos: For `natural` and `frame`: a video, a folder, or a list.
-        images: For `places` and `pseudo-motion`: a folder of photographs, searched to the bottom.
+        kind: Name of the kind.
+        videos: A video, a folder, a tar or a list; for `natural` and `frame`.
+        images: A folder of photographs, searched recursively; for `places` and `pseudo-motion`.
+        stride: Video frames from one clip frame to the next; for `natural`.
+        noise: Kind of noise; for `noise`.
+        noise_per_frame: New noise in each frame instead of one repeated image; for `noise`.
 
     Raises:
-        InputError: What the kind needs is not given or holds nothing.
+        InputError: Videos or images are needed and not given, or there are none.
     """
     match kind:
         case "black":
@@ -70,19 +74,20 @@ def redraw(
     size: tuple[int, int],
     file: Path | None = None,
 ) -> np.ndarray:
-    """Make a background's pixels again from its stored origin, so that plans can be shared in
-    place of clips.
+    """Render a background again from its stored origin, so that plans can be shared as clips.
 
     Args:
-        rng: The clip's generator of `Stream.BACKGROUND`, unused; only noise draws from it.
-        size: (height, width), pixels, as when it was drawn.
-        file: Where the origin's file lies now; by default where it lay.
+        origin: `BackgroundClip.origin`.
+        rng: Fresh generator of `Stream.BACKGROUND` of the clip; only noise draws from it.
+        frames: Number of frames T.
+        size: (height, width) of the original clip, pixels.
+        file: Present path of the origin's file; its stored path by default.
 
     Returns:
         (T, H, W, 3) uint8 RGB.
 
     Raises:
-        InputError: The origin is of no known kind, or its file cannot be read.
+        InputError: The origin has an unknown kind, or its file cannot be read or has changed.
     """
     described = check_origin(origin)
     place = Path(described.get("file", "")) if file is None else file
@@ -112,4 +117,4 @@ def redraw(
             f"{place}: {images.shape[2]} x {images.shape[1]} px, smaller than when its clip was "
             f"made; find the original file"
         )
-    return _repeated(cut(images, (x, y, width, height), size), frames)
+    return repeat_frames(cut(images, (x, y, width, height), size), frames)

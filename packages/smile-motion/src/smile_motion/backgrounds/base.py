@@ -10,16 +10,16 @@ import numpy as np
 
 @dataclass(frozen=True, eq=False)
 class BackgroundClip:
-    """A background, cut to size."""
+    """A drawn background."""
 
     frames: np.ndarray
     """(T, H, W, 3) uint8 RGB; writable."""
     origin: dict[str, Any]
-    """Where it comes from, as JSON values, exactly enough for `redraw`."""
+    """Origin of the frames, as JSON values from which `redraw` renders them again."""
 
 
 class Background(Protocol):
-    """A collection of backgrounds. `len` counts its files; 0 means it is endless."""
+    """A collection of backgrounds. `len` is the number of its files; 0 if it needs none."""
 
     @property
     def is_static(self) -> bool:
@@ -39,13 +39,14 @@ class Background(Protocol):
         size: tuple[int, int],
         out: np.ndarray | None = None,
     ) -> BackgroundClip:
-        """Cut one background.
+        """Draw one background.
 
         Args:
-            rng: Generator of `Stream.BACKGROUND` for this clip: chooses the start and the crop.
-            index: Selects the file, counted round.
-            frames: Number of frames T; size (height, width), pixels.
-            out: (T, H, W, 3) uint8 to draw into; new frames by default.
+            rng: Generator of `Stream.BACKGROUND` for this clip, for the start and the crop.
+            index: Number of the file, modulo the number of files.
+            frames: Number of frames T.
+            size: (height, width), pixels.
+            out: (T, H, W, 3) uint8 array to draw into; new frames by default.
 
         Raises:
             InputError: The file cannot be read or is too short.

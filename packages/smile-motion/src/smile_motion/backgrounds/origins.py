@@ -1,4 +1,4 @@
-"""The stored origins of backgrounds: the schema of what `BackgroundClip.origin` holds."""
+"""Schemas of the stored origins of backgrounds, `BackgroundClip.origin`."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Interval, Len
 
-from smile_motion.io.choices import NoiseKind
 from smile_motion.io.components import Kinds
+from smile_motion.io.options import NoiseKind
 from smile_motion.io.schema import parse_record
 
 PseudoMotionChange = Literal["identity", "slide", "zoom", "fade", "affine", "perspective"]
-"""Nothing; a window that slides; one that grows or shrinks; to or from black; turn, shift, growth
-and shear together; a tilt."""
+"""None; sliding window; growing or shrinking window; fade to or from black; rotation, shift, growth
+and shear together; tilt."""
 Share = Annotated[float, Interval(ge=0, le=1)]
 Place = Annotated[int, Interval(ge=0, le=1 << 31)]
 Side = Annotated[int, Interval(ge=1, le=1 << 16)]
@@ -25,12 +25,12 @@ Factor = Annotated[float, Interval(ge=-10, le=10)]
 
 @dataclass(frozen=True, kw_only=True)
 class BlackOrigin:
-    """Nothing."""
+    """Black frames."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class NoiseOrigin:
-    """Noise, drawn again from the clip's seed."""
+    """Noise, which the clip's seed draws again."""
 
     noise: NoiseKind
     per_frame: bool
@@ -38,7 +38,7 @@ class NoiseOrigin:
 
 @dataclass(frozen=True, kw_only=True)
 class PhotographOrigin:
-    """A crop of a photograph: x, y, width, height in its pixels."""
+    """A crop of a photograph: x, y, width, height, pixels."""
 
     file: str
     crop: tuple[Place, Place, Side, Side]
@@ -90,10 +90,10 @@ _ORIGINS = Kinds(
 
 
 def check_origin(origin: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an origin once its fields, and the ranges of its numbers, are known to be sound.
+    """Check the fields of an origin and return it.
 
     Raises:
-        InputError: A value is not such; the message names the first.
+        InputError: A field is missing or out of range; the message names the first.
     """
     return parse_record(
         origin, Annotated[object, _ORIGINS], source="background", remedy="render its clip anew"

@@ -1,9 +1,9 @@
-"""Pseudo-motion: video made from one photograph by one small change applied again and again.
+"""Pseudo-motion: video made of one photograph by applying one small change repeatedly.
 
 "Data Collection-free Masked Video Modeling" (arXiv 2409.06665), in short "the paper" here. What is
 marked as the paper's was taken from its abstract and a public summary of its method and tables
 (papernotes.org); neither tells the strengths of its changes, which are ours, and no code is known.
-Of its eight changes, colour jitter and CutMix are left out: its own choice has neither.
+Of its eight changes, color jitter and CutMix are left out: its own choice has neither.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class PseudoMotionBackground:
         size: tuple[int, int],
         out: np.ndarray | None = None,
     ) -> BackgroundClip:
-        """Set one photograph in motion, and another that is mixed in."""
+        """Draw one photograph in motion, mixed with another one."""
         chosen = [index % len(self.files)]
         weights = [1.0]
         if self.mixup:
@@ -99,8 +99,9 @@ class PseudoMotionBackground:
     ) -> dict[str, Any]:
         """Draw a window of the photograph and a change of it.
 
-        `window` maps the frame, -0.5 to 0.5 along each axis, to photograph pixels at first; `step`
-        is what happens to the frame from one to the next; `light` is the brightness at both ends.
+        `window` maps the first frame, -0.5 to 0.5 along each axis, to pixels of the photograph;
+        `step` is the homography from one frame to the next; `light` is the brightness of the first
+        and the last frame.
         """
         change = self.changes[int(rng.integers(len(self.changes)))]
         x, y, side_x, side_y = draw_crop(rng, height, width)
@@ -142,14 +143,20 @@ class PseudoMotionBackground:
 def redraw_pseudo_motion(
     origin: dict[str, Any], *, frames: int, size: tuple[int, int], file: Path | None = None
 ) -> np.ndarray:
-    """Make a clip's pixels again from its origin: (T, H, W, 3) uint8 RGB.
+    """Render a background again from its origin.
 
     Args:
-        file: Where the first photograph lies now, the other one beside it; by default where they
-            lay.
+        origin: `BackgroundClip.origin`.
+        frames: Number of frames T.
+        size: (height, width), pixels.
+        file: Present path of the first photograph, with the other one beside it; their stored paths
+            by default.
+
+    Returns:
+        (T, H, W, 3) uint8 RGB.
 
     Raises:
-        InputError: A photograph cannot be read, or the origin is not sound.
+        InputError: A photograph cannot be read, or the origin is invalid.
     """
     parts = check_origin(origin)["parts"]
     places = [Path(part["file"]) for part in parts]

@@ -1,24 +1,36 @@
-"""Backgrounds of video, of photographs, of black, and of noise."""
+"""Backgrounds of video, photographs, black and noise."""
 
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from smile_motion.backgrounds.base import BackgroundClip
 from smile_motion.errors import InputError
-from smile_motion.io.choices import NoiseKind
 from smile_motion.io.images import cut, draw_crop, read_photograph
+from smile_motion.io.options import NoiseKind
 from smile_motion.video import open_index, read_frames
 
 
 def noise_images(
     rng: np.random.Generator, kind: NoiseKind, count: int, size: tuple[int, int]
 ) -> np.ndarray:
-    """Draw `count` images of noise, (count, H, W, 3) uint8."""
+    """Draw images of noise.
+
+    Args:
+        rng: Generator of the noise.
+        kind: Distribution of the pixels; see `NoiseBackground.kind`.
+        count: Number of images.
+        size: (height, width), pixels.
+
+    Returns:
+        (count, H, W, 3) uint8.
+    """
     shape = (count, *size, 3)
     if kind == "uniform":
         # The generator's own words, little end first: the bytes of `rng.bytes`, in half the time.
@@ -38,15 +50,18 @@ def _noise_field(rng: np.random.Generator, kind: NoiseKind, size: tuple[int, int
     return np.clip(np.rint(127.5 + 50 * field_), 0, 255).astype(np.uint8)
 
 
-@dataclass(frozen=True, kw_only=True)
-class BlackBackground:
-    """Nothing at all (Table 7, black)."""
+def repeat_frames(images: np.ndarray, frames: int, out: np.ndarray | None = None) -> np.ndarray:
+    """Fill (frames, H, W, 3) uint8 with one image repeated, or with one image per frame."""
+    if out is None:
+        if len(images) == frames and images.flags.writeable:
+            return images
+        out = np.empty((frames, *images.shape[1:]), np.uint8)
+    out[:] = images
+    return out
 
-    is_static = True
 
-    def __len__(self) -> int:
-        """Endless."""
-        return 0
+class _Cut(ABC):
+    """A background of one image repeated, or of as many images as there are frames."""
 
     def draw(
         self,
@@ -57,13 +72,36 @@ class BlackBackground:
         size: tuple[int, int],
         out: np.ndarray | None = None,
     ) -> BackgroundClip:
-        """Return black frames."""
-        black = np.zeros((1, *size, 3), np.uint8)
-        return BackgroundClip(_repeated(black, frames, out), {"kind": "black"})
+        """Draw one background; see `Background.draw`."""
+        images, origin = self._draw(rng, index, frames, size)
+        return BackgroundClip(repeat_frames(images, frames, out), origin)
+
+    @abstractmethod
+    def _draw(
+        self, rng: np.random.Generator, index: int, frames: int, size: tuple[int, int]
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        """Return one image or T images, (1 or T, H, W, 3) uint8, and their origin."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class NoiseBackground:
+class BlackBackground(_Cut):
+    """Black frames (Table 7, black)."""
+
+    is_static = True
+
+    def __len__(self) -> int:
+        """Endless."""
+        return 0
+
+    def _draw(
+        self, rng: np.random.Generator, index: int, frames: int, size: tuple[int, int]
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        """Return black frames."""
+        return np.zeros((1, *size, 3), np.uint8), {"kind": "black"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoiseBackground(_Cut):
     """Random pixels (Table 7, noise): one image, repeated."""
 
     kind: NoiseKind = "uniform"
@@ -80,23 +118,17 @@ class NoiseBackground:
         """Endless."""
         return 0
 
-    def draw(
-        self,
-        rng: np.random.Generator,
-        *,
-        index: int,
-        frames: int,
-        size: tuple[int, int],
-        out: np.ndarray | None = None,
-    ) -> BackgroundClip:
+    def _draw(
+        self, rng: np.random.Generator, index: int, frames: int, size: tuple[int, int]
+    ) -> tuple[np.ndarray, dict[str, Any]]:
         """Draw one noise image, or one a frame."""
         drawn = noise_images(rng, self.kind, frames if self.per_frame else 1, size)
         origin = {"kind": "noise", "noise": self.kind, "per_frame": self.per_frame}
-        return BackgroundClip(_repeated(drawn, frames, out), origin)
+        return drawn, origin
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImageBackground:
+class ImageBackground(_Cut):
     """Photographs such as Places-365 (Table 7, image): one, cropped, repeated."""
 
     files: tuple[Path, ...]
@@ -108,26 +140,19 @@ class ImageBackground:
         """Count the photographs."""
         return len(self.files)
 
-    def draw(
-        self,
-        rng: np.random.Generator,
-        *,
-        index: int,
-        frames: int,
-        size: tuple[int, int],
-        out: np.ndarray | None = None,
-    ) -> BackgroundClip:
+    def _draw(
+        self, rng: np.random.Generator, index: int, frames: int, size: tuple[int, int]
+    ) -> tuple[np.ndarray, dict[str, Any]]:
         """Crop one photograph."""
         file = self.files[index % len(self.files)]
         image = read_photograph(file)
         crop = draw_crop(rng, image.shape[0], image.shape[1])
-        still = cut(image[None], crop, size)
         origin = {"kind": "places", "file": str(file), "crop": list(crop)}
-        return BackgroundClip(_repeated(still, frames, out), origin)
+        return cut(image[None], crop, size), origin
 
 
 @dataclass(frozen=True, kw_only=True)
-class VideoBackground:
+class VideoBackground(_Cut):
     """Natural video, or one of its frames repeated (Table 7, frame)."""
 
     files: tuple[Path, ...]
@@ -150,15 +175,9 @@ class VideoBackground:
         """Count the videos."""
         return len(self.files)
 
-    def draw(
-        self,
-        rng: np.random.Generator,
-        *,
-        index: int,
-        frames: int,
-        size: tuple[int, int],
-        out: np.ndarray | None = None,
-    ) -> BackgroundClip:
+    def _draw(
+        self, rng: np.random.Generator, index: int, frames: int, size: tuple[int, int]
+    ) -> tuple[np.ndarray, dict[str, Any]]:
         """Decode and crop a stretch of one video, or one frame of it."""
         file = self.files[index % len(self.files)]
         video = open_index(file)
@@ -178,14 +197,4 @@ class VideoBackground:
             "frames": numbers.tolist(),
             "crop": list(crop),
         }
-        return BackgroundClip(_repeated(cut(images, crop, size), frames, out), origin)
-
-
-def _repeated(images: np.ndarray, frames: int, out: np.ndarray | None = None) -> np.ndarray:
-    """Fill frames with one image repeated, or with as many images as there are frames."""
-    if out is None:
-        if len(images) == frames and images.flags.writeable:
-            return images
-        out = np.empty((frames, *images.shape[1:]), np.uint8)
-    out[:] = images
-    return out
+        return cut(images, crop, size), origin

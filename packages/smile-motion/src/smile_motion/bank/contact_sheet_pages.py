@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import io
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-from PIL import Image
-
 from smile_motion.bank.contact_sheet import Section, SheetLayout, Tile, draw_pages
 from smile_motion.bank.format import candidate_image, read_candidates, read_metadata
 from smile_motion.bank.statistics import object_score
 from smile_motion.errors import InputError
 from smile_motion.io.files import write_atomically
+from smile_motion.io.images import encode_png
 
 
 def existing_pages(out: Path) -> list[Path]:
@@ -74,7 +71,7 @@ def write_pages(
         pages = draw_pages(sections, layout, title=title, subtitle=subtitle, on_page=on_page)
         for name, page in zip(names, pages, strict=True):
             drawn.append(name.with_name(f".{name.name}.drawn"))
-            write_atomically(drawn[-1], _png(page))
+            write_atomically(drawn[-1], encode_png(page))
         for path in existing_pages(out):
             if path not in names:
                 path.unlink()
@@ -84,12 +81,6 @@ def write_pages(
         for path in drawn:
             path.unlink(missing_ok=True)
     return names
-
-
-def _png(page: np.ndarray) -> bytes:
-    data = io.BytesIO()
-    Image.fromarray(page).save(data, "PNG", compress_level=6)
-    return data.getvalue()
 
 
 Order = Literal["score", "id"]

@@ -1,4 +1,4 @@
-"""Clips by number: a background, a motion drawn for it, what is true of both; and a clip's JSON."""
+"""Clips by number: background, motion, frames and ground truth; a clip's JSON."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 ATTEMPTS = 50
-"""Files tried in place of a broken one before giving up."""
+"""Largest number of files tried in place of a broken one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,15 +36,15 @@ class Clip:
     plan: MotionPlan
     """The motion of its objects."""
     truth: Truth
-    """What is where."""
+    """Ground truth of its objects."""
     origin: dict[str, Any]
-    """Where the background comes from, as JSON values."""
+    """Origin of the background, as JSON values."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClipMaker:
-    """Makes any clip of an endless collection; a clip depends on the fields, the epoch and the
-    index alone.
+    """Makes the clips of an endless collection; a clip depends on the fields, the epoch and the
+    index only.
 
     Example:
 
@@ -55,20 +55,20 @@ class ClipMaker:
     """
 
     bank: ObjectBank
-    """Where objects come from."""
+    """Bank to draw objects from."""
     recipe: MotionRecipe
-    """How they move."""
+    """Motion of the objects."""
     background: Background
-    """What lies behind them."""
+    """Background of the clips."""
     frames: int = 16
-    """Frames T in a clip. Paper: 16."""
+    """Number of frames T. Paper: 16."""
     size: tuple[int, int] = (224, 224)
     """(height, width), pixels. Paper: 224 x 224."""
     seed: int = 0
     """Seed of the whole collection."""
     allow_broken: bool = False
-    """Put another file of the background's behind a clip whose own cannot be used; the clip's
-    origin says so under `broken`, a message a file."""
+    """Replace a file of the background that cannot be used by another one; the clip's origin lists
+    the errors under `broken`."""
 
     def __post_init__(self) -> None:
         require_clip_size(self.frames, *self.size)
@@ -77,10 +77,10 @@ class ClipMaker:
         """Render one clip.
 
         Args:
-            index: Number of the clip; also selects the background file, counted round.
-            epoch: Pass over the data; another epoch gives other motion and another crop.
-            out: (T, H, W, 3) uint8, contiguous: frames to render into, such as a clip's place in a
-                batch; new ones by default.
+            index: Number of the clip, and of the background file modulo their number.
+            epoch: Pass over the data, which changes motion and crop.
+            out: (T, H, W, 3) uint8 array, contiguous, to render into, such as a part of a batch; a
+                new one by default.
 
         Raises:
             UnusableFile: The background's file cannot be read.
@@ -103,11 +103,16 @@ class ClipMaker:
     def draw_background(
         self, index: int, epoch: int = 0, *, out: np.ndarray | None = None
     ) -> BackgroundClip:
-        """Draw what lies behind one clip; arguments as of `make`.
+        """Draw the background of one clip; arguments are those of `make`.
+
+        The replacement of a broken file depends on seed, epoch and index only.
 
         Returns:
-            Its frames, a single one where the background is still. Which file takes the place of a
-            broken one depends on seed, epoch and index alone.
+            The frames, only one if the background is still, and their origin.
+
+        Raises:
+            UnusableFile: The background's file cannot be read.
+            InputError: `out` does not fit, or too many files are broken.
         """
         frames = 1 if self.background.is_static else self.frames
         if out is not None:
@@ -137,12 +142,12 @@ class ClipMaker:
 FORMAT = 1
 """Version of a clip's JSON."""
 POLYGON_TOLERANCE_PX = 0.2
-"""How far a written polygon may lie from the silhouette."""
+"""Largest distance of a written polygon from the silhouette, pixels."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class _ClipJson:
-    """What a clip's JSON says besides its plan; `redraw` reads its background."""
+    """Schema of a clip's JSON besides its plan; `redraw` checks the background."""
 
     format: Literal[1]
     seed: Annotated[int, Interval(ge=0, lt=1 << 64)]
@@ -152,7 +157,13 @@ class _ClipJson:
 
 
 def clip_json(maker: ClipMaker, index: int, clip: Clip) -> dict[str, Any]:
-    """All that makes a clip again, and what is true of it, as JSON values."""
+    """Return everything needed to render a clip again, and its ground truth, as JSON values.
+
+    Args:
+        maker: Maker of the clip.
+        index: Number of the clip, in epoch 0.
+        clip: The clip.
+    """
     folders = [str(folder) for folder in maker.bank.folders]
     return {
         "format": FORMAT,
@@ -167,12 +178,13 @@ def clip_json(maker: ClipMaker, index: int, clip: Clip) -> dict[str, Any]:
 
 
 def read_clip(path: Path | str, bank: ObjectBank, *, background: Path | str | None = None) -> Clip:
-    """Render a clip again, to the bit, from its JSON alone.
+    """Render a clip again from its JSON, bit by bit the same.
 
     Args:
-        path: A `clip_000000.json`.
-        bank: The bank that it was made with.
-        background: Where the video or photograph behind it lies now; by default where it lay.
+        path: Path of a JSON such as `clip_000000.json`.
+        bank: Bank that the clip was made with.
+        background: Present path of the background's video or photograph; its stored path by
+            default.
 
     Raises:
         InputError: The JSON, an object or the background is missing or does not fit.
@@ -191,11 +203,11 @@ def read_clip(path: Path | str, bank: ObjectBank, *, background: Path | str | No
 
 
 def truth_json(clip: Clip) -> dict[str, Any]:
-    """Truth of a clip per object and frame, as JSON values, in pixels to a hundredth.
+    """Return the ground truth of a clip as JSON values, in pixels rounded to a hundredth.
 
-    Boxes are x0, y0, x1, y1 of the part inside the frame, null where there is none. Polygons are
-    whole silhouettes, simplified by at most a fifth of a pixel: a list of parts, each a list of
-    rings of x, y, the outer ring first, then its holes.
+    Boxes are x0, y0, x1, y1 of the part inside the frame, null if there is none. Polygons are whole
+    silhouettes, simplified by at most `POLYGON_TOLERANCE_PX`: a list of parts, each a list of rings
+    of x, y, the outer ring first, then its holes.
     """
     truth = clip.truth
     return {

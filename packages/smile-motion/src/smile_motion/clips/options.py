@@ -1,4 +1,4 @@
-"""What clips show, as options of command lines."""
+"""Options of commands that make clips."""
 
 from __future__ import annotations
 
@@ -8,23 +8,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from smile_motion.errors import InputError
-from smile_motion.io.choices import (
-    BackgroundKind,
-    EffectName,
-    NoiseKind,
-    PathName,
-    RecipeName,
-    TransformName,
-)
 from smile_motion.io.options import (
     ONE_FOLDER,
+    BackgroundKind,
     Banks,
+    EffectName,
     FrameCount,
+    NoiseKind,
     ObjectCount,
     OnlyWith,
+    PathName,
+    RecipeName,
     Seed,
     Side,
     Stride,
+    TransformName,
     Tubelet,
     conditions_of,
     require_within,
@@ -36,10 +34,10 @@ if TYPE_CHECKING:
     from smile_motion.motion.recipe import MotionRecipe
 
 MOST_PIXELS = 1 << 28
-"""Pixels of a clip, 0.8 GB of RGB; hundreds of times the paper's. Ours."""
+"""Largest number of pixels of a clip, 0.8 GB of RGB; hundreds of times the paper's. Ours."""
 _OF_VIDEOS = ("natural", "frame")
 _OF_IMAGES = ("places", "pseudo-motion")
-"""Backgrounds that come from --videos and --images."""
+"""Backgrounds from --images; those above are from --videos."""
 _OVER_NOISE = OnlyWith(
     lambda options: options.background_kind == "noise", "with --background noise"
 )
@@ -50,14 +48,14 @@ OVER_FILES = OnlyWith(
     lambda options: options.background_kind not in ("noise", "black"),
     "with a --background that comes from --videos or --images",
 )
-"""What an option needs that speaks of the files behind clips."""
+"""Condition of options on the files of backgrounds."""
 _BY_NAME = OnlyWith(lambda options: options.recipe_file is None, "without --recipe-file")
 _MOVING = OnlyWith(lambda options: options.objects != 0, "with --objects 1 or more")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClipOptions:
-    """What clips show: the options that `render`, `preview` and training share."""
+    """Content of clips: the options that `render`, `preview` and training share."""
 
     background: BackgroundKind | None = None
     """Behind the objects: video, one of its frames, a photograph, black, or noise (Table 7), or a
@@ -131,12 +129,12 @@ class ClipOptions:
 
     @property
     def frame_size(self) -> tuple[int, int]:
-        """Height and width of a frame, pixels."""
+        """(height, width) of a frame, pixels."""
         return self.size, self.size if self.width is None else self.width
 
     @property
     def background_kind(self) -> BackgroundKind:
-        """The background that is asked for, or else the recipe's own."""
+        """Kind of the background: as given, or implied by other options or the recipe."""
         from smile_motion.clips.presets import BASELINES
 
         if self.background is not None:
@@ -161,10 +159,10 @@ class ClipOptions:
         )
 
     def make_recipe(self) -> MotionRecipe:
-        """Read or name the recipe.
+        """Read the recipe from its file, or make it by name.
 
         Raises:
-            InputError: The file is no recipe.
+            InputError: The file does not exist or is not a recipe.
         """
         from smile_motion.io.schema import read_record
         from smile_motion.motion.recipe import MotionRecipe
@@ -184,10 +182,10 @@ class ClipOptions:
         return MotionRecipe.from_json(data, source=str(self.recipe_file))
 
     def make_maker(self) -> ClipMaker:
-        """Open what the options name.
+        """Open bank and background and make the recipe.
 
         Raises:
-            InputError: Something does not exist or does not fit.
+            InputError: A file does not exist or cannot be read, or options do not fit together.
         """
         from smile_motion.backgrounds import make_background
         from smile_motion.clips.clip import ClipMaker
@@ -216,7 +214,7 @@ class ClipOptions:
         )
 
     def arguments(self) -> list[str]:
-        """The options that differ from their defaults, as words of a command line."""
+        """Return the options that differ from their defaults, as words of a command line."""
         words = []
         needs = dict(conditions_of(type(self)))
         for entry in fields(self):
@@ -234,7 +232,7 @@ class ClipOptions:
 
 
 def given_banks(bank: Path | tuple[Path, ...] | None) -> tuple[Path, ...]:
-    """The folders that --bank names."""
+    """Return the folders of --bank."""
     return () if bank is None else bank if isinstance(bank, tuple) else (bank,)
 
 

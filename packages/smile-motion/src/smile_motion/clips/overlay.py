@@ -1,4 +1,4 @@
-"""Moving objects over clips that others load: in a data set, or in a pipeline of transforms."""
+"""Moving objects over clips of other data sets, as a function or a transform."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _TO_FRAMES: dict[Layout, tuple[int, int, int, int]] = {
     "CTHW": (1, 2, 3, 0),
 }
 _COLORS: dict[Layout, int] = {"THWC": 3, "TCHW": 1, "CTHW": 0}
-"""Axis of the three colours."""
+"""Axis of the three colors."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,18 +35,19 @@ class OverlaidClip:
     """A clip with objects on it."""
 
     frames: Any
-    """As the clip came: its layout, and an array or a tensor on its device."""
+    """Frames with the layout, type and device of the given clip."""
     truth: Truth
-    """What is where, from the motion alone."""
+    """Ground truth of the objects."""
     token_coverage: np.ndarray
-    """(objects, T', rows, columns) float32: what masks along trajectories are drawn from."""
+    """(K, slices, rows, columns) float32: share of each token that each object covers, for
+    trajectory masks."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class MotionOverlay:
-    """Puts moving objects over any clip.
+    """Composites moving objects over any clip.
 
-    What is put there depends on the fields, the key and the epoch alone.
+    The objects and their motion depend on the fields, the key and the epoch only.
 
     Example:
 
@@ -56,29 +57,29 @@ class MotionOverlay:
     """
 
     bank: ObjectBank
-    """Where objects come from."""
+    """Bank to draw objects from."""
     recipe: MotionRecipe = field(default_factory=MotionRecipe.paper)
-    """How they move."""
+    """Motion of the objects."""
     seed: int = 0
     """Seed of all motions."""
     layout: Layout | None = None
-    """Axes of the clips that come. Default: told by which axis has three colours."""
+    """Axes of the given clips. Default: inferred from the axis of length 3."""
     tubelet: int = 2
     """Frames in a token of `token_coverage`."""
     patch: int = 16
     """Side of a token, pixels."""
 
     def __call__(self, clip: Any, key: int | str, *, epoch: int = 0) -> OverlaidClip:
-        """Paint objects over a copy of a clip.
+        """Render objects over a copy of a clip.
 
         Args:
             clip: uint8 RGB, a NumPy array or a torch tensor on any device.
-            key: The sample's number, or its name.
-            epoch: Pass over the data; another epoch gives other motion.
+            key: Number or name of the sample.
+            epoch: Pass over the data, which changes the motion.
 
         Raises:
-            InputError: The clip is not uint8, its axes cannot be told, or it cannot be cut into
-                tokens.
+            InputError: The clip is not uint8, its layout is ambiguous, or its size is not a
+                multiple of the token size.
         """
         layout = self.layout or _tell_layout(clip)
         frames = _as_frames(clip, layout)
@@ -91,33 +92,36 @@ class MotionOverlay:
         return OverlaidClip(_as_given(painted, clip, layout), truth, truth.token_coverage(grid))
 
     def grid(self, frames: np.ndarray) -> TokenGrid:
-        """Tokens of a clip (T, H, W, 3)."""
+        """Return the token grid of a clip (T, H, W, 3)."""
         count, height, width = frames.shape[:3]
         return TokenGrid(
             frames=count, height=height, width=width, tubelet=self.tubelet, patch=self.patch
         )
 
     def albumentations(self, *, p: float = 1.0) -> ImageOnlyTransform:
-        """Return a transform for albumentations, whose pipeline draws the keys.
+        """Return a transform for albumentations; its pipeline is called with `images=`.
+
+        Images are (T, H, W, 3) uint8; the pipeline's seed draws the keys.
 
         Args:
-            p: Probability of applying it. The pipeline is called with `images=`, (T, H, W, 3)
-                uint8.
+            p: Probability of applying the transform.
         """
         from smile_motion.clips.overlay_albumentations import Overlay
 
         return Overlay(self, p=p)
 
     def torchvision(self) -> Transform:
-        """Return a transform for torchvision's v2 pipelines: over `tv_tensors.Video`, (T, C, H, W)
-        uint8; torch's generator draws the keys."""
+        """Return a transform for torchvision's v2 pipelines.
+
+        It applies to `tv_tensors.Video`, (T, 3, H, W) uint8; torch's generator draws the keys.
+        """
         from smile_motion.clips.overlay_torchvision import Overlay
 
         return Overlay(self)
 
 
 def _number(key: int | str) -> int:
-    """A key as a number below 2**64; names by their hash."""
+    """Convert a key to an integer below 2**64; names are hashed."""
     if isinstance(key, str):
         return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big")
     if not 0 <= key < 2**64:
@@ -131,13 +135,13 @@ def _tell_layout(clip: Any) -> Layout:
         name for name, axis in _COLORS.items() if len(shape) == 4 and shape[axis] == 3
     ]
     if len(fitting) != 1:
-        why = "no axis has three colours" if not fitting else f"it could be {' or '.join(fitting)}"
+        why = "no axis has three colors" if not fitting else f"it could be {' or '.join(fitting)}"
         raise InputError(f"a clip of {shape}: {why}; say which with layout=, such as 'TCHW'")
     return fitting[0]
 
 
 def _as_frames(clip: Any, layout: Layout) -> np.ndarray:
-    """(T, H, W, 3) uint8 on the CPU, contiguous; the clip itself where it is so already."""
+    """Convert a clip to (T, H, W, 3) uint8 on the CPU, contiguous; copied only if needed."""
     array = clip if isinstance(clip, np.ndarray) else clip.detach().cpu().numpy()
     if array.dtype != np.uint8:
         raise InputError(

@@ -1,10 +1,11 @@
-"""Recipes of published generators, to compare with: a name, a motion, and what it moves.
+"""Named recipes, and baselines: generators of other papers, with objects and background.
 
 The first seven are the progression of "Learning Video Representations without Natural Videos"
-(arXiv 2410.24213, section 3.1), each built on the one before; sources of the numbers are in
-`dead_leaves` and `bank.sources.shapes`. They lie on black. Its stage of crops from an untrained
-StyleGAN is `accelerating-crops` with a folder of such pictures. `pseudo-motion` is "Data
-Collection-free Masked Video Modeling" (arXiv 2409.06665): no objects, the background moves.
+(arXiv 2410.24213, section 3.1), each built on the one before, on black; sources of the numbers are
+in `motion.sizes`, `motion.paths`, `motion.transforms` and `bank.builder.shapes`. Its stage of crops
+from an untrained StyleGAN is `accelerating-crops` with a folder of such pictures. `pseudo-motion`
+is "Data Collection-free Masked Video Modeling" (arXiv 2409.06665): no objects, the background
+moves.
 
 Example:
 
@@ -21,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from smile_motion.bank.builder.shapes import VERSION, ShapeKind, ShapeSource
-from smile_motion.io.choices import RecipeName
+from smile_motion.io.options import RecipeName
 from smile_motion.motion.paths import AcceleratingPath
 from smile_motion.motion.recipe import MotionRecipe
 from smile_motion.motion.sizes import DeadLeavesSize
@@ -33,19 +34,20 @@ if TYPE_CHECKING:
 OBJECTS = 200
 """Objects in a clip. Ours: the code has 500, of which those on top hide nearly all others."""
 BANK_OBJECTS = 600
-"""Objects in a baseline's bank made without asking. Ours: the paper draws all anew, or 300 000."""
+"""Objects in a baseline's bank that is made on first use. Ours: the paper draws new ones, or has
+300 000."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Baseline:
-    """What a published generator needs here."""
+    """A generator of another paper."""
 
     recipe: Callable[[], MotionRecipe]
-    """Its motion."""
+    """Function that returns its motion recipe."""
     objects: ShapeKind | None
-    """What it moves; None: nothing."""
+    """Kind of its objects; None without objects."""
     background: Literal["black", "pseudo-motion"]
-    """What lies behind. Paper of each."""
+    """Background of its clips. Paper of each."""
 
 
 def static_circles() -> MotionRecipe:
@@ -110,19 +112,20 @@ BASELINES: dict[RecipeName, Baseline] = {
     "accelerating-crops": Baseline(recipe=accelerating_crops, objects="crops", background="black"),
     "pseudo-motion": Baseline(recipe=pseudo_motion, objects=None, background="pseudo-motion"),
 }
-"""Every baseline, from the simplest on."""
+"""All baselines, from the simplest on."""
 
 
 def recipe_bank(
     name: RecipeName, *, images: Path | None = None, count: int | None = None
 ) -> ObjectBank:
-    """Open the bank that a recipe is meant for, making it first where it is missing.
+    """Open the bank of a recipe's objects, which is made on first use.
 
-    For baselines it holds their objects; for all else it is the embedded one.
+    A baseline has a bank of its own; all other recipes use the embedded one.
 
     Args:
-        images: Photographs for `accelerating-crops`; each set of them has a bank of its own.
-        count: Objects in a baseline's; `BANK_OBJECTS` by default.
+        name: Name of the recipe.
+        images: Folder of photographs for `accelerating-crops`; each folder has a bank of its own.
+        count: Objects in the bank of a baseline; `BANK_OBJECTS` by default.
 
     Raises:
         InputError: Photographs are needed and not given.

@@ -25,8 +25,8 @@ from smile_motion.explore.state import (
     make_shown,
 )
 from smile_motion.explore.views import ALL, BankBrowser, numbers_html, pages, views_html
-from smile_motion.io.choices import NoiseKind
 from smile_motion.io.markup import Markup
+from smile_motion.io.options import NoiseKind
 from smile_motion.masking.masks import MaskingName
 from smile_motion.motion.effects import EFFECTS
 from smile_motion.motion.paths import PATHS

@@ -12,7 +12,7 @@ from smile_motion.backgrounds.base import Background
 from smile_motion.clips.clip import Clip, ClipMaker
 from smile_motion.clips.options import ClipOptions
 from smile_motion.errors import InputError
-from smile_motion.io.choices import EffectName, NoiseKind, PathName
+from smile_motion.io.options import EffectName, NoiseKind, PathName
 from smile_motion.masking.masks import (
     MaskingName,
     TokenMask,
@@ -31,7 +31,7 @@ from smile_motion.tokens import TokenGrid
 
 if TYPE_CHECKING:
     from smile_motion.bank import ObjectBank
-    from smile_motion.io.choices import BackgroundKind
+    from smile_motion.io.options import BackgroundKind
 
 
 LARGEST_SEED = 2**31 - 1

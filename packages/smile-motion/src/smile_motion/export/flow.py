@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-import cv2
 import numpy as np
 
 from smile_motion.export.base import ClipFolders, NumberedClip
-from smile_motion.export.png_folders import FRAME_NAME, encode, frame_files
+from smile_motion.export.png_folders import FRAME_NAME, frame_files
+from smile_motion.io.images import encode_png
 
 FLO_MAGIC = np.float32(202021.25)
 """Magic number of a `.flo` file."""
@@ -44,7 +44,7 @@ class FlowFiles(ClipFolders):
                 files[f"flow/{name}.flo"] = encode_flo(vectors, known[t])
             else:
                 files[f"flow/{name}.png"] = encode_kitti(vectors, known[t])
-            files[f"occluded/{name}.png"] = encode(flow.occluded[t].astype(np.uint8) * 255)
+            files[f"occluded/{name}.png"] = encode_png(flow.occluded[t].astype(np.uint8) * 255)
         return files
 
 
@@ -70,5 +70,4 @@ def encode_kitti(vectors: np.ndarray, known: np.ndarray) -> bytes:
     steps = np.rint(vectors.astype(np.float64) * KITTI_SCALE) + KITTI_ZERO
     valid = known & ((steps >= 0) & (steps < 2**16)).all(axis=2)
     stored = np.where(valid[..., None], steps, 0).astype(np.uint16)
-    red_green_blue = np.dstack([stored, valid.astype(np.uint16)])
-    return encode(cv2.cvtColor(red_green_blue, cv2.COLOR_RGB2BGR))
+    return encode_png(np.dstack([stored, valid.astype(np.uint16)]))

@@ -6,10 +6,10 @@ import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 
 from smile_motion.export.base import ClipFolders, NumberedClip
+from smile_motion.io.images import encode_png
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,14 +35,8 @@ FRAME_NAME = "{:05d}"
 def frame_files(frames: np.ndarray) -> dict[str, bytes]:
     """Encode (T, H, W, 3) uint8 RGB frames as PNG, by file name."""
     return {
-        f"frames/{FRAME_NAME.format(t)}.png": encode(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
-        for t, frame in enumerate(frames)
+        f"frames/{FRAME_NAME.format(t)}.png": encode_png(frame) for t, frame in enumerate(frames)
     }
-
-
-def encode(image: np.ndarray) -> bytes:
-    """Encode an image in OpenCV's order, gray or BGR, uint8 or uint16, as PNG."""
-    return cv2.imencode(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, 4])[1].tobytes()
 
 
 def encode_ids(ids: np.ndarray) -> bytes:

@@ -27,7 +27,7 @@ class Kinds:
 
 
 def component_to_json(component: Any) -> dict[str, Any]:
-    """Every field of a dataclass as JSON values, nested dataclasses too."""
+    """Convert a dataclass to JSON values, nested dataclasses included."""
     values: dict[str, Any] = {"kind": type(component).__name__}
     for field in fields(component):
         value = getattr(component, field.name)
@@ -39,8 +39,15 @@ def component_to_json(component: Any) -> dict[str, Any]:
 
 
 def require_bounds(component: Any, place: str = "") -> None:
-    """Raise InputError naming the field when a number within a dataclass is not finite, or beyond
-    the bounds that its field declares."""
+    """Check that all numbers in a dataclass are finite and within the bounds of their fields.
+
+    Args:
+        component: The dataclass; nested ones are checked too.
+        place: Path of the dataclass that precedes field names in errors.
+
+    Raises:
+        InputError: A number is not; the message names its field.
+    """
     for field in fields(component):
         value, where = getattr(component, field.name), f"{place}.{field.name}".lstrip(".")
         for number, bounds in _numbers(value, field_types(type(component)).get(field.name), ()):
@@ -53,7 +60,7 @@ def require_bounds(component: Any, place: str = "") -> None:
 
 
 def _numbers(value: Any, hint: Any, bounds: tuple[Any, ...]) -> Iterator[tuple[Any, Any]]:
-    """Numbers and dataclasses in a field, each with the metadata of its type."""
+    """Yield the numbers and dataclasses in a field, each with the metadata of its type."""
     if get_origin(hint) is Annotated:
         hint, *metadata = get_args(hint)
         bounds = tuple(metadata)
@@ -86,5 +93,5 @@ def _simple(bound: Any) -> list[Any]:
 
 @cache
 def field_types(schema: type) -> dict[str, Any]:
-    """Types of a dataclass's fields, with their metadata."""
+    """Return the types of a dataclass's fields, with their metadata."""
     return get_type_hints(schema, include_extras=True)

@@ -1,4 +1,4 @@
-"""The one walk over folders of data, and the user's cache folder."""
+"""Searching folders of data, and the user's cache folder."""
 
 from __future__ import annotations
 
@@ -12,28 +12,29 @@ from functools import lru_cache
 from pathlib import Path, PurePath
 
 _NEVER_DATA = frozenset({"__MACOSX", "$RECYCLE.BIN", "System Volume Information", "lost+found"})
-"""Folders that systems and archivers leave among data."""
+"""Folders that operating systems and archivers create among data."""
 
 
 def is_data(path: PurePath | str) -> bool:
-    """Whether no part of a relative path is hidden (`._clip.mp4`, `.ipynb_checkpoints`) or a
-    system's own (`__MACOSX`)."""
+    """Whether no part of a relative path is hidden (`._clip.mp4`, `.ipynb_checkpoints`) or made by
+    an operating system (`__MACOSX`)."""
     return not any(part.startswith(".") or part in _NEVER_DATA for part in PurePath(path).parts)
 
 
 def find_files(folder: Path, endings: Collection[str], *, nested: bool = True) -> list[Path]:
-    """Find the files below a folder whose names end in one of some ways, whatever their case.
+    """Find the files below a folder that have one of some suffixes, in upper or lower case.
 
-    Links to folders are followed; a folder that several names lead to is searched once, by its own
-    name if that lies below `folder`. Links to nothing are left out, and a line on standard error
-    says so.
+    Links to folders are followed; a folder that is reached by several paths is searched once, by
+    its own path if that lies below `folder`. Broken links are left out, and reported in a line on
+    standard error.
 
     Args:
-        endings: In lower case, such as `.mp4`.
-        nested: Search folders in it as well.
+        folder: Folder to search.
+        endings: Suffixes in lower case, such as `.mp4`.
+        nested: Search subfolders as well.
 
     Returns:
-        The files, sorted.
+        Paths of the files, sorted.
 
     Raises:
         OSError: A folder cannot be read.
@@ -70,10 +71,10 @@ def find_files(folder: Path, endings: Collection[str], *, nested: bool = True) -
 
 
 def find_folders(folder: Path) -> list[Path]:
-    """Folders in a folder, and links to some, sorted, without those that are never data.
+    """Find the subfolders of a folder that can hold data, links included, sorted.
 
     Raises:
-        OSError: It cannot be read.
+        OSError: The folder cannot be read.
     """
     return sorted(folder / entry.name for entry in _entries(folder) if entry.is_dir())
 
@@ -86,14 +87,14 @@ def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
 
 
 NAME = "smile-motion"
-"""Name of the folder within the system's folder of caches."""
+"""Name of our folder in the system's cache folder."""
 CACHE_VARIABLE = "SMILE_CACHE"
-"""Environment variable naming the cache; the system's place for it by default, such as
-`~/.cache/smile-motion`."""
+"""Environment variable with the path of the cache; default: `smile-motion` in the system's cache
+folder, such as `~/.cache`."""
 
 
 def cache_folders() -> list[Path]:
-    """Where finished things may lie: the user's cache, and what may have taken its place."""
+    """Folders that finished files may be in: the user's cache, and its temporary substitute."""
     chosen, substitute = _chosen(), _substitute()
     folders = [] if chosen is None else [chosen]
     return [*folders, substitute] if _is_own(substitute) else folders
@@ -101,9 +102,10 @@ def cache_folders() -> list[Path]:
 
 @lru_cache(maxsize=1)
 def writable_cache() -> Path:
-    """The user's cache, or a temporary folder where it cannot be written, which is said once.
+    """Return the user's cache, or a temporary folder if the cache cannot be written.
 
-    Containers and batch systems have homes that are read-only, missing, or without locks.
+    Containers and batch systems have home folders that are read-only, missing, or without file
+    locks. A line on standard error names the substitute once.
     """
     chosen, substitute = _chosen(), _substitute()
     problem = "no home" if chosen is None else _obstacle(chosen)
@@ -141,7 +143,7 @@ def _substitute() -> Path:
 
 
 def _obstacle(folder: Path) -> str | None:
-    """What keeps a folder from being made, written, or locked; None: nothing."""
+    """Return why a folder cannot be created, written or locked; None if it can."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder) as file:
@@ -152,7 +154,7 @@ def _obstacle(folder: Path) -> str | None:
 
 
 def _is_own(folder: Path) -> bool:
-    """Whether a folder is there into which nobody else can have put anything."""
+    """Whether a folder exists that no other user could have written to."""
     try:
         there = folder.lstat()
     except OSError:

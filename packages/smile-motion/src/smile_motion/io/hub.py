@@ -1,7 +1,7 @@
-"""Reaching the Hugging Face hub: at once or not at all, and what went wrong in a line.
+"""Access to the Hugging Face hub: fast failure, its cache when offline, one-line errors.
 
-The hub's client tries again for a minute for each file that it cannot fetch, and models are of many
-files. Here the hub is asked once whether it is there; where it is not, its cache alone is read.
+The hub's client retries each file for a minute, and models have many files. Here the hub is asked
+once whether it answers; if not, only its cache is read.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from typing import Any
 from smile_motion.errors import InputError
 
 _MODEL_FILES = ["*.json", "*.txt", "*.model", "*.safetensors"]
-"""What of a repository belongs to a model; `.bin` only where it has no other weights."""
+"""Files of a model in a repository; `.bin` only if it has no other weights."""
 PATIENCE_S = 6.0
-"""Longest wait for a first answer."""
+"""Longest wait for a first answer, seconds."""
 
 
 @contextmanager
 def hub_or_cache(name: str, *, instead: str) -> Iterator[None]:
-    """Let a library fetch a model by its hub name inside, or find it in the hub's cache.
+    """Let a library fetch a model from the hub in the block, or from the hub's cache if offline.
 
     Args:
-        name: Of the model, for messages.
-        instead: What else the user can give, such as `give --model a folder`.
+        name: Name of the model in errors.
+        instead: Alternative named in errors, such as `give --model a folder`.
 
     Raises:
-        InputError: In a line where the hub says no, or cannot be asked and the cache lacks
-            something; other errors inside are not changed.
+        InputError: The hub refuses, or cannot be reached and its cache lacks a file. Other errors
+            pass unchanged.
     """
     why = why_offline()
     with _cache_alone(why is not None):
@@ -50,14 +50,14 @@ def hub_or_cache(name: str, *, instead: str) -> Iterator[None]:
 
 
 def fetch_model(name: str, *, instead: str) -> Path:
-    """Folder of a model in the hub's cache, fetched where it is not there.
+    """Return the folder of a model in the hub's cache, after downloading what is missing.
 
     Args:
-        name: `owner/name`, or with `@` and a revision.
-        instead: As of `hub_or_cache`.
+        name: `owner/name` or `owner/name@revision`.
+        instead: Alternative named in errors, such as `give --model a folder`.
 
     Raises:
-        InputError: It cannot be had.
+        InputError: The hub refuses, or cannot be reached and its cache lacks a file.
     """
     from huggingface_hub import snapshot_download
 
@@ -73,7 +73,7 @@ def fetch_model(name: str, *, instead: str) -> Path:
 
 
 def why_offline() -> str | None:
-    """Why the hub cannot be asked, with the remedy where there is one; None where it answers."""
+    """Return why the hub cannot be reached, with a remedy if there is one; None if it answers."""
     from huggingface_hub import constants
 
     if constants.HF_HUB_OFFLINE:
@@ -83,7 +83,7 @@ def why_offline() -> str | None:
 
 
 def require_online() -> None:
-    """Raise InputError where the hub cannot be asked."""
+    """Raise InputError if the hub cannot be reached."""
     why = why_offline()
     if why is not None:
         raise InputError(
@@ -100,7 +100,7 @@ def _said_offline() -> str:
 
 
 def _first_answer() -> str | None:
-    """Ask the hub for anything; returns what prevents an answer, None where there is one."""
+    """Send one request to the hub; return what prevents an answer, None if it answers."""
     from huggingface_hub import constants, get_session
 
     # In a thread, since looking a name up can take longer than any timeout of a request.
@@ -123,7 +123,7 @@ def _first_answer() -> str | None:
 
 @contextmanager
 def _cache_alone(alone: bool) -> Iterator[None]:
-    """Keep the hub's client from the network inside."""
+    """Keep the hub's client off the network in the block."""
     from huggingface_hub import constants
 
     former = constants.HF_HUB_OFFLINE
@@ -138,10 +138,15 @@ def _cache_alone(alone: bool) -> Iterator[None]:
 def hub_errors_explained(
     repo_id: str, *, revision: str | None = None, writing: bool = False
 ) -> Iterator[None]:
-    """Turn what the hub's client raises inside into an InputError of one line.
+    """Turn errors of the hub's client in the block into an InputError of one line.
 
     Args:
-        repo_id: The repository that is read, or with `writing` written; revision of it.
+        repo_id: Repository that is read or written.
+        revision: Revision of the repository that is read.
+        writing: Whether the repository is written.
+
+    Raises:
+        InputError: The hub refuses or cannot be reached.
     """
     from huggingface_hub import constants, errors
 

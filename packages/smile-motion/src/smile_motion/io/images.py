@@ -16,31 +16,31 @@ from smile_motion.errors import InputError
 from smile_motion.io.folders import find_files
 
 FORMATS = ("BMP", "JPEG", "PNG", "WEBP")
-"""What is decoded, whatever a file's name ends in. Left to itself, Pillow would also hand
-PostScript to Ghostscript."""
+"""Formats that are decoded, whatever the suffix. By default Pillow would also pass PostScript to
+Ghostscript."""
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
-"""What files of these formats are called."""
+"""Suffixes of files in these formats."""
 UNREAD_SUFFIXES = (".avif", ".gif", ".heic", ".heif", ".jp2", ".jxl", ".svg", ".tif", ".tiff")
-"""What files of images in other formats are called; where they lie among data, it is said."""
+"""Suffixes of images in other formats; files with them are reported, not read."""
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-"""What most models standardise their input by, in 0..1."""
+"""Mean and standard deviation per channel that most models standardize by, in 0..1."""
 
 
 def count_types(files: Iterable[Path]) -> dict[str, int]:
-    """Count files by what their names end in, such as `.jpg files`, in order."""
+    """Count files by suffix; keys are such as `.jpg files`, sorted."""
     return dict(sorted(Counter(f"{path.suffix.lower()} files" for path in files).items()))
 
 
 def say_counts(counts: dict[str, int]) -> str:
-    """Counts in words: `3 .gif files, 1 .tif files`."""
+    """Format counts as text: `3 .gif files, 1 .tif files`."""
     return ", ".join(f"{number} {what}" for what, number in counts.items())
 
 
 _16_BIT = ("I;16", "I;16B", "I;16L", "I;16N", "I")
-"""Modes that Pillow gives 16-bit greyscale; converting clips them, so that most of it is white."""
+"""Pillow's modes of 16-bit grayscale; `Image.convert` would clip their values to 255."""
 _TO_8_BIT = 257
-"""65535 is 255."""
+"""Factor from 8 to 16 bits: 65535 is 255."""
 
 
 @contextmanager
@@ -52,16 +52,17 @@ def open_image(
     restore: str = "check its path",
     name: str | None = None,
 ) -> Iterator[Image.Image]:
-    """Open an image whose header promises a bounded size; its pixels are decoded inside.
+    """Open an image of bounded size; errors of decoding it in the block name the file.
 
     Args:
-        largest_px: The longest side that is read.
-        remedy: What to do about a damaged file.
-        restore: What to do about a missing one.
-        name: What to call the file in errors; its path by default.
+        path: Path of the image.
+        largest_px: Largest width or height that is accepted, pixels.
+        remedy: Remedy for a damaged file, named in errors.
+        restore: Remedy for a missing file, named in errors.
+        name: Name of the file in errors; its path by default.
 
     Raises:
-        InputError: The file is missing, empty, too large or no readable image.
+        InputError: The file is missing, empty, too large, or not a readable image.
     """
     name = name or str(path)
     try:
@@ -85,9 +86,9 @@ def open_image(
 
 
 def decode_rgb(image: Image.Image) -> np.ndarray:
-    """Decode an opened image, upright, whatever its mode: (H, W, 3) uint8 RGB.
+    """Decode an opened image of any mode, rotated by its EXIF orientation: (H, W, 3) uint8 RGB.
 
-    What is transparent shows white, as in a browser. Animated files give their first picture.
+    Transparent pixels are white, as in a browser. Of an animation the first frame is decoded.
     """
     rgba = decode_rgba(image) if image.has_transparency_data else None
     if rgba is None:
@@ -97,7 +98,7 @@ def decode_rgb(image: Image.Image) -> np.ndarray:
 
 
 def decode_rgba(image: Image.Image) -> np.ndarray:
-    """Decode an opened image, upright, whatever its mode: (H, W, 4) uint8 straight-alpha RGBA."""
+    """Decode an opened image of any mode, upright: (H, W, 4) uint8 RGBA with straight alpha."""
     return np.asarray(_upright(image).convert("RGBA"))
 
 
@@ -106,24 +107,24 @@ def _upright(image: Image.Image) -> Image.Image:
     if upright.mode not in _16_BIT:
         return upright
     values = np.asarray(upright).astype(np.int64)
-    grey = Image.fromarray(((values + _TO_8_BIT // 2) // _TO_8_BIT).clip(0, 255).astype(np.uint8))
+    gray = Image.fromarray(((values + _TO_8_BIT // 2) // _TO_8_BIT).clip(0, 255).astype(np.uint8))
     clear = upright.info.get("transparency")
     if clear is not None:  # a value in 16 bits
-        grey.putalpha(Image.fromarray(np.where(values == clear, 0, 255).astype(np.uint8)))
-    return grey
+        gray.putalpha(Image.fromarray(np.where(values == clear, 0, 255).astype(np.uint8)))
+    return gray
 
 
 LARGEST_IMAGE_PX = 12_000
-"""Photographs with a longer side are refused before they are decoded."""
+"""Largest width or height of a photograph, pixels; larger ones are refused before decoding."""
 
 
 def find_photographs(folder: Path) -> tuple[Path, ...]:
-    """Find the photographs in a folder, searched to the bottom, in order.
+    """Find the photographs in a folder and its subfolders, sorted.
 
-    A line on standard error counts images of types that are not read.
+    A line on standard error counts images in formats that are not read.
 
     Raises:
-        InputError: There are none.
+        InputError: The folder is missing, or has no photograph.
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; give a folder of photographs with --images")
@@ -144,23 +145,28 @@ def read_photograph(file: Path) -> np.ndarray:
     """Decode one photograph, upright.
 
     Returns:
-        (H, W, 3) uint8 RGB; animated files give their first picture.
+        (H, W, 3) uint8 RGB; of an animation the first frame.
 
     Raises:
-        InputError: It cannot be decoded, or is larger than `LARGEST_IMAGE_PX` a side.
+        InputError: The file cannot be decoded, or a side is longer than `LARGEST_IMAGE_PX`.
     """
     with open_image(file, largest_px=LARGEST_IMAGE_PX) as image:
         return decode_rgb(image)
 
 
 CROP_SCALES = (1.0, 0.875, 0.75, 0.66)
-"""Shares of the shorter side that a crop's sides are drawn from. Official."""
+"""Side lengths of crops, as shares of the image's shorter side. Official."""
 
 
 def draw_crop(rng: np.random.Generator, height: int, width: int) -> tuple[int, int, int, int]:
     """Draw a multi-scale crop (VideoMAE family): x, y, width, height in pixels.
 
-    Both sides are shares of the shorter side from `CROP_SCALES`, at most one step apart.
+    Width and height are two of the `CROP_SCALES`, at most one step apart, times the shorter side.
+
+    Args:
+        rng: Generator of the crop.
+        height: Height of the image, pixels.
+        width: Width of the image, pixels.
     """
     shorter = min(height, width)
     first = int(rng.integers(len(CROP_SCALES)))
@@ -173,7 +179,16 @@ def draw_crop(rng: np.random.Generator, height: int, width: int) -> tuple[int, i
 
 
 def cut(images: np.ndarray, crop: tuple[int, int, int, int], size: tuple[int, int]) -> np.ndarray:
-    """Crop (n, H, W, 3) uint8 images and resize them to `size` (height, width)."""
+    """Crop images and resize them.
+
+    Args:
+        images: (n, H, W, 3) uint8.
+        crop: x, y, width, height, pixels; see `draw_crop`.
+        size: (height, width) of the result, pixels.
+
+    Returns:
+        (n, *size, 3) uint8: area average if the width shrinks, else bilinear.
+    """
     x, y, width, height = crop
     shrinks = width > size[1]
     how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
@@ -185,12 +200,23 @@ def cut(images: np.ndarray, crop: tuple[int, int, int, int], size: tuple[int, in
     return target
 
 
-def encode_fast(image: np.ndarray) -> bytes:
-    """Encode (H, W), (H, W, 3) or (H, W, 4) uint8 as PNG, four times as fast as by default and
-    as small."""
-    settings = [cv2.IMWRITE_PNG_COMPRESSION, 4]
-    settings += [cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]
-    settings += [cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP]
+_UP = (cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP)
+_LEVEL = cv2.IMWRITE_PNG_COMPRESSION
+PNG_PHOTOGRAPH = (_LEVEL, 4, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE, *_UP)
+"""As small as by default in a quarter of the time, for photographs."""
+PNG_OBJECT = (_LEVEL, 1, *_UP)
+"""A third of the time of trying every filter at level 4, and a seventh larger, for cut-outs."""
+PNG_FRAME = (_LEVEL, 4)
+"""Every filter is tried."""
+
+
+def encode_png(image: np.ndarray, settings: tuple[int, ...] = PNG_FRAME) -> bytes:
+    """Encode an image as PNG; the same pixels and settings always give the same bytes.
+
+    Args:
+        image: (H, W) gray, (H, W, 3) RGB or (H, W, 4) RGBA; uint8 or uint16.
+        settings: OpenCV's parameters and their values, such as `PNG_OBJECT`.
+    """
     match image.shape[2:]:
         case (3,):
             image = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
@@ -200,7 +226,7 @@ def encode_fast(image: np.ndarray) -> bytes:
 
 
 def opaque(images: np.ndarray) -> np.ndarray:
-    """Put images (N, H, W, 3 or 4) uint8 on white: (N, H, W, 3) uint8."""
+    """Composite images (n, H, W, 3 or 4) uint8 onto white: (n, H, W, 3) uint8."""
     if images.shape[-1] == 3:
         return images
     alpha = images[..., 3:].astype(np.uint16)

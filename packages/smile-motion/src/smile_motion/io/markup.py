@@ -1,4 +1,4 @@
-"""HTML and Markdown from templates; every value is shown as text, whatever it contains.
+"""HTML and Markdown from templates, with every value escaped.
 
 render_html(Path(__file__).with_name("objects.html"), objects=objects)
 Markdown("| {} | {:.1f} |").format(name, score)
@@ -52,18 +52,18 @@ def _templates(folder: Path) -> Environment:
 
 
 def source_hash(text: str) -> str:
-    """How a content security policy names a script or style inside a page."""
+    """Return the hash by which a content security policy names an inline script or style."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
 class Markdown(Markup):
-    """Markdown; `format` and `join` escape what is none, to text in one line."""
+    """Markdown; `format` and `join` escape other values to text on one line."""
 
     __slots__ = ()
 
     @classmethod
     def escape(cls, s: Any, /) -> Markdown:
-        """A value as one line of text that cannot break out of a table, nor mean anything."""
+        """Escape a value to one line of text without the meaning of markup, also within a table."""
         if isinstance(s, Markdown):
             return s
         text = s if isinstance(s, str) else json.dumps(s, ensure_ascii=False, default=str)

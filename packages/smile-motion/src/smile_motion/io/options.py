@@ -1,6 +1,6 @@
-"""What is declared beside an option: the values that make sense, and which others it needs.
+"""Types of options: names to choose from, ranges of numbers, and dependences between options.
 
-Both are checked once for every command line, the values also wherever options are made:
+Ranges and dependences are checked for every command line, ranges also when options are made:
 
     stride: Annotated[Stride, OnlyWith(over_video, "with --background natural")] = 4
 """
@@ -12,43 +12,59 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 from annotated_types import BaseMetadata, Ge, GroupedMetadata, Gt, Le, Lt
 
 from smile_motion.errors import OptionError
 
+BaselineName = Literal[
+    "static-circles",
+    "moving-circles",
+    "moving-shapes",
+    "transforming-shapes",
+    "accelerating-shapes",
+    "accelerating-textures",
+    "accelerating-crops",
+    "pseudo-motion",
+]
+"""Generators of other papers: arXiv 2410.24213, 2409.06665."""
+RecipeName = Literal["paper", "official", BaselineName]
+PathName = Literal["gaussian", "linear", "bezier", "brownian", "harmonic", "bounce", "excursion"]
+TransformName = Literal["both", "rotation", "scaling", "none"]
+EffectName = Literal["motion-blur", "drop-shadow", "colour-drift", "depth-swaps", "appearance"]
+BackgroundKind = Literal["natural", "frame", "places", "black", "noise", "pseudo-motion"]
+NoiseKind = Literal["uniform", "gaussian", "spectral"]
+
 MOST = 10**9
-"""The largest number of anything."""
-
-
+"""Default upper limit of numbers."""
 _LARGE = 1000
-"""A limit above which nobody needs to be told who gives too little."""
+"""Upper limits from here on are left out of messages about values that are too small."""
 
 
 @dataclass(frozen=True)
 class Within(GroupedMetadata):
-    """Metadata of a number: the values that make sense, for `smile_motion.io.schema` as well.
+    """Metadata of a number: the range of valid values, also for `smile_motion.io.schema`.
 
-    No limit lets NaN through.
+    NaN is never valid.
     """
 
     low: float
-    """Least value."""
+    """Smallest valid value."""
     high: float = MOST
-    """Largest value."""
+    """Largest valid value."""
     open_low: bool = False
-    """Only values above `low`."""
+    """Whether `low` itself is invalid."""
     open_high: bool = False
-    """Only values below `high`."""
+    """Whether `high` itself is invalid."""
 
     def __iter__(self) -> Iterator[BaseMetadata]:
-        """The limits as metadata that libraries know."""
+        """Yield the limits as `annotated_types`."""
         yield Gt(self.low) if self.open_low else Ge(self.low)
         yield Lt(self.high) if self.open_high else Le(self.high)
 
     def problem(self, value: Any) -> str | None:
-        """What to give instead of a value outside; None for one inside."""
+        """Return the remedy for an invalid value, such as `give 1 or more`; None if it is valid."""
         if not isinstance(value, int | float):
             return "give a number"
         low = self.low < value if self.open_low else self.low <= value
@@ -97,7 +113,11 @@ FrameRate = Annotated[float, Within(0, 240, open_low=True)]
 
 
 def require_within(options: Any) -> None:
-    """Raise OptionError for a number outside what its field declares, in groups of options too."""
+    """Check the numbers in a dataclass of options, groups included, by their fields' ranges.
+
+    Raises:
+        OptionError: A number is out of range; the message names the option.
+    """
     for name, limits in limits_of(type(options)):
         value = options
         for part in name:
@@ -110,7 +130,7 @@ def require_within(options: Any) -> None:
 
 @lru_cache
 def limits_of(options: type) -> tuple[tuple[tuple[str, ...], Within], ...]:
-    """The fields of a dataclass that declare limits: as they are reached, and those."""
+    """Return the path of attributes and the range of each field that declares a range."""
     hints = get_type_hints(options, include_extras=True)
     found: list[tuple[tuple[str, ...], Within]] = []
     for field in fields(options):
@@ -125,7 +145,7 @@ def limits_of(options: type) -> tuple[tuple[tuple[str, ...], Within], ...]:
 
 
 def _parts(hint: Any) -> Iterator[Any]:
-    """All that a type is made of, metadata included."""
+    """Yield a type and all its parameters, metadata included."""
     yield hint
     for part in get_args(hint):
         yield from _parts(part)
@@ -133,18 +153,23 @@ def _parts(hint: Any) -> Iterator[Any]:
 
 @dataclass(frozen=True)
 class OnlyWith:
-    """Metadata of an option, or of a group of options, that others can make idle."""
+    """Metadata of an option, or a group of options, that has an effect only with others."""
 
     has_effect: Callable[[Any], bool]
-    """Of all options of the command: whether this one changes anything."""
+    """Predicate on all options of the command: whether this one has an effect."""
     when: str
-    """The same in words of a command line, such as `with --strategy mixed`."""
+    """The condition as text, such as `with --strategy mixed`."""
 
 
 def refuse_idle_options(options: Any, arguments: Sequence[str]) -> None:
-    """Raise OptionError for an option that the arguments give and that has no effect.
+    """Refuse options on the command line that have no effect; presets and defaults may have such.
 
-    What presets and defaults set may be idle: what is given decides over them.
+    Args:
+        options: The parsed options.
+        arguments: Words of the command line.
+
+    Raises:
+        OptionError: An option has no effect with the others.
     """
     given = given_options(arguments)
     for name, conditions in conditions_of(type(options)):
@@ -158,22 +183,22 @@ def refuse_idle_options(options: Any, arguments: Sequence[str]) -> None:
 
 @dataclass(frozen=True)
 class GivenOnce:
-    """Metadata of an option that people give twice to have both; the last alone would count."""
+    """Metadata of an option that may not be given twice, since only the last value would count."""
 
     instead: str
-    """What to do to have both."""
+    """Remedy, named in the error."""
 
 
 @dataclass(frozen=True)
 class Formerly:
-    """Metadata of an option that had another name: that is still taken, for one release."""
+    """Metadata of an option with a former name, which is accepted for one release."""
 
     name: str
-    """The old name, as a field has it."""
+    """The former name, with underscores."""
 
 
 def former_names(options: type) -> dict[str, str]:
-    """Names that options of a dataclass had, as fields have them: which name each has now."""
+    """Return the current field name of every former one."""
     return {
         entry.name: name.replace("-", "_")
         for name, metadata in _metadata_of(options)
@@ -185,10 +210,12 @@ def former_names(options: type) -> dict[str, str]:
 def rename_former_options(
     options: type, arguments: Sequence[str], on_former: Callable[[str, str], None]
 ) -> list[str]:
-    """A command line with options by the names that they have now.
+    """Return a command line with former option names replaced by current ones.
 
     Args:
-        on_former: Called with each old name that is given and the new one, as they are typed.
+        options: Dataclass of the options.
+        arguments: Words of the command line.
+        on_former: Callback with the former and the current name, such as `--recipe`, `--preset`.
     """
     renamed = []
     names = {_typed(old): _typed(new) for old, new in former_names(options).items()}
@@ -210,17 +237,21 @@ ONE_FOLDER = GivenOnce("give a folder that holds both, or links to them")
 
 @dataclass(frozen=True)
 class Gathered:
-    """Metadata of an option that takes several values, after one another or given again."""
+    """Metadata of an option that takes several values, in a row or by repeating the option."""
 
 
 Banks = Annotated[Path | tuple[Path, ...] | None, Gathered()]
 
 
 def gather_repeated_options(options: type, arguments: Sequence[str]) -> list[str]:
-    """A command line with the values of each `Gathered` option after its first mention.
+    """Return a command line with all values of a `Gathered` option behind its first occurrence.
+
+    Args:
+        options: Dataclass of the options.
+        arguments: Words of the command line.
 
     Raises:
-        OptionError: For one that is given without a value.
+        OptionError: An option is given without a value.
     """
     several = {
         name
@@ -250,7 +281,15 @@ def gather_repeated_options(options: type, arguments: Sequence[str]) -> list[str
 
 
 def refuse_repeated_options(options: type, arguments: Sequence[str]) -> None:
-    """Raise OptionError for an option that is given twice where that cannot mean both."""
+    """Refuse `GivenOnce` options that occur twice.
+
+    Args:
+        options: Dataclass of the options.
+        arguments: Words of the command line.
+
+    Raises:
+        OptionError: Such an option occurs twice.
+    """
     given = Counter(_names(arguments))
     for name, metadata in _metadata_of(options):
         for entry in metadata:
@@ -259,21 +298,21 @@ def refuse_repeated_options(options: type, arguments: Sequence[str]) -> None:
 
 
 def _names(arguments: Sequence[str]) -> list[str]:
-    """Options of a command line in order, without dashes in front."""
+    """Return the names of the options in a command line, in order, without leading dashes."""
     return [
         word[2:].partition("=")[0].replace("_", "-") for word in arguments if word.startswith("--")
     ]
 
 
 def _metadata_of(options: type) -> Iterator[tuple[str, tuple[Any, ...]]]:
-    """Fields of a dataclass by their option's name, with what is declared beside them."""
+    """Yield the option name and the metadata of every field of a dataclass."""
     hints = get_type_hints(options, include_extras=True)
     for field in fields(options):
         yield field.name.rstrip("_").replace("_", "-"), get_args(hints[field.name])[1:]
 
 
 def given_options(arguments: Sequence[str]) -> frozenset[str]:
-    """Names of the options in a command line, without dashes in front; `--no-x` gives `x` too."""
+    """Return the names of the options in a command line, without dashes; `--no-x` counts as `x`."""
     names = set(_names(arguments))
     return frozenset(names | {name.removeprefix("no-") for name in names})
 
@@ -281,9 +320,9 @@ def given_options(arguments: Sequence[str]) -> frozenset[str]:
 def conditions_of(
     options: type, outer: tuple[OnlyWith, ...] = ()
 ) -> Iterator[tuple[str, tuple[OnlyWith, ...]]]:
-    """Every option of a dataclass by its name on the command line, with what it needs.
+    """Yield every option name of a dataclass with its conditions.
 
-    Fields of a group, which is a dataclass too, need also what the group needs.
+    A field of a group of options (a nested dataclass) has the conditions of the group too.
     """
     hints = get_type_hints(options, include_extras=True)
     for field in fields(options):

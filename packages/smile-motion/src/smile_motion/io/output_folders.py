@@ -1,4 +1,8 @@
-"""Output folders: where they may be, locked while written, whole or not there."""
+"""Output folders: where they may be, locked while written, complete or absent.
+
+`folder_lock` is `flock` itself: the locks of filelock cannot be shared by the jobs of an array, do
+not say who holds them, and leave their files among the results.
+"""
 
 from __future__ import annotations
 
@@ -34,13 +38,15 @@ def require_free(out: Path) -> None:
 
 @contextmanager
 def new_folder(out: Path, *, resume: bool = False) -> Iterator[Path]:
-    """Give a folder to write to, which takes the name `out` at the end.
+    """Yield a temporary folder, which is renamed to `out` when the block ends.
 
     Args:
-        resume: Keep what an earlier, failed run wrote, and on failure leave what was written.
+        out: Path of the new folder; missing or empty.
+        resume: Continue in the temporary folder of an earlier, failed run, and keep it on failure.
 
     Raises:
-        InputError: `out` is taken, or another process is writing it.
+        InputError: `out` exists and is not empty.
+        FolderInUse: Another process is writing it.
     """
     require_free(out)
     temporary = out.with_name(f".{out.name}.partial")
@@ -60,10 +66,10 @@ def new_folder(out: Path, *, resume: bool = False) -> Iterator[Path]:
 
 
 def place_file(source: Path, target: Path) -> None:
-    """Make `target` the same file as `source`: a hard link, or a copy where that cannot be.
+    """Make `target` a hard link to `source`, or a copy if the file system cannot link them.
 
     Raises:
-        InputError: The source is missing.
+        InputError: The source does not exist.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     source = source.resolve()
@@ -88,31 +94,35 @@ def _clear(folder: Path) -> None:
 
 
 LOCK = ".lock"
-"""File in a folder that is locked; it is there while somebody works in the folder."""
+"""Lock file in a folder; it exists while a process writes in the folder."""
 LOOKS, LOOK_S = 5, 0.05
-"""How often, and how many seconds apart, a lock is tried before another process holds it."""
+"""Attempts to take a lock, and seconds between two, before the folder counts as in use."""
 _WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 _COMMAND_SHOWN = 120
-"""Characters of another process's command that are shown."""
+"""Characters of the holder's command that messages show."""
 
 _lent: dict[Path, tuple[int, int]] = {}
-"""Output folders held by a command, each with its process and thread: what it calls may lock it."""
+"""Lock files of output folders held by a command, with its process and thread: functions that it
+calls may lock the folder again."""
 
 
 @contextmanager
 def folder_lock(
     folder: Path, *, array: str | None = None, required: bool = False, shown: Path | None = None
 ) -> Iterator[None]:
-    """Hold a folder while something is written in it; the folder must be there.
+    """Lock an existing folder while something is written in it.
+
+    A function may lock the folder that the command which calls it holds as its `output_folder`.
 
     Args:
-        array: What jobs that may write in it together call their work, such as `render 4 jobs`.
-        required: Refuse a file system without locks; otherwise that is said, and the work goes on.
-        shown: What the folder is called where it is in use; its path by default. What a command
-            calls may lock the folder that the command holds as its `output_folder`.
+        folder: The folder.
+        array: Name of a job array, such as `render 4 jobs`; jobs with the same name share the lock.
+        required: Refuse a file system without locks; otherwise a line on standard error reports it.
+        shown: Path of the folder in errors; the folder's own by default.
 
     Raises:
-        InputError: Which names the process that is there, when another one holds it.
+        FolderInUse: Another process holds the lock; the message names it.
+        InputError: The file system has no locks and they are required.
     """
     place = folder.resolve() / LOCK
     if _lent.get(place) == (os.getpid(), threading.get_ident()):
@@ -138,10 +148,15 @@ def folder_lock(
 
 @contextmanager
 def output_folder(out: Path, *, array: str | None = None) -> Iterator[None]:
-    """Make a folder if need be, and hold it; one that is empty in the end is removed again.
+    """Create and lock a folder; folders that were created and are empty in the end are removed.
+
+    Args:
+        out: The folder.
+        array: Name of a job array that may share it; see `folder_lock`.
 
     Raises:
-        InputError: A file is in the way, or another process holds it.
+        InputError: A file is in the way.
+        FolderInUse: Another process holds the folder.
     """
     missing = [place for place in (out, *out.parents) if not place.exists()]
     try:
@@ -164,7 +179,7 @@ def output_folder(out: Path, *, array: str | None = None) -> Iterator[None]:
 
 
 def is_locked(folder: Path) -> bool:
-    """Whether some process holds the folder's lock."""
+    """Whether a process holds the lock of a folder."""
     try:
         with (folder / LOCK).open("r") as lock:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -179,7 +194,7 @@ def is_locked(folder: Path) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class _Holder:
-    """What a lock's file says of the process that holds it."""
+    """Content of a lock file: the process that holds it."""
 
     pid: int
     host: str
@@ -189,7 +204,7 @@ class _Holder:
 
 
 def who_is_there(place: Path) -> str:
-    """Say which process holds a lock, as far as its file tells."""
+    """Describe the process that holds a lock, as far as the lock file tells."""
     found = _read(place)
     if not found:
         return "another process is writing it"
@@ -203,7 +218,7 @@ def who_is_there(place: Path) -> str:
 
 
 def _open_locked(folder: Path, place: Path, array: str | None, required: bool) -> int | None:
-    """Open and lock the file; None where there are no locks."""
+    """Open and lock the file; return None if the file system has no locks."""
     for look in range(LOOKS):
         if look:
             time.sleep(LOOK_S)  # `is_locked`, or a job that begins, may hold it for an instant.
@@ -235,7 +250,7 @@ def _without_locks(folder: Path, place: Path, error: OSError, required: bool) ->
 
 
 def _lock(descriptor: int, array: str | None) -> bool:
-    """Whether the lock could be had, alone or beside jobs of the same array."""
+    """Take the lock, alone or shared with jobs of the same array; return whether it was free."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -253,7 +268,7 @@ def _lock(descriptor: int, array: str | None) -> bool:
 
 
 def _sign(descriptor: int, array: str | None) -> None:
-    """Write who this is, for others to be told; what cannot be written is left out."""
+    """Write the holder into the lock file; a full disk is ignored unless an array needs it."""
     me = {
         "pid": os.getpid(),
         "host": socket.gethostname(),
@@ -277,7 +292,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _parse(data: bytes) -> dict[str, Any]:
-    """What a lock's file says; nothing where it is damaged, as its writer alone can mend it."""
+    """Parse a lock file; an empty result if it is damaged, which only its writer can repair."""
     try:
         return parse_line(data, _Holder, source="lock", remedy="")
     except InputError:
@@ -285,7 +300,7 @@ def _parse(data: bytes) -> dict[str, Any]:
 
 
 def _is_at(descriptor: int, place: Path) -> bool:
-    """Whether the open file is the one of that name still, and not one that was removed."""
+    """Whether the path still names the open file, which another process may have removed."""
     try:
         return os.path.samestat(os.fstat(descriptor), place.stat())
     except FileNotFoundError:
@@ -293,20 +308,20 @@ def _is_at(descriptor: int, place: Path) -> bool:
 
 
 Kind = Literal["an object bank", "rendered clips", "packed videos", "a training run"]
-"""What fills a folder of its own."""
+"""Content that has a folder of its own."""
 _SIGNS: dict[Kind, tuple[str, ...]] = {
     "an object bank": ("bank.json", "build.json"),
     "rendered clips": ("render.json",),
     "packed videos": ("pack.json",),
     "a training run": ("checkpoints", "stage-1"),
 }
-"""One of these is in a folder of that kind."""
+"""Files, one of which is in every folder of that kind."""
 _CHECKPOINT = ("manifest.json", "model.safetensors")
-"""Both are in a checkpoint's folder."""
+"""Files, both of which are in every checkpoint's folder."""
 
 
 def _home() -> Path | None:
-    """The user's home; None where there is none, as for numbers without a name in containers."""
+    """Return the home folder; None for users without one, as in some containers."""
     try:
         return Path.home().resolve()
     except RuntimeError:
@@ -316,15 +331,16 @@ def _home() -> Path | None:
 def require_output(
     out: Path, *, inputs: Iterable[str | Path] = (), makes: Kind | None = None
 ) -> None:
-    """Refuse a file or folder to write to before anything is touched.
+    """Check the path of an output before anything is written.
 
     Args:
-        inputs: Files and folders that are read; names that are no paths do no harm.
-        makes: What fills the folder, where something does: a folder of another kind is refused.
+        out: File or folder to write to.
+        inputs: Files and folders that are read; paths that do not exist are ignored.
+        makes: Kind of content, if it has a folder of its own; folders of other kinds are refused.
 
     Raises:
-        InputError: It is an input, holds a file that is an input, lies in an object bank or in a
-            checkpoint, or is a folder that everything else lies in: `/`, the home, a repository.
+        InputError: The output is an input, contains a file that is an input, lies in an object bank
+            or a checkpoint, or is `/`, the home folder or the folder of a repository.
     """
     place = out.resolve()
     general = {
@@ -357,7 +373,7 @@ def require_output(
 
 
 def paths_among(options: Any, *, besides: str = "out") -> Iterator[Path]:
-    """All paths in a command's options, those in groups of options too."""
+    """Yield all paths in a command's options, groups included, but the field `besides`."""
     for entry in fields(options):
         if entry.name == besides:
             continue

@@ -1,10 +1,10 @@
-"""JSON that others wrote, read by a declared schema.
+"""Untrusted JSON, read by a declared schema.
 
 A schema is a frozen dataclass, or another type such as `dict[str, str]`: its fields' types are
 what their values must be, strictly (a bool is no number, 2.5 is no count), lists stand for tuples,
-bounds are metadata of `Annotated` (`annotated_types`), and a field without a default must be
-there. A field `def_` stands for `def`, which Python keeps for itself. pydantic does
-the checking; it is imported when something is first read.
+bounds are metadata of `Annotated` (`annotated_types`), and a field without a default is required.
+A field `def_` stands for `def`, a keyword of Python. pydantic does the checking; it is imported
+when something is first read.
 
 Example:
 
@@ -36,10 +36,12 @@ Schema = TypeVar("Schema")
 
 
 def parse_component(data: Any, schema: type[Schema], source: str) -> Schema:
-    """Read what `component_to_json` wrote.
+    """Make a component of JSON values written by `component_to_json`.
 
     Args:
-        source: Named in errors, such as the file the values came from.
+        data: JSON values.
+        schema: Dataclass of the component.
+        source: Source of the values named in errors, such as a path.
 
     Raises:
         InputError: A kind or a field is unknown, or a value is refused.
@@ -53,8 +55,11 @@ def parse(
     """Make a dataclass of JSON values.
 
     Args:
-        source: Named in errors, such as the file the values came from.
-        remedy: What to do about a value that is refused.
+        data: JSON values.
+        schema: The dataclass.
+        source: Source of the values named in errors, such as a path.
+        remedy: Remedy for a refused value, named in errors.
+        unknown: Treatment of fields that the schema does not name.
 
     Raises:
         InputError: A value is refused; the message names the first and its place.
@@ -65,7 +70,7 @@ def parse(
 def parse_text(
     text: str | bytes, schema: Any, *, source: str, remedy: str, unknown: Unknown = "refuse"
 ) -> Any:
-    """Make a dataclass, or what else a schema says, of JSON text; arguments as of `parse`."""
+    """Make a value of a schema from JSON text; other arguments are those of `parse`."""
     return _validated_text(text, Form(schema, "instance", unknown), source, remedy)
 
 
@@ -77,14 +82,18 @@ def read(
     unknown: Unknown = "refuse",
     largest: int = LARGEST_DOCUMENT,
 ) -> Schema:
-    """Make a dataclass, or what else a schema says, of a file of JSON.
+    """Make a value of a schema from a JSON file.
 
     Args:
-        largest: Bytes of the largest file that is read.
+        path: Path of the file.
+        schema: Dataclass, or another type.
+        remedy: Remedy for a refused value, named in errors.
+        unknown: Treatment of fields that the schema does not name.
+        largest: Largest size of the file, bytes.
 
     Raises:
         InputError: A value is refused; the message names the first.
-        FileNotFoundError: There is no file.
+        FileNotFoundError: The file does not exist.
     """
     data = read_bounded(path, remedy=remedy, largest=largest)
     return parse_text(data, schema, source=str(path), remedy=remedy, unknown=unknown)
@@ -93,7 +102,7 @@ def read(
 def parse_record(
     data: Any, schema: Any, *, source: str, remedy: str = "", unknown: Unknown = "keep"
 ) -> dict[str, Any]:
-    """Check JSON values by a schema and return them as they are; arguments as of `parse`."""
+    """Check JSON values by a schema and return them unchanged; arguments are those of `parse`."""
     return _validated(data, Form(schema, "values", unknown), source, remedy)
 
 
@@ -105,14 +114,11 @@ def read_record(
     unknown: Unknown = "keep",
     largest: int = LARGEST_DOCUMENT,
 ) -> dict[str, Any]:
-    """Check a file of JSON by a schema and return its values as they are.
-
-    Args:
-        largest: Bytes of the largest file that is read.
+    """Check a JSON file by a schema and return its values unchanged; arguments are those of `read`.
 
     Raises:
         InputError: A value is refused; the message names the first.
-        FileNotFoundError: There is no file.
+        FileNotFoundError: The file does not exist.
     """
     data = read_bounded(path, remedy=remedy, largest=largest)
     form = Form(schema, "values", unknown)
@@ -127,11 +133,13 @@ def read_records(
     unknown: Unknown = "keep",
     largest: int = LARGEST_BYTES,
 ) -> list[dict[str, Any]]:
-    """Check a file of JSON lines by the schema of a line and return the lines' values.
+    """Check a file of JSON lines by the schema of a line and return the values of all lines.
+
+    Other arguments are those of `read`.
 
     Raises:
         InputError: A line is refused; the message names the first.
-        FileNotFoundError: There is no file.
+        FileNotFoundError: The file does not exist.
     """
     form = Form(schema, "values", unknown)
     data = read_bounded(path, remedy=remedy, largest=largest)
@@ -144,15 +152,21 @@ def read_records(
 def parse_line(
     data: str | bytes, schema: Any, *, source: str, remedy: str, unknown: Unknown = "keep"
 ) -> dict[str, Any]:
-    """Check one line of JSON by its schema and return its values."""
+    """Check one line of JSON by a schema and return its values; arguments are those of `parse`."""
     return _validated_text(data, Form(schema, "values", unknown), source, remedy)
 
 
 def read_bounded(path: Path, *, remedy: str, largest: int) -> bytes:
-    """Read a file that is not larger than it can be.
+    """Read a file of bounded size, without a UTF-8 byte-order mark.
+
+    Args:
+        path: Path of the file.
+        remedy: Remedy for a file that is too large, named in errors.
+        largest: Largest size, bytes.
 
     Raises:
-        InputError: It is; OSError where it cannot be read.
+        InputError: The file is larger.
+        OSError: The file cannot be read.
     """
     with path.open("rb") as file:
         data = file.read(largest + 1)
@@ -192,7 +206,7 @@ def _validated_text(text: str | bytes, form: Form, source: str, remedy: str) -> 
 
 
 def _explained(error: ValidationError, text: str | bytes, source: str, remedy: str) -> str:
-    """One line on the first value that was refused: where, what was found, what was expected."""
+    """Describe the first refused value in one line: place, finding, expectation, remedy."""
     first = error.errors(include_url=False)[0]
     kind, says = first["type"], str(first["msg"])
     rest = f"; {remedy}" if remedy else ""
@@ -222,7 +236,7 @@ def _explained(error: ValidationError, text: str | bytes, source: str, remedy: s
 
 
 def _place(location: tuple[int | str, ...], data: Any, *, missing: bool) -> str:
-    """Where a value lies, such as `objects[3].scale`; what pydantic adds of its own left out."""
+    """Return the path of a value, such as `objects[3].scale`, without pydantic's own parts."""
     place, value = "", data
     for number, part in enumerate(location):
         if isinstance(part, int) and isinstance(value, list) and part < len(value):

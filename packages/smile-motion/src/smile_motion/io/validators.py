@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from pydantic_core import CoreSchema
 
 Unknown = Literal["refuse", "keep", "ignore"]
-"""What happens to fields that a schema does not name."""
+"""Treatment of fields that a schema does not name."""
 
 
 @dataclass(frozen=True)
 class Form:
-    """How pydantic is to read a schema: metadata that builds the validator of one."""
+    """Metadata that builds pydantic's validator of a schema."""
 
     schema: Any
     makes: Literal["component", "instance", "values"]
@@ -97,10 +97,10 @@ class Form:
         }
         if name:
             entries["kind"] = core_schema.typed_dict_field(core_schema.literal_schema([name]))
-        behaviour: Any = {"refuse": "forbid", "keep": "allow", "ignore": "ignore"}[self.unknown]
+        behavior: Any = {"refuse": "forbid", "keep": "allow", "ignore": "ignore"}[self.unknown]
         values = core_schema.typed_dict_schema(
             entries,
-            extra_behavior=behaviour,
+            extra_behavior=behavior,
             config=core_schema.CoreConfig(strict=True, allow_inf_nan=False),
         )
         if self.makes == "values":
@@ -128,7 +128,7 @@ def _adapter(form: Form) -> TypeAdapter[Any]:
 
 
 def _exact_literals(schema: Any) -> Any:
-    """A validator whose numbers are numbers: to Python, `true` is the literal 1."""
+    """Make integer literals refuse booleans: in Python `True == 1`."""
     from pydantic_core import core_schema
 
     if isinstance(schema, list):
@@ -147,7 +147,7 @@ def _exact_literals(schema: Any) -> Any:
 
 
 def _has_dataclasses(hint: Any) -> bool:
-    """Whether a type is a dataclass, or has one in it."""
+    """Whether a type is a dataclass or contains one."""
     if isinstance(hint, type) and is_dataclass(hint):
         return True
     parts = get_args(hint)

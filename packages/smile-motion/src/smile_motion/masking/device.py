@@ -1,4 +1,4 @@
-"""The masks of `smile_motion.masking.masks`, drawn from the same keys on a device."""
+"""The masks of `smile_motion.masking.masks`, computed from the same keys on a device."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ from smile_motion.tokens import TokenGrid, masked_tokens
 
 
 def split_tokens(hidden: Tensor, total: int) -> tuple[Tensor, Tensor]:
-    """Number the tokens of masks (B, tokens) bool that hide `total` each.
+    """Split tokens into visible and masked ones.
+
+    Args:
+        hidden: (B, tokens) bool: masked tokens, `total` in each row.
+        total: Number of masked tokens.
 
     Returns:
         Visible (B, tokens - total) and masked (B, total), int64, ascending.
@@ -19,10 +23,12 @@ def split_tokens(hidden: Tensor, total: int) -> tuple[Tensor, Tensor]:
 
 
 def mask_tube(keys: Tensor, grid: TokenGrid, ratio: float) -> tuple[Tensor, Tensor]:
-    """Mask the same random positions in every slice; see `masking.mask_tube`.
+    """Mask the same random positions in every slice; see `masks.mask_tube`.
 
     Args:
-        keys: (B, n) float64, as `masking.draw_keys` draws them.
+        keys: (B, n) float64 of `masks.draw_keys`.
+        grid: Token grid of the clips.
+        ratio: Share of the tokens to mask.
 
     Returns:
         Visible and masked tokens, (B, Nv) and (B, Nm) int64, ascending.
@@ -34,7 +40,7 @@ def mask_tube(keys: Tensor, grid: TokenGrid, ratio: float) -> tuple[Tensor, Tens
 
 
 def mask_random(keys: Tensor, grid: TokenGrid, ratio: float) -> tuple[Tensor, Tensor]:
-    """Mask tokens at random; see `mask_tube` and `masking.mask_random`."""
+    """Mask tokens at random; see `mask_tube` and `masks.mask_random`."""
     total = masked_tokens(grid, ratio)
     return split_tokens(_smallest(keys[:, : grid.tokens], total), total)
 
@@ -48,10 +54,16 @@ def mask_trajectory(
     threshold: float = 0.0,
     visible_share: float | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Mask trajectories first, then tubes; see `mask_tube` and `masking.mask_trajectory`.
+    """Mask trajectories first, then tubes; see `mask_tube` and `masks.mask_trajectory`.
 
     Args:
-        coverage: (B, K, slices, rows, columns) float32.
+        keys: (B, n) float64 of `masks.draw_keys`.
+        grid: Token grid of the clips.
+        ratio: Share of the tokens to mask.
+        coverage: (B, K, slices, rows, columns) float32: share of each token that each object
+            covers.
+        threshold: Coverage above which a token is on a trajectory.
+        visible_share: Share of trajectory tokens left visible; 1 - ratio by default (paper).
     """
     total, slices, positions = masked_tokens(grid, ratio), grid.slices, grid.slice_tokens
     covered = coverage[:, 0].clone()
@@ -83,5 +95,5 @@ def mask_trajectory(
 
 
 def _smallest(keys: Tensor, wanted: int) -> Tensor:
-    """Which of keys (B, n) are among the `wanted` smallest of their row."""
+    """Return (B, n) bool: whether a key is among the `wanted` smallest of its row."""
     return keys <= keys.kthvalue(wanted, dim=1, keepdim=True).values

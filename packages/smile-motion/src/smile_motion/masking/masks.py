@@ -1,7 +1,8 @@
-"""Which tokens the student sees, always equally many: tubes, trajectories, random, official, bins.
+"""Token masks of a fixed size: tube, trajectory, random, official, motion bins.
 
-A scheme takes one clip's generator, or a sequence of them for a batch: a clip's mask is the same
-alone and in any batch. Choices follow random keys, the smallest first (see `draw_keys`).
+Each function takes the generator of one clip, or a sequence of generators for a batch; the mask of
+a clip is the same alone and in any batch. Choices follow random keys, the smallest first (see
+`draw_keys`). `grid` is the clip's token grid, `ratio` the share of its tokens to mask.
 """
 
 from __future__ import annotations
@@ -24,20 +25,20 @@ Generators = np.random.Generator | Sequence[np.random.Generator]
 
 @dataclass(frozen=True, eq=False)
 class TokenMask:
-    """The tokens of a clip, or of B clips, parted."""
+    """Visible and masked tokens of one clip, or of B clips."""
 
     visible: np.ndarray
-    """(Nv,) or (B, Nv) int64, ascending: what the encoder gets."""
+    """(Nv,) or (B, Nv) int64, ascending: input of the encoder."""
     masked: np.ndarray
-    """(Nm,) or (B, Nm) int64, ascending: what is reconstructed."""
+    """(Nm,) or (B, Nm) int64, ascending: tokens to reconstruct."""
 
 
 def draw_keys(rng: Generators, grid: TokenGrid) -> np.ndarray:
-    """Draw the keys that decide a mask.
+    """Draw the random keys of a mask.
 
     Returns:
         (B, tokens + positions + slices) float64 in 0..1: a key for each token, for each position in
-        a slice, and for each slice; B is 1 for a lone generator.
+        a slice, and for each slice; B is 1 for a single generator.
     """
     length = grid.slices * grid.slice_tokens + grid.slice_tokens + grid.slices
     if isinstance(rng, np.random.Generator):
@@ -49,7 +50,11 @@ def draw_keys(rng: Generators, grid: TokenGrid) -> np.ndarray:
 
 
 def mask_random(rng: Generators, grid: TokenGrid, ratio: float) -> TokenMask:
-    """Mask tokens at random, of all slices together (MAE)."""
+    """Mask tokens at random, over all slices together (MAE).
+
+    Raises:
+        InputError: The ratio would mask no token of a slice, or all.
+    """
     from smile_motion.masking._kernels import hide_random
 
     hidden = _hidden(rng, grid)
@@ -58,7 +63,11 @@ def mask_random(rng: Generators, grid: TokenGrid, ratio: float) -> TokenMask:
 
 
 def mask_tube(rng: Generators, grid: TokenGrid, ratio: float) -> TokenMask:
-    """Mask the same random positions in every time slice (VideoMAE)."""
+    """Mask the same random positions in every time slice (VideoMAE).
+
+    Raises:
+        InputError: The ratio would mask no token of a slice, or all.
+    """
     from smile_motion.masking._kernels import hide_tubes
 
     total, hidden = masked_tokens(grid, ratio), _hidden(rng, grid)
@@ -69,15 +78,21 @@ def mask_tube(rng: Generators, grid: TokenGrid, ratio: float) -> TokenMask:
 def mask_motion_bins(
     rng: Generators, grid: TokenGrid, ratio: float, motion: np.ndarray, *, share: float = 0.5
 ) -> TokenMask:
-    """Mask the same positions in every slice, and show as many that move as that do not (TrackMAE).
+    """Mask the same positions in every slice; half of the visible ones have motion (TrackMAE).
 
-    Positions are ranked by their mean displacement and split in halves. Of those that are shown, a
-    share is drawn from the moving half, the rest from the still one.
+    Positions are ranked by their mean displacement and split into halves. A share of the visible
+    positions is drawn from the moving half, the rest from the other one.
 
     Args:
-        motion: (positions,), or (B, positions) for a batch: how far what is at a position moves, in
-            any unit; `Truth.token_motion`.
-        share: Of the visible positions, those of the moving half. TrackMAE: 0.5.
+        rng: Generator of the clip, or those of a batch.
+        grid: Token grid of the clips.
+        ratio: Share of the tokens to mask.
+        motion: (positions,), or (B, positions) for a batch: mean displacement at each position, in
+            any unit; `TokenMotion.by_position`.
+        share: Share of the visible positions from the moving half. TrackMAE: 0.5.
+
+    Raises:
+        InputError: A share is out of range, or `motion` has another shape or non-finite values.
     """
     from smile_motion.masking._kernels import hide_motion_bins
 
@@ -106,15 +121,21 @@ def mask_trajectory(
     """Mask along the objects' trajectories first, the rest in tubes (SMILE, section 3.3).
 
     A random share of the trajectories' tokens is masked; then positions in random order are masked
-    in every slice where no trajectory passes, the last one in as many slices as the exact total
-    leaves. The total is that of `mask_tube`; where trajectories are too large or too small for it,
-    their own share gives way.
+    in all slices in which no trajectory passes, the last position in as many slices as the total
+    requires. The total is that of `mask_tube`; if trajectories are too large or too small for it,
+    the share of their tokens is adapted.
 
     Args:
+        rng: Generator of the clip, or those of a batch.
+        grid: Token grid of the clips.
+        ratio: Share of the tokens to mask.
         coverage: (K, slices, rows, columns), or (B, K, ...) for a batch: share of each token that
             each object covers; `Truth.token_coverage`.
         threshold: A token is on a trajectory when the objects cover more than this share of it.
         visible_share: Share of trajectory tokens left visible; 1 - ratio by default (paper).
+
+    Raises:
+        InputError: A share is out of range, or `coverage` has another shape.
     """
     from smile_motion.masking._kernels import hide_trajectories
 
@@ -150,15 +171,21 @@ def mask_official(
     *,
     visible_share: float = 0.1,
 ) -> TokenMask:
-    """Mask as the published code does: boxes instead of silhouettes, tubes partly broken up.
+    """Mask as the published code does: boxes instead of silhouettes, incomplete tubes.
 
-    Tubes first; then the tokens under the objects' upright boxes, enlarged by one token to the
-    right and below, are drawn again; then random tokens elsewhere are flipped until the total is
-    that of `mask_tube`. The rotation of objects is left out of account.
+    Tubes are drawn first; then the tokens in the objects' upright boxes, enlarged by one token to
+    the right and below, are drawn again; then random tokens elsewhere are flipped until the total
+    is that of `mask_tube`. Boxes ignore the rotation of objects.
 
     Args:
-        plans: A clip's motion, or a batch's.
-        visible_share: Share of box tokens left visible; the published code always leaves 0.1.
+        rng: Generator of the clip, or those of a batch.
+        grid: Token grid of the clips.
+        ratio: Share of the tokens to mask.
+        plans: Motion plan of the clip, or those of a batch.
+        visible_share: Share of box tokens left visible; 0.1 in the published code.
+
+    Raises:
+        InputError: A share is out of range.
     """
     from smile_motion.masking._kernels import hide_official, mark_boxes
 

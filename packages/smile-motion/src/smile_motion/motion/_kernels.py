@@ -22,7 +22,7 @@ def draw_smooth_paths(uniform, smoothing, samples, extent, span, shared, whole):
         span: (2,) width and height of the frame, pixels.
 
     Returns:
-        (K, T, 2) float64 centres, pixels.
+        (K, T, 2) float64 centers, pixels.
     """
     count, frames = uniform.shape[0], samples.shape[0]
     points = smoothing.shape[0]

@@ -1,7 +1,7 @@
-"""Effects on pasted objects, each off by default and one knob of a recipe. All are ours.
+"""Effects on objects, each off by default and one field of a recipe. All are ours.
 
-None of them changes where an object is: truth is the same with and without, for motion blur at the
-middle of the exposure. Depth swaps alone change what hides what.
+None of them changes the position of objects: truth is the same with and without, for motion blur
+that of the middle of the exposure. Only depth swaps change occlusion.
 """
 
 from __future__ import annotations
@@ -16,30 +16,30 @@ import numpy as np
 from annotated_types import Interval, Le, Len
 
 from smile_motion.errors import InputError, in_one_line
-from smile_motion.io.choices import EffectName
+from smile_motion.io.options import EffectName
 from smile_motion.io.schema import parse_line
 from smile_motion.motion.transforms import Segments, interpolate
 
 Shift = Annotated[float, Interval(ge=-1e7, le=1e7)]
 LARGEST_SETTING = 1000.0
-"""Magnitude of the largest number in a stored pipeline of `Appearance`. Ours."""
+"""Largest magnitude of a number in a pipeline of `Appearance`. Ours."""
 MOST_SETTINGS = 2000
-"""Values in a stored pipeline. Ours."""
+"""Largest number of values in a pipeline. Ours."""
 MOST_ROUNDS = 20
-"""Rounds of a transform that works in rounds. Ours."""
+"""Largest number of iterations of a transform. Ours."""
 _READING_FILES = ("HistogramMatching", "FDA", "PixelDistributionAdaptation", "TextImage")
 EXPOSURES = (2, 4, 8, 16)
-"""Numbers of instants that motion blur can average: powers of two, so that it is exact."""
+"""Valid numbers of exposures: powers of two, so that their mean is exact."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class MotionBlur:
-    """Objects averaged over the time that the shutter is open, centred on the frame's time."""
+    """Average of the objects while the shutter is open, centered on the time of the frame."""
 
     shutter: float = 0.5
-    """Share of the time between two frames that the shutter is open; 0.5 is a film camera's."""
+    """Share of the frame interval that the shutter is open; film cameras have 0.5."""
     exposures: int = 8
-    """Instants averaged."""
+    """Number of instants that are averaged."""
 
     def __post_init__(self) -> None:
         if not 0 < self.shutter <= 1:
@@ -48,13 +48,13 @@ class MotionBlur:
             raise InputError(f"exposures is {self.exposures}; give one of {EXPOSURES}")
 
     def offsets(self) -> np.ndarray:
-        """Times of the exposures relative to the frame's, (exposures,) float64, in frames."""
+        """Return the times of the exposures relative to the frame, (exposures,) float64, frames."""
         return self.shutter * ((np.arange(self.exposures) + 0.5) / self.exposures - 0.5)
 
 
 @dataclass(frozen=True, kw_only=True)
 class DropShadow:
-    """A soft dark copy of each object right below it, displaced in one direction for a clip."""
+    """A blurred dark copy of each object directly below it, displaced by one offset per clip."""
 
     distance_px: tuple[float, Annotated[float, Le(1e4)]] = (4.0, 14.0)
     """Range of the displacement, pixels at 224; its direction is uniform."""
@@ -72,7 +72,7 @@ class DropShadow:
             raise InputError(f"opacity is {self.opacity}; give 0 to 1")
 
     def draw(self, rng: np.random.Generator, unit: float) -> Shadow:
-        """Draw a clip's shadow; `unit` is the size of a reference pixel in the frame's pixels."""
+        """Draw a clip's shadow; `unit` is the size of a pixel at 224 in the frame's pixels."""
         direction = rng.uniform(0, 2 * np.pi)
         distance = rng.uniform(*self.distance_px) * unit
         return Shadow(
@@ -89,7 +89,7 @@ class Shadow:
     offset: tuple[Shift, Shift]
     """x, y from an object to its shadow, pixels."""
     softness: Annotated[float, Interval(ge=0, le=1e7)]
-    """Width of the soft edge, pixels; met to the next power of two."""
+    """Width of the soft edge, pixels, rounded to a power of two."""
     opacity: Annotated[float, Interval(ge=0, le=1)]
     """Darkness under an opaque part, in 0..1."""
 
@@ -99,18 +99,18 @@ class Shadow:
         return replace(self, offset=(x * factor, y * factor), softness=self.softness * factor)
 
     def mirrored(self) -> Shadow:
-        """Return the shadow as a mirror shows it."""
+        """Return the shadow mirrored left to right."""
         return replace(self, offset=(-self.offset[0], self.offset[1]))
 
 
 @dataclass(frozen=True, kw_only=True)
 class ColourDrift:
-    """Brightness and colour balance of each object drift between keyframes."""
+    """Brightness and color balance of each object drift between keyframes."""
 
     brightness: float = 0.35
-    """Largest change of the logarithm of brightness at a keyframe, either way."""
+    """Largest change of the logarithm of brightness at a keyframe, in both directions."""
     colour: float = 0.15
-    """Largest change of the logarithm of each colour channel, on top of brightness."""
+    """Largest change of the logarithm of each color channel, on top of brightness."""
     segments: Segments = field(default_factory=Segments)
     """Keyframes and easing."""
 
@@ -132,7 +132,7 @@ class ColourDrift:
 
 @dataclass(frozen=True, kw_only=True)
 class DepthSwaps:
-    """Objects change places in depth: at random frames, two neighbours in the draw order swap."""
+    """At random frames, two neighbors in the draw order swap."""
 
     rate: float = 0.1
     """Mean number of swaps a frame."""
@@ -142,7 +142,7 @@ class DepthSwaps:
             raise InputError(f"rate is {self.rate}; give 0 to 1")
 
     def draw(self, rng: np.random.Generator, order: np.ndarray) -> np.ndarray:
-        """Swap within order (T, K), slots from the bottom up; the first frame stays."""
+        """Swap slots in `order`, (T, K) int64 from the bottom up; the first frame is unchanged."""
         frames, count = order.shape
         swapped = order.copy()
         swaps = rng.random(frames) < self.rate
@@ -157,7 +157,7 @@ class DepthSwaps:
 
 @dataclass(frozen=True, kw_only=True)
 class Appearance:
-    """Each object's colours changed by an albumentations pipeline, once for a clip.
+    """Transform of each object's colors by an albumentations pipeline, once per clip.
 
     Example:
 
@@ -165,7 +165,7 @@ class Appearance:
     """
 
     pipeline: Annotated[str, Len(0, 100_000)] = ""
-    """The pipeline as JSON (`albumentations.to_dict`); empty for a moderate colour jitter."""
+    """The pipeline as JSON (`albumentations.to_dict`); empty for moderate color jitter."""
 
     def __post_init__(self) -> None:
         if self.pipeline:
@@ -173,17 +173,31 @@ class Appearance:
 
     @classmethod
     def of(cls, pipeline: Any) -> Appearance:
-        """Take an albumentations pipeline.
+        """Use an albumentations pipeline.
+
+        Args:
+            pipeline: An `albumentations.Compose` of transforms of colors.
 
         Raises:
-            InputError: A transform would move pixels: silhouettes and truth must stay.
+            InputError: A transform moves pixels, so that silhouettes and truth would be wrong.
         """
         import albumentations
 
         return cls(pipeline=json.dumps(albumentations.to_dict(pipeline), sort_keys=True))
 
     def apply(self, rgb: np.ndarray, seed: int) -> np.ndarray:
-        """Change colours: (H, W, 3) uint8 straight RGB in and out; `seed` decides how."""
+        """Transform the colors of an object.
+
+        Args:
+            rgb: (H, W, 3) uint8, not premultiplied.
+            seed: Seed of the pipeline.
+
+        Returns:
+            (H, W, 3) uint8.
+
+        Raises:
+            InputError: A transform fails, or changes type or shape.
+        """
         pipeline = _pipeline(self.pipeline)
         pipeline.set_random_seed(seed)
         try:
@@ -203,7 +217,7 @@ class Appearance:
 
 @lru_cache(maxsize=8)
 def _pipeline(text: str) -> Any:
-    """Build a pipeline from its JSON, with a generator of its own."""
+    """Build a pipeline from its JSON."""
     import albumentations
 
     if not text:
@@ -224,16 +238,16 @@ def _pipeline(text: str) -> Any:
         if not isinstance(step, albumentations.ImageOnlyTransform):
             raise InputError(
                 f"appearance: {type(step).__name__} moves pixels, so that the truth would be "
-                f"wrong; use transforms of colour and texture, and the recipe for geometry"
+                f"wrong; use transforms of color and texture, and the recipe for geometry"
             )
     return albumentations.Compose([inner], seed=0)  # pyright: ignore[reportArgumentType]
 
 
 def _require_modest(described: Any) -> None:
-    """Raise InputError for a stored pipeline that would take minutes or read files.
+    """Raise InputError for a pipeline that could take minutes or read files.
 
-    Sizes of kernels, numbers of drops and rounds are bounded together: no transform's own defaults
-    come near.
+    One bound serves for kernel sizes, numbers of drops and iterations; the defaults of all
+    transforms are far below it.
     """
     parts, count = [described], 0
     while parts:

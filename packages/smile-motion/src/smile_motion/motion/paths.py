@@ -1,4 +1,4 @@
-"""Centre paths of objects."""
+"""Center paths of objects."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import numpy as np
 from annotated_types import Interval, Le
 
 from smile_motion.errors import InputError
-from smile_motion.io.choices import PathName
+from smile_motion.io.options import PathName
 from smile_motion.motion.transforms import Segments, VideoTime, interpolate
 
 REFERENCE_PX = 224
-"""Frame side for which sizes and distances in pixels are stated; they scale with the frame."""
+"""Frame side that sizes and distances in pixels refer to; they scale with the frame."""
 FASTEST_PX = 1e4
 """Largest speed, step or distance, pixels at 224. Ours."""
 Distance = Annotated[float, Interval(ge=0, le=FASTEST_PX)]
@@ -22,7 +22,7 @@ Cycles = Annotated[float, Interval(ge=0, le=1e4)]
 
 
 class CentrePath(Protocol):
-    """A law for where the centres of objects go."""
+    """Distribution of the center paths of objects."""
 
     def draw(
         self,
@@ -33,9 +33,14 @@ class CentrePath(Protocol):
     ) -> np.ndarray:
         """Draw a path for each object.
 
-        frame_size (height, width) of the frame, pixels.
-        base_size  (K, 2) width and height of the objects, pixels.
-        returns    (K, frames, 2) float64 centres, pixels.
+        Args:
+            rng: Generator of `Stream.MOTION`.
+            frames: Number of frames T.
+            frame_size: (height, width) of the frame, pixels.
+            base_size: (K, 2) float64: width and height of the objects, pixels.
+
+        Returns:
+            (K, T, 2) float64: x, y of the centers, pixels.
         """
         ...
 
@@ -55,9 +60,9 @@ class GaussianPath:
     extent_px: tuple[float, float] = (40.0, 180.0)
     """Range of the path along each axis, pixels at 224. Official."""
     shared_extent: bool = False
-    """One draw of the extent serves both axes. Official."""
+    """Whether both axes have the same extent. Official."""
     whole_pixels: bool = False
-    """Extent and start are whole pixels. Official."""
+    """Whether extent and start are whole pixels. Official."""
 
     def __post_init__(self) -> None:
         if not self.sigma > 0:
@@ -94,7 +99,7 @@ class GaussianPath:
 class LinearPath:
     """Straight moves between random keyframes, inside the frame (official code, `linear`).
 
-    The objects of a clip share the times of their keyframes.
+    All objects of a clip have keyframes at the same times.
     """
 
     speed_px: Annotated[float, Le(FASTEST_PX)] = 12.0
@@ -171,10 +176,10 @@ class BrownianPath:
 
 @dataclass(frozen=True, kw_only=True)
 class HarmonicPath:
-    """A sine on each axis: ellipses, swings and figures of eight. Ours."""
+    """A sine along each axis: ellipses, oscillations and figures of eight. Ours."""
 
     cycles: tuple[Cycles, Cycles] = (0.5, 1.5)
-    """Range of full swings in a clip."""
+    """Range of the number of periods in a clip."""
     amplitude_px: tuple[Distance, Distance] = (20.0, 90.0)
     """Range of the amplitude along each axis, pixels at 224."""
 
@@ -196,7 +201,7 @@ class HarmonicPath:
 
 @dataclass(frozen=True, kw_only=True)
 class BouncePath:
-    """Constant speed, straight on, bouncing where the object meets the border. Ours."""
+    """Straight motion at constant speed, reflected where the object meets the border. Ours."""
 
     speed_px: tuple[Distance, Distance] = (5.0, 20.0)
     """Range of the speed, pixels a frame at 224."""
@@ -221,7 +226,7 @@ class BouncePath:
 
 @dataclass(frozen=True, kw_only=True)
 class ExcursionPath:
-    """Out of the frame and back in: a parabola whose middle lies beyond a random side. Ours."""
+    """A parabola out of the frame and back, whose vertex is beyond a random side. Ours."""
 
     def draw(
         self,
@@ -266,7 +271,7 @@ def _unit_times(frames: int) -> np.ndarray:
 
 
 def _fold(values: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    """Reflect values into low..high as often as it takes."""
+    """Reflect values into low..high, repeatedly if needed."""
     width = high - low
     wave = np.mod(values - low, 2 * width)
     return low + np.minimum(wave, 2 * width - wave)
@@ -274,7 +279,7 @@ def _fold(values: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
 
 @lru_cache(maxsize=32)
 def _smoothing(points: int, sigma: float) -> np.ndarray:
-    """Transpose of the filter as a matrix, (points, points) float64."""
+    """Return the transpose of the filter's matrix, (points, points) float64."""
     from scipy.ndimage import gaussian_filter1d
 
     return np.ascontiguousarray(gaussian_filter1d(np.eye(points), sigma, axis=0, mode="reflect").T)
@@ -291,24 +296,24 @@ def _even_samples(points: int, frames: int) -> np.ndarray:
 
 @dataclass(frozen=True, kw_only=True)
 class AcceleratingPath:
-    """Straight on at a speed that is constant or changes steadily; nothing stops at the border.
+    """Straight motion at constant or uniformly changing speed, which may leave the frame.
 
-    By video frame t an object has gone speed * t + acceleration * t ** 2 / 2 in its direction. It
-    is placed by where it is in the middle of the clip, however late in the video that is, so that
-    objects do not thin out; its speed is what it has become by then. Ours: the code places objects
-    as the video begins.
+    By video frame t an object has moved speed * t + acceleration * t ** 2 / 2 in its direction. The
+    position is drawn for the middle of the clip, so that clips late in the video have as many
+    objects; the speed is the one reached by then. Ours: the code draws positions at the start of
+    the video.
     """
 
     speed_px: tuple[Distance, Distance] = (1.05, 2.625)
-    """Range of the speed at first, pixels a video frame at 224. Paper, table 8: 1.2 to 3 at 256."""
+    """Range of the initial speed, pixels a video frame at 224. Paper, table 8: 1.2 to 3 at 256."""
     acceleration_px: Annotated[float, Le(FASTEST_PX)] = 0.0525
-    """Largest gain or loss of speed a video frame, pixels at 224; 0 for constant speed. Paper,
+    """Largest change of the speed a video frame, pixels at 224; 0 for constant speed. Paper,
     table 8: 0.06 at 256 (the code's 0.03 is of t ** 2, without the half)."""
     margin: Annotated[float, Le(100)] = 0.5
-    """In the middle of a clip centres are uniform over the frame and this share of its sides beyond
-    each edge. As large as the code's area, which lies to the right and below only."""
+    """Share of the frame's sides by which the area of centers in the middle of the clip extends
+    beyond each edge. The code's area is as large, but extends to the right and below only."""
     time: VideoTime = field(default_factory=VideoTime)
-    """When a clip begins, and its stride."""
+    """Distribution of the clip's start in the video, and its stride."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.speed_px[0] <= self.speed_px[1]:

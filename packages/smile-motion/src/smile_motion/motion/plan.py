@@ -1,4 +1,4 @@
-"""The motion plan: objects, their places, sizes, turns and order in every frame; its JSON."""
+"""Motion plans: position, size, rotation and order of the objects in every frame; their JSON."""
 
 from __future__ import annotations
 
@@ -19,23 +19,32 @@ if TYPE_CHECKING:
 
 
 LARGEST_SIDE_PX = 8192
-"""Larger frames are refused."""
+"""Largest frame side, pixels."""
 LARGEST_CLIP_PX = 1 << 28
-"""Pixels of a clip's frames together, twice those of 64 frames of 1920 x 1080: 800 MB. Ours."""
+"""Largest number of pixels of a clip, twice those of 64 frames of 1920 x 1080: 800 MB. Ours."""
 MOST_PLACES = 1 << 18
-"""Objects of a clip, counted in every frame. Ours."""
+"""Largest number of objects times frames. Ours."""
 LARGEST_WORK_PX = 1 << 34
-"""Pixels of a clip's frames, counted for every object. Ours."""
+"""Largest number of pixels of a clip times objects. Ours."""
 FARTHEST_PX = 1e7
-"""Sizes of objects and distances from the frame; what is larger overflows pixel numbers. Ours."""
+"""Largest object size and distance from the frame, pixels; larger ones overflow integers. Ours."""
 _BOUNDS = {"base_size": FARTHEST_PX, "centre": FARTHEST_PX, "angle_deg": 1e9, "scale": 1e7}
 MOST_SLOTS = 255
-"""Objects of a clip: id maps are bytes."""
+"""Largest number of objects: id maps are bytes."""
 _LARGEST_TINT = 1000.0
 
 
 def require_clip_size(frames: int, height: int, width: int) -> None:
-    """Raise InputError where a clip of this size would take the machine's memory."""
+    """Check the size of a clip.
+
+    Args:
+        frames: Number of frames T.
+        height: Frame height, pixels.
+        width: Frame width, pixels.
+
+    Raises:
+        InputError: A side, or the number of pixels, is out of range.
+    """
     if not (0 < height <= LARGEST_SIDE_PX and 0 < width <= LARGEST_SIDE_PX):
         raise InputError(
             f"frames of {width} x {height} px; 1 to {LARGEST_SIDE_PX} a side are rendered"
@@ -49,9 +58,9 @@ def require_clip_size(frames: int, height: int, width: int) -> None:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class MotionPlan:
-    """Everything that decides a clip's objects: pixels and truth both follow from these numbers.
+    """The motion of a clip's objects; both pixels and truth are computed from these numbers.
 
-    K objects ("slots" 0 to K - 1) over T frames; pixel centres at integers, y down, angles
+    K objects ("slots" 0 to K - 1) over T frames; pixel centers at integers, y down, angles
     counter-clockwise as seen on screen.
     """
 
@@ -64,23 +73,23 @@ class MotionPlan:
     base_size: np.ndarray
     """(K, 2) float64: width and height at scale 1, pixels."""
     centre: np.ndarray
-    """(K, T, 2) float64: x, y of the object's centre, pixels."""
+    """(K, T, 2) float64: x, y of the object's center, pixels."""
     angle_deg: np.ndarray
-    """(K, T) float64."""
+    """(K, T) float64: rotation, degrees, counter-clockwise."""
     scale: np.ndarray
     """(K, T, 2) float64: factors on width and height."""
     order: np.ndarray
-    """(T, K) int64: slots from the bottom up."""
+    """(T, K) int64: draw order, slots from the bottom up."""
     blur: MotionBlur | None = None
-    """Exposure of the objects; none: instantaneous."""
+    """Motion blur of the objects; None for instantaneous exposure."""
     shadow: Shadow | None = None
     """Shadow under each object."""
     tint: np.ndarray | None = None
     """(K, T, 3) float64: factors on each object's red, green and blue."""
     appearance: Appearance | None = None
-    """Change of the objects' own pixels."""
+    """Transform of the objects' own colors."""
     appearance_seed: np.ndarray | None = None
-    """(K,) int64: decides what `appearance` does to each object."""
+    """(K,) int64: seed of `appearance` for each object."""
 
     def __post_init__(self) -> None:
         slots, frames = self.angle_deg.shape
@@ -104,7 +113,7 @@ class MotionPlan:
         self._require_sound_numbers()
 
     def _require_sound_numbers(self) -> None:
-        """Raise InputError for numbers that the compiled loops, which check nothing, cannot take.
+        """Raise InputError for numbers out of range, since the compiled loops check nothing.
 
         Comparisons are written so that NaN fails them.
         """
@@ -163,7 +172,7 @@ class MotionPlan:
         return self.angle_deg.shape[1]
 
     def placement(self) -> np.ndarray:
-        """Affine maps from unit coordinates to frame pixels.
+        """Compute the affine maps from unit coordinates to frame pixels.
 
         Returns:
             (K, T, 2, 3) float64: `[x, y] = map @ [u, v, 1]`; the object's image spans [-0.5, 0.5]
@@ -190,7 +199,7 @@ class MotionPlan:
         )
 
     def framed(self, *, shift: np.ndarray, height: int, width: int) -> MotionPlan:
-        """Return the same motion in another frame, centres moved by `shift` (x, y) pixels."""
+        """Return the same motion in another frame, with centers moved by `shift` (x, y), pixels."""
         return replace(self, centre=self.centre + shift, height=height, width=width)
 
     def resized(self, factor: float) -> MotionPlan:
@@ -205,9 +214,9 @@ class MotionPlan:
         )
 
     def mirrored(self) -> MotionPlan:
-        """Return the motion as a mirror shows it, left and right exchanged, objects too.
+        """Return the motion mirrored left to right, objects included.
 
-        A mirrored object has a negative factor on its width.
+        A mirrored object has a negative scale of its width.
         """
         across = np.array([-1.0, 1.0])
         return replace(
@@ -224,13 +233,13 @@ FORMAT = 1
 _EFFECTS = ("blur", "shadow", "appearance")
 _ALWAYS = {"base_size": (2,), "centre": (-1, 2), "angle_deg": (-1,), "scale": (-1, 2)}
 _OF_RECORDS = ("id", "category", "sha256", "united_from")
-"""What a plan keeps of an object's record; the last where banks are used as one."""
+"""Fields of an object's record that a plan stores; the last one for united banks."""
 _Pair = tuple[float, float]
 
 
 @dataclass(frozen=True, kw_only=True)
 class _PlannedObject:
-    """An object in a plan's JSON: arrays of `MotionPlan` cut to one slot."""
+    """One object in a plan's JSON: the arrays of `MotionPlan` for one slot."""
 
     id: str
     category: str
@@ -262,7 +271,12 @@ class _Plan:
 
 
 def plan_to_json(plan: MotionPlan, bank: ObjectBank) -> dict[str, Any]:
-    """Return a plan as JSON values: objects by id and hash, numbers to the last bit."""
+    """Convert a plan to JSON values: objects by id and hash, numbers without rounding.
+
+    Args:
+        plan: The plan.
+        bank: Bank that the plan's objects are in.
+    """
     objects = []
     for slot, index in enumerate(plan.objects):
         record = bank.record(int(index))
@@ -291,10 +305,12 @@ def plan_from_json(data: dict[str, Any], bank: ObjectBank, *, source: str = "pla
     """Read a plan written by `plan_to_json`.
 
     Args:
-        source: Named in errors, such as the file the values came from.
+        data: JSON values.
+        bank: Bank that the plan was made with.
+        source: Source of the values named in errors, such as a path.
 
     Raises:
-        InputError: A part is missing or not finite, or when the bank lacks an object.
+        InputError: A field is missing or not finite, or the bank lacks an object.
     """
     if isinstance(data, dict) and data.get("format") not in (None, FORMAT):
         raise InputError(
@@ -340,7 +356,7 @@ def plan_from_json(data: dict[str, Any], bank: ObjectBank, *, source: str = "pla
 
 
 def _of_version(bank: ObjectBank) -> str:
-    """What else can be done where a bank's objects come from numbers, by a source that changes."""
+    """Return a further remedy if the bank comes from a source with versions."""
     version = bank.card.get("version")
     if version is None:
         return ""
@@ -351,7 +367,7 @@ def _of_version(bank: ObjectBank) -> str:
 
 
 def _of_all(entries: list[_PlannedObject], name: str, dtype: type) -> np.ndarray | None:
-    """An array that either all objects have, or none."""
+    """Return an array that either all objects have, or none."""
     values = [getattr(entry, name) for entry in entries]
     if all(value is None for value in values):
         return None
@@ -359,10 +375,14 @@ def _of_all(entries: list[_PlannedObject], name: str, dtype: type) -> np.ndarray
 
 
 def read_plan(path: Path | str, bank: ObjectBank) -> MotionPlan:
-    """Read the plan in a clip's JSON file, or in a file that holds nothing else.
+    """Read the plan in a clip's JSON file, or in a file with the plan only.
+
+    Args:
+        path: Path of the file.
+        bank: Bank that the plan was made with.
 
     Raises:
-        InputError: The file is not JSON or its plan does not fit the bank.
+        InputError: The file is missing or not JSON, or its plan does not fit the bank.
     """
     try:
         data = read_record(Path(path), dict[str, Any], remedy="render the clip anew")

@@ -1,4 +1,4 @@
-"""Motion recipes: how the objects of a clip are sized, moved, turned and scaled."""
+"""Motion recipes: distributions of the size, path, rotation, scale and effects of objects."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 
 from smile_motion.errors import InputError
-from smile_motion.io.choices import EffectName, PathName, RecipeName, TransformName
 from smile_motion.io.components import Kinds, component_to_json, require_bounds
+from smile_motion.io.options import EffectName, PathName, RecipeName, TransformName
 from smile_motion.io.schema import parse_component
 from smile_motion.motion.effects import (
     EFFECTS,
@@ -36,9 +36,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class MotionRecipe:
-    """Every knob of the motion; `paper()` and `official()` are the published settings.
+    """All settings of the motion; `paper()` and `official()` are the published ones.
 
-    Distances in pixels are stated for a 224-px frame and scale with its shorter side.
+    Distances in pixels are for a frame of 224 px and scale with its shorter side.
     """
 
     objects: int = 2
@@ -48,23 +48,23 @@ class MotionRecipe:
     path: Annotated[
         CentrePath, Kinds(*(type(path) for path in PATHS.values()), AcceleratingPath)
     ] = field(default_factory=GaussianPath)
-    """Path of the centre."""
+    """Path of the center."""
     transform: KeyframeValues | KeyframeRates | SteadyRates = field(default_factory=KeyframeValues)
     """Rotation and scale over time."""
     whole_pixels: bool = False
     """Boxes rounded to whole pixels, angles truncated to whole degrees. Official."""
     smaller_on_top: bool = True
-    """Draw order by mean area, the largest at the bottom; else as drawn from the bank: random."""
+    """Draw order by mean area, the largest at the bottom; otherwise random."""
     motion_blur: MotionBlur | None = None
-    """Exposure of the objects, averaged over time."""
+    """Motion blur of the objects."""
     drop_shadow: DropShadow | None = None
     """Shadow under each object."""
     colour_drift: ColourDrift | None = None
-    """Brightness and colours that change over time."""
+    """Brightness and colors that change over time."""
     depth_swaps: DepthSwaps | None = None
     """Changes of the draw order."""
     appearance: Appearance | None = None
-    """Change of the objects' colours by albumentations."""
+    """Transform of the objects' colors by albumentations."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.objects <= 255:
@@ -73,12 +73,12 @@ class MotionRecipe:
 
     @classmethod
     def paper(cls, objects: int = 2) -> MotionRecipe:
-        """Sections 3.3 and 4.1 of the paper, with the path stretched as published code does."""
+        """Return the paper's settings (sections 3.3, 4.1), with paths stretched as in its code."""
         return cls(objects=objects)
 
     @classmethod
     def official(cls, objects: int = 2) -> MotionRecipe:
-        """What the published code does: gentler turns, stretched objects, whole pixels."""
+        """Return the published code's settings: slow rotation, stretched objects, whole pixels."""
         return cls(
             objects=objects,
             size=StretchedSize(),
@@ -97,11 +97,14 @@ class MotionRecipe:
         transform: TransformName = "both",
         effects: tuple[EffectName, ...] = (),
     ) -> MotionRecipe:
-        """Return a preset by name, changed where something is given.
+        """Return a named recipe, with the settings that are given changed.
 
         Args:
-            transform: What changes over time besides the place (Table 4).
-            effects: Turned on with their default settings.
+            name: Name of the recipe: `paper`, `official` or a baseline.
+            objects: Number of objects; the recipe's own by default.
+            path: Kind of path; the recipe's own by default.
+            transform: Changes over time besides position (Table 4).
+            effects: Effects to turn on with their default settings.
         """
         match name:
             case "paper":
@@ -125,7 +128,7 @@ class MotionRecipe:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Every knob as JSON values; components name their `kind`."""
+        """Convert all settings to JSON values; components name their `kind`."""
         return component_to_json(self)
 
     @classmethod
@@ -133,10 +136,11 @@ class MotionRecipe:
         """Read a recipe written by `to_json`.
 
         Args:
-            source: Named in errors, such as the file the values came from.
+            data: JSON values.
+            source: Source of the values named in errors, such as a path.
 
         Raises:
-            InputError: A kind or a knob is unknown, or a value is refused.
+            InputError: A kind or a field is unknown, or a value is refused.
         """
         return parse_component(data, cls, source)
 
@@ -152,8 +156,12 @@ class MotionRecipe:
 
         Args:
             rng: Generator of `Stream.MOTION` for this clip.
+            bank: Bank to draw objects from.
             frames: Number of frames T, at least 1.
             size: (height, width) of the frame, pixels.
+
+        Raises:
+            InputError: The path has fewer way-points than frames, or the clip is too large.
         """
         from smile_motion.motion._kernels import order_by_area
 
@@ -163,7 +171,7 @@ class MotionRecipe:
         centre = self.path.draw(rng, frames, size, base_size)
         angle_deg, scale = self.transform.draw(rng, self.objects, frames)
         if self.whole_pixels:
-            # Boxes run between pixel edges, half a pixel beyond the centres of the pixels inside.
+            # Boxes run between pixel edges, half a pixel beyond the centers of the pixels inside.
             middle = centre + 0.5
             sides = base_size[:, None] * scale
             first, last = np.rint(middle - sides / 2), np.rint(middle + sides / 2)

@@ -1,4 +1,4 @@
-"""Size laws of objects."""
+"""Distributions of object sizes."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from smile_motion.motion.paths import REFERENCE_PX
 
 @dataclass(frozen=True, kw_only=True)
 class DeadLeavesSize:
-    """Circles around the objects, many small and few large, as in natural scenes (dead leaves).
+    """Radii of circumscribed circles as in natural scenes (dead leaves): many small, few large.
 
-    The density of the radius r falls as r ** -power and meets zero at the largest radius.
+    The density of the radius r falls as r ** -power to zero at the largest radius.
     """
 
     radius_share: tuple[Annotated[float, Ge(1e-4)], float] = (0.1, 1.0)
@@ -47,21 +47,25 @@ Aspect = Annotated[float, Interval(ge=1e-3, le=1e3)]
 
 
 class BaseSize(Protocol):
-    """A law for the size of objects before scaling."""
+    """Distribution of the size of objects before scaling."""
 
     def draw(self, rng: np.random.Generator, aspect: np.ndarray, side: float) -> np.ndarray:
-        """Draw (K, 2) widths and heights, pixels.
+        """Draw a size for each object.
 
         Args:
-            aspect: (K,) width over height of the objects.
+            rng: Generator of `Stream.MOTION`.
+            aspect: (K,) float64: width over height of the objects.
             side: Shorter side of the frame, pixels.
+
+        Returns:
+            (K, 2) float64: width and height, pixels.
         """
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class OwnAspectSize:
-    """The longer side uniform in a range, each object's own aspect kept (paper's sizes)."""
+    """Longer side uniform in a range, with each object's own aspect (paper)."""
 
     range_px: tuple[float, float] = (32.0, 128.0)
     """Longer side, pixels at 224. Paper, section 4.1."""
@@ -103,7 +107,7 @@ class StretchedSize:
             )
 
     def draw(self, rng: np.random.Generator, aspect: np.ndarray, side: float) -> np.ndarray:
-        """Draw sizes; see `BaseSize.draw`. The objects' own aspects do not matter."""
+        """Draw sizes; see `BaseSize.draw`. The objects' own aspects are not used."""
         count = len(aspect)
         base = rng.choice(self.sides_px, size=count) * side / REFERENCE_PX
         root = np.sqrt(rng.choice(self.aspects, size=count))

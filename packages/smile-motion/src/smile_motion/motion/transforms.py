@@ -1,4 +1,4 @@
-"""Rotation and scaling of objects between keyframes, and at steady rates."""
+"""Rotation and scale of objects over time: between keyframes, or at constant rates."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from smile_motion.errors import InputError
 
 @dataclass(frozen=True, kw_only=True)
 class VideoTime:
-    """When in a long video a clip is taken, and how densely."""
+    """Distribution of the start of a clip in a long video, and its stride."""
 
     stride: Annotated[int, Le(10_000)] = 4
     """Video frames from one clip frame to the next. The code (`sampling_rate`)."""
     duration: tuple[int, Annotated[int, Le(1_000_000)]] = (100, 200)
-    """Range of the video's length, in frames; a clip begins anywhere in it. Paper, section 9.2."""
+    """Range of the video's length, frames; clips start uniformly in it. Paper, section 9.2."""
 
     def __post_init__(self) -> None:
         if self.stride < 1:
@@ -36,19 +36,19 @@ class VideoTime:
 
 @dataclass(frozen=True, kw_only=True)
 class SteadyRates:
-    """Objects that turn, and whose width and height grow, at constant rates of their own.
+    """Constant rates of rotation and of growth of width and height, drawn for each object.
 
-    The paper shears them too (0.005 a video frame along each axis), which a `MotionPlan` cannot
-    say: left out. Its code leaves circles as they are; here they are transformed as all others.
+    The paper's shear (0.005 a video frame along each axis) is left out, since `MotionPlan` has
+    none. Its code does not transform circles; here they are transformed like other objects.
     """
 
     rotation_deg: Annotated[float, Le(1e4)] = 1.8
-    """Largest turn, degrees a video frame, either way. Paper, table 8: pi / 100."""
+    """Largest rotation, degrees a video frame, in both directions. Paper, table 8: pi / 100."""
     scale: float = 0.005
     """Largest growth of a side, as a share of it, a video frame, either way. Paper, table 8.
     Growth compounds, as section 3.1 says; the code adds it."""
     time: VideoTime = field(default_factory=VideoTime)
-    """When a clip begins, and its stride; drawn apart from the path's."""
+    """Distribution of the clip's start, drawn independently of the path's, and its stride."""
 
     def __post_init__(self) -> None:
         if not self.rotation_deg >= 0:
@@ -118,15 +118,16 @@ class Segments:
 def interpolate(
     times: np.ndarray, values: np.ndarray, easing: np.ndarray, frames: int
 ) -> np.ndarray:
-    """Values at every frame.
+    """Interpolate values between keyframes.
 
     Args:
         times: (n,) keyframe times, ascending, from 0 to frames - 1.
-        values: (n, ...) what is reached at them.
-        easing: (n - 1,) 0 uniform, 1 accelerating (u squared), 2 decelerating.
+        values: (n, ...) values at the keyframes.
+        easing: (n - 1,) int64: 0 uniform, 1 accelerating (u squared), 2 decelerating.
+        frames: Number of frames T.
 
     Returns:
-        (frames, ...) float64.
+        (T, ...) float64: values in every frame.
     """
     if len(times) == 1:
         return np.repeat(np.asarray(values, dtype=np.float64), frames, axis=0)
@@ -191,9 +192,9 @@ class KeyframeValues:
 
 @dataclass(frozen=True, kw_only=True)
 class KeyframeRates:
-    """Angle and scale that start neutral and change at a random rate in each stretch (official).
+    """Angle 0 and scale 1 at first, then a random rate between each two keyframes (official).
 
-    The objects of a clip share the times of their keyframes.
+    All objects of a clip have keyframes at the same times.
     """
 
     rotation_deg: Annotated[float, Interval(ge=0, le=1e4)] = 6.0

@@ -144,7 +144,7 @@ _TOP = np.uint32(24)
 
 @compiled(inline="always")
 def _tinted(red, green, blue, alpha, tint):
-    """Multiply by a tint with 8 fractional bits, rounded, and limit colours to alpha."""
+    """Multiply by a tint with 8 fractional bits, rounded, and limit colors to alpha."""
     alpha = min((alpha * np.uint32(tint[3]) + _HALF) >> _EIGHT, _BYTE)
     red = min((red * np.uint32(tint[0]) + _HALF) >> _EIGHT, alpha)
     green = min((green * np.uint32(tint[1]) + _HALF) >> _EIGHT, alpha)

@@ -5,7 +5,7 @@ wide, read as 32-bit words. Every frame pixel inside an object's rectangle takes
 bilinear sample of the level whose size is nearest above the size on screen: one resampling, placed
 below the pixel.
 
-A row is done in passes over small buffers, because only the first (fetching the neighbours)
+A row is done in passes over small buffers, because only the first (fetching the neighbors)
 cannot use vector instructions; together they take half the time of a single loop
 (docs/performance.md).
 """
@@ -99,7 +99,7 @@ def _pair(typing_context, words, at):
 
 @compiled(inline="always")
 def _fetch(pairs, count, words, base, stride, u, v, step_u, step_v):
-    """Copy the upper and the lower two neighbours of `count` samples into pairs (2, count)."""
+    """Copy the upper and the lower two neighbors of `count` samples into pairs (2, count)."""
     for i in range(count):
         at = np.uint64(base + np.int64((v >> FRACTION) * stride + (u >> FRACTION)))
         pairs[0, i] = _pair(words, at)  # pyright: ignore[reportCallIssue]

@@ -59,11 +59,11 @@ Generate = Callable[[Any, Any, Any, Any], Any]
 def mix_sixteen(
     typing_context, mixed, into, pairs, at, u, v, step_u, step_v
 ) -> tuple[Any, Generate]:
-    """Weigh the neighbours of sixteen samples.
+    """Weigh the neighbors of sixteen samples.
 
     Args:
         mixed: uint32 (n,); what is written, from `into` on: premultiplied RGBA.
-        pairs: uint64 (2, m): the upper and the lower two neighbours, read from `at` on.
+        pairs: uint64 (2, m): the upper and the lower two neighbors, read from `at` on.
         u, v: int32: where sample 0 lies; step_u, step_v: from one to the next.
     """
 

@@ -1,4 +1,4 @@
-"""Compositing a plan's objects onto background frames, on the CPU."""
+"""Rendering of a plan's objects over background frames, on the CPU."""
 
 from __future__ import annotations
 
@@ -22,21 +22,23 @@ def render(
     ids: np.ndarray | None = None,
     out: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Put the plan's objects on top of a background.
+    """Render the objects of a plan over a background.
 
     Args:
-        background: (T, H, W, 3) uint8 RGB; without `out` it is painted in place and returned when
-            writable and contiguous, else a painted copy is returned. Or (1, H, W, 3), an image that
-            is repeated, and left as it is.
-        ids: (T, H, W) uint8 to be filled with the modal id map (`Truth.ids`), if wanted: it costs
-            almost nothing here.
-        out: (T, H, W, 3) uint8, contiguous, to paint and return.
+        background: (T, H, W, 3) uint8 RGB, which without `out` is painted in place if writable and
+            contiguous, else copied; or (1, H, W, 3), an image that is repeated and not changed.
+        plan: Motion of the objects.
+        bank: Bank that the plan was made with.
+        ids: (T, H, W) uint8 array that is filled with the modal id map (`Truth.ids`), at almost no
+            cost.
+        out: (T, H, W, 3) uint8 array, contiguous, to paint and return.
 
     Returns:
-        (T, H, W, 3) uint8: premultiplied alpha, one bilinear resampling, sub-pixel placement.
+        (T, H, W, 3) uint8 RGB: objects composited with premultiplied alpha, after one bilinear
+        resampling at sub-pixel positions.
 
     Raises:
-        InputError: A size is not the plan's.
+        InputError: A shape or dtype does not fit the plan, or the bank lacks an object.
     """
     expected = (plan.frames, plan.height, plan.width, 3)
     is_static = len(background) == 1 != plan.frames
@@ -59,7 +61,7 @@ def render(
 
 
 def check_frames(out: np.ndarray, expected: tuple[int, ...]) -> None:
-    """Raise InputError when an array cannot be painted as frames of the expected shape."""
+    """Raise InputError unless `out` is a writable, contiguous uint8 array of the expected shape."""
     if out.shape != expected or out.dtype != np.uint8:
         raise InputError(f"out is {out.dtype} {out.shape}; the clip needs uint8 {expected}")
     if not (out.flags.c_contiguous and out.flags.writeable):
@@ -74,10 +76,14 @@ def paint(
     *,
     background: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Paint frames (when given) and the id map in place.
+    """Paint frames and the id map in place.
 
     Args:
-        background: (1, H, W, 3) uint8: what lies behind; by default it is in the frames already.
+        frames: (T, H, W, 3) uint8 RGB, contiguous; None for the id map only.
+        ids: (T, H, W) uint8.
+        plan: Motion of the objects.
+        bank: Bank that the plan was made with.
+        background: (1, H, W, 3) uint8; by default the frames hold the background already.
 
     Returns:
         (K, T) int64: pixels of each object inside the frame with alpha >= 0.5, hidden ones
@@ -121,24 +127,30 @@ def paint(
 
 
 class PixelSources(NamedTuple):
-    """Levels of the K objects of a plan, as the compiled loops take them."""
+    """Levels of the K objects of a plan, for the compiled loops."""
 
     words: np.ndarray
-    """(n,) uint32: premultiplied RGBA, level after level. It is overwritten by the next call in
-    the same thread."""
+    """(n,) uint32: premultiplied RGBA, level after level; overwritten by the next call in the same
+    thread."""
     offset: np.ndarray
-    """(K, levels) int64: where a level starts in `words`; only of levels that are sampled."""
+    """(K, levels) int64: start of each level in `words`; valid for sampled levels only."""
     size: np.ndarray
     """(K, levels, 2) int32: width and height of a level, pixels."""
     hull: np.ndarray
-    """(K, 16, 2) float32: a convex polygon around all that is not clear, unit coordinates."""
+    """(K, 16, 2) float32: a convex polygon around all visible pixels, unit coordinates."""
 
 
 def find_sources(plan: MotionPlan, layers: Layers, bank: ObjectBank) -> PixelSources:
     """Read the levels that a plan's layers are sampled from.
 
+    Args:
+        plan: Motion of the objects.
+        layers: Layers of the plan.
+        bank: Bank that the plan was made with.
+
     Raises:
-        InputError: The bank lacks an object, or its files are cut off.
+        InputError: The bank lacks an object.
+        BankError: A file of the bank is truncated.
     """
     try:
         size, hull = bank.size[plan.objects], bank.hull[plan.objects]
@@ -162,7 +174,7 @@ def find_sources(plan: MotionPlan, layers: Layers, bank: ObjectBank) -> PixelSou
 
 
 def _repainted(plan: MotionPlan, bank: ObjectBank) -> tuple[np.ndarray, np.ndarray]:
-    """Pack the plan's objects anew with their colours changed; silhouettes stay as they are."""
+    """Pack the plan's objects again with transformed colors and unchanged silhouettes."""
     from smile_motion.bank.packing import make_levels
 
     assert plan.appearance is not None

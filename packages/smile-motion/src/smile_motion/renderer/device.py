@@ -1,4 +1,4 @@
-"""Rendering whole batches of plans on a torch device."""
+"""Rendering of batches of plans on a torch device."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -46,10 +46,10 @@ class DeviceRecords(NamedTuple):
 
 
 class DeviceRenderer:
-    """Paints batches of plans on a device, the bank's pixels resident there.
+    """Renders batches of plans on a device that holds the bank's pixels.
 
-    Shapes depend on the batch's size and on the recipe's effects alone, and nothing waits for the
-    device. The pixels are those of `render`: both take the same fixed-point steps.
+    Shapes depend on the batch size and the recipe's effects only, and no call waits for the device.
+    Pixels equal those of `render`, since both use the same fixed-point arithmetic.
 
     Example:
 
@@ -71,12 +71,15 @@ class DeviceRenderer:
         """Copy the bank to the device.
 
         Args:
-            frames, size: Of every clip; (height, width), pixels.
-            max_objects: Room for objects in a clip.
-            kernel: `triton` where it runs (CUDA), else plain `torch`; `auto` chooses.
+            bank: Bank that plans are made with.
+            device: Device to render on.
+            frames: Number of frames T of every clip.
+            size: (height, width) of every clip, pixels.
+            max_objects: Largest number of objects in a clip.
+            kernel: `triton`, which needs CUDA, or plain `torch`; `auto` is triton if it runs.
 
         Raises:
-            InputError: The device is not there, or the bank does not fit into its memory.
+            InputError: The device does not exist, or the bank does not fit into its memory.
         """
         self.bank = bank
         self.frames, self.size, self.max_objects = frames, size, max_objects
@@ -91,11 +94,12 @@ class DeviceRenderer:
         return Outlines.of(self.bank, self.device)
 
     def render(self, background: Tensor, plans: Sequence[MotionPlan]) -> DeviceClips:
-        """Put the objects of B plans on top of backgrounds.
+        """Render the objects of B plans over backgrounds.
 
         Args:
-            background: (B, T, H, W, 3) uint8 on the device, or, where one image is repeated, (B, 1,
-                H, W, 3) or (B, H, W, 3); it is left as it is.
+            background: (B, T, H, W, 3) uint8 on the device; or (B, 1, H, W, 3) or (B, H, W, 3) for
+                one image that is repeated. It is not changed.
+            plans: Motions of the B clips.
 
         Raises:
             InputError: Shapes do not fit, or a plan cannot be rendered on a device.
@@ -103,13 +107,13 @@ class DeviceRenderer:
         return self.paint(background, self.upload(self.records(plans)))
 
     def records(self, plans: Sequence[MotionPlan]) -> LayerRecords:
-        """Lay out plans on the host, as a data loader's worker may do."""
+        """Convert plans to records on the host, such as in a data loader's worker."""
         return make_records(
             plans, self.bank, objects=self.max_objects, frames=self.frames, size=self.size
         )
 
     def upload(self, records: LayerRecords) -> DeviceRecords:
-        """Send records to the device without waiting for it."""
+        """Copy records to the device without waiting for it."""
         # All in one transfer: each array starts at a multiple of 16 bytes.
         starts = np.cumsum([0, *(-(-array.nbytes // 16) * 16 for array in records)])
         pinned = self.device.type == "cuda"
@@ -127,7 +131,7 @@ class DeviceRenderer:
         )
 
     def paint(self, background: Tensor, records: DeviceRecords) -> DeviceClips:
-        """Paint uploaded records; see `render`."""
+        """Render uploaded records; see `render`."""
         clips = records.label.shape[0]
         height, width = self.size
         if background.ndim == 4:
@@ -164,27 +168,35 @@ class DeviceRenderer:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class DeviceClips:
-    """A batch of rendered clips and what is true of them, on the device."""
+    """A batch of rendered clips and their ground truth, on the device."""
 
     frames: Tensor
     """(B, T, H, W, 3) uint8 RGB."""
     ids: Tensor
     """(B, T, H, W) uint8: slot + 1 of the topmost object, 0 for background."""
     records: DeviceRecords
-    """What was painted."""
+    """Records of the plans."""
     renderer: DeviceRenderer
-    """What painted it."""
+    """The renderer."""
 
-    def normalised(
+    def normalized(
         self,
         mean: Sequence[float] = IMAGENET_MEAN,
         std: Sequence[float] = IMAGENET_STD,
         dtype: torch.dtype = torch.float32,
     ) -> Tensor:
-        """Frames as (B, 3, T, H, W): (value / 255 - mean) / std of each channel. ImageNet's.
+        """Normalize the frames: (value / 255 - mean) / std of each channel.
+
+        Args:
+            mean: Mean of each channel, in 0..1; ImageNet's by default.
+            std: Standard deviation of each channel, in 0..1; ImageNet's by default.
+            dtype: Floating-point type of the result.
+
+        Returns:
+            (B, 3, T, H, W) of `dtype`.
 
         Raises:
-            InputError: A channel has no mean or deviation, or the type is not a float's.
+            InputError: Mean or deviation of a channel is missing, or the type is not floating.
         """
         if len(mean) != 3 or len(std) != 3 or not dtype.is_floating_point:
             raise InputError(
@@ -197,14 +209,20 @@ class DeviceClips:
         ]
         return torch.stack(channels, dim=1)
 
+    def normalised(self, *args: Any, **kwargs: Any) -> Tensor:
+        """Former name of `normalized`, until the next release."""
+        message = "DeviceClips.normalised is now called normalized"
+        warnings.warn(message, DeprecationWarning, stacklevel=2)
+        return self.normalized(*args, **kwargs)
+
     @property
     def full_boxes(self) -> Tensor:
-        """Tight boxes of whole silhouettes, (B, K, T, 4) float64; NaN where a clip has fewer."""
+        """Tight boxes of whole silhouettes, (B, K, T, 4) float64 pixels; NaN for empty slots."""
         return self._boxes[0]
 
     @property
     def boxes(self) -> Tensor:
-        """Tight boxes of the parts inside the frame, (B, K, T, 4) float64; NaN where outside."""
+        """Tight boxes of the parts inside the frame, (B, K, T, 4) float64 pixels; NaN outside."""
         return self._boxes[1]
 
     @cached_property
@@ -214,13 +232,16 @@ class DeviceClips:
         )
 
     def token_coverage(self, grid: TokenGrid) -> Tensor:
-        """Share of each token that each object's visible part covers; see `Truth.token_coverage`.
+        """Compute the share of each token that each object covers; see `Truth.token_coverage`.
+
+        Args:
+            grid: Token grid of the clips.
 
         Returns:
             (B, K, slices, rows, columns) float32.
 
         Raises:
-            InputError: The grid is of other clips.
+            InputError: The grid has another size than the clips.
         """
         if (grid.frames, grid.height, grid.width) != tuple(self.ids.shape[1:]):
             raise InputError(

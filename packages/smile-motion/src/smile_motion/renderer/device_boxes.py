@@ -1,4 +1,4 @@
-"""Boxes of silhouettes, whole and cut to the frame, on a device."""
+"""Boxes of silhouettes, whole and clipped to the frame, on a device."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ class Outlines:
     """The silhouette rings of a bank's objects, as tensors."""
 
     points: Tensor
-    """(n, 2) float64 unit coordinates of all rings."""
+    """(n, 2) float64: points of all rings, unit coordinates."""
     after: Tensor
-    """(n,) int64: the next point of the same ring."""
+    """(n,) int64: index of the next point of the same ring."""
     start: Tensor
-    """(N + 1,) int64: the points of object i are start[i] to start[i + 1] - 1."""
+    """(N + 1,) int64: object i has the points start[i] to start[i + 1] - 1."""
     longest: int
-    """Most points that an object has."""
+    """Largest number of points of an object."""
 
     @classmethod
     def of(cls, bank: ObjectBank, device: torch.device) -> Outlines:
@@ -43,13 +43,17 @@ class Outlines:
 def bound_outlines(
     outlines: Outlines, objects: Tensor, maps: Tensor, size: tuple[int, int]
 ) -> tuple[Tensor, Tensor]:
-    """Bound outlines in every frame; see `Truth.full_boxes` and `Truth.boxes`.
+    """Compute the boxes of outlines in every frame; see `Truth.full_boxes` and `Truth.boxes`.
 
-    objects (B, K) int64; maps (B, K, T, 2, 3) float64, NaN for slots that are empty.
+    Args:
+        outlines: Outlines of the bank's objects.
+        objects: (B, K) int64: object of each slot.
+        maps: (B, K, T, 2, 3) float64: unit coordinates -> frame pixels; NaN for empty slots.
+        size: (height, width), pixels.
 
     Returns:
         Two (B, K, T, 4) float64: x0, y0, x1, y1 of the whole outline, and of its part inside the
-        frame, NaN where there is none.
+        frame; NaN if there is none.
     """
     height, width = size
     first, last = outlines.start[objects], outlines.start[objects + 1] - 1

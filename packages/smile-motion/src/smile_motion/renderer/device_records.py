@@ -1,4 +1,4 @@
-"""Plans as fixed-size numbers that a device paints from, made on the host."""
+"""Records of fixed size that a device paints plans from, made on the host."""
 
 from __future__ import annotations
 
@@ -18,33 +18,33 @@ if TYPE_CHECKING:
 
 
 WHOLE = ("x0", "x1", "y0", "y1", "stride", "step_u", "step_v", "anchor", "limit_u", "limit_v")
-"""Whole numbers of a record, int32: the frame pixels it may touch, inclusive (x1 < x0: none), and
-how to walk its source."""
+"""Integers of a record, int32: the inclusive range of frame pixels that it may touch (none if x1 <
+x0), and the fixed-point steps in its source."""
 REAL = ("start_u", "row_u", "start_v", "row_v", "cy")
 """Real numbers of a record, float64."""
 
 
 class LayerRecords(NamedTuple):
-    """What to paint in B clips of T frames: P places in the draw order, from the bottom up.
+    """Records of B clips of T frames, at P places of the draw order from the bottom up.
 
-    Every place holds 1 + S records: where the object is (for the id map), then its S exposures.
-    Without effects S is 0, and the first record serves for both.
+    Each place has 1 + S records: one for the id map, then one for each of S exposures. Without
+    effects S is 0, and the first record serves for both.
     """
 
     whole: np.ndarray
     """(B, T, P, 1 + S, 10) int32; see `WHOLE`."""
     base: np.ndarray
-    """(B, T, P, 1 + S) int64: first word of the level in the bank's pixels."""
+    """(B, T, P, 1 + S) int64: start of the level in the bank's pixels, words."""
     real: np.ndarray
     """(B, T, P, 1 + S, 5) float64; see `REAL`."""
     tint: np.ndarray
     """(B, T, P, 4) int32; see `Layers.tint`."""
     label: np.ndarray
-    """(B, T, P) uint8: slot + 1; 0 where there is nothing, or a shadow."""
+    """(B, T, P) uint8: slot + 1; 0 for an empty place or a shadow."""
     objects: np.ndarray
-    """(B, K) int64: each slot's object, 0 beyond the plan's."""
+    """(B, K) int64: object of each slot; 0 for empty slots."""
     maps: np.ndarray
-    """(B, K, T, 2, 3) float64: unit coordinates -> frame pixels, NaN beyond the plan's slots."""
+    """(B, K, T, 2, 3) float64: unit coordinates -> frame pixels; NaN for empty slots."""
 
 
 def make_records(
@@ -55,15 +55,18 @@ def make_records(
     frames: int,
     size: tuple[int, int],
 ) -> LayerRecords:
-    """Lay out a batch of plans.
+    """Convert a batch of plans to records.
 
     Args:
-        objects: Slots K kept for each clip.
-        frames, size: What every plan must have; (height, width), pixels.
+        plans: The B plans.
+        bank: Bank that the plans were made with.
+        objects: Number of slots K of each clip.
+        frames: Number of frames T that every plan must have.
+        size: (height, width), pixels, that every plan must have.
 
     Raises:
-        InputError: A plan has other frames, another size or more objects, changes the objects' own
-            pixels, or when plans with effects differ in what they need room for.
+        InputError: A plan has another number of frames, another size or more objects, transforms
+            the objects' colors, or has another number of exposures than the others.
     """
     layers = [make_layers(plan) for plan in plans]
     for plan in plans:

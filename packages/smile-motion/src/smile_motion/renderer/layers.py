@@ -1,4 +1,4 @@
-"""What is painted: a plan as flat arrays that renderers on any device take."""
+"""Layers of a plan: flat arrays that all renderers paint from."""
 
 from __future__ import annotations
 
@@ -14,33 +14,33 @@ ONE = 256
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Layers:
-    """L layers over T frames, S exposures each; an object's layer, and its shadow's if it has one.
+    """L layers over T frames with S exposures: one per object, and one per shadow.
 
-    A renderer averages a layer's exposures, multiplies the mean by the tint, limits colours to
-    alpha, and puts the result over the frame, layer after layer in `order`. The id map is marked
-    where the alpha of `maps`, untinted, is at least one half.
+    A renderer averages the exposures of a layer, multiplies the mean by the tint, clamps colors to
+    alpha, and composites the result over the frame, in `order`. The id map is set where the alpha
+    of `maps`, without tint, is at least one half.
     """
 
     slot: np.ndarray
-    """(L,) int64: the plan's object that is painted."""
+    """(L,) int64: slot of the layer's object."""
     maps: np.ndarray
     """(L, T, 2, 3) float64: unit coordinates -> frame pixels, as `MotionPlan.placement`."""
     exposures: np.ndarray
-    """(L, T, S, 2, 3) float64: the same at the instants of motion blur; S is 1 without."""
+    """(L, T, S, 2, 3) float64: the same maps at the S instants of motion blur; S is 1 without."""
     tint: np.ndarray
     """(L, T, 4) int32: factors on premultiplied red, green, blue and alpha, 256 for 1."""
     mip_bias: np.ndarray
-    """(L,) int64: source levels beyond the one that its size calls for, to soften it."""
+    """(L,) int64: offset of the source level towards coarser ones, to blur a shadow."""
     label: np.ndarray
-    """(L,) uint8: slot + 1; 0 for a shadow, which is not in the truth."""
+    """(L,) uint8: slot + 1; 0 for a shadow, which is not in the id map."""
     order: np.ndarray
     """(T, L) int64: layers from the bottom up."""
     plain: bool
-    """Nothing but objects as they are: one exposure, no tint, no shadow."""
+    """Whether there is one exposure, no tint and no shadow."""
 
 
 def make_layers(plan: MotionPlan) -> Layers:
-    """Lay out a plan for painting."""
+    """Convert a plan to layers."""
     maps = plan.placement()
     slots, frames = plan.angle_deg.shape
     label = np.arange(1, slots + 1, dtype=np.uint8)
@@ -76,7 +76,7 @@ def make_layers(plan: MotionPlan) -> Layers:
 
 
 def _exposures(plan: MotionPlan) -> np.ndarray:
-    """Place objects at the instants of motion blur; beyond the ends they keep their velocity."""
+    """Compute the maps at the instants of motion blur; velocity is constant beyond the ends."""
     from smile_motion.motion._kernels import place_objects
 
     assert plan.blur is not None

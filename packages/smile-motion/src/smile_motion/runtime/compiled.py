@@ -1,4 +1,4 @@
-"""How loops are compiled: by numba, and kept on disk for the next process."""
+"""Compilation of loops by numba, with a cache on disk."""
 
 from __future__ import annotations
 
@@ -15,16 +15,18 @@ _SETTINGS: Any = config
 
 
 def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
-    """Declare a compiled function, as `numba.njit` does; it runs without Python's lock.
+    """Decorate a function with `numba.njit`; it runs without Python's global lock.
 
-    Its machine code is kept where numba keeps it: in `NUMBA_CACHE_DIR`, beside the module, or in
-    the user's cache. Containers often have none of these that can be written, which numba takes
-    for an error; ours is then in `writable_cache`, where nobody else can have put any, or is made
-    anew by each process.
+    Machine code is cached where numba caches it: in `NUMBA_CACHE_DIR`, beside the module, or in the
+    user's cache. If none of these can be written, as in many containers, numba raises an error;
+    then `writable_cache` is used, which no other user can write to, or each process compiles anew.
+
+    Args:
+        **options: Options of `numba.njit`.
     """
 
     def declare(function: Callable[..., Any]) -> Any:
-        with suppress(RuntimeError):  # no place that can be written
+        with suppress(RuntimeError):  # no cache can be written
             return numba.njit(cache=True, nogil=True, **options)(function)
         chosen = _SETTINGS.CACHE_DIR
         try:

@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 
 CONTROL_GROUPS = Path("/sys/fs/cgroup")
-"""Where Linux shows what containers may use."""
+"""Control groups on Linux, which limit the resources of containers."""
 OWN_GROUPS = Path("/proc/self/cgroup")
-"""Which of them this process is in."""
+"""Control groups of this process."""
 
 
 def available_cores() -> int:
-    """Cores that this process may use: of the machine, its affinity, and its control group."""
+    """Return the number of cores that this process may use, by affinity and control groups."""
     try:
         cores = len(os.sched_getaffinity(0))
     except AttributeError:  # Not on Linux.
@@ -30,11 +30,11 @@ def available_cores() -> int:
 
 
 def _quotas(root: Path, own: Path) -> list[int]:
-    """Cores that the control groups of a process leave it, rounded up; nothing without a limit.
+    """Return the limits on cores of a process's control groups, rounded up; empty without limits.
 
     Args:
-        root: Of the control groups' file system.
-        own: Lists the process's groups: `0::/a/b` (version 2), `4:cpu,cpuacct:/a/b` (version 1).
+        root: Mount point of the control groups.
+        own: List of the process's groups: `0::/a/b` (version 2), `4:cpu,cpuacct:/a/b` (version 1).
     """
     try:
         lines = own.read_text().splitlines()
@@ -78,15 +78,15 @@ def _quota_of_version_1(group: Path) -> float | None:
 
 
 Precision = Literal["auto", "float32", "float16", "bfloat16"]
-"""`auto` is float32 on the CPU, where all parts of a build judge alike, whatever machine each is
-on, and half precision on CUDA."""
+"""`auto` is float32 on the CPU, so that all jobs of a build agree whatever machine each runs on,
+and half precision on CUDA."""
 
 
 def choose_device(device: str) -> torch.device:
-    """Turn `auto`, `cpu`, `cuda` or `cuda:1` into a device that is there; `auto` prefers CUDA.
+    """Turn `auto`, `cpu`, `cuda` or `cuda:1` into a device; `auto` prefers CUDA.
 
     Raises:
-        InputError: For another word, and for CUDA where there is none.
+        InputError: The word is another one, or there is no such CUDA device.
     """
     import torch
 
@@ -106,7 +106,7 @@ def choose_device(device: str) -> torch.device:
 
 
 def has_bf16(device: torch.device) -> bool:
-    """Whether a CUDA device has arithmetic in bfloat16, rather than an emulation of it."""
+    """Whether a CUDA device computes in bfloat16 natively, without emulation."""
     import torch
 
     with torch.cuda.device(device):
@@ -119,10 +119,12 @@ def choose_dtype(
     """Turn a precision into a dtype.
 
     Args:
-        half: What `auto` means on CUDA; float16 where the device has no bfloat16.
+        precision: Name of the dtype, or `auto`.
+        device: Device to compute on.
+        half: Meaning of `auto` on CUDA; float16 on devices without bfloat16.
 
     Raises:
-        InputError: For another word, and for float16 on the CPU.
+        InputError: The precision is unknown, or float16 on the CPU.
     """
     import torch
 

@@ -1,4 +1,4 @@
-"""Optional dependencies: what needs them, how they are added, and their progress bars."""
+"""Optional dependencies: checks that name the extra to install, and silent loading."""
 
 from __future__ import annotations
 
@@ -16,11 +16,13 @@ def require_extra(
     """Check that modules of an optional dependency are installed, without importing them.
 
     Args:
-        purpose: What needs them, as the message begins.
-        extra: Name under `optional-dependencies` of the distribution, and of the workspace.
+        purpose: Feature that needs the modules, with which the message begins.
+        *modules: Names of the modules.
+        extra: Name of the extra under `optional-dependencies`.
+        distribution: Distribution that has the extra.
 
     Raises:
-        MissingExtra: For the first that is missing.
+        MissingExtra: A module is not installed; the message names the first.
     """
     for module in modules:
         if module not in sys.modules and find_spec(module) is None:
@@ -41,7 +43,7 @@ def require_libraries(*names: str) -> None:
 
 @contextmanager
 def quiet_loading() -> Iterator[None]:
-    """Silence the bars of transformers and diffusers, as far as imported, then restore them."""
+    """Turn off the progress bars of transformers and diffusers, if imported, in the block."""
     with ExitStack() as after:
         for name in _WITH_BARS:
             bars = sys.modules.get(name)

@@ -1,9 +1,8 @@
-"""Configurations in folders of models that diffusers, transformers, open_clip and timm open.
+"""Checks of untrusted configurations of diffusers, transformers, open_clip and timm models.
 
-These libraries take a folder's configurations as they are: attributes are set from them, classes
-looked up, modules imported, other repositories fetched. Folders come from strangers, so what leads
-to code or elsewhere is refused before a library sees it, and so are sizes that the weights beside
-them cannot have.
+These libraries trust the configurations in a folder: they set attributes, look up classes, import
+modules and fetch other repositories as these say. Entries that lead to code or to other places are
+refused before a library reads them, and so are sizes that the weights beside them cannot have.
 """
 
 from __future__ import annotations
@@ -20,18 +19,18 @@ from smile_motion.errors import InputError
 from smile_motion.io.schema import parse, read_record
 
 LARGEST_CONFIG = 16 << 20
-"""Bytes."""
+"""Largest configuration, bytes."""
 MOST_CONFIGS = 200
-"""Files; a pipeline has one or two for each of its parts."""
+"""Largest number of configurations; a pipeline has one or two per part."""
 _REMEDY = "download or save the model again"
 DEEPEST = 512
-"""Layers of a stack."""
+"""Largest number of layers of a stack."""
 LARGEST_NUMBER = 1 << 21
-"""Any other whole number: vocabularies have 300,000 words."""
+"""Largest value of any other integer; vocabularies have 300,000 words."""
 FREE_WEIGHTS = 64 << 20
-"""Weights that sizes may ask for whatever the files hold: half a second's work."""
+"""Number of weights that are always allowed: half a second of work."""
 _NAMES = ("config.json", "model_index.json", "_config.json", ".index.json")
-"""How names of configurations end; `tokenizer.json` and `vocab.json` are data."""
+"""Endings of the names of configurations; `tokenizer.json` and `vocab.json` are data."""
 _TO_CODE = frozenset(
     {"auto_map", "trust_remote_code", "custom_pipeline", "custom_pipelines", "custom_load"}
     | {"quantization_config", "use_kernels", "kernel_config", "experts_implementation"}
@@ -44,12 +43,12 @@ _PRIVATE = frozenset(
     {"_class_name", "_diffusers_version", "_name_or_path", "_commit_hash", "_from_model_config"}
     | {"_attn_implementation_autoset", "_num_labels", "_valid_processor_keys", "_ignore_files"}
 )
-"""What these libraries write with a leading `_`; everything else sets their own attributes."""
+"""Harmless entries with a leading `_`; any other could set private attributes."""
 _LIBRARIES = ("diffusers", "transformers")
-"""Whose classes a pipeline's index may name; other modules would be imported."""
+"""Modules whose classes a pipeline's index may name; others would be imported."""
 _ELSEWHERE = ("hf-hub:", "local-dir:", "http:", "https:")
 LARGEST_SIDE = 8192
-"""Pixels of an image that a model takes."""
+"""Largest side of a model's input images, pixels."""
 _SIDES = ("image_size", "img_size", "input_size", "sample_size")
 _DEPTHS = ("layers", "depth", "num_blocks")
 _WIDTHS = ("hidden_size", "width", "d_model", "embed_dim", "n_embd", "channels", "hidden_dim")
@@ -57,8 +56,12 @@ _WORDS = ("vocab_size", "position_embeddings", "context_length")
 
 
 def require_plain_configs(folder: Path) -> None:
-    """Raise InputError where a configuration in a folder leads to code, elsewhere, or to sizes that
-    its weights cannot have."""
+    """Check all configurations in a folder of a model.
+
+    Raises:
+        InputError: One leads to code or to files elsewhere, or has sizes that its weights cannot
+            have.
+    """
     if (folder / "adapter_config.json").exists():
         raise InputError(
             f"{folder}: an adapter to another model, which it would fetch; save both as one model"
@@ -80,7 +83,7 @@ def require_plain_configs(folder: Path) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class ShardIndex:
-    """What is read of an index of weights in several files: the file of each."""
+    """Index of weights in several files, as far as it is read."""
 
     weight_map: dict[str, Annotated[str, Len(1, 255)]]
 
@@ -90,7 +93,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _entries(part: Any) -> Iterator[tuple[str, Any]]:
-    """Every name and value, however deep; entries of a list have the list's name."""
+    """Yield all names and values, at any depth; entries of a list have the list's name."""
     left: list[tuple[str, Any]] = [("", part)]
     while left:
         name, value = left.pop()
@@ -120,7 +123,7 @@ def _require_plain(path: Path, config: dict[str, Any]) -> None:
 
 
 def _require_known_libraries(path: Path, index: dict[str, Any]) -> None:
-    """A pipeline's parts are named as `[library, class]`, or by a package of its own."""
+    """Check a pipeline's parts, which are `[library, class]` or `[pipeline's package, class]`."""
     from importlib.util import find_spec
 
     if not str(index.get("_class_name", "")).isidentifier():

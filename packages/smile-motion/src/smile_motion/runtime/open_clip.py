@@ -1,4 +1,4 @@
-"""Open a CLIP of open_clip, by name or from a folder, never with random weights."""
+"""Loading CLIP models of open_clip, by name or from a folder, never with random weights."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from smile_motion.runtime.model_configs import require_plain_configs
 FOLDER_PREFIX = "local-dir:"
 HUB_PREFIX = "hf-hub:"
 DEFAULT_TAG = "openai"
-"""Weights meant by a model's name alone."""
+"""Tag of the weights for a model given by name only."""
 CONFIG = "open_clip_config.json"
 _INSTEAD = "give a folder that open_clip wrote"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class OpenClipModel:
-    """A CLIP with what belongs to it."""
+    """A CLIP with its preprocessing and tokenizer."""
 
     model: Any
     """The network, in evaluation mode."""
     preprocess: Any
-    """From a PIL image to (3, H, W) float32."""
+    """Transform from a PIL image to (3, H, W) float32."""
     tokenizer: Any
-    """From texts to token ids."""
+    """Function from texts to token ids."""
     name: str
-    """The folder's name, or open_clip's."""
+    """Name of the folder, or of the model in open_clip."""
     pretrained: str | None
     """Tag of its weights; None for a folder or a hub name."""
     weights_sha256: str
@@ -40,16 +40,17 @@ class OpenClipModel:
 def open_clip_model(
     model: str, *, pretrained: str | None = None, device: str = "cpu", precision: str = "fp32"
 ) -> OpenClipModel:
-    """Open a CLIP.
+    """Load a CLIP.
 
     Args:
-        model: A folder with `open_clip_config.json` and weights, from which nothing leads to the
-            network; an open_clip name such as `ViT-L-14`; or a hub name after `hf-hub:`.
-        pretrained: Tag of the weights, for an open_clip name; OpenAI's by default.
-        precision: `fp32`, `fp16` or `bf16`, as open_clip says them.
+        model: A folder with `open_clip_config.json` and weights, which is loaded without network
+            access; an open_clip name such as `ViT-L-14`; or a hub name after `hf-hub:`.
+        pretrained: Tag of the weights of an open_clip name; `openai` by default.
+        device: Device to load to, such as `cuda`.
+        precision: `fp32`, `fp16` or `bf16`.
 
     Raises:
-        InputError: The model or its weights are not there or cannot be read.
+        InputError: The model or its weights do not exist or cannot be read.
     """
     folder = Path(model.removeprefix(FOLDER_PREFIX))
     if folder.is_dir():

@@ -1,4 +1,4 @@
-"""Partitions of work that several processes or machines share."""
+"""Partitions of work among processes and machines."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from smile_motion.errors import InputError
 
 
 def is_first_process() -> bool:
-    """Whether this process is the one that works; the others have nothing to do."""
+    """Whether this is the main process of a launch (RANK 0), or was started alone."""
     return os.environ.get("RANK", "0") == "0"
 
 
 @contextmanager
 def results_folder(out: Path) -> Iterator[None]:
-    """Make a folder and hold it, in the first process for all; see `folder_lock.output_folder`."""
+    """Create and lock a folder in the main process, for all processes; see `output_folder`."""
     from smile_motion.io.output_folders import output_folder
 
     if not is_first_process():
@@ -30,15 +30,15 @@ def results_folder(out: Path) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Partition:
-    """Which part of a bank: of units, or of numbered objects, each `of`-th from `index`."""
+    """One job's share of a bank's units or numbered objects: every `of`-th from `index`."""
 
     index: int
-    """From 0."""
+    """Number of the job, from 0."""
     of: int
-    """How many shards there are."""
+    """Number of jobs."""
 
     def __post_init__(self) -> None:
-        """Raise InputError for what cannot be."""
+        """Check that the index is below the number of jobs."""
         if self.of < 1 or not 0 <= self.index < self.of:
             raise InputError(
                 f"shard {self.index} of {self.of}: --shard-index runs from 0 to --num-shards - 1"
@@ -46,7 +46,7 @@ class Partition:
 
     @property
     def name(self) -> str:
-        """Its folder's, such as `0-of-4`."""
+        """Name of its folder, such as `0-of-4`."""
         return f"{self.index}-of-{self.of}"
 
 
@@ -68,15 +68,15 @@ class Launched:
     """This process among those that `accelerate launch` or `torchrun` started together."""
 
     rank: int
-    """Among all."""
+    """Rank among all processes."""
     world: int
-    """How many."""
+    """Number of processes."""
     local_rank: int
-    """Among those of this machine: the number of its GPU."""
+    """Rank among the processes of this machine: the number of its GPU."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Launched | None:
-        """Read what the launcher set; None when this process was started alone."""
+        """Read the launcher's environment variables; None if the process was started alone."""
         world = int(environment.get("WORLD_SIZE", "1"))
         if world < 2 or "RANK" not in environment:
             return None

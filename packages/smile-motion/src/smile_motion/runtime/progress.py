@@ -1,4 +1,4 @@
-"""Progress of a build on the screen."""
+"""Progress bars."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
 INTERVAL_S = 0.05
-"""Calls that come sooner after another of the same stage are not drawn: they may be millions."""
+"""Shortest time between two updates of a bar, seconds; calls may come by the million."""
 
 
 @contextmanager
 def progress_bar() -> Iterator[OnProgress]:
-    """Show each stage as a bar with its rate and remaining time; silent when piped."""
+    """Show each stage as a bar with elapsed and remaining time; nothing without a terminal."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -50,7 +50,7 @@ def progress_bar() -> Iterator[OnProgress]:
 
 @contextmanager
 def stage_bars() -> Iterator[OnProgress]:
-    """Like `progress_bar`, but nothing is drawn between stages, where others draw their own."""
+    """Like `progress_bar`, but without drawing between stages, when libraries draw their own."""
     with ExitStack() as bar:
         shown: dict[str, OnProgress] = {}
 

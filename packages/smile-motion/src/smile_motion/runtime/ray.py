@@ -1,4 +1,4 @@
-"""Work done on a Ray cluster."""
+"""Parallel work on a Ray cluster."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from smile_motion.runtime.extras import require_extra
 from smile_motion.runtime.workers import QUEUED, Result, Work, _chunks
 
 RETRIES = 8
-"""How often Ray does a task again whose worker or machine died."""
+"""Retries of a task whose worker or machine died."""
 CONNECT_S = 10.0
-"""How long a cluster may take to answer, seconds."""
+"""Longest wait for a cluster to answer, seconds."""
 
 
 def run_on_ray(
@@ -32,14 +32,20 @@ def run_on_ray(
     chunk: int = 1,
     prefer_gpus: bool = False,
 ) -> Iterator[tuple[int, Result]]:
-    """Do the work on a Ray cluster, one CPU or GPU a task, over all its machines.
+    """Run work on a Ray cluster, one CPU or GPU a task.
+
+    Every machine needs the same packages, and the same files under the same paths.
 
     Args:
-        address: Of the cluster's head, `host:port`; by default what RAY_ADDRESS names, or else a
-            cluster of this machine alone.
-        chunk: Numbers in a task.
-        prefer_gpus: Give each task a GPU of its own, where the cluster has any. Every machine needs
-            the same packages, and the same files under the same paths.
+        work: Picklable function of a number.
+        numbers: Arguments of the calls.
+        address: Address of the cluster's head, `host:port`; by default that of RAY_ADDRESS, else a
+            new cluster on this machine.
+        chunk: Numbers per task.
+        prefer_gpus: Give each task a GPU, if the cluster has any.
+
+    Yields:
+        Each number with its result, in the order of completion.
 
     Raises:
         InputError: Ray is not installed, cannot be reached, or a task keeps failing.

@@ -1,4 +1,4 @@
-"""Signals and launchers: how work that is under way learns that it is to end."""
+"""Signals and launchers: ending work in progress cleanly."""
 
 from __future__ import annotations
 
@@ -14,18 +14,22 @@ from itertools import pairwise
 from pathlib import Path
 
 LAUNCHERS = frozenset({"accelerate", "torchrun", "uv", "uvx"})
-"""Programs that end with what they have started."""
+"""Programs whose end must end the programs that they started."""
 _MODULES = ("accelerate", "torch.distributed")
 """Packages whose modules are launchers, as in `python -m torch.distributed.run`."""
 LOOK_S = 0.5
-"""How often launchers are looked for, seconds."""
+"""Interval of checks whether launchers are alive, seconds."""
 _DEPTH = 16
-"""Ancestors that are looked at, at most."""
+"""Largest number of ancestors that are checked."""
 
 
 def find_launchers() -> dict[int, str]:
-    """The launchers among this process's ancestors, with what tells each from later processes of
-    the same number: nothing where there is no /proc, or the nearest ancestors are no launchers."""
+    """Find the launchers among the nearest ancestors of this process.
+
+    Returns:
+        Start time by process id, which tells a process from later ones with the same id; empty
+        without /proc.
+    """
     found: dict[int, str] = {}
     process = os.getppid()
     for _ in range(_DEPTH):
@@ -39,9 +43,9 @@ def find_launchers() -> dict[int, str]:
 
 
 def end_with_launchers() -> None:
-    """Send this process SIGTERM when a program that it runs under has gone, however it went.
+    """Send this process SIGTERM when a launcher that it runs under has ended in any way.
 
-    To be called when the program begins, since what has gone by then is not found.
+    Call it when the program begins, since launchers that ended before are not found.
     """
     launchers = find_launchers()
 
@@ -58,7 +62,7 @@ def end_with_launchers() -> None:
 
 
 def _state(process: int) -> tuple[int, str] | None:
-    """A process's parent and when it started; None where it has ended."""
+    """Return the parent and the start time of a process; None if it has ended."""
     try:
         text = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -81,10 +85,13 @@ def _is_launcher(process: int) -> bool:
 
 @contextmanager
 def hold_signals(*numbers: signal.Signals) -> Iterator[None]:
-    """Keep signals from the processes that are started inside, from their first moment on.
+    """Start processes in the block with signals blocked.
 
-    A terminal or a scheduler signals a whole group of processes. Started ones inherit that the
-    signals are blocked; this one gets afterwards what came meanwhile.
+    A terminal or a scheduler signals a whole group of processes. Processes that are started in the
+    block inherit the blocked signals; this process gets the signals that arrived when it ends.
+
+    Args:
+        *numbers: Signals to block.
     """
     start_resource_tracker()
     came: list[int] = []
@@ -104,10 +111,10 @@ def hold_signals(*numbers: signal.Signals) -> Iterator[None]:
 
 
 def start_resource_tracker() -> None:
-    """Start the process that clears up semaphores, so that no signal to the whole group ends it.
+    """Start multiprocessing's resource tracker so that no signal to the process group ends it.
 
-    It ignores SIGINT and SIGTERM by itself. Ended by another, it would be started again without
-    knowing of the semaphores that are there, and complain of each that is given back.
+    It ignores SIGINT and SIGTERM by itself. If another signal ended it, it would be restarted
+    without the list of existing semaphores, and would complain about each one that is released.
     """
     from multiprocessing import resource_tracker  # takes 50 ms, which no --help needs
 
@@ -119,16 +126,16 @@ def start_resource_tracker() -> None:
 
 
 _TO_GROUPS = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
-"""What terminals and schedulers send to all processes of a command."""
+"""Signals that terminals and schedulers send to all processes of a command."""
 REPEAT_S = 0.01
-"""After how long a lost interrupt comes again."""
+"""Delay before a lost interrupt is repeated, seconds."""
 
 
 def repeat_lost_interrupts() -> None:
-    """Interrupt again where a KeyboardInterrupt was raised in a destructor or a callback.
+    """Repeat a KeyboardInterrupt that was raised in a destructor or a callback.
 
-    Python prints such errors and goes on as if nothing had been. numba, for one, destroys objects
-    by the hundred while it compiles.
+    Python prints and ignores such errors. numba, for one, destroys objects by the hundred while it
+    compiles.
     """
     before = sys.unraisablehook
 
@@ -155,7 +162,7 @@ def _interrupt_main() -> None:
 
 @contextmanager
 def stopped_by_signals() -> Iterator[None]:
-    """End on SIGTERM and SIGHUP as on Ctrl-C: cleanly, with what is finished kept."""
+    """End the block on SIGTERM and SIGHUP as on Ctrl-C: cleanly, keeping finished work."""
     import signal
 
     def end(number: int, frame: object) -> None:
@@ -183,8 +190,10 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
 
 
 def ignore_stops(_: int = 0) -> None:
-    """Ignore the signals in this process, started while they were held; a data loader's
-    `worker_init_fn`, since PyTorch's workers have a handler of their own for SIGTERM."""
+    """Ignore signals in a process that was started by `hold_signals`.
+
+    It serves as a data loader's `worker_init_fn`: PyTorch's workers handle SIGTERM themselves.
+    """
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)

@@ -1,4 +1,4 @@
-"""Work done by processes of this machine."""
+"""Parallel work in processes of this machine."""
 
 from __future__ import annotations
 
@@ -24,25 +24,30 @@ from smile_motion.runtime.signals import (
 
 Result = TypeVar("Result")
 Work = Callable[[int], Result]
-"""What is done for a number; it pickles."""
+"""Picklable function of a number."""
 
 ATTEMPTS = 3
-"""How often workers may die in a row without anything being finished."""
+"""Deaths of workers in a row, without a finished task, before giving up."""
 QUEUED = 2
-"""Tasks given out for each worker, so that none waits."""
+"""Tasks submitted per worker, so that none is idle."""
 
 
 def run_in_processes(
     work: Work[Result], numbers: Sequence[int], *, workers: int, chunk: int = 1
 ) -> Iterator[tuple[int, Result]]:
-    """Do the work in processes of this machine; when one dies, new ones go on.
+    """Run work in processes of this machine; processes that die are replaced.
 
     Args:
-        workers: Processes; below 2 the work is done in this one, in order.
-        chunk: Numbers handed to a process at a time.
+        work: Picklable function of a number.
+        numbers: Arguments of the calls.
+        workers: Number of processes; below 2 the calls are made in this one, in order.
+        chunk: Numbers per task.
+
+    Yields:
+        Each number with its result, in the order of completion.
 
     Raises:
-        InputError: Processes die again and again before anything is finished.
+        InputError: Processes die repeatedly before a task is finished.
     """
     if workers < 2:
         for number in numbers:

@@ -1,4 +1,4 @@
-"""Optical flow of the pasted objects, exact, from their plan."""
+"""Exact optical flow of the objects, computed from the plan."""
 
 from __future__ import annotations
 
@@ -12,25 +12,26 @@ from smile_motion.motion.plan import MotionPlan
 
 @dataclass(frozen=True, eq=False)
 class OpticalFlow:
-    """Where each pixel's surface point goes, and whether it is still seen there."""
+    """Displacement and occlusion of the surface point at each pixel."""
 
     vectors: np.ndarray
     """(T - 1, H, W, 2) float32, pixels, x then y: position in the other frame minus position in
-    this.
+    this one.
 
-    Inside an object it is the object's own motion; on the background it is 0, which is true of
-    still backgrounds (black, noise, image, frame) and unknown for natural video.
+    It is 0 on the background, which is correct for still backgrounds (black, noise, image, frame)
+    and wrong for natural video.
     """
     occluded: np.ndarray
-    """(T - 1, H, W) bool: there, the point lies outside the frame or something covers it."""
+    """(T - 1, H, W) bool: the point is hidden or outside in the other frame."""
 
 
 def optical_flow(plan: MotionPlan, ids: np.ndarray, *, backward: bool = False) -> OpticalFlow:
-    """Compute the flow between neighbouring frames.
+    """Compute the flow between neighboring frames.
 
     Args:
+        plan: Motion of the objects.
         ids: (T, H, W) uint8 modal id map of the plan (`Truth.ids`).
-        backward: Entry t goes from frame t + 1 to frame t; otherwise from frame t to frame t + 1.
+        backward: Entry t is from frame t + 1 to frame t; otherwise from frame t to frame t + 1.
 
     Raises:
         InputError: The plan has one frame only.

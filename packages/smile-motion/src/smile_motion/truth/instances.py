@@ -21,20 +21,26 @@ if TYPE_CHECKING:
     from smile_motion.bank import ObjectBank
 
 LARGEST_MASKS_BYTES = 1 << 31
-"""Memory of all objects' amodal masks together, where they are made at once. Ours."""
+"""Largest size of all amodal masks together, bytes. Ours."""
 
 
 class Truth:
-    """What is where in a clip, exactly; each part is computed when first asked for.
+    """Exact ground truth of a clip; each part is computed on first access.
 
-    An object's silhouette is where its alpha is at least one half. Coordinates: pixel centres at
+    An object's silhouette is where its alpha is at least one half. Coordinates: pixel centers at
     integers, so that a frame spans -0.5 to W - 0.5; K objects ("slots") over T frames.
     """
 
     def __init__(
         self, plan: MotionPlan, bank: ObjectBank, *, ids: np.ndarray | None = None
     ) -> None:
-        """Keep the plan; `ids` is the id map where rendering has made it already."""
+        """Keep the plan and the bank.
+
+        Args:
+            plan: Motion of the objects.
+            bank: Bank that the plan was made with.
+            ids: (T, H, W) uint8 id map, if rendering has computed it already.
+        """
         self.plan = plan
         self.bank = bank
         if ids is not None:
@@ -52,7 +58,7 @@ class Truth:
         """Amodal masks, (K, T, H, W) bool: whole silhouettes inside the frame, hidden parts too.
 
         Raises:
-            InputError: All together would fill the memory; `silhouette` makes one.
+            InputError: The masks are too large; `silhouette` computes one.
         """
         plan = self.plan
         size = plan.slots * plan.frames * plan.height * plan.width
@@ -69,7 +75,7 @@ class Truth:
         return masks
 
     def silhouette(self, slot: int) -> np.ndarray:
-        """Amodal mask of one object, (T, H, W) bool; `amodal[slot]` without the others."""
+        """Compute the amodal mask of one object, (T, H, W) bool: `amodal[slot]`."""
         plan = self.plan
         ids = np.empty((plan.frames, plan.height, plan.width), np.uint8)
         paint(None, ids, plan.only(slot), self.bank)
@@ -77,12 +83,12 @@ class Truth:
 
     @property
     def full_boxes(self) -> np.ndarray:
-        """Tight boxes of whole silhouettes, (K, T, 4) float64 x0, y0, x1, y1, uncut."""
+        """Tight boxes of whole silhouettes, (K, T, 4) float64 x0, y0, x1, y1, pixels."""
         return self._boxes[0]
 
     @property
     def boxes(self) -> np.ndarray:
-        """Tight boxes of the silhouettes' parts inside the frame, (K, T, 4); NaN where outside."""
+        """Tight boxes of the parts inside the frame, as `full_boxes`; NaN if there is none."""
         return self._boxes[1]
 
     @cached_property
@@ -102,7 +108,7 @@ class Truth:
 
     @cached_property
     def polygons(self) -> list[list[Geometry]]:
-        """Silhouette outlines as shapely polygons, holes kept: `polygons[slot][frame]`, amodal."""
+        """Amodal silhouettes as shapely polygons with holes: `polygons[slot][frame]`, pixels."""
         from shapely.affinity import affine_transform
 
         placement = self.plan.placement()
@@ -117,7 +123,7 @@ class Truth:
 
     @cached_property
     def visible_share(self) -> np.ndarray:
-        """Share of each silhouette that is seen: neither hidden nor outside, (K, T) float64."""
+        """Share of each silhouette that is neither hidden nor outside, (K, T) float64 in 0..1."""
         from smile_motion.truth._kernels import count_ids
 
         seen = count_ids(self.ids, self.plan.slots)
@@ -125,11 +131,14 @@ class Truth:
         return np.divide(seen, whole, out=np.zeros(seen.shape), where=whole > 0)
 
     def token_coverage(self, grid: TokenGrid) -> np.ndarray:
-        """Share of each space-time token that the visible part of each object covers.
+        """Compute the share of each space-time token that the visible part of each object covers.
+
+        Args:
+            grid: Token grid of the clip.
 
         Returns:
-            (K, slices, rows, columns) float32 in 0..1; times `grid.token_pixels` and summed over
-            tokens it is the area of the object's modal mask.
+            (K, slices, rows, columns) float32 in 0..1; times `grid.token_pixels`, summed over all
+            tokens, it is the number of pixels of the object's modal mask.
         """
         from smile_motion.truth._kernels import count_tokens
 
@@ -144,15 +153,15 @@ class Truth:
 
     @property
     def centres(self) -> np.ndarray:
-        """Track of each object's centre, (K, T, 2) float64 x, y, pixels."""
+        """Center of each object, (K, T, 2) float64 x, y, pixels."""
         return self.plan.centre
 
     def track(self, points: np.ndarray, frame: int = 0) -> PointTracks:
-        """Follow points of objects through the clip; see `track_points`."""
+        """Track points through the clip; see `track_points`."""
         return track_points(self.plan, self.ids, points, frame)
 
     def flow(self, *, backward: bool = False) -> OpticalFlow:
-        """Optical flow between neighbouring frames, with occlusion masks; see `OpticalFlow`."""
+        """Compute optical flow and occlusion between neighboring frames; see `optical_flow`."""
         return optical_flow(self.plan, self.ids, backward=backward)
 
     def token_motion(
@@ -162,7 +171,7 @@ class Truth:
         return token_motion(self.plan, self.ids, grid, points=points, reading=reading)
 
     def _whole_pixels(self) -> np.ndarray:
-        """Silhouette pixels of each object, beyond the frame too, (K, T) int64."""
+        """Count the pixels of each silhouette, outside the frame too, (K, T) int64."""
         plan = self.plan
         whole = np.empty((plan.slots, plan.frames), np.int64)
         for slot in range(plan.slots):

@@ -1,4 +1,4 @@
-"""How what lies in each space-time token moves, exactly, from the plan: a target to predict.
+"""Exact motion of the content of each space-time token, computed from the plan: a training target.
 
 motion = clip.truth.token_motion(TokenGrid(), points=2, reading="present")
 motion.displacement        # (8, 14, 14, 4, 2) pixels to the next slice
@@ -17,30 +17,34 @@ from smile_motion.motion.plan import MotionPlan
 from smile_motion.tokens import TokenGrid
 
 MotionReading = Literal["present", "started"]
-"""Whose motion a token has: what is there when its slice begins, or what was in its place in the
-clip's first frame, wherever that has gone (TrackMAE)."""
+"""Points that a token has the motion of: those in it when its slice begins, or those that were at
+its position in the first frame, wherever they are now (TrackMAE)."""
 
 
 @dataclass(frozen=True, eq=False)
 class TokenMotion:
     """Motion at n x n points of each token, from the first frame of its slice to that of the next.
 
-    Points are pixels: the middles of n x n parts of the token, row after row; for n = 2 and tokens
-    of 16 pixels those at 4 and 12. The last slice has no next one: there a point keeps the
-    displacement that brought it from the slice before.
+    Points are the middle pixels of n x n parts of the token, in row-major order; for n = 2 and
+    tokens of 16 pixels those at 4 and 12. In the last slice, which has no next one, a point has the
+    displacement from the slice before.
     """
 
     displacement: np.ndarray
-    """(slices, rows, columns, n * n, 2) float32 x, y, pixels; NaN where the plan does not tell."""
+    """(slices, rows, columns, n * n, 2) float32 x, y, pixels; NaN if unknown."""
     visible: np.ndarray
-    """(slices, rows, columns, n * n) bool: the point is seen at both ends."""
+    """(slices, rows, columns, n * n) bool: the point is visible in both frames."""
     slot: np.ndarray
-    """(slices, rows, columns, n * n) int16: the object that the point sticks to; -1 for the
+    """(slices, rows, columns, n * n) int16: slot of the object that the point is on; -1 for the
     background."""
 
     def by_position(self) -> np.ndarray:
-        """How far what is at each position of a slice moves, (rows * columns,) float64 pixels: the
-        mean length of its displacements over slices and points; unknown ones count as 0."""
+        """Compute the mean speed at each position of a slice.
+
+        Returns:
+            (rows * columns,) float64: mean length of the displacements over slices and points,
+            pixels; unknown ones count as 0.
+        """
         x, y = np.moveaxis(np.nan_to_num(self.displacement.astype(np.float64)), -1, 0)
         return np.sqrt(x * x + y * y).mean(axis=(0, -1)).ravel()
 
@@ -55,20 +59,21 @@ def token_motion(
     still: bool = True,
     out: np.ndarray | None = None,
 ) -> TokenMotion:
-    """Say how points of tokens move.
+    """Compute the displacements of points of every token.
 
     Args:
+        plan: Motion of the objects.
         ids: (T, H, W) uint8 modal id map of the plan (`Truth.ids`).
-        grid: The tokens, of the plan's frames.
-        points: Along each side of a token. TrackMAE: 2.
-        reading: Whose motion a token has.
-        still: The background stays, so that its points are known to have displacement 0; where it
-            moves by itself (natural video) they have NaN.
-        out: (slices, rows, columns, points ** 2, 2) float32, contiguous: to fill with the
-            displacements, such as a clip's place in a batch.
+        grid: Token grid of the clip.
+        points: Number of points along each side of a token. TrackMAE: 2.
+        reading: Points that a token has the motion of.
+        still: Whether the background does not move, so that its displacements are 0; otherwise
+            (natural video) they are NaN.
+        out: (slices, rows, columns, points ** 2, 2) float32 array, contiguous, for the
+            displacements, such as a part of a batch.
 
     Raises:
-        InputError: The grid is not the plan's or has one slice, or tokens have too few pixels.
+        InputError: The grid has another size than the plan, or one slice, or too small tokens.
     """
     from smile_motion.truth._token_motion import move_present, move_started
 
@@ -103,7 +108,7 @@ def token_motion(
 
 
 def point_pixels(grid: TokenGrid, points: int = 2) -> np.ndarray:
-    """Pixels that `token_motion` looks at: (rows, columns, points ** 2, 2) int64 x, y."""
+    """Return the pixels of `token_motion`'s points, (rows, columns, points ** 2, 2) int64 x, y."""
     middle = (2 * np.arange(points) + 1) * grid.patch // (2 * points)
     y = (np.arange(grid.rows)[:, None] * grid.patch + middle)[:, None, :, None]
     x = (np.arange(grid.columns)[:, None] * grid.patch + middle)[None, :, None, :]

@@ -1,4 +1,4 @@
-"""Points that stick to objects, followed through a clip."""
+"""Exact tracks of points on objects."""
 
 from __future__ import annotations
 
@@ -12,29 +12,30 @@ from smile_motion.motion.plan import MotionPlan
 
 @dataclass(frozen=True, eq=False)
 class PointTracks:
-    """Where points of objects are in every frame, exactly, and where they are seen."""
+    """Position and visibility of points in every frame."""
 
     slot: np.ndarray
-    """(n,) int64: the object that a point sticks to; -1 for the background."""
+    """(n,) int64: slot of the object that a point is on; -1 for the background."""
     positions: np.ndarray
-    """(n, T, 2) float64 x, y, pixels; beyond the frame and behind others too. A point of the
-    background stays, which is true of still backgrounds."""
+    """(n, T, 2) float64 x, y, pixels, also when hidden or outside the frame. Points of the
+    background do not move, which is correct for still backgrounds."""
     visible: np.ndarray
-    """(n, T) bool: inside the frame, and its object lies on top in the pixel around it."""
+    """(n, T) bool: inside the frame, and its object is topmost in the nearest pixel."""
 
 
 def track_points(
     plan: MotionPlan, ids: np.ndarray, points: np.ndarray, frame: int = 0
 ) -> PointTracks:
-    """Follow points from a frame to all others.
+    """Track points from one frame to all others.
 
     Args:
+        plan: Motion of the objects.
         ids: (T, H, W) uint8 modal id map of the plan (`Truth.ids`).
-        points: (n, 2) x, y in the frame, pixels; each sticks to what lies on top there.
-        frame: The frame that the points are given in.
+        points: (n, 2) x, y in the frame, pixels; each belongs to the topmost object there.
+        frame: Number of the frame that the points are in.
 
     Raises:
-        InputError: The frame does not exist or a point lies outside.
+        InputError: The frame does not exist, or a point is outside of it.
     """
     if not 0 <= frame < plan.frames:
         raise InputError(f"frame is {frame}; the clip has frames 0 to {plan.frames - 1}")

@@ -1,4 +1,4 @@
-"""Videos: finding them, reading them by exact frame number, writing them."""
+"""Videos: searching, reading by exact frame number, and writing."""
 
 from smile_motion.video.encoder import encode_animation, write_video
 from smile_motion.video.frames import read_frames

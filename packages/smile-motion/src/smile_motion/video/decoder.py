@@ -1,4 +1,4 @@
-"""Decoding: a video's file opened within bounds, its frames in order, as players show them."""
+"""Decoding of video files within bounds, frame by frame, upright as players show them."""
 
 from __future__ import annotations
 
@@ -22,10 +22,13 @@ if TYPE_CHECKING:
 
 
 def decoded_frames(container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
-    """Decode from where the container stands, in the order of showing.
+    """Decode from the container's position on, in display order.
 
-    Packets before the first keyframe that a decoder refuses are passed over: streams that begin
-    within a group of pictures have them. Later ones mean damage, and raise what PyAV raises.
+    Packets before the first keyframe that the decoder refuses are skipped: streams that begin
+    within a group of pictures have such. Later ones are damage.
+
+    Raises:
+        av.error.InvalidDataError: A packet after the first keyframe cannot be decoded.
     """
     from av.error import InvalidDataError
 
@@ -42,7 +45,7 @@ def decoded_frames(container: InputContainer, stream: VideoStream) -> Iterator[V
 
 
 def _reformatter() -> VideoReformatter:
-    """This thread's converter of pixels, kept.
+    """Return the pixel converter of this thread, which is reused.
 
     A frame's own one starts a thread for every core and ends it again, frame by frame: converting
     112 x 112 pixels took 218 us with 16 threads, 6 with this one (two cores).
@@ -59,7 +62,7 @@ _local = threading.local()
 
 
 def upright(frame: VideoFrame) -> np.ndarray:
-    """RGB pixels, turned and mirrored as the file says that they are to be shown.
+    """Convert a frame to RGB, rotated and mirrored by its display matrix.
 
     Returns:
         (H, W, 3) uint8.
@@ -70,12 +73,12 @@ def upright(frame: VideoFrame) -> np.ndarray:
 
 
 def oriented(pixels: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    """Apply a display matrix: one of the eight turns and flips, whichever is nearest.
+    """Apply a display matrix, rounded to the nearest of the eight rotations and reflections.
 
     Args:
         pixels: (H, W, 3).
-        matrix: (9,) of a container's 3 x 3 fixed-point numbers: a stored place (x, y) is shown at
-            (m0 x + m3 y, m1 x + m4 y), but for an offset.
+        matrix: (9,) fixed-point numbers of the container's 3 x 3 matrix: stored position (x, y) is
+            displayed at (m0 x + m3 y, m1 x + m4 y), up to an offset.
     """
     across, turned_across, turned_down, down = (int(matrix[at]) for at in (0, 3, 1, 4))
     if abs(across) + abs(down) < abs(turned_across) + abs(turned_down):
@@ -89,20 +92,21 @@ def oriented(pixels: np.ndarray, matrix: np.ndarray) -> np.ndarray:
 
 
 LARGEST_SIDE_PX = 8192
-"""Videos with a longer side are refused before they are decoded."""
+"""Largest width or height of a video, pixels; larger ones are refused before decoding."""
 _CONTAINERS = (
     "asf,avi,flv,gif,h264,hevc,ivf,m4v,matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,mpeg,mpegts,"
     "mpegvideo,mxf,nut,ogg,rm,yuv4mpegpipe"
 )
 _ONE_FILE = {"format_whitelist": _CONTAINERS, "protocol_whitelist": "file,subfile"}
-"""What holds its own pictures. FFmpeg would also follow play lists to other files and hosts."""
+"""Containers that hold their own frames. FFmpeg would also follow playlists to other files and
+hosts."""
 _BOUNDED = {"max_pixels": str(LARGEST_SIDE_PX**2)}
-"""For decoders, which may meet larger frames than the header promised."""
+"""Limit for decoders, since frames can be larger than the header says."""
 
 
 @cache
 def _any_encoding() -> dict[str, Any]:
-    """What opens files whose titles and the like are in any encoding; nobody reads them here.
+    """Arguments that open files with metadata in any encoding, which is not read here.
 
     PyAV keeps their bytes from version 19 on, and has no such argument any more.
     """
@@ -113,10 +117,10 @@ def _any_encoding() -> dict[str, Any]:
 
 @contextmanager
 def opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
-    """Open a video and name the file in whatever goes wrong inside.
+    """Open a video; errors in the block name the file.
 
     Raises:
-        InputError: It is missing, empty, cut short, too large, or has no video in it.
+        InputError: The file is missing, empty, truncated, too large, or has no video stream.
     """
     import av
     import av.error
@@ -152,12 +156,16 @@ def opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
 
 
 def refuse_cut_short(path: Path, span: Span) -> None:
-    """Compare the lengths that an mp4's outermost boxes state with the file's.
+    """Check that the outermost boxes of an mp4 fit into the file.
 
-    FFmpeg reads a file whose end is missing as a shorter video, and says nothing.
+    FFmpeg silently reads a truncated file as a shorter video.
+
+    Args:
+        path: Path named in errors.
+        span: Bytes of the video.
 
     Raises:
-        InputError: They differ.
+        InputError: The file is truncated.
     """
     length = span.size
     place = 0

@@ -1,4 +1,4 @@
-"""Writing videos, and animations for pages."""
+"""Encoding of videos, and of animations for pages."""
 
 from __future__ import annotations
 
@@ -16,10 +16,13 @@ def write_video(
 ) -> None:
     """Write an mp4; the same frames always give the same bytes.
 
+    The file is replaced atomically.
+
     Args:
+        path: Path of the file.
         frames: (T, H, W, 3) uint8 RGB; sides even unless `lossless`.
-        lossless: RGB H.264, exact to the bit; otherwise H.264 4:2:0 at crf 18, for any player. The
-            file appears under its name when it is whole.
+        rate_hz: Frames per second.
+        lossless: RGB H.264, exact to the bit; otherwise H.264 4:2:0 at crf 18, for any player.
     """
     import av
 
@@ -44,7 +47,13 @@ def write_video(
 
 
 def encode_animation(frames: np.ndarray, *, rate_hz: float = 8.0, quality: int = 80) -> bytes:
-    """Encode an endless animated WebP from (T, H, W, 3) uint8 RGB."""
+    """Encode an animated WebP that repeats forever.
+
+    Args:
+        frames: (T, H, W, 3) uint8 RGB.
+        rate_hz: Frames per second.
+        quality: Quality of the lossy compression, 0 to 100.
+    """
     from PIL import Image
 
     pictures = [Image.fromarray(frame) for frame in frames]

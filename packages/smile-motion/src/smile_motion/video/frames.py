@@ -18,8 +18,9 @@ def read_frames(
     """Decode frames by number, upright as players show them.
 
     Args:
-        indices: Frame numbers in any order, repeats allowed, each below len(video).
-        threads: Decoding threads; data loaders have processes instead.
+        video: Index of the video.
+        indices: (n,) frame numbers in any order, repeats allowed, each below len(video).
+        threads: Decoding threads; data loaders use processes instead.
 
     Returns:
         (n, H, W, 3) uint8 RGB, in the order asked for.
@@ -66,7 +67,7 @@ def read_frames(
 def _decode_run(
     video: VideoIndex, times: np.ndarray, start: int | None, threads: int
 ) -> dict[int, np.ndarray]:
-    """Decode as many of `times` as follow closely on a keyframe, or on the beginning."""
+    """Decode those of `times` that follow closely on one keyframe, or on the beginning."""
     found: dict[int, np.ndarray] = {}
     with opened(video.path) as (container, stream):
         stream.thread_type = "NONE" if threads == 1 else "AUTO"

@@ -1,4 +1,4 @@
-"""Which frames a video has, and where decoding can start."""
+"""Index of a video: the time of every frame, and the keyframes that decoding can start from."""
 
 from __future__ import annotations
 
@@ -20,39 +20,40 @@ from smile_motion.video.shards import TICKS_PER_S, shard_around
 from smile_motion.video.tar import locate
 
 _TIMED = frozenset({"mov", "mp4", "matroska", "webm", "flv"})
-"""Containers that state the time of every frame, B-frames too."""
+"""Containers that store the time of every frame, B-frames included."""
 _BROADCAST = frozenset({"mpegts", "mpeg"})
-"""Containers that may be joined end to end, or begin anywhere."""
+"""Containers that can be concatenated, or begin within a stream."""
 _WAITING = frozenset({"h264", "hevc", "mpeg2video", "av1"})
-"""Codecs of broadcast whose decoders wait for a keyframe wherever they are set down."""
+"""Broadcast codecs whose decoders skip frames up to the next keyframe."""
 _LONGEST_GAP_S = 1.0
-"""A longer pause between frames of a broadcast may be a joint."""
+"""Longest gap between frames of a broadcast, seconds; longer ones may be joints of streams."""
 _FIRST = 4
-"""Packets that are tried where containers say too little: whether each gives a picture."""
+"""Packets that are decoded on trial if the container does not say enough."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class VideoIndex:
-    """Where every frame of a video is, so that frame i means the same in every reader and run."""
+    """Times of all frames of a video, so that frame i is the same in every reader and run."""
 
     path: Path
     """The file."""
     pts: np.ndarray
-    """(N,) int64, ascending: presentation time of each shown frame, in the stream's time base."""
+    """(N,) int64, ascending: presentation time of each displayed frame, in ticks."""
     keyframes: np.ndarray
-    """(M,) int64, ascending: presentation times that decoding can start from, hidden ones too."""
+    """(M,) int64, ascending: presentation times that decoding can start from, in ticks, those of
+    hidden frames included."""
     rate_hz: float
     """Average frame rate."""
     tick_s: float
-    """Seconds that presentation times count by: the stream's time base."""
+    """Length of a tick (time base of the stream), seconds."""
     counted: bool = False
-    """Frames bear no usable times (B-frames in AVI, joined streams): they are counted from the
-    beginning, and `pts` are their numbers."""
+    """Whether frames have no usable times (B-frames in AVI, joined streams): then they are counted
+    from the beginning, and `pts` are their numbers."""
     lost: int = 0
-    """Frames that the file has a part of and that cannot be decoded, since what they build on is
-    not in it; they have no number."""
+    """Number of frames that cannot be decoded since their reference frames are not in the file;
+    they are not counted otherwise."""
     packed: PackedVideo | None = None
-    """Where the frames of a packed video are, which needs no container to be opened."""
+    """Place of the frames of a packed video, which is read without opening a container."""
 
     def __len__(self) -> int:
         """Count the frames."""
@@ -60,10 +61,10 @@ class VideoIndex:
 
     @property
     def times_s(self) -> np.ndarray:
-        """When each frame is shown, seconds from the first, and when the last one's time is over.
+        """Start of each frame, seconds from the first, and the end of the last one.
 
         Returns:
-            (N + 1,) float64; the last frame has the time of an average one.
+            (N + 1,) float64; the last frame has the mean duration.
         """
         shown = (self.pts - self.pts[0]) * self.tick_s
         return np.append(shown, shown[-1] + 1 / self.rate_hz)
@@ -71,7 +72,7 @@ class VideoIndex:
 
 @dataclass(frozen=True, kw_only=True)
 class _Scan:
-    """What a container says of all its frames."""
+    """Data of a container on all its frames."""
 
     shown: list[int | None]
     """Times of the packets that are to be shown, in the order of decoding."""
@@ -93,14 +94,16 @@ class _Scan:
 
 
 def index_video(path: str | Path) -> VideoIndex:
-    """Read where a video's frames are.
+    """Index the frames of a video.
 
-    Of a sound file nothing is decoded. One that begins within a group of pictures, or was joined
-    of several streams, is decoded to see which frames come out; a line on standard error says how
-    many do not.
+    An intact file is not decoded. A file that begins within a group of pictures, or joins several
+    streams, is decoded to find the frames that come out; a line on standard error counts the rest.
+
+    Args:
+        path: Path of a video, or of one in a tar.
 
     Raises:
-        InputError: The file is missing, empty, cut short, or has no video in it.
+        InputError: The file is missing, empty, truncated, or has no video stream.
     """
     path = Path(path)
     packed = find_packed(path)
@@ -240,17 +243,17 @@ def _say_lost(path: Path, lost: int, found: int) -> None:
 
 
 OPEN_INDEXES = 256
-"""How many: a minute of video takes about 15 KB."""
+"""Number of indexes that are cached; a minute of video takes about 15 KB."""
 
 
 def open_index(path: Path) -> VideoIndex:
-    """Index a video, or remember its index while the file that holds it stays as it was.
+    """Index a video, or return its cached index if the file has not changed.
 
     Args:
-        path: Of a video or of one in a tar.
+        path: Path of a video, or of one in a tar.
 
     Raises:
-        InputError: As `index_video` does.
+        InputError: The file is missing, empty, truncated, or has no video stream.
     """
     shard = shard_around(path)
     span = locate(path) if shard is None else None

@@ -1,4 +1,4 @@
-"""Finding videos: a file, a folder, or a list such as the VideoMAE family trains from."""
+"""Sources of videos: a file, a folder, a tar, or a list as the VideoMAE family has them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from smile_motion.errors import InputError, shortened
+from smile_motion.io.files import read_lines
 from smile_motion.io.folders import find_files, is_data
-from smile_motion.io.text import read_lines
 from smile_motion.video.shards import open_shard, require_whole
 from smile_motion.video.tar import ARCHIVE, is_archive, locate, members
 
@@ -19,17 +19,17 @@ from smile_motion.video.tar import ARCHIVE, is_archive, locate, members
 def find_videos(
     source: str | Path, *, remedy: str = "check --videos", keep_missing: bool = False
 ) -> list[ListedVideo]:
-    """Find the videos that a path means.
+    """Find the videos of a source.
 
     Args:
-        source: A video, a tar of videos, a folder of either (searched to the bottom, sorted,
-            through links, without hidden files), or a list; see `read_list`. Packed videos come
-            with the labels that they were packed with.
-        remedy: What to do where there are none.
-        keep_missing: Let a list name files that are not there.
+        source: A video, a tar of videos, a folder of either (searched recursively, sorted, links
+            followed, hidden files skipped), or a list; see `read_list`. Packed videos have the
+            labels that they were packed with.
+        remedy: Remedy named in errors.
+        keep_missing: Accept a list that names files which do not exist.
 
     Raises:
-        InputError: There are none, or a line names no file.
+        InputError: The source has no video, or a line of a list names no file.
     """
     source = Path(source)
     if source.is_dir():
@@ -71,7 +71,7 @@ SUFFIXES = (
     *(".mp4", ".avi", ".mkv", ".webm", ".mov", ".m4v", ".mpg", ".mpeg", ".ts"),
     *(".flv", ".wmv", ".3gp", ".m2ts", ".mts", ".vob", ".ogv"),
 )
-"""Files that count as videos when a folder is searched."""
+"""Suffixes of videos."""
 _PATHS = (
     *("path", "video_path", "filepath", "file_path", "filename", "file_name", "file", "video"),
     *("video_name", "clip", "name", "video_id", "id"),
@@ -93,30 +93,32 @@ _NUMBER = re.compile(r"-?[0-9]+(\.0*)?")
 
 @dataclass(frozen=True)
 class ListedVideo:
-    """A video as a list or a folder names it."""
+    """A video of a list or a folder."""
 
     path: Path
-    """The file, or a member of a tar archive as if that were a folder."""
+    """Path of the file, or of a member of a tar, as if that were a folder."""
     label: str | None
-    """What follows the path in a list, if anything."""
+    """Label that follows the path in a list; None without one."""
     there: bool = True
-    """Whether the file is there."""
+    """Whether the file exists."""
     line: int = 0
-    """Where a list names it, from 1."""
+    """Line of the list, from 1; 0 without a list."""
 
 
 def read_list(source: Path, remedy: str, *, keep_missing: bool = False) -> list[ListedVideo]:
     """Read a list: lines `path`, `path label`, `path,label`, or with a column between the two.
 
-    Relative paths start at the list's folder, and may lead into a tar. A first line that names
-    columns says what they are. Of three columns the middle one, a number of frames or a start, is
-    passed over. Paths may hold spaces and commas, in quotation marks or not.
+    Relative paths start at the list's folder, and may lead into a tar. A first line may name the
+    columns. Of three columns the middle one, a number of frames or a start, is ignored. Paths may
+    contain spaces and commas, quoted or not.
 
     Args:
-        keep_missing: Let a list name files that are not there.
+        source: Path of the list.
+        remedy: Remedy named in errors.
+        keep_missing: Accept lines that name files which do not exist.
 
     Raises:
-        InputError: It is empty, or a line names no file.
+        InputError: The list is empty, or a line names no file.
     """
     what = f"neither a video ({', '.join(SUFFIXES)}) nor a list of some; {remedy}"
     lines = [
@@ -150,7 +152,7 @@ def read_list(source: Path, remedy: str, *, keep_missing: bool = False) -> list[
 
 
 def _header(line: str, folder: Path) -> list[str] | None:
-    """Names of columns, if a first line says them."""
+    """Return the names of columns if the first line has them."""
     words = [word.strip("\"' ").lower() for word in _BETWEEN.split(line.lstrip("#").strip(_AROUND))]
     known = set(_PATHS) | set(_LABELS) | set(_OTHERS)
     if not set(words) <= known or not set(words) & set(_PATHS) or locate(folder / line) is not None:
@@ -165,7 +167,7 @@ def _separator(header: str) -> str | None:
 def _read_row(
     line: str, columns: Sequence[str], separator: str, where: str, source: Path
 ) -> tuple[Path, str | None, bool]:
-    """Read a row whose columns a header names."""
+    """Parse a row by the columns of the header."""
     row = [field.strip() for field in next(csv.reader([line], delimiter=separator))]
     if len(row) != len(columns):
         raise InputError(
@@ -199,7 +201,7 @@ def _read_line(line: str, folder: Path) -> tuple[Path, str | None, bool]:
 
 
 def _cuts(line: str) -> list[int]:
-    """Where a path may end, the farthest first."""
+    """Return the positions that a path may end at, the farthest first."""
     return [len(line), *(at for at in range(len(line) - 1, 0, -1) if line[at] in _AROUND)]
 
 

@@ -1,4 +1,4 @@
-"""Videos inside tar archives, read where they lie: `shards/0.tar/clip.mp4` is a path like any."""
+"""Files inside tar archives, read in place: `shards/0.tar/clip.mp4` is a valid path."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ ARCHIVE = ".tar"
 
 
 def is_archive(path: Path) -> bool:
-    """Whether a path is named as an archive."""
+    """Whether a path has the suffix of an archive."""
     return path.suffix.lower() == ARCHIVE
 
 
 @dataclass(frozen=True)
 class Span:
-    """The bytes of a file: all of an ordinary one, or a member's part of an archive."""
+    """A range of bytes: a whole file, or a member of an archive."""
 
     file: Path
     """The file on disk."""
     start: int
-    """First byte."""
+    """Offset of the first byte."""
     size: int
-    """Bytes."""
+    """Number of bytes."""
 
     @property
     def url(self) -> str:
-        """What FFmpeg opens; `file:` before the path, for those with a colon in them."""
+        """Address for FFmpeg; the prefix `file:` allows paths with a colon."""
         if not is_archive(self.file):
             return f"file:{self.file}"
         return f"subfile,,start,{self.start},end,{self.start + self.size},,:file:{self.file}"
 
 
 def locate(path: Path) -> Span | None:
-    """Find the bytes that a path names; None where there is no such file or member.
+    """Find the bytes of a path; None if there is no such file or member.
 
     Raises:
         InputError: The archive cannot be read.
@@ -54,15 +54,19 @@ def locate(path: Path) -> Span | None:
 
 
 def _is_file(path: Path) -> bool:
-    """Whether there is such a file; False, not an error, for a line too long to be a name."""
+    """Whether the file exists; False, not an error, for text too long to be a path."""
     return os.path.isfile(path)  # noqa: PTH113
 
 
 def members(archive: Path) -> dict[str, tuple[int, int]]:
-    """First byte and size of every file in an archive, by name, in order; links are left out.
+    """List the files of an archive, without links.
+
+    Returns:
+        Offset and size of each file, bytes, by name, in the archive's order.
 
     Raises:
-        InputError: It is no uncompressed tar, is cut short, or names a file outside itself.
+        InputError: The file is not an uncompressed tar, is truncated, or has a member whose name
+            leads out of it.
     """
     state = archive.stat()
     return _members(archive, state.st_size, state.st_mtime_ns)

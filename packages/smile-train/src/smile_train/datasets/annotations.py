@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from smile_motion.errors import InputError
+from smile_motion.io.files import read_text
 from smile_motion.io.folders import is_data
 from smile_motion.io.schema import LARGEST_BYTES, read
-from smile_motion.io.text import read_text
 from smile_motion.video.tar import is_archive, locate
 
 from smile_train.datasets.base import LabelledVideo, LabelledVideos, Span, Split, Task

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from smile_motion.errors import InputError
-from smile_motion.io.text import read_lines
+from smile_motion.io.files import read_lines
 
 from smile_train.datasets.annotations import (
     DOWNLOAD,

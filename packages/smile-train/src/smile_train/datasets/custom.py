@@ -11,10 +11,9 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Len
 from smile_motion.errors import InputError, shortened
-from smile_motion.io.files import encode_json, write_atomically
+from smile_motion.io.files import encode_json, read_lines, write_atomically
 from smile_motion.io.folders import find_folders
 from smile_motion.io.schema import parse_line, parse_text
-from smile_motion.io.text import read_lines
 from smile_motion.video import ListedVideo, find_videos
 from smile_motion.video.shards import is_packed
 

@@ -18,7 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from smile_motion.errors import InputError
-from smile_motion.io.text import read_lines
+from smile_motion.io.files import read_lines
 
 from smile_train.datasets.annotations import (
     DOWNLOAD,

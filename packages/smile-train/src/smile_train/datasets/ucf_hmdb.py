@@ -14,8 +14,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from smile_motion.errors import InputError
+from smile_motion.io.files import read_lines
 from smile_motion.io.folders import find_files
-from smile_motion.io.text import read_lines
 
 from smile_train.datasets.annotations import (
     DOWNLOAD,

@@ -11,7 +11,6 @@ from matplotlib.figure import Figure
 from smile_motion.io.files import replacing
 from smile_motion.tokens import TokenGrid
 
-from smile_train.evaluation.figures.gallery import spread_tokens
 from smile_train.training.losses import pixel_targets, restore_pixels
 
 COLUMNS = 6
@@ -95,7 +94,7 @@ def _rows(clip: Reconstruction, grid: TokenGrid) -> list[np.ndarray]:
     """(T, H, W, 3) pictures of one clip, in 0..1."""
     seen = torch.ones(grid.tokens, dtype=torch.bool)
     seen[clip.masked] = False
-    shown = spread_tokens(seen.view(grid.shape).numpy(), grid)
+    shown = grid.upsample(seen.view(grid.shape).numpy())
     whole = clip.frames.numpy() / 255
     visible = np.where(shown[..., None], whole, 0.5)
     if clip.features is None:
@@ -115,7 +114,7 @@ def _principal(target: torch.Tensor, predicted: torch.Tensor, grid: TokenGrid) -
     pictures = []
     for tokens in (target, predicted):
         colors = (((tokens - target.mean(0)) @ basis - low) / (high - low)).clamp(0, 1)
-        pictures.append(spread_tokens(colors.view(*grid.shape, 3).numpy(), grid))
+        pictures.append(grid.upsample(colors.view(*grid.shape, 3).numpy()))
     return pictures
 
 

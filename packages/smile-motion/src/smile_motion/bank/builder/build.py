@@ -22,10 +22,11 @@ from smile_motion.bank.builder.journal import (
 from smile_motion.bank.builder.manifest import BankManifest, finish, finish_shard, pack_if_needed
 from smile_motion.bank.builder.shards import is_finished, require_finished_alike
 from smile_motion.bank.builder.sources import ObjectSource
-from smile_motion.bank.format import CARD, FORMAT, ObjectRecord, encode_png, read_card
+from smile_motion.bank.format import CARD, FORMAT, ObjectRecord, read_card
 from smile_motion.bank.object_bank import ObjectBank
 from smile_motion.errors import InputError
 from smile_motion.io.files import sha256, write_atomically
+from smile_motion.io.images import PNG_OBJECT, encode_png
 from smile_motion.io.output_folders import folder_lock
 from smile_motion.runtime.devices import available_cores
 from smile_motion.runtime.partition import Partition
@@ -170,7 +171,7 @@ def _make(
 def make_object(source: ObjectSource, out: Path, number: int) -> dict[str, Any]:
     """Make one object, write its image and return its record."""
     thing = source.make(number)
-    data = encode_png(thing.image)
+    data = encode_png(thing.image, PNG_OBJECT)
     file_name = f"images/{thing.category}/{thing.name}.png"
     write_atomically(out / file_name, data)
     return {

@@ -11,7 +11,7 @@ import numpy as np
 from smile_motion.bank.builder.sources import SourceObject
 from smile_motion.bank.format import LARGEST_SIDE_PX, read_rgba, shrink
 from smile_motion.errors import InputError
-from smile_motion.io.files import dump_lines, sha256
+from smile_motion.io.files import dump_lines, read_lines, sha256
 from smile_motion.io.folders import find_files
 from smile_motion.io.images import (
     IMAGE_SUFFIXES,
@@ -20,7 +20,6 @@ from smile_motion.io.images import (
     open_image,
     say_counts,
 )
-from smile_motion.io.text import read_lines
 from smile_motion.seeding import Stream, keyed_generator
 
 SUFFIXES = (".png", ".webp")

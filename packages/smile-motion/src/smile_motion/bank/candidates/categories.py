@@ -10,8 +10,8 @@ from pathlib import Path
 
 from smile_motion.bank.candidates.types import Category
 from smile_motion.errors import InputError
+from smile_motion.io.files import read_lines, read_text, split_lines
 from smile_motion.io.schema import LARGEST_BYTES, read
-from smile_motion.io.text import read_lines, read_text, split_lines
 
 LISTS = ("imagenet1k", "imagenet21k")
 """Lists known by name."""

@@ -61,7 +61,7 @@ from smile_motion.bank.object_bank import ObjectBank
 from smile_motion.bank.subset import CHOICE, ORIGIN
 from smile_motion.errors import InputError
 from smile_motion.io.files import write_atomically
-from smile_motion.io.images import encode_fast
+from smile_motion.io.images import PNG_PHOTOGRAPH, encode_png
 from smile_motion.io.output_folders import new_folder, place_file
 from smile_motion.io.schema import parse_record, read_records
 from smile_motion.runtime.devices import available_cores
@@ -351,7 +351,7 @@ def _cut_all(
         rgba = cut_out(image, alpha, score, cutting)
         if rgba is None:
             return None
-        data = encode_fast(rgba)
+        data = encode_png(rgba, PNG_PHOTOGRAPH)
         return describe_cut(rgba, data, score.segmenter), data
 
     return list(in_parallel(one, range(len(candidates))))

@@ -15,7 +15,7 @@ from smile_motion.bank.candidates.types import Candidate, Mask
 from smile_motion.bank.format import CANDIDATE_IMAGES, LARGEST_SIDE_PX, CandidateFields, MaskScore
 from smile_motion.errors import InputError
 from smile_motion.io.files import write_atomically
-from smile_motion.io.images import encode_fast, open_image
+from smile_motion.io.images import PNG_PHOTOGRAPH, encode_png, open_image
 
 CUT = "cut"
 """Folder of cut-outs while a build is unfinished."""
@@ -118,7 +118,7 @@ def store_candidate(
     cut = None
     if rgba is not None and chosen is not None:
         name = cut_name(place, number)
-        data = encode_fast(rgba)
+        data = encode_png(rgba, PNG_PHOTOGRAPH)
         cut = describe_cut(rgba, data, chosen.segmenter)
         sizes[name] = _write_bytes(bank, name, data)
     return StoredCandidate(candidate=candidate, sizes=sizes, cut=cut)
@@ -157,7 +157,7 @@ def read_candidate_image(path: Path) -> np.ndarray:
 
 
 def _write(bank: Path, name: str, image: np.ndarray) -> int:
-    return _write_bytes(bank, name, encode_fast(image))
+    return _write_bytes(bank, name, encode_png(image, PNG_PHOTOGRAPH))
 
 
 def _write_bytes(bank: Path, name: str, data: bytes) -> int:

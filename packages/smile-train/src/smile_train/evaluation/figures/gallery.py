@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from smile_motion.io.files import replacing, write_atomically
-from smile_motion.tokens import TokenGrid
 from smile_motion.video import encode_animation, write_video
 
 if TYPE_CHECKING:
@@ -35,13 +34,6 @@ def shorten(name: str, letters: int) -> str:
         return name
     end = (letters - 1) // 3
     return f"{name[: letters - 1 - end]}…{name[len(name) - end :]}"
-
-
-def spread_tokens(values: np.ndarray, grid: TokenGrid) -> np.ndarray:
-    """Values of tokens, (T', rows, columns, …), for all their pixels, (T, H, W, …)."""
-    for axis, factor in enumerate((grid.tubelet, grid.patch, grid.patch)):
-        values = values.repeat(factor, axis=axis)
-    return values
 
 
 def side_by_side(*clips: np.ndarray) -> np.ndarray:

@@ -9,8 +9,6 @@ import numpy as np
 from smile_motion.errors import InputError
 from smile_motion.tokens import TokenGrid
 
-from smile_train.evaluation.figures.gallery import spread_tokens
-
 COMPONENTS = 3
 """Red, green and blue."""
 CLIPPED = 0.02
@@ -70,4 +68,4 @@ class Components:
 
 def paint_components(tokens: np.ndarray, components: Components, grid: TokenGrid) -> np.ndarray:
     """Tokens of a clip as a picture of their components: (N, D) to (T, H, W, 3) uint8."""
-    return spread_tokens(components.colors(tokens).reshape(*grid.shape, -1), grid)
+    return grid.upsample(components.colors(tokens).reshape(*grid.shape, -1))

@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 from smile_motion.clips.presets import BASELINES
 from smile_motion.errors import InputError
-from smile_motion.io.choices import RecipeName
+from smile_motion.io.options import RecipeName
 from smile_motion.motion.recipe import MotionRecipe
 
 from smile_train.config.pretrain import PretrainConfig, plan_stages

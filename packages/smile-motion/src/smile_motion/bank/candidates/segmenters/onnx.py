@@ -16,9 +16,8 @@ from PIL import Image
 
 from smile_motion.bank.candidates.types import Category, Mask, to_mask
 from smile_motion.errors import InputError, in_one_line
-from smile_motion.io.files import hash_file
+from smile_motion.io.files import hash_file, read_text
 from smile_motion.io.images import IMAGENET_MEAN, IMAGENET_STD, opaque
-from smile_motion.io.text import read_text
 from smile_motion.runtime.devices import available_cores, choose_device
 from smile_motion.runtime.extras import require_libraries
 
