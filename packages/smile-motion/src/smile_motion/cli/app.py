@@ -44,8 +44,6 @@ COMPLETION = "smile_motion.cli.completion"
 """Module of the command that needs the program's other commands."""
 EXIT_INPUT = 2
 """Exit code after an error in the input."""
-EVERYWHERE = "--json prints the outcome for machines, --debug shows tracebacks of errors."
-"""Options of every command, for its help."""
 EXIT_INTERRUPTED = 130
 """Exit code after Ctrl-C."""
 EXIT_UNREAD = 141
@@ -80,8 +78,9 @@ class Command:
     module: str
     """Module with `Options` and `run`, or `module:Class` where it has several commands; imported
     only when the command is called. It may also define `defaults(arguments) -> Options`, the
-    options that the arguments then change; `MAKES`, what `--out` will contain; and
-    `WRITES_BESIDE`, true where `--out` may be a folder that is read."""
+    options that the arguments then change; `EXAMPLES`, command lines at the end of its help;
+    `MAKES`, what `--out` will contain; and `WRITES_BESIDE`, true where `--out` may be a folder that
+    is read."""
 
     def load(self) -> Any:
         """Import the module or class that `module` names."""
@@ -193,20 +192,14 @@ def _call(
     as_json: bool,
 ) -> int:
     module = command.load()
+    usage = f"{program} {command.name}"
+    if "-h" in arguments or "--help" in arguments:
+        from smile_motion.cli.help import help_page
 
-    arguments = rename_former_options(module.Options, arguments, _warn_of_former)
-    arguments = gather_repeated_options(module.Options, arguments)
-    given = {"default": module.defaults(arguments)} if hasattr(module, "defaults") else {}
-    options = _parse(
-        module.Options,
-        args=arguments,
-        prog=f"{program} {command.name}",
-        description=f"{(module.__doc__ or '').rstrip()}\n\n{EVERYWHERE}",
-        **given,
-    )
-    refuse_repeated_options(module.Options, arguments)
-    require_within(options)
-    refuse_idle_options(options, arguments)
+        default = module.defaults(arguments) if hasattr(module, "defaults") else None
+        print(help_page(usage, module, default), end="")
+        return 0
+    options = read_options(usage, module, arguments)
     _check_output(module, options)
     lines = contextlib.redirect_stdout(io.StringIO()) if as_json else contextlib.nullcontext()
     with lines:
@@ -218,6 +211,27 @@ def _call(
     if as_json and outcome.facts:
         print(json.dumps(outcome.facts, indent=2, ensure_ascii=False, default=str))
     return outcome.exit_code
+
+
+def read_options(usage: str, module: Any, arguments: list[str]) -> Any:
+    """The options of a command from its arguments, checked as far as no file is needed.
+
+    Args:
+        usage: The program and the command, as typed.
+        module: What a `Command` loads.
+
+    Raises:
+        InputError: An option makes no sense, has no effect, or is given twice.
+        SystemExit: tyro refused an argument, and said why.
+    """
+    arguments = rename_former_options(module.Options, arguments, _warn_of_former)
+    arguments = gather_repeated_options(module.Options, arguments)
+    given = {"default": module.defaults(arguments)} if hasattr(module, "defaults") else {}
+    options = _parse(module.Options, args=arguments, prog=usage, **given)
+    refuse_repeated_options(module.Options, arguments)
+    require_within(options)
+    refuse_idle_options(options, arguments)
+    return options
 
 
 def _parse(kind: type, **settings: Any) -> Any:

@@ -53,6 +53,12 @@ def _choice(tree: dict[str, Any]) -> Any:
     return reduce(operator.or_, members)
 
 
+EXAMPLES = (
+    "smile-motion completion bash > ~/.local/share/bash-completion/completions/smile-motion",
+    "smile-train completion zsh > ~/.zfunc/_smile-train",
+)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """Options of `smile-motion completion` and `smile-train completion`."""

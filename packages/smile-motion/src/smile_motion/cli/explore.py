@@ -11,15 +11,25 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
-from smile_motion.io.options import ONE_FOLDER, Banks, Port, Positive
+from smile_motion.io.options import ONE_FOLDER, Banks, Groups, Port, Positive
 from smile_motion.runtime.extras import require_extra
+
+EXAMPLES = (
+    "smile-motion explore --open",
+    "smile-motion explore --videos VIDEOS --bank object_banks/procedural",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """Options of `smile-motion explore`."""
+
+    GROUPS: ClassVar[Groups] = {
+        "where from": ("bank", "videos", "images"),
+        "the page": ("port", "open", "max_upload_mb", "max_upload_seconds"),
+    }
 
     bank: Banks = None
     """Object bank, or several as one. Default: the embedded one, made on first use."""

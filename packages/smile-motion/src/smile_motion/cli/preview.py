@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from smile_motion.cli.app import Outcome
 from smile_motion.clips.options import OVER_FILES, ClipOptions
 from smile_motion.errors import InputError, UnusableFile
-from smile_motion.io.options import PageCount
+from smile_motion.io.options import Groups, PageCount
 
 _SCENERY = {
     "natural": "natural video",
@@ -20,10 +20,21 @@ _SCENERY = {
     "pseudo-motion": "photographs in motion",
 }
 
+EXAMPLES = (
+    "smile-motion preview --background noise --out preview.html",
+    "smile-motion preview --videos VIDEOS --effects motion-blur --n 8",
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Options(ClipOptions):
     """Options of `smile-motion preview`."""
+
+    GROUPS: ClassVar[Groups] = {
+        "where to": ("out", "n"),
+        **ClipOptions.GROUPS,
+        "where from": (*ClipOptions.GROUPS["where from"], "allow_broken"),
+    }
 
     out: Path = Path("preview.html")
     """The page."""

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from smile_motion.cli.app import Outcome
 from smile_motion.clips.options import OVER_FILES, ClipOptions
@@ -20,6 +20,7 @@ from smile_motion.io.options import (
     Count,
     FrameCount,
     FrameRate,
+    Groups,
     Index,
     OnlyWith,
     Points,
@@ -46,10 +47,27 @@ _OF_VIDEOS = OnlyWith(
     "with --format mp4, webdataset or datasets (pictures are lossless and have no rate)",
 )
 
+EXAMPLES = (
+    "smile-motion render --background noise --n 8 --out clips",
+    "smile-motion render --videos VIDEOS --n 64 --format webdataset --out clips/natural",
+    "smile-motion render --recipe official --objects 3 --format coco --out clips/coco",
+    "smile-motion render --background noise --n 1000 --shard-index 0 --num-shards 4 --out array",
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Options(ClipOptions):
     """Options of `smile-motion render`."""
+
+    GROUPS: ClassVar[Groups] = {
+        "where to": (
+            *("out", "n", "format", "lossless", "rate_hz"),
+            *("clips_per_shard", "points"),
+        ),
+        **ClipOptions.GROUPS,
+        "where from": (*ClipOptions.GROUPS["where from"], "allow_broken"),
+        "how fast": ("workers", "engine", "address", "shard_index", "num_shards"),
+    }
 
     out: Path
     """Folder for the clips."""

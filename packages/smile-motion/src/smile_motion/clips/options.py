@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from smile_motion.errors import InputError
 from smile_motion.io.options import (
@@ -14,6 +14,7 @@ from smile_motion.io.options import (
     Banks,
     EffectName,
     FrameCount,
+    Groups,
     NoiseKind,
     ObjectCount,
     OnlyWith,
@@ -56,6 +57,13 @@ _MOVING = OnlyWith(lambda options: options.objects != 0, "with --objects 1 or mo
 @dataclass(frozen=True, kw_only=True)
 class ClipOptions:
     """Content of clips: the options that `render`, `preview` and training share."""
+
+    GROUPS: ClassVar[Groups] = {
+        "what moves": ("recipe", "recipe_file", "objects", "path", "transform", "effects"),
+        "what it moves over": ("background", "noise", "noise_per_frame"),
+        "where from": ("bank", "videos", "images"),
+        "how large": ("frames", "size", "width", "stride", "tubelet", "patch", "seed"),
+    }
 
     background: BackgroundKind | None = None
     """Behind the objects: video, one of its frames, a photograph, black, or noise (Table 7), or a
@@ -135,12 +143,12 @@ class ClipOptions:
     @property
     def background_kind(self) -> BackgroundKind:
         """Kind of the background: as given, or implied by other options or the recipe."""
-        from smile_motion.clips.presets import BASELINES
-
         if self.background is not None:
             return self.background
         if self.videos is not None:
             return "natural"
+        from smile_motion.clips.presets import BASELINES
+
         if (baseline := BASELINES.get(self.recipe)) is not None and (
             self.images is None or self._objects_from_images or baseline.background in _OF_IMAGES
         ):

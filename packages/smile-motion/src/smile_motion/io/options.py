@@ -8,7 +8,7 @@ Ranges and dependences are checked for every command line, ranges also when opti
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -110,6 +110,11 @@ NonNegative = Annotated[float, Within(0, 1_000_000)]
 Magnitude = Annotated[float, Within(-1_000_000, 1_000_000)]
 ClipScore = Annotated[float, Within(-100, 100)]
 FrameRate = Annotated[float, Within(0, 240, open_low=True)]
+
+
+Groups = Mapping[str, tuple[str, ...]]
+"""What a dataclass of options may have as `GROUPS`: headings of its help, and the fields below
+each; of options that hold others, the field that holds them. Others come first."""
 
 
 def require_within(options: Any) -> None:

@@ -13,6 +13,11 @@ from smile_motion.io.options import Count
 from smile_train.cli import pretrain as pretrain_command
 from smile_train.config.pretrain import PretrainConfig
 
+EXAMPLES = (
+    "smile-train bench --preset tiny",
+    "smile-train bench --preset smile-vit-b --videos VIDEOS --random-teacher",
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Options(PretrainConfig):

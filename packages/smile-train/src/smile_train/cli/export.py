@@ -15,6 +15,12 @@ if TYPE_CHECKING:
     from smile_train.models.heads import Classifier
     from smile_train.models.mae import PretrainModel
 
+EXAMPLES = (
+    "smile-train export runs/first --out exported",
+    "smile-train export runs/first --to onnx --out encoder.onnx",
+    "smile-train export runs/first --to hub --out hub-folder --push OWNER/model",
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Options:

@@ -27,6 +27,12 @@ PARTS_OF_RUNS = ("step_", "stage-", "best", "last")
 WEIGHT_SUFFIXES = (".pth", ".pt", ".safetensors")
 """Of published files."""
 
+EXAMPLES = (
+    "smile-train finetune runs/first --dataset ucf101 --data UCF101",
+    "smile-train finetune runs/first --dataset list --data lists --few 50 --out runs/few",
+    "smile-train finetune --list-presets",
+)
+
 
 def defaults(arguments: Sequence[str]) -> FinetuneConfig:
     """The preset that the arguments name, or the data set's own.

@@ -19,6 +19,13 @@ from smile_train.config.pretrain_presets import NOTES, PRESETS
 MAKES = "a training run"
 Options = PretrainConfig
 
+EXAMPLES = (
+    "smile-train pretrain --out runs/tiny",
+    "smile-train pretrain --preset smile-vit-b --videos VIDEOS --out runs/first",
+    "smile-train pretrain --preset smile-vit-b --videos VIDEOS --out runs/first --resume",
+    "smile-train pretrain --list-presets",
+)
+
 
 def defaults(arguments: Sequence[str]) -> PretrainConfig:
     """The settings of --config, over the preset that it or the arguments name, or that suits the

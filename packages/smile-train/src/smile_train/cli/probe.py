@@ -22,6 +22,10 @@ MOTION_RESULTS = "motion.json"
 class Strict:
     """A linear classifier on frozen, cached features: nothing augmented, the rate chosen fairly."""
 
+    EXAMPLES = (
+        "smile-train probe strict runs/first --dataset ucf101 --data UCF101",
+        "smile-train probe strict runs/first --dataset list --data lists --few 10",
+    )
     Options = StrictProbeConfig
 
     @staticmethod
@@ -38,6 +42,7 @@ class Strict:
 class Knn:
     """Classify by the nearest neighbours in frozen, cached features."""
 
+    EXAMPLES = ("smile-train probe knn runs/first --dataset ucf101 --data UCF101",)
     Options = NeighbourProbeConfig
 
     @staticmethod
@@ -54,6 +59,7 @@ class Knn:
 class Sigma:
     """Train a normalisation and a linear head on a frozen backbone, augmented (as SIGMA does)."""
 
+    EXAMPLES = ("smile-train probe sigma runs/first --dataset ssv2 --data SSV2",)
     MAKES = finetune.MAKES
     Options = FinetuneConfig
     run = staticmethod(finetune.run)
@@ -67,6 +73,7 @@ class Sigma:
 class Attentive:
     """Train a grid of attentive probes on a frozen encoder, all at once (V-JEPA 2's protocol)."""
 
+    EXAMPLES = ("smile-train probe attentive runs/first --dataset ssv2 --data SSV2",)
     MAKES = finetune.MAKES
     Options = FinetuneConfig
     run = staticmethod(finetune.run)
@@ -80,6 +87,7 @@ class Attentive:
 class Motion:
     """Ask frozen encoders what they know about motion, on clips whose motion is known exactly."""
 
+    EXAMPLES = ("smile-train probe motion runs/first runs/second --names first second",)
     Options = MotionProbeConfig
 
     @staticmethod

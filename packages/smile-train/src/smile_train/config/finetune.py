@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import tyro
 from smile_motion.io.options import (
@@ -15,6 +15,7 @@ from smile_motion.io.options import (
     Formerly,
     FrameCount,
     GivenOnce,
+    Groups,
     Heads,
     MovingDecay,
     NonNegative,
@@ -44,6 +45,31 @@ _AUGMENTED = OnlyWith(lambda options: options.augment, "without --no-augment")
 @dataclass(frozen=True, kw_only=True)
 class FinetuneConfig(RunOptions):
     """Options of `smile_train finetune`. A preset sets them all; what is given besides wins."""
+
+    GROUPS: ClassVar[Groups] = {
+        "the run": (
+            *("checkpoint", "from_scratch", "patch", "preset", "list_presets"),
+            *("config", "out", "resume", "stop_at"),
+        ),
+        "the data set": (
+            *("dataset", "data", "annotations", "fold", "subset", "few"),
+            *("test_split", "allow_missing"),
+        ),
+        "what is trained": (
+            *("protocol", "reset_head", "heads", "drop_path", "head_dropout", "head_scale", "ema"),
+        ),
+        "what is seen": (
+            *("frames", "size", "sampling", "stride", "augment", "flip", "rand_augment"),
+            *("erasing", "mixup", "cutmix", "label_smoothing", "repeats"),
+        ),
+        "how it is optimized": (
+            *("epochs", "batch", "accumulate", "base_lr", "min_lr", "warmup_epochs"),
+            *("layer_decay", "weight_decay", "betas", "clip_grad", "seed"),
+        ),
+        "how it is tested": ("validate_every", "segments", "crops"),
+        "how fast": ("precision", "compile", "workers", "cpu_threads"),
+        "what is recorded": ("track", "log_every", "save_every", "keep"),
+    }
 
     checkpoint: Annotated[
         Path,

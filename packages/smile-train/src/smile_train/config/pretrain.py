@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from smile_motion.clips.options import ClipOptions
 from smile_motion.errors import InputError
@@ -13,6 +13,7 @@ from smile_motion.io.options import (
     Count,
     Epochs,
     GivenOnce,
+    Groups,
     Index,
     MaskRatio,
     NonNegative,
@@ -43,6 +44,30 @@ _WITHOUT_STEPS = OnlyWith(lambda options: options.steps is None, "without --step
 @dataclass(frozen=True, kw_only=True)
 class PretrainConfig(RunOptions, ClipOptions):
     """Options of `smile_train pretrain`. A preset sets them all; what is given besides wins."""
+
+    GROUPS: ClassVar[Groups] = {
+        "the run": ("preset", "list_presets", "config", "out", "resume", "stop_at"),
+        **ClipOptions.GROUPS,
+        "the student": ("student", "init", "gradient_checkpointing"),
+        "what it learns": (
+            *("target", "teacher", "target_norm", "official_teacher_input"),
+            *("strategy", "mixed_share", "second_epochs"),
+        ),
+        "what is masked": (
+            *("masking", "mask_ratio", "trajectory_visible", "coverage_threshold"),
+            *("masks_per_clip", "decoder_mask_ratio"),
+        ),
+        "how long": ("epochs", "steps", "minutes", "samples"),
+        "how it is optimized": (
+            *("batch", "accumulate", "base_lr", "min_lr", "warmup_epochs"),
+            *("weight_decay", "betas", "clip_grad"),
+        ),
+        "how fast": ("precision", "compile", "render", "workers", "cpu_threads"),
+        "what is recorded": (
+            *("track", "log_every", "save_every", "keep"),
+            *("picture_every", "probe_motion_every", "knn"),
+        ),
+    }
 
     preset: Annotated[str, GivenOnce("choose one of them")] = "tiny"
     """Named set of defaults: see --list-presets."""

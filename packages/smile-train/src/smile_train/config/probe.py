@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import tyro
 from smile_motion.errors import InputError
 from smile_motion.io.options import (
     Batch,
     Count,
+    Groups,
     Heads,
     OnlyWith,
     Positive,
@@ -30,6 +31,17 @@ from smile_train.datasets.registry import DatasetName, DatasetPlace
 @dataclass(frozen=True, kw_only=True)
 class FeatureProbeConfig:
     """What `probe strict` and `probe knn` share."""
+
+    GROUPS: ClassVar[Groups] = {
+        "what is asked, and where to": ("checkpoint", "out", "pooling", "heads", "cache"),
+        "the data set": (
+            *("dataset", "data", "annotations", "fold", "subset", "few"),
+            *("test_split", "allow_missing"),
+        ),
+        "what is seen": ("sampling", "stride", "segments", "crops"),
+        "how the probe is fitted": ("penalties", "iterations", "neighbours", "seed"),
+        "how fast": ("batch", "precision", "workers", "cpu_threads"),
+    }
 
     checkpoint: Annotated[
         str,

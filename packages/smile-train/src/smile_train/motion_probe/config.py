@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Annotated, ClassVar, Literal, get_args
 
 import tyro
 from smile_motion.errors import InputError
@@ -13,6 +13,7 @@ from smile_motion.io.options import (
     Banks,
     Batch,
     Count,
+    Groups,
     Heads,
     OnlyWith,
     Seed,
@@ -105,6 +106,15 @@ HELD_OUT = 5
 @dataclass(frozen=True, kw_only=True)
 class MotionProbeConfig:
     """Options of `smile_train probe motion`: what frozen encoders know about motion."""
+
+    GROUPS: ClassVar[Groups] = {
+        "what is asked, and where to": ("checkpoints", "names", "out", "factors", "pooling"),
+        "the clips": (
+            *("background", "videos", "images", "stride", "bank"),
+            *("clips", "test_clips", "seeds", "size", "seed"),
+        ),
+        "how fast": ("batch", "precision", "cpu_threads", "cache", "heads"),
+    }
 
     checkpoints: Annotated[
         tuple[str, ...],

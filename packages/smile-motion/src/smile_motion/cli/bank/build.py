@@ -11,7 +11,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import tyro
 
@@ -25,7 +25,7 @@ from smile_motion.cli.bank.options import (
     writers,
 )
 from smile_motion.errors import InputError
-from smile_motion.io.options import Count, OnlyWith, Seed, Workers
+from smile_motion.io.options import Count, Groups, OnlyWith, Seed, Workers
 
 if TYPE_CHECKING:
     from smile_motion.runtime.partition import Partition
@@ -44,10 +44,26 @@ _CHOSEN = OnlyWith(
     "with --source stable-diffusion or images",
 )
 
+EXAMPLES = (
+    "smile-motion build-bank --source procedural --n 10000 --out object_banks/procedural",
+    "smile-motion build-bank --source folder --from cut-outs --out object_banks/own",
+    "smile-motion build-bank --source images --from photographs --out object_banks/photographs",
+    "smile-motion build-bank --source stable-diffusion --preset modern --out object_banks/sd",
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """Options of `smile-motion build-bank` and `smile-motion bank build`."""
+
+    GROUPS: ClassVar[Groups] = {
+        "what is made": ("out", "n", "source", "seed"),
+        "where from": ("from_", "list_", "images"),
+        "what objects are of (--source stable-diffusion; --deny for images too)": ("category",),
+        "how images are made (--source stable-diffusion)": ("diffusion",),
+        "which candidates become objects (--source stable-diffusion or images)": ("scoring",),
+        "how fast": ("workers", "shard"),
+    }
 
     n: Count | None = None
     """Accepted objects in the bank, balanced over categories. Default: 10000; with --source folder

@@ -16,6 +16,11 @@ LISTED = 20
 """Copies that are listed unless all are asked for."""
 MAKES = "an object bank"
 
+EXAMPLES = (
+    "smile-motion bank dedup object_banks/procedural --dry-run",
+    "smile-motion bank dedup object_banks/procedural --max-distance 6 --out object_banks/distinct",
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Options:

@@ -12,6 +12,8 @@ from smile_motion.cli.app import Outcome
 
 MAKES = "an object bank"
 
+EXAMPLES = ("smile-motion bank export object_banks/procedural --out hub-folder",)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Options:

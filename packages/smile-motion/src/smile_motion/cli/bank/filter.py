@@ -8,21 +8,30 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import tyro
 
 from smile_motion.cli.app import Outcome
 from smile_motion.cli.bank.options import ScoringOptions, writers
 from smile_motion.errors import InputError
-from smile_motion.io.options import Count, Workers
+from smile_motion.io.options import Count, Groups, Workers
 
 MAKES = "an object bank"
+
+EXAMPLES = (
+    "smile-motion bank filter object_banks/photographs --min-score 23 --out object_banks/strict",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """Options of `smile-motion bank filter`. Defaults are what the bank was built with."""
+
+    GROUPS: ClassVar[Groups] = {
+        "which candidates become objects": ("scoring",),
+        "how fast": ("device", "workers"),
+    }
 
     folder: Annotated[Path, tyro.conf.Positional]
     """The bank's folder; it is not changed."""

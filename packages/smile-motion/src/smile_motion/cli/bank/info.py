@@ -21,6 +21,11 @@ ENDS = 8
 TOLD_APART = ("counts", "fell_short")
 """Entries of a card that have their own table."""
 
+EXAMPLES = (
+    "smile-motion bank info object_banks/procedural",
+    "smile-motion bank info object_banks/procedural --all --json",
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Options:

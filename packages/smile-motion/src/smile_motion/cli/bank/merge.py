@@ -13,6 +13,11 @@ from smile_motion.errors import InputError
 
 MAKES = "an object bank"
 
+EXAMPLES = (
+    "smile-motion bank merge object_banks/array/shards/* --out object_banks/array",
+    "smile-motion bank merge object_banks/procedural object_banks/own --out object_banks/both",
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Options:

@@ -12,6 +12,8 @@ from smile_motion.cli.app import Outcome
 
 MAKES = "an object bank"
 
+EXAMPLES = ("smile-motion bank pull OWNER/objects --out object_banks/objects",)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Options:

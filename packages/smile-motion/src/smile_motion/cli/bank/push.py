@@ -10,6 +10,8 @@ import tyro
 
 from smile_motion.cli.app import Outcome
 
+EXAMPLES = ("smile-motion bank push object_banks/procedural OWNER/objects --private",)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Options:

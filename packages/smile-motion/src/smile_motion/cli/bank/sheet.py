@@ -12,6 +12,11 @@ from smile_motion.cli.app import Outcome
 from smile_motion.errors import InputError
 from smile_motion.io.options import Cell, Columns, Count
 
+EXAMPLES = (
+    "smile-motion bank sheet object_banks/procedural --out sheet.png",
+    "smile-motion bank sheet object_banks/procedural --category heart star --force",
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Options:

@@ -11,6 +11,8 @@ import tyro
 
 from smile_motion.cli.app import EXIT_FAULTY, Outcome
 
+EXAMPLES = ("smile-motion bank verify object_banks/procedural",)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Options:

@@ -13,6 +13,8 @@ from smile_motion.cli.app import EXIT_FAULTY, Outcome
 from smile_motion.io.options import Workers
 from smile_motion.runtime.devices import available_cores
 
+EXAMPLES = ("smile-train data check VIDEOS --sound sound.txt",)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Options:

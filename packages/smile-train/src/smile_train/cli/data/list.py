@@ -13,6 +13,11 @@ from smile_motion.io.options import Count, Seed
 
 from smile_train.datasets.registry import DatasetName, DatasetPlace
 
+EXAMPLES = (
+    "smile-train data list ucf101 UCF101 --split test",
+    "smile-train data list ssv2 SSV2 --few 10 --out few.jsonl",
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Options:

@@ -12,6 +12,8 @@ from smile_motion.runtime.partition import is_first_process, results_folder
 
 from smile_train.evaluation.figures.options import FigureOptions
 
+EXAMPLES = ("smile-train evaluate attention runs/first --videos VIDEOS --limit 4 --out figures",)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Options(FigureOptions):

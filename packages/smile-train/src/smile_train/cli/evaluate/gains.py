@@ -11,6 +11,8 @@ from smile_motion.cli.app import Outcome
 from smile_motion.io.options import Count
 from smile_motion.runtime.partition import is_first_process, results_folder
 
+EXAMPLES = ("smile-train evaluate gains runs/scratch-ucf101 runs/first-ucf101 --out figures",)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Options:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from smile_train.evaluation.figures.clips import ShownClip
 
+EXAMPLES = ("smile-train evaluate pca runs/first --videos VIDEOS --over all --out figures",)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Options(FigureOptions):

@@ -13,6 +13,8 @@ from smile_motion.runtime.partition import is_first_process, results_folder
 
 WRITES_BESIDE = True
 
+EXAMPLES = ("smile-train evaluate report runs --out report",)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Options:

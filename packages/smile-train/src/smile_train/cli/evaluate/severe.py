@@ -4,21 +4,37 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import tyro
 from smile_motion.cli.app import Outcome
-from smile_motion.io.options import Batch, Epochs, Heads, Seed, Threads, Workers
+from smile_motion.io.options import Batch, Epochs, Groups, Heads, Seed, Threads, Workers
 from smile_motion.runtime.partition import is_first_process, results_folder
 
 from smile_train.config.run import Precision
 from smile_train.datasets.registry import DatasetName
 from smile_train.evaluation.severe import EXPERIMENTS, ExperimentName
 
+EXAMPLES = (
+    "smile-train evaluate severe runs/first --ucf101 UCF101 --experiments ucf-1000 --out severe",
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """Options of `smile_train evaluate severe`."""
+
+    GROUPS: ClassVar[Groups] = {
+        "what is run, and where to": ("checkpoint", "out", "experiments", "heads"),
+        "the data sets": (
+            *("ssv2", "finegym", "ucf101", "ucf_rc", "charades", "subsets"),
+            *("allow_missing", "seed"),
+        ),
+        "how fast": (
+            *("epochs", "batch", "accumulate", "precision", "workers", "cpu_threads"),
+            "track",
+        ),
+    }
 
     checkpoint: Annotated[Path, tyro.conf.Positional]
     """A run, a checkpoint, or a published file."""

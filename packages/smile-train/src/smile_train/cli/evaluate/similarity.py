@@ -11,6 +11,8 @@ from smile_motion.runtime.partition import is_first_process, results_folder
 
 from smile_train.evaluation.figures.options import FigureOptions
 
+EXAMPLES = ("smile-train evaluate similarity runs/first runs/second --videos VIDEOS --out figures",)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Options(FigureOptions):
