@@ -10,12 +10,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import tyro
 from smile_motion.cli.app import Outcome
 from smile_motion.errors import InputError
-from smile_motion.io.options import Count, Index, OnlyWith, Workers
+from smile_motion.io.options import Count, Groups, Index, OnlyWith, Workers
 from smile_motion.runtime.devices import available_cores
 from smile_motion.video.packer import VideoPacking
 
@@ -23,12 +23,20 @@ if TYPE_CHECKING:
     from smile_motion.export.collection import Collection
     from smile_motion.runtime.partition import Partition
 
+EXAMPLES = (
+    "smile-train data pack VIDEOS --out packed",
+    "smile-train data pack train.txt --out packed --shard-index 0 --num-shards 8",
+)
 MAKES = "packed videos"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options(VideoPacking):
     """Options of `smile_train data pack`."""
+
+    GROUPS: ClassVar[Groups] = {
+        "how fast": ("workers", "engine", "address", "shard_index", "num_shards"),
+    }
 
     videos: Annotated[Path, tyro.conf.Positional]
     """A list (`path label` lines), a folder, a tar or a video. In a folder, the folder that a video
