@@ -38,6 +38,7 @@ def test_rows_follow_values_not_names() -> None:
     ).rows == ("table7-noise",)
     assert place(make_results(replace(PRESETS["table7-noise"], preset="x", epochs=3))).rows == ()
     assert place(make_results(None)).rows == ()
+    assert place(make_results(None, pretraining={"untrained": "vit-s"})).rows == ("scratch",)
     assert place(make_results(None, source="viclip:weights/l14.pth")).rows == ("viclip",)
     for family in FAMILIES:
         found = place(make_results(None, pretraining={"published": family.name})).rows

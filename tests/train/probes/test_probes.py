@@ -65,6 +65,36 @@ def test_cached_probes_tell_scenes_apart_and_encode_once(
     assert grid["chosen"] in [entry[key] for entry in grid["grid"]]
 
 
+def test_random_weights_of_a_student_are_probed_like_a_checkpoint(
+    scenes: Path, tmp_path: Path
+) -> None:
+    """The floor: what they give is named as such, the same for a seed and another for another."""
+    options = [
+        *("--from-scratch=tiny", "--frames=4", "--size=32", "--data", scenes, "--stride=1"),
+        *("--workers=0", "--precision=fp32", "--cache", tmp_path / "cache"),
+        *("--segments=1", "--crops=1"),
+    ]
+    hashes = []
+    for name, more in (("a", []), ("b", []), ("c", ["--seed=1"])):
+        assert probe("knn", *options, *more, "--out", tmp_path / name) == 0
+        results = Results.read(tmp_path / name)
+        assert results.checkpoint["source"] == "tiny from scratch"
+        assert results.pretraining == {"untrained": "tiny"}
+        hashes.append(results.checkpoint["sha256"])
+    assert hashes[0] == hashes[1] != hashes[2]
+    assert probe("strict", *options, "--out", tmp_path / "d") == 0
+    assert Results.read(tmp_path / "d").checkpoint["sha256"] == hashes[0]
+
+
+def test_a_checkpoint_and_random_weights_are_not_probed_together(
+    scenes: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert probe("knn", "x.pth", "--from-scratch=tiny", "--data", scenes) == 2
+    assert "probe one of them; leave the other out" in capsys.readouterr().err
+    assert probe("knn", "x.pth", "--frames=4", "--data", scenes) == 2
+    assert "--frames has an effect only with --from-scratch" in capsys.readouterr().err
+
+
 def test_features_of_another_view_are_not_taken_for_these(
     checkpoint: Path, scenes: Path, tmp_path: Path
 ) -> None:

@@ -50,12 +50,24 @@ class Backbone:
         require_sizes(self.config, self.weights, self.source)
 
 
-def untrained_backbone(student: StudentName, grid: TokenGrid, seed: int) -> Backbone:
-    """Random weights of an encoder, the same for a seed: what nothing was learned by."""
+def untrained_backbone(
+    student: StudentName, *, frames: int | None, size: int | None, patch: int, seed: int
+) -> Backbone:
+    """Random weights of an encoder, the same for a seed: what nothing was learned by.
+
+    Args:
+        frames, size: Of its clips, size in pixels; none for the paper's, 16 and 224.
+        patch: Side of a token, pixels.
+
+    Raises:
+        InputError: The size is not a multiple of the patch, or frames are odd.
+    """
+    paper = TokenGrid()
+    side = size or paper.height
+    grid = TokenGrid(frames=frames or paper.frames, height=side, width=side, patch=patch)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        drawn = Encoder(STUDENTS[student], grid).state_dict()
-    weights = {name: value for name, value in drawn.items() if not name.startswith("norm.")}
+        weights = Encoder(STUDENTS[student], grid).state_dict()
     digest = hashlib.sha256()
     for name, value in sorted(weights.items()):
         digest.update(name.encode() + value.contiguous().numpy().tobytes())

@@ -110,9 +110,21 @@ def prepare_folder(config: FeatureProbeConfig, protocol: str) -> Path:
     Raises:
         InputError: No checkpoint is given, or there are other results in it.
     """
-    if not config.checkpoint:
-        raise InputError("no checkpoint; give a run, a checkpoint, a published file or a hub id")
-    name = f"{finetune.name_of(config.checkpoint)}-{protocol}-{config.dataset}"
+    if config.from_scratch is not None:
+        if config.checkpoint:
+            raise InputError(
+                f"{config.checkpoint} and --from-scratch {config.from_scratch}: probe one of them; "
+                f"leave the other out"
+            )
+        probed = f"scratch-{config.from_scratch}"
+    elif config.checkpoint:
+        probed = finetune.name_of(config.checkpoint)
+    else:
+        raise InputError(
+            "no checkpoint; give a run, a checkpoint, a published file or a hub id, or "
+            "--from-scratch and a student's size"
+        )
+    name = f"{probed}-{protocol}-{config.dataset}"
     out = config.out or Path("runs") / name
     if (out / "results.json").exists():
         raise InputError(f"{out}: holds results; choose another --out")

@@ -38,7 +38,7 @@ from smile_train.models.config import StudentName
 OF_FOLDS = OnlyWith(
     lambda options: options.dataset in ("ucf101", "hmdb51"), "with --dataset ucf101 or hmdb51"
 )
-_FROM_SCRATCH = OnlyWith(lambda options: options.from_scratch is not None, "with --from-scratch")
+FROM_SCRATCH = OnlyWith(lambda options: options.from_scratch is not None, "with --from-scratch")
 _AUGMENTED = OnlyWith(lambda options: options.augment, "without --no-augment")
 
 
@@ -80,7 +80,7 @@ class FinetuneConfig(RunOptions):
     from_scratch: StudentName | None = None
     """Start from random weights of this student, drawn by --seed, instead of a checkpoint: the
     control of every pre-training. Give it a --layer-decay of 1: it has no lower layers to keep."""
-    patch: Annotated[Side, _FROM_SCRATCH] = 16
+    patch: Annotated[Side, FROM_SCRATCH] = 16
     """Side of a token, pixels. Paper: 16."""
     preset: Annotated[str | None, GivenOnce("choose one of them"), Formerly("recipe")] = None
     """Named set of defaults: see --list-presets. Default: the data set's."""

@@ -11,11 +11,13 @@ from smile_motion.errors import InputError
 from smile_motion.io.options import (
     Batch,
     Count,
+    FrameCount,
     Groups,
     Heads,
     OnlyWith,
     Positive,
     Seed,
+    Side,
     Stride,
     Threads,
     Views,
@@ -23,9 +25,10 @@ from smile_motion.io.options import (
     require_within,
 )
 
-from smile_train.config.finetune import OF_FOLDS
+from smile_train.config.finetune import FROM_SCRATCH, OF_FOLDS
 from smile_train.config.run import Precision
 from smile_train.datasets.registry import DatasetName, DatasetPlace
+from smile_train.models.config import StudentName
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,12 +36,14 @@ class FeatureProbeConfig:
     """What `probe strict` and `probe knn` share."""
 
     GROUPS: ClassVar[Groups] = {
-        "what is asked, and where to": ("checkpoint", "out", "pooling", "heads", "cache"),
+        "what is asked, and where to": (
+            *("checkpoint", "from_scratch", "patch", "out", "pooling", "heads", "cache"),
+        ),
         "the data set": (
             *("dataset", "data", "annotations", "fold", "subset", "few"),
             *("test_split", "allow_missing"),
         ),
-        "what is seen": ("sampling", "stride", "segments", "crops"),
+        "what is seen": ("frames", "size", "sampling", "stride", "segments", "crops"),
         "how the probe is fitted": ("penalties", "iterations", "neighbours", "seed"),
         "how fast": ("batch", "precision", "workers", "cpu_threads"),
     }
@@ -49,6 +54,15 @@ class FeatureProbeConfig:
         tyro.conf.arg(metavar="CHECKPOINT", help_behavior_hint="(required)"),
     ] = ""
     """A run, a checkpoint, a published file, a folder of transformers, or a hub id."""
+    from_scratch: StudentName | None = None
+    """Probe random weights of this student, drawn by --seed, instead of a checkpoint: the floor of
+    what every other encoder reaches."""
+    patch: Annotated[Side, FROM_SCRATCH] = 16
+    """Side of its tokens, pixels. Paper: 16."""
+    frames: Annotated[FrameCount, FROM_SCRATCH] = 16
+    """Frames of its clips. Paper: 16."""
+    size: Annotated[Side, FROM_SCRATCH] = 224
+    """Side of its frames, pixels. Paper: 224."""
     dataset: DatasetName = "folder"
     """What is asked; `list`, `folder` and `manifest` are data of your own."""
     data: Annotated[Path, tyro.conf.arg(help_behavior_hint="(default: this folder)")] = Path()

@@ -15,6 +15,7 @@ from accelerate import Accelerator
 from smile_motion.errors import InputError
 from smile_motion.runtime.progress import progress_bar
 
+from smile_train.checkpoints.backbone import build_encoder, untrained_backbone
 from smile_train.config.finetune_presets import DATASET_PRESETS, PRESETS
 from smile_train.config.machine import settle_machine
 from smile_train.config.probe import FeatureProbeConfig, NeighbourProbeConfig, StrictProbeConfig
@@ -136,7 +137,8 @@ def _probe(
     require_fitting(train, test)
     if train.task == "count":
         raise InputError(f"{train.name}: counts have no linear probe; fine-tune on it")
-    encoder = load(config.checkpoint, heads=config.heads).to(accelerator.device)
+    source, encoder = _open_encoder(config)
+    encoder = encoder.to(accelerator.device)
     views = TestViews(segments=config.segments, crops=config.crops)
     accelerator.print(machine.said, file=sys.stderr)
     train_features = _extract(config, encoder, train, TestViews(), accelerator)
@@ -156,7 +158,7 @@ def _probe(
         samples=len(predictions.keys),
         metrics=_metrics(scores, predictions.targets),
         main_metric="top1" if test.task == "single-label" else "map",
-        checkpoint={"source": config.checkpoint, "sha256": hash_encoder(encoder)},
+        checkpoint={"source": source, "sha256": hash_encoder(encoder)},
         pretraining=encoder.pretraining,
         dataset_sha256={"train": train.sha256, test.split: test.sha256},
         partial=train.partial or test.partial or broken,
@@ -168,6 +170,20 @@ def _probe(
         write_evaluation(out, results, predictions, test, choice)
     accelerator.wait_for_everyone()
     return results
+
+
+def _open_encoder(config: FeatureProbeConfig) -> tuple[str, VideoEncoder]:
+    """What is probed, in words, and its encoder: a checkpoint's, or random weights."""
+    if config.from_scratch is None:
+        return config.checkpoint, load(config.checkpoint, heads=config.heads)
+    backbone = untrained_backbone(
+        config.from_scratch,
+        frames=config.frames,
+        size=config.size,
+        patch=config.patch,
+        seed=config.seed,
+    )
+    return str(backbone.source), VideoEncoder(build_encoder(backbone), backbone.pretraining)
 
 
 def _extract(

@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from smile_motion.errors import InputError
-from smile_motion.tokens import TokenGrid
 
 from smile_train.checkpoints.backbone import Backbone, untrained_backbone
 from smile_train.checkpoints.files import load_checkpoint, stored_settings, write_checkpoint
@@ -298,12 +297,13 @@ def start_backbone(config: FinetuneConfig) -> Backbone:
     """
     if config.from_scratch is None:
         return open_backbone(config.checkpoint, heads=config.heads)
-    paper = TokenGrid()
-    side = config.size or paper.height
-    grid = TokenGrid(
-        frames=config.frames or paper.frames, height=side, width=side, patch=config.patch
+    return untrained_backbone(
+        config.from_scratch,
+        frames=config.frames,
+        size=config.size,
+        patch=config.patch,
+        seed=config.seed,
     )
-    return untrained_backbone(config.from_scratch, grid, config.seed)
 
 
 def open_task(videos: LabelledVideos, config: FinetuneConfig) -> LabelledTask:

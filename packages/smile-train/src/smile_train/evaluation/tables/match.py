@@ -71,6 +71,8 @@ def place(results: Results, given: str | None = None) -> Placement:
     for name in (kind, str(trained.get("published", "")).lower()):
         if name in OTHERS:
             return Placement(rows=(name,))
+    if "untrained" in trained:
+        return Placement(rows=("scratch",))
     if not trained.keys() >= _TOLD:
         return Placement(rows=())
     equal = tuple(name for name in PRESETS if not _differences(trained, name))
