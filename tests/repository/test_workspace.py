@@ -1,5 +1,6 @@
 """The promises of the workspace itself."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -85,3 +86,13 @@ def test_the_core_of_smile_motion_runs_without_torch() -> None:
         "assert not {'torch', 'diffusers', 'open_clip', 'onnxruntime'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_private_modules_stay_in_their_packages_and_files_are_short() -> None:
+    for path in (ROOT / "packages").rglob("src/**/*.py"):
+        text = path.read_text()
+        assert text.count("\n") <= 400, path
+        package = ".".join(path.parent.parts[path.parts.index("src") + 1 :])
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.ImportFrom) and re.search(r"\._\w+$", node.module or ""):
+                assert (node.module or "").rpartition(".")[0] == package, f"{path}:{node.lineno}"

@@ -1,6 +1,6 @@
-"""The compiled loops that draw masks from random keys.
+"""Compiled loops that compute masks from random keys.
 
-Every choice is "those with the smallest keys", so that any device that sorts chooses the same.
+Every choice is "those with the smallest keys", so that every device that sorts makes the same one.
 Keys of a clip: one for each token, then one for each position, then one for each time slice.
 """
 
@@ -11,7 +11,7 @@ from smile_motion.runtime.compiled import compiled
 
 @compiled(inline="always")
 def _bar(keys, wanted):
-    """The key that `wanted` of the keys do not exceed."""
+    """Return the `wanted`-th smallest key."""
     if wanted <= 0:
         return -np.inf
     return np.partition(keys, wanted - 1)[wanted - 1]
@@ -38,11 +38,14 @@ def hide_tubes(keys, each, hidden):
 
 @compiled()
 def hide_motion_bins(motion, keys, each, share, hidden):
-    """Show a share of positions from the moving half, the rest from the still one; see
+    """Hide all positions but a share of the moving half and some of the other; see
     `mask_motion_bins`.
 
     Args:
-        motion: (B, positions) float64; each: positions hidden in every slice.
+        motion: (B, positions) float64: mean displacement.
+        keys: (B, slices * positions + positions + slices) float64: random keys, in 0..1.
+        each: Number of positions to hide in every slice.
+        share: Share of the visible positions from the moving half.
         hidden: (B, slices, positions) bool, filled.
     """
     slices, positions = hidden.shape[1:]
@@ -73,8 +76,11 @@ def hide_trajectories(coverage, keys, threshold, total, share, hidden):
     """Hide trajectories first, then tubes, `total` tokens exactly; see `mask_trajectory`.
 
     Args:
-        coverage: (B, K, slices, positions) float32; share of trajectory tokens to hide.
-        keys: (B, slices * positions + positions + slices) float64.
+        coverage: (B, K, slices, positions) float32: share of each token that each object covers.
+        keys: (B, slices * positions + positions + slices) float64: random keys, in 0..1.
+        threshold: Coverage above which a token is on a trajectory.
+        total: Number of tokens to hide.
+        share: Share of trajectory tokens to hide.
         hidden: (B, slices, positions) bool, filled.
     """
     slices, positions = hidden.shape[1:]
@@ -121,7 +127,11 @@ def hide_official(marked, keys, each, visible_share, hidden):
     """Hide tubes, redraw what is marked, and flip tokens elsewhere until the total is met.
 
     Args:
-        marked: (B, slices, positions) bool; each: tokens hidden in a slice, on average.
+        marked: (B, slices, positions) bool: tokens in the objects' boxes.
+        keys: (B, slices * positions + positions + slices) float64: random keys, in 0..1.
+        each: Mean number of tokens to hide in a slice.
+        visible_share: Share of marked tokens left visible.
+        hidden: (B, slices, positions) bool, filled.
     """
     slices, positions = hidden.shape[1:]
     tokens = slices * positions

@@ -1,7 +1,7 @@
-"""The compiled loops that turn uniform numbers into motion.
+"""Compiled loops that turn uniform random numbers into motion.
 
-Plain loops rather than matrix products: those differ in the last bit from one processor to the
-next, and a plan is to be the same everywhere.
+Plain loops rather than matrix products, whose last bit differs between processors: a plan must be
+the same everywhere.
 """
 
 import math
@@ -16,10 +16,13 @@ def draw_smooth_paths(uniform, smoothing, samples, extent, span, shared, whole):
     """Draw Gaussian-smoothed paths; see `GaussianPath`.
 
     Args:
-        uniform: (K, 2 * points + 4) float64 in 0..1.
-        smoothing: (points, points) float64: the filter's transpose; samples (T,) int64 way-points.
-        extent: (low, high) of the range of a path along the x and y axes, (2, 2) float64, pixels.
-        span: (2,) width and height of the frame, pixels.
+        uniform: (K, 2 * points + 4) float64: random numbers in 0..1.
+        smoothing: (points, points) float64: transpose of the filter's matrix.
+        samples: (T,) int64: way-point of each frame.
+        extent: (2, 2) float64: lowest and highest extent of a path along x and along y, pixels.
+        span: (2,) float64: width and height of the frame, pixels.
+        shared: Whether both axes have the same extent.
+        whole: Whether extent and start are whole pixels.
 
     Returns:
         (K, T, 2) float64 centers, pixels.
@@ -55,11 +58,14 @@ def draw_keyframed(uniform, inner, frames, rotation_deg, scale):
     """Draw angles and scales at random keyframes, linear in between; see `KeyframeValues`.
 
     Args:
-        uniform: (K, 2 * (inner + 2) + frames) float64 in 0..1.
-        rotation_deg: (low, high) degrees; scale (low, high).
+        uniform: (K, 2 * (inner + 2) + T) float64: random numbers in 0..1.
+        inner: Number of keyframes between the first and the last frame.
+        frames: Number of frames T.
+        rotation_deg: (low, high) of the angle at a keyframe, degrees.
+        scale: (low, high) of the scale at a keyframe.
 
     Returns:
-        angle_deg (K, frames) and factors (K, frames, 2), both float64.
+        angle_deg (K, T) and scale (K, T, 2), both float64.
     """
     count, keys = uniform.shape[0], inner + 2
     angle, factor = np.empty((count, frames)), np.empty((count, frames, 2))
@@ -104,7 +110,7 @@ def order_by_area(base_size, scale, order):
 
 @compiled()
 def place_objects(base_size, scale, angle_deg, centre):
-    """Affine maps of objects, (K, T, 2, 3) float64; see `MotionPlan.placement`."""
+    """Compute the affine maps of objects, (K, T, 2, 3) float64; see `MotionPlan.placement`."""
     count, frames = angle_deg.shape
     maps = np.empty((count, frames, 2, 3))
     for slot in range(count):

@@ -13,6 +13,7 @@ from smile_motion.errors import InputError
 from smile_motion.io.components import Kinds, component_to_json, require_bounds
 from smile_motion.io.schema import parse, read_record
 from smile_motion.motion.effects import Appearance, MotionBlur, Shadow
+from smile_motion.motion.transforms import place_objects
 
 if TYPE_CHECKING:
     from smile_motion.bank import ObjectBank
@@ -178,25 +179,16 @@ class MotionPlan:
             (K, T, 2, 3) float64: `[x, y] = map @ [u, v, 1]`; the object's image spans [-0.5, 0.5]
             in u (rightwards) and v (downwards).
         """
-        from smile_motion.motion._kernels import place_objects
-
         return place_objects(self.base_size, self.scale, self.angle_deg, self.centre)
 
     def only(self, slot: int) -> MotionPlan:
         """Return the motion of one object alone."""
-        return replace(
-            self,
-            objects=self.objects[slot : slot + 1],
-            base_size=self.base_size[slot : slot + 1],
-            centre=self.centre[slot : slot + 1],
-            angle_deg=self.angle_deg[slot : slot + 1],
-            scale=self.scale[slot : slot + 1],
-            order=np.zeros((self.frames, 1), np.int64),
-            tint=None if self.tint is None else self.tint[slot : slot + 1],
-            appearance_seed=None
-            if self.appearance_seed is None
-            else self.appearance_seed[slot : slot + 1],
-        )
+        names = ("objects", "base_size", "centre", "angle_deg", "scale", "tint", "appearance_seed")
+        arrays = {name: getattr(self, name) for name in names}
+        own = {
+            name: None if all_ is None else all_[slot : slot + 1] for name, all_ in arrays.items()
+        }
+        return replace(self, order=np.zeros((self.frames, 1), np.int64), **own)
 
     def framed(self, *, shift: np.ndarray, height: int, width: int) -> MotionPlan:
         """Return the same motion in another frame, with centers moved by `shift` (x, y), pixels."""

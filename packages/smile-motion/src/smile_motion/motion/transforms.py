@@ -115,6 +115,25 @@ class Segments:
         return times, np.searchsorted(bounds, rng.random(len(times) - 1), side="right")
 
 
+def place_objects(
+    base_size: np.ndarray, scale: np.ndarray, angle_deg: np.ndarray, centre: np.ndarray
+) -> np.ndarray:
+    """Compute the affine maps from unit coordinates of objects to frame pixels.
+
+    Args:
+        base_size: (K, 2) float64: width and height at scale 1, pixels.
+        scale: (K, T, 2) float64: factors on width and height.
+        angle_deg: (K, T) float64: rotation, degrees, counter-clockwise.
+        centre: (K, T, 2) float64: x, y of the center, pixels.
+
+    Returns:
+        (K, T, 2, 3) float64; see `MotionPlan.placement`.
+    """
+    from smile_motion.motion import _kernels
+
+    return _kernels.place_objects(base_size, scale, angle_deg, centre)
+
+
 def interpolate(
     times: np.ndarray, values: np.ndarray, easing: np.ndarray, frames: int
 ) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The compiled loops that paint objects into frames, with effects and without."""
+"""Compiled loops that paint objects into frames, with and without effects."""
 
 import numpy as np
 
@@ -20,7 +20,7 @@ _BYTE = np.uint32(255)
 
 @compiled(inline="always")
 def blend(row, start, mixed, count):
-    """Put premultiplied pixels over row (3 * W,) uint8 from pixel `start` on."""
+    """Composite premultiplied pixels over row (3 * W,) uint8 from pixel `start` on."""
     at = np.uint64(3 * start)
     whole = count & -LANES
     for i in range(0, whole, LANES):
@@ -45,7 +45,7 @@ def blend(row, start, mixed, count):
 
 @compiled(inline="always")
 def _mark(ids, start, mixed, count, label):
-    """Write `label` into ids (W,) uint8 where alpha >= 0.5; return how many there are."""
+    """Write `label` into ids (W,) uint8 where alpha >= 0.5; return the number of pixels."""
     at = np.uint64(start)
     marked = 0
     whole = count & -LANES
@@ -91,20 +91,25 @@ def _copy(source, target):
 def composite(
     frames, background, ids, order, maps, objects, label, words, offset, size, hull, paint
 ):
-    """Put objects into frames and their labels into the id map.
+    """Paint objects into frames and their labels into the id map.
 
     Args:
         frames: (T, H, 3 * W) uint8, painted in place; any array when `paint` is false.
-        background: (1, H, 3 * W) uint8, copied to every frame right before it is painted, while it
-            is in the cache; or (0, H, 3 * W) where the frames hold their background already.
-        ids: (T, H, W) uint8, set to 0, then the label where an object's alpha >= 0.5 lies on top.
-        order: (T, L) int64 layers from the bottom up; maps (L, T, 2, 3) float64 unit -> pixels.
-        objects: (L,) int64 numbers of sources; label (L,) uint8, 0 for layers to be left out.
-        words: The sources' pixels as uint32; offset (N, levels) int64 words; size (N, levels, 2)
-            int32; hull (N, n, 2) float32.
+        background: (1, H, 3 * W) uint8, copied to each frame right before it is painted, while it
+            is in the cache; or (0, H, 3 * W) if the frames hold their background already.
+        ids: (T, H, W) uint8: set to the label of the topmost layer with alpha >= 0.5, else 0.
+        order: (T, L) int64: layers from the bottom up.
+        maps: (L, T, 2, 3) float64: unit coordinates -> frame pixels.
+        objects: (L,) int64: source of each layer.
+        label: (L,) uint8; 0 for layers that are left out.
+        words: (n,) uint32: pixels of the sources.
+        offset: (N, levels) int64: start of each level in `words`.
+        size: (N, levels, 2) int32: width and height of each level, pixels.
+        hull: (N, n, 2) float32: convex polygon around each source, unit coordinates.
+        paint: Whether frames are painted; otherwise only the id map is.
 
     Returns:
-        (L, T) int64: each object's pixels inside the frame, hidden ones included.
+        (L, T) int64: number of pixels of each layer inside the frame, hidden ones included.
     """
     covered = np.zeros((maps.shape[0], maps.shape[1]), dtype=np.int64)
     buffers = row_buffers(ids.shape[2])
@@ -197,12 +202,19 @@ def _develop(total, start, end, tint, shift, mixed):
 def composite_exposures(
     frames, order, exposures, tint, mip_bias, objects, words, offset, size, hull
 ):
-    """Paint layers with effects; see `Layers` for what they mean and `composite` for the sources.
+    """Paint layers with effects; see `Layers`.
 
     Args:
         frames: (T, H, 3 * W) uint8, painted in place.
-        order: (T, L) int64; exposures (L, T, S, 2, 3) float64, S a power of two.
-        tint: (L, T, 4) int32; mip_bias, objects (L,) int64.
+        order: (T, L) int64: layers from the bottom up.
+        exposures: (L, T, S, 2, 3) float64: maps at the instants of motion blur; S is a power of 2.
+        tint: (L, T, 4) int32: factors on premultiplied RGBA, 256 for 1.
+        mip_bias: (L,) int64: offset of the source level towards coarser ones.
+        objects: (L,) int64: source of each layer.
+        words: (n,) uint32: pixels of the sources.
+        offset: (N, levels) int64: start of each level in `words`.
+        size: (N, levels, 2) int32: width and height of each level, pixels.
+        hull: (N, n, 2) float32: convex polygon around each source, unit coordinates.
     """
     height, width = frames.shape[1], frames.shape[2] // 3
     instants = exposures.shape[2]

@@ -1,4 +1,4 @@
-"""The compiled loops that sample objects along the rows of a frame.
+"""Compiled loops that sample objects along the rows of a frame.
 
 A source level is a premultiplied RGBA image of one object with a transparent border one pixel
 wide, read as 32-bit words. Every frame pixel inside an object's rectangle takes one fixed-point
@@ -21,20 +21,21 @@ from smile_motion.runtime.compiled import compiled
 FRACTION = np.int32(16)
 """Fractional bits of source coordinates."""
 MARGIN_PX = 2.0
-"""How far beyond its level-0 bounds an object can show: smoothing of its coarser levels."""
+"""Distance beyond its level-0 bounds that an object can be visible at, pixels, due to the smoothing
+of coarser levels."""
 FAR_PX = 1 << 40
 SMALLEST_PX = 0.25
-"""Objects with a side below this on screen are not drawn."""
+"""Smallest side of an object that is drawn, pixels."""
 VECTOR = LANES
-"""Rows are filled up to a multiple of this many pixels, for vector instructions."""
+"""Rows are padded to a multiple of this many pixels, for vector instructions."""
 
 
 @compiled(inline="always")
 def choose_level(sizes, map_, mip_bias):
-    """Deepest level still at least as large as the object on screen, then `mip_bias` levels on.
+    """Choose the coarsest level that is at least as large as the object on screen, plus `mip_bias`.
 
     Returns:
-        -1 when the object is too small to be drawn.
+        Number of the level; -1 if the object is too small to be drawn.
     """
     width = np.sqrt(map_[0, 0] ** 2 + map_[1, 0] ** 2)
     height = np.sqrt(map_[0, 1] ** 2 + map_[1, 1] ** 2)
@@ -53,9 +54,16 @@ def choose_level(sizes, map_, mip_bias):
 
 @compiled()
 def find_levels(size, maps, objects, mip_bias, slot, lowest, highest):
-    """Find which levels of each slot's source are sampled: lowest, highest (K,) int64, filled.
+    """Find the levels of each slot's source that are sampled.
 
-    size (N, levels, 2); maps (L, n, 2, 3); objects, mip_bias and slot (L,).
+    Args:
+        size: (N, levels, 2) int32: width and height of each level, pixels.
+        maps: (L, n, 2, 3) float64: all maps of each layer.
+        objects: (L,) int64: source of each layer.
+        mip_bias: (L,) int64: offset of the level towards coarser ones.
+        slot: (L,) int64: slot of each layer.
+        lowest: (K,) int64, filled: number of levels if none is sampled.
+        highest: (K,) int64, filled: -1 if none is sampled.
     """
     lowest[:], highest[:] = size.shape[1], -1
     for layer in range(maps.shape[0]):
@@ -68,7 +76,7 @@ def find_levels(size, maps, objects, mip_bias, slot, lowest, highest):
 
 @compiled(inline="always")
 def _clip_span(first, last, start, step, limit):
-    """Narrow the pixels first..last to those whose coordinate start + step * x lies in 0..limit."""
+    """Clip the pixels first..last to those whose coordinate start + step * x is in 0..limit."""
     if 0 <= start + step * first <= limit and 0 <= start + step * last <= limit:
         return first, last
     if step == 0:
@@ -110,10 +118,17 @@ def _fetch(pairs, count, words, base, stride, u, v, step_u, step_v):
 
 @compiled()
 def bound_rows(hull, map_, margin, low, high):
-    """Find the pixels of each row that an object may touch: low, high (H,) int64, inclusive.
+    """Find the pixels of each row that an object may touch.
 
-    hull (n, 2) unit coordinates of a convex polygon around the object; margin: how far beyond it
-    the object can show, pixels. returns first and last row.
+    Args:
+        hull: (n, 2) float32: convex polygon around the object, unit coordinates.
+        map_: (2, 3) float64: unit coordinates -> frame pixels.
+        margin: Distance beyond the polygon that the object can be visible at, pixels.
+        low: (H,) int64, filled: first pixel of each row.
+        high: (H,) int64, filled: last pixel of each row.
+
+    Returns:
+        First and last row.
     """
     height = low.shape[0]
     top, bottom = np.inf, -np.inf
@@ -148,7 +163,7 @@ def bound_rows(hull, map_, margin, low, high):
 
 @compiled(inline="always")
 def sampling_steps(size, map_):
-    """How to walk a level from the frame: whole and real numbers that all rows share."""
+    """Compute the fixed-point steps in a level from pixel to pixel, which all rows share."""
     a, b, c, d = map_[0, 0], map_[0, 1], map_[1, 0], map_[1, 1]
     determinant = a * d - b * c
     one = float(1 << FRACTION)
@@ -166,10 +181,10 @@ def sampling_steps(size, map_):
 
 @compiled(inline="always")
 def sample_row(words, base, stride, walk, y, row_low, row_high, width, buffers):
-    """Sample one object along row y of the frame into mixed; returns first pixel and count.
+    """Sample one object along row y of the frame into `mixed`; return first pixel and count.
 
-    Vector instructions take many pixels at once, and what is left over costs as much again: rows
-    are therefore filled up with clear pixels where the frame has room.
+    Rows are padded with transparent pixels, if the frame has room, to whole vector instructions:
+    a remainder would cost as much as all of them.
     """
     pairs, mixed = buffers
     anchor, step_u, step_v, limit_u, limit_v, start_u, row_u, start_v, row_v, cy = walk
@@ -188,7 +203,7 @@ def sample_row(words, base, stride, walk, y, row_low, row_high, width, buffers):
     _fetch(pairs, count, words, base, stride, from_u, from_v, by_u, by_v)
     start = anchor + low
     full = (count + VECTOR - 1) & -VECTOR
-    # At the frame's right edge they are filled up on the left.
+    # At the frame's right edge the padding is on the left.
     before = max(0, start + full - width) if full <= width else 0
     for i in range(0, full, VECTOR):
         at = np.uint64(i)
@@ -202,5 +217,5 @@ def sample_row(words, base, stride, walk, y, row_low, row_high, width, buffers):
 
 @compiled(inline="always")
 def row_buffers(width):
-    """Memory for `sample_row`: pairs and mixed."""
+    """Allocate the buffers of `sample_row`: pairs and mixed."""
     return np.zeros((2, width + VECTOR), np.uint64), np.empty(width + 2 * VECTOR, np.uint32)

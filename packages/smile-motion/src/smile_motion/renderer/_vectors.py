@@ -1,10 +1,10 @@
-"""The steps of painting, sixteen pixels at a time, in vector instructions.
+"""Vector instructions of painting, sixteen pixels at a time.
 
-Written out, because the compiler finds them by itself only for processors with AVX-512: on those
-with AVX2 its loops take two to five times as long (docs/performance.md). They are LLVM's portable
-vectors, so that other processors run them too, and whole numbers, so that all give the same bits.
-Machine code that numba has kept of a loop stays until the loop's own file changes: after a change
-here, remove `__pycache__`.
+They are explicit, because the compiler vectorizes the loops only for processors with AVX-512: on
+those with AVX2 its code takes two to five times as long (docs/performance.md). They are LLVM's
+portable vectors, which run on all processors, of integers, so that all give the same bits. numba
+caches the machine code of a loop until the loop's own file changes: after a change here, remove
+`__pycache__`.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,16 +16,16 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 LANES = 16
-"""Pixels of a step."""
+"""Pixels per step."""
 _BYTE, _SHORT, _WORD = ir.IntType(8), ir.IntType(16), ir.IntType(32)
 _PIXELS = ir.VectorType(_WORD, LANES)
-"""Sixteen pixels, a word each: premultiplied red in its lowest byte, then green, blue, alpha."""
+"""Sixteen pixels of one word: premultiplied red in the lowest byte, then green, blue, alpha."""
 _FIELDS = ir.VectorType(_SHORT, 2 * LANES)
-"""The same as fields of 16 bits, of two channels each."""
+"""The same pixels as fields of 16 bits, for two channels each."""
 _ORDER = [0, 1, 4, 5, 2, 3, 6, 7, 8, 9, 12, 13, 10, 11, 14, 15]
-"""The order in which AVX2 parts sixteen pairs without crossing the halves of its registers."""
+"""Order in which AVX2 splits sixteen pairs without crossing the halves of its registers."""
 _HALF = 8
-"""Pixels of three bytes that fill a register of AVX2 when they are given four."""
+"""Pixels that fill a register of AVX2 once their three bytes are widened to four."""
 
 
 def _constant(kind: ir.VectorType, values: int | Sequence[int]) -> ir.Constant:
@@ -34,7 +34,7 @@ def _constant(kind: ir.VectorType, values: int | Sequence[int]) -> ir.Constant:
 
 
 def _spread(builder: Any, value: Any, kind: ir.VectorType) -> Any:
-    """A scalar in every lane."""
+    """Broadcast a scalar to all lanes."""
     empty = ir.Constant(kind, ir.Undefined)
     first = builder.insert_element(empty, value, ir.Constant(_WORD, 0))
     zeros = ir.Constant(ir.VectorType(_WORD, kind.count), [0] * kind.count)
@@ -42,7 +42,7 @@ def _spread(builder: Any, value: Any, kind: ir.VectorType) -> Any:
 
 
 def _pick(builder: Any, vector: Any, lanes: Sequence[int], other: Any = None) -> Any:
-    """Lanes of a vector, or of two, in another order."""
+    """Shuffle the lanes of one vector, or of two."""
     mask = _constant(ir.VectorType(_WORD, len(lanes)), lanes)
     other = ir.Constant(vector.type, ir.Undefined) if other is None else other
     return builder.shuffle_vector(vector, other, mask)
@@ -59,12 +59,17 @@ Generate = Callable[[Any, Any, Any, Any], Any]
 def mix_sixteen(
     typing_context, mixed, into, pairs, at, u, v, step_u, step_v
 ) -> tuple[Any, Generate]:
-    """Weigh the neighbors of sixteen samples.
+    """Interpolate sixteen samples bilinearly.
 
     Args:
-        mixed: uint32 (n,); what is written, from `into` on: premultiplied RGBA.
-        pairs: uint64 (2, m): the upper and the lower two neighbors, read from `at` on.
-        u, v: int32: where sample 0 lies; step_u, step_v: from one to the next.
+        mixed: (n,) uint32: premultiplied RGBA, written from `into` on.
+        into: Index of the first sample in `mixed`.
+        pairs: (2, m) uint64: the upper and the lower two neighbors of each sample.
+        at: Index of the first sample in `pairs`.
+        u: int32: fixed-point x of the first sample in its level.
+        v: int32: fixed-point y of the first sample in its level.
+        step_u: int32: step of x from one sample to the next.
+        step_v: int32: step of y from one sample to the next.
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -118,11 +123,13 @@ def mix_sixteen(
 
 @intrinsic
 def blend_sixteen(typing_context, row, place, mixed, at) -> tuple[Any, Generate]:
-    """Put sixteen premultiplied pixels over those of a frame.
+    """Composite sixteen premultiplied pixels over a row of a frame.
 
     Args:
-        row: uint8 (3 * W,), painted from byte `place` on.
-        mixed: uint32 (n,), read from `at` on.
+        row: (3 * W,) uint8 RGB, painted in place.
+        place: Index of the first byte in `row`.
+        mixed: (n,) uint32: premultiplied RGBA.
+        at: Index of the first pixel in `mixed`.
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -176,11 +183,14 @@ def blend_sixteen(typing_context, row, place, mixed, at) -> tuple[Any, Generate]
 
 @intrinsic
 def mark_sixteen(typing_context, ids, place, mixed, at, label) -> tuple[Any, Generate]:
-    """Write a label where sixteen pixels have alpha >= 0.5; returns how many do.
+    """Write a label where sixteen pixels have alpha >= 0.5; return the number of these.
 
     Args:
-        ids: uint8 (W,), marked from `place` on.
-        mixed: uint32 (n,), read from `at` on.
+        ids: (W,) uint8: a row of the id map, written in place.
+        place: Index of the first pixel in `ids`.
+        mixed: (n,) uint32: premultiplied RGBA.
+        at: Index of the first pixel in `mixed`.
+        label: uint8: slot + 1.
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:

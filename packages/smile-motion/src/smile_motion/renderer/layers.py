@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from smile_motion.motion.plan import MotionPlan
+from smile_motion.motion.transforms import place_objects
 
 ONE = 256
 """A tint that changes nothing: tints have 8 fractional bits."""
@@ -77,8 +78,6 @@ def make_layers(plan: MotionPlan) -> Layers:
 
 def _exposures(plan: MotionPlan) -> np.ndarray:
     """Compute the maps at the instants of motion blur; velocity is constant beyond the ends."""
-    from smile_motion.motion._kernels import place_objects
-
     assert plan.blur is not None
     times = np.arange(plan.frames)[:, None] + plan.blur.offsets()
     first = np.clip(np.floor(times).astype(np.int64), 0, max(plan.frames - 2, 0))

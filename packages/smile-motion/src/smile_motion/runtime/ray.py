@@ -16,7 +16,7 @@ from typing import Any
 
 from smile_motion.errors import InputError, in_one_line
 from smile_motion.runtime.extras import require_extra
-from smile_motion.runtime.workers import QUEUED, Result, Work, _chunks
+from smile_motion.runtime.workers import QUEUED, Result, Work, split_into_chunks
 
 RETRIES = 8
 """Retries of a task whose worker or machine died."""
@@ -59,7 +59,7 @@ def run_on_ray(
         task = ray.remote(**takes, **retried)(_do_there)
         # As bytes, so that paths are not looked at before the worker is where they start from.
         shared, here = ray.put(pickle.dumps(work)), str(Path.cwd())
-        chunks = _chunks(numbers, chunk)
+        chunks = split_into_chunks(numbers, chunk)
         while True:
             slots = QUEUED * max(1, int(ray.cluster_resources().get(kind, 1)))
             for given in islice(chunks, max(0, slots - len(pending))):

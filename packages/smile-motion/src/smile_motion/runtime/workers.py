@@ -78,7 +78,7 @@ def _run_in_pool(
     start_resource_tracker()  # else the pool's semaphores would
     with shared_memory_explained():
         pool = ProcessPoolExecutor(workers, context, initializer=_begin, initargs=(work, watched))
-    chunks = _chunks(numbers, chunk)
+    chunks = split_into_chunks(numbers, chunk)
     pending: set[Future[list[tuple[int, Any]]]] = set()
     try:
         while True:
@@ -152,5 +152,5 @@ def _do(numbers: list[int]) -> list[tuple[int, Any]]:
         _worker.busy = False
 
 
-def _chunks(numbers: Sequence[int], size: int) -> Iterator[list[int]]:
+def split_into_chunks(numbers: Sequence[int], size: int) -> Iterator[list[int]]:
     return (list(numbers[at : at + size]) for at in range(0, len(numbers), size))

@@ -1,4 +1,4 @@
-"""The compiled loops that count pixels of an id map, and that bound outlines."""
+"""Compiled loops that count pixels of an id map and compute boxes of outlines."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from smile_motion.runtime.compiled import compiled
 
 @compiled()
 def count_ids(ids, slots):
-    """Pixels of each slot in each frame: (K, T) int64 from an id map (T, H, W) uint8."""
+    """Count the pixels of each slot in each frame of an id map (T, H, W) uint8: (K, T) int64."""
     counts = np.zeros((slots + 1, ids.shape[0]), dtype=np.int64)
     for t in range(ids.shape[0]):
         for y in range(ids.shape[1]):
@@ -18,10 +18,16 @@ def count_ids(ids, slots):
 
 @compiled()
 def count_tokens(ids, boxes, tubelet, patch, counts):
-    """Add to counts (K, slices, rows, columns) int32 the pixels of each slot in each token.
+    """Count the pixels of each slot in each token.
 
-    boxes (K, T, 4) float64 bound each object, in pixels; only they are looked through. Pixels are
-    first summed down the columns of a row of tokens, which vector instructions do best.
+    Pixels are first summed along the columns of a row of tokens, which vectorizes best.
+
+    Args:
+        ids: (T, H, W) uint8 id map.
+        boxes: (K, T, 4) float64: boxes of the objects, pixels; only these are searched.
+        tubelet: Frames in a token.
+        patch: Side of a token, pixels.
+        counts: (K, slices, rows, columns) int32, to which the counts are added.
     """
     height, width = ids.shape[1], ids.shape[2]
     column_sum = np.empty(width, np.uint16)
@@ -53,14 +59,17 @@ def count_tokens(ids, boxes, tubelet, patch, counts):
 
 @compiled()
 def bound_outline(points, ring_start, maps, width, height, full, cut):
-    """Bound one object's outline in every frame.
+    """Compute the boxes of one object's outline in all frames.
 
     Args:
-        points: (n, 2) unit coordinates of all its rings; ring r is points[ring_start[r] :
-            ring_start[r + 1]], closed without repeating its first point.
-        maps: (T, 2, 3) unit -> pixels.
-        full, cut: (T, 4) float64 x0, y0, x1, y1, filled: the whole outline; its part inside the
-            frame, NaN where there is none.
+        points: (n, 2) float32: points of all rings, unit coordinates.
+        ring_start: Ring r is points[ring_start[r] : ring_start[r + 1]], closed without repeating
+            its first point.
+        maps: (T, 2, 3) float64: unit coordinates -> frame pixels.
+        width: Frame width, pixels.
+        height: Frame height, pixels.
+        full: (T, 4) float64, filled: x0, y0, x1, y1 of the whole outline.
+        cut: (T, 4) float64, filled: box of the part inside the frame; NaN if there is none.
     """
     left, top, right, bottom = -0.5, -0.5, width - 0.5, height - 0.5
     across = np.ascontiguousarray(points.T)

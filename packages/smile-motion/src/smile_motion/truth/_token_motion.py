@@ -1,4 +1,4 @@
-"""The compiled loops that say where points of tokens go."""
+"""Compiled loops that compute the motion of points of tokens."""
 
 import numpy as np
 
@@ -7,9 +7,9 @@ from smile_motion.runtime.compiled import compiled
 
 @compiled(inline="always")
 def _relate(source, target, turn):
-    """Fill turn (2, 2) with the linear part that takes an object from one map to another.
+    """Compute the linear part of the transform between two maps of an object, turn (2, 2), filled.
 
-    Where the first has no area, nothing of the object is seen, and turn is zero.
+    It is zero if the first map has no area, so that the object is not visible.
     """
     a, b, c, d = source[0, 0], source[0, 1], source[1, 0], source[1, 1]
     whole = a * d - b * c
@@ -23,7 +23,7 @@ def _relate(source, target, turn):
 
 @compiled(inline="always")
 def _is_on_top(ids, t, x, y, label):
-    """Whether a place lies in the frame, and what has this label on top there."""
+    """Whether a position is inside the frame and its nearest pixel has this label."""
     column, row = int(np.rint(x)), int(np.rint(y))
     if column < 0 or column >= ids.shape[2] or row < 0 or row >= ids.shape[1]:
         return False
@@ -32,14 +32,18 @@ def _is_on_top(ids, t, x, y, label):
 
 @compiled()
 def move_present(ids, maps, tubelet, patch, side, background, displacement, visible, slot):
-    """Follow what is there when a token begins; see `token_motion`.
+    """Compute the motion of the points that are in a token when its slice begins.
 
     Args:
-        ids: (T, H, W) uint8; maps (K, T, 2, 3) float64.
-        side: Points along a side of a token.
+        ids: (T, H, W) uint8 id map.
+        maps: (K, T, 2, 3) float64: unit coordinates -> frame pixels.
+        tubelet: Frames in a token.
+        patch: Side of a token, pixels.
+        side: Number of points along each side of a token.
         background: Displacement of the background, 0 or NaN.
-        displacement: (slices, rows, columns, side * side, 2) float32; visible and slot
-            (slices, rows, columns, side * side) bool and int16: filled.
+        displacement: (slices, rows, columns, side * side, 2) float32, filled; pixels.
+        visible: (slices, rows, columns, side * side) bool, filled.
+        slot: (slices, rows, columns, side * side) int16, filled.
     """
     slices, rows, columns = displacement.shape[:3]
     turn = np.empty((maps.shape[0], 2, 2))

@@ -214,10 +214,12 @@ def _decode_times(path: Path, keys: Sequence[int]) -> tuple[list[int | None], bo
     """Decode from the beginning to see which frames come out, and when each is shown.
 
     Args:
-        keys: Where to stop: at the second of them after the first frame; to the end without.
+        path: Path of the video.
+        keys: Times of keyframes; decoding stops at the second one after the first frame, and at the
+            end without any.
 
     Returns:
-        The times, and whether they are those of the whole video.
+        Times of the frames, and whether these are all frames of the video.
     """
     times: list[int | None] = []
     stop = None
