@@ -174,9 +174,11 @@ def snapshot(folder: Path) -> dict[str, str]:
 
 def _without_times(content: dict[str, object]) -> dict[str, object]:
     """A configuration without whether it was resumed."""
-    config = content.get("config")
-    kept = {k: v for k, v in content.items() if k not in ("resume", "config")}
-    return kept | ({"config": _without_times(config)} if isinstance(config, dict) else {})
+    return {
+        name: _without_times(value) if isinstance(value, dict) else value
+        for name, value in content.items()
+        if name != "resume" and (name != "config" or isinstance(value, dict))
+    }
 
 
 def alive(mark: str, session: int) -> dict[int, str]:

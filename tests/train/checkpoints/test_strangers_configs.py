@@ -135,7 +135,7 @@ def test_fields_that_lead_to_code_are_not_looked_at(
 SIZES: dict[str, tuple[str, str]] = {
     "transformers": ("hidden_size", "num_hidden_layers"),
     "hub": ("student.width", "student.depth"),
-    "checkpoint": ("student_config.width", "student_config.depth"),
+    "checkpoint": ("resolved.student_config.width", "resolved.student_config.depth"),
     "v2": ("model_config.embed_dim", "model_config.depth"),
 }
 """Where each kind keeps its width and its depth."""
@@ -205,8 +205,8 @@ OTHERS: dict[str, tuple[str, str, Any, str]] = {
     "epsilon": ("hub", "student.epsilon", "1e-6", "epsilon"),
     "tokens": ("hub", "grid.frames", 1 << 30, "at most"),
     "grid": ("hub", "grid", [4, 32, 32], "grid"),
-    "trained": ("checkpoint", "trained_grid.width", 1 << 40, "at most"),
-    "targets": ("checkpoint", "target_dim", -5, "target_dim"),
+    "trained": ("checkpoint", "resolved.trained_grid.width", 1 << 40, "at most"),
+    "targets": ("checkpoint", "resolved.target_dim", -5, "target_dim"),
     "learned": ("v2", "model_config.use_learnable_pos_emb", True, "learned positions"),
     "cosine": ("v2", "model_config.cos_attn", True, "cosine attention"),
     "no sizes": ("v2", "model_config", 3, "depth 12"),

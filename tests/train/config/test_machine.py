@@ -12,6 +12,7 @@ import torch
 from smile_motion.bank import ObjectBank
 from smile_motion.errors import InputError
 from smile_motion.runtime.devices import _quotas, available_cores
+from smile_train.checkpoints.files import read_run_config
 from smile_train.config.machine import (
     GAIN,
     choose_precision,
@@ -76,7 +77,7 @@ def test_a_resumed_run_keeps_its_precision_and_threads(
     err = capsys.readouterr().err
     assert f"{other}: the run began with it" in err
     assert "1 CPU thread: the run began with as many" in err
-    stored = json.loads((checkpoint / "config.json").read_text())
+    stored = read_run_config(checkpoint / "config.json")
     assert (stored["precision"], stored["cpu_threads"]) == (other, 1)
     with pytest.raises(InputError, match=f"precision '{other}' there, '{best}' asked for"):
         pretrain(replace(bare, precision=best), tmp_path / "run")
@@ -92,7 +93,7 @@ def test_a_new_run_stores_what_was_chosen(
     pretrain(config, tmp_path / "run")
     precision, why = choose_precision(torch.device("cpu"))
     assert capsys.readouterr().err.count(f"{precision}: {why}") == 1
-    stored = json.loads((tmp_path / "run/config.json").read_text())
+    stored = read_run_config(tmp_path / "run/config.json")
     assert (stored["precision"], stored["cpu_threads"]) == (precision, torch.get_num_threads())
 
 

@@ -1,24 +1,27 @@
 """Settings of runs from files: what a run wrote, and YAML and JSON of one's own."""
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
+import smile_train
 from smile_motion.bank import ObjectBank
 from smile_motion.cli.app import run_app
 from smile_motion.errors import InputError
+from smile_motion.io.files import hash_file
 from smile_train.__main__ import COMMANDS
-from smile_train.checkpoints.files import read_manifest
+from smile_train.checkpoints.files import read_manifest, read_run_config
 from smile_train.cli import finetune, pretrain
 from smile_train.cli.probe import Sigma
 from smile_train.config.finetune import FinetuneConfig
 from smile_train.config.finetune_presets import PRESETS as FINETUNE_PRESETS
 from smile_train.config.pretrain import PretrainConfig
 from smile_train.config.pretrain_presets import PRESETS
-from smile_train.config.settings import SECTIONS, parse_yaml
+from smile_train.config.settings import RESOLVED, SECTIONS, into_sections, parse_yaml
 
 QUICK = (
     *("--preset=tiny", "--batch=2", "--workers=0", "--frames=4", "--size=32", "--log-every=1"),
@@ -60,12 +63,42 @@ def test_what_a_run_wrote_makes_the_same_run(
     assert "--preset smile-vit-b has no effect" in capsys.readouterr().err
 
 
+def test_a_run_writes_sections_and_one_without_goes_on(
+    small_bank: ObjectBank, tmp_path: Path
+) -> None:
+    """Runs of earlier releases have all settings beside each other."""
+    run, old = tmp_path / "run", tmp_path / "old"
+    words = [*QUICK, f"--bank={small_bank.path}", "--steps=4"]
+    assert train(*words, "--stop-at=2", f"--out={run}") == 0
+    stored = json.loads((run / "config.json").read_text())
+    assert set(stored) == {*SECTIONS, RESOLVED}
+    assert stored["optimizer"]["steps"] == 4
+    assert stored["resolved"]["steps_total"] == 4
+    assert into_sections(read_run_config(run / "config.json")) == stored
+
+    shutil.copytree(run, old)
+    checkpoint = old / "checkpoints/step_00000002"
+    for folder in (old, checkpoint):
+        flat = read_run_config(folder / "config.json")
+        (folder / "config.json").write_text(json.dumps(flat))
+    manifest = json.loads((checkpoint / "manifest.json").read_text())
+    manifest["sha256"]["config.json"] = hash_file(checkpoint / "config.json")
+    (checkpoint / "manifest.json").write_text(json.dumps(manifest))
+    assert smile_train.load(old).pretraining == smile_train.load(run).pretraining
+
+    for out in (run, old):
+        assert train(*words, "--resume", f"--out={out}") == 0
+        given = pretrain.defaults(["--config", str(out / "config.json")])
+        assert (given.steps, given.student) == (4, "tiny")
+    assert _weights(old, 4) == _weights(run, 4)
+
+
 def _weights(run: Path, step: int) -> str:
     return read_manifest(run / "checkpoints" / f"step_{step:08d}").sha256["model.safetensors"]
 
 
 def _stored(run: Path) -> dict[str, Any]:
-    stored = json.loads((run / "config.json").read_text())
+    stored = read_run_config(run / "config.json")
     return {k: v for k, v in stored.items() if k not in ("out", "config", "minutes")}
 
 

@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file
 from smile_motion.bank import ObjectBank
 from smile_motion.errors import InputError
+from smile_train.checkpoints.files import read_run_config
 from smile_train.config.pretrain import PretrainConfig
 from smile_train.config.pretrain_presets import NOTES, PRESETS
 from smile_train.data.device_clips import open_clips
@@ -52,7 +53,7 @@ def test_the_second_stage_starts_from_the_firsts_weights_with_a_new_schedule(
     assert last == run / "stage-2/checkpoints/step_00000008"
     one, two = history(run / "stage-1"), history(run / "stage-2")
     assert [entry["lr"] for entry in one] == [entry["lr"] for entry in two]
-    second = json.loads((run / "stage-2/config.json").read_text())
+    second = read_run_config(run / "stage-2/config.json")
     assert (second["objects"], second["masking"]) == (0, "tube")
     # The same by hand, as two runs.
     alone = config(
@@ -121,7 +122,7 @@ def test_runs_of_one_process_can_differ_in_precision(
     for precision in ("fp32", "bf16"):
         run = tmp_path / precision
         pretrain(config(small_bank, steps=1, precision=precision), run)
-        assert json.loads((run / "config.json").read_text())["precision"] == precision
+        assert read_run_config(run / "config.json")["precision"] == precision
 
 
 def test_saving_memory_changes_nothing(small_bank: ObjectBank, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from scipy.io import savemat
 from smile_motion.cli.app import run_app
 from smile_motion.video import index_video, read_frames, write_video
 from smile_train.__main__ import COMMANDS
+from smile_train.checkpoints.files import read_run_config
 from smile_train.evaluation.results import Results
 from smile_train.evaluation.severe import EXPERIMENTS, as_markdown, severe_mean
 from support.labelled import write_lines
@@ -213,4 +214,4 @@ def test_counting_is_learned(
     fast, slow = ([rates[f"validation{n}.mp4"] for n in range(first, 6, 2)] for first in (0, 1))
     assert np.mean(fast) > 1.5 * np.mean(slow), "of videos that it has not seen"
     assert results.main_metric == "mae"
-    assert json.loads((out / "last/config.json").read_text())["model"] == "repetitioncounter"
+    assert read_run_config(out / "last/config.json")["model"] == "repetitioncounter"

@@ -16,6 +16,7 @@ from smile_motion.bank import ObjectBank
 from smile_motion.cli.app import run_app
 from smile_motion.tokens import TokenGrid
 from smile_train.__main__ import COMMANDS
+from smile_train.checkpoints.files import read_run_config
 from smile_train.config.machine import choose_precision
 from smile_train.evaluation.results import Results
 from smile_train.teachers import ClipTeacher, TimmTeacher
@@ -83,7 +84,7 @@ def test_the_precision_chosen_is_the_fastest_that_the_device_has(
     half = "bf16" if torch.cuda.get_device_capability() >= (8, 0) else "fp16"
     assert choose_precision(torch.device("cuda"))[0] == half
     train("--stop-at=1")
-    assert json.loads((tmp_path / "run/config.json").read_text())["precision"] == half
+    assert read_run_config(tmp_path / "run/config.json")["precision"] == half
 
 
 def test_a_resumed_run_goes_on_as_if_it_had_not_stopped(train: Train, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from smile_motion.cli.app import run_app
 from smile_motion.errors import InputError
 from smile_motion.tokens import TokenGrid
 from smile_train.__main__ import COMMANDS
+from smile_train.checkpoints.files import read_run_config
 from smile_train.checkpoints.open import open_backbone
 from smile_train.config.finetune import FinetuneConfig
 from smile_train.config.finetune_presets import NOTES, PRESETS, changed_options, without_mixing
@@ -57,7 +58,7 @@ def test_a_separable_task_is_learned(checkpoint: Path, scenes: Path, tmp_path: P
     assert classes["top1"] == classes["top5"] == [100, 100]
     assert (out / "confusion.png").stat().st_size > 1000
     for name in ("best", "last"):
-        assert json.loads((out / name / "config.json").read_text())["model"] == "classifier"
+        assert read_run_config(out / name / "config.json")["model"] == "classifier"
 
 
 def test_training_from_scratch_starts_from_random_weights_of_the_seed(
@@ -75,7 +76,7 @@ def test_training_from_scratch_starts_from_random_weights_of_the_seed(
         assert results.pretraining == {"untrained": "tiny"}
         started.append(results.checkpoint["sha256"])
     assert started[0] == started[1] != started[2]
-    described = json.loads((tmp_path / "run-0" / "last" / "config.json").read_text())
+    described = read_run_config(tmp_path / "run-0" / "last" / "config.json")
     assert described["grid"] == {"frames": 4, "height": 32, "width": 32, "tubelet": 2, "patch": 16}
     assert open_backbone(tmp_path / "run-0" / "last").config == STUDENTS["tiny"]
 

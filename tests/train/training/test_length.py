@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from smile_motion.bank import ObjectBank, open_bank
 from smile_motion.errors import InputError
+from smile_train.checkpoints.files import read_run_config
 from smile_train.cli.pretrain import defaults
 from smile_train.config.pretrain import PretrainConfig
 from smile_train.config.pretrain_presets import PRESETS
@@ -34,7 +35,7 @@ def test_steps_that_do_not_fit_are_left_out_and_a_resumed_run_keeps_them(
     pretrain(replace(config, stop_at=1), tmp_path / "run")
     said = capsys.readouterr().err
     assert re.search(r"20 steps instead of 512000, which would take .* --steps or --epochs", said)
-    stored = json.loads((tmp_path / "run/config.json").read_text())
+    stored = read_run_config(tmp_path / "run/config.json")
     assert (stored["steps"], stored["steps_total"]) == (20, 20)
     # The other machine has time for more.
     pretrain(replace(config, minutes=1e6, resume=True), tmp_path / "run")
@@ -59,7 +60,7 @@ def test_where_there_is_time_all_steps_are_made(
     ]
     assert len(logs[0]) == 3
     assert logs[0] == logs[1]
-    assert json.loads((tmp_path / "bounded/config.json").read_text())["steps"] is None
+    assert read_run_config(tmp_path / "bounded/config.json")["steps"] is None
 
 
 @pytest.mark.parametrize("words", [["--steps", "9"], ["--epochs=2"]])
@@ -104,7 +105,7 @@ def test_a_run_over_several_banks_goes_on_with_them_alone(
     several = (small_bank.path, white_bank.path)
     config = replace(small(small_bank, steps=2, precision="fp32"), bank=several)
     pretrain(replace(config, stop_at=1), tmp_path / "run")
-    stored = json.loads((tmp_path / "run/config.json").read_text())
+    stored = read_run_config(tmp_path / "run/config.json")
     assert stored["bank"] == [str(path) for path in several]
     assert stored["bank_sha256"] == open_bank(*several).card["metadata_sha256"]
     resumed = replace(config, resume=True)

@@ -15,10 +15,11 @@ from safetensors.torch import save_file
 from smile_motion.errors import InputError
 from smile_motion.io.files import hash_file, remove_leftovers, replacing
 from smile_motion.io.options import Count, Positive
-from smile_motion.io.schema import read, read_record
+from smile_motion.io.schema import parse_line, read, read_record
 
 from smile_train.checkpoints.weight_files import read_own_state, read_weights
 from smile_train.config.run import RunOptions
+from smile_train.config.settings import into_sections, out_of_sections
 
 MANIFEST = "manifest.json"
 WEIGHTS = "model.safetensors"
@@ -94,7 +95,8 @@ def write_checkpoint(
         temporary.mkdir()
         save_file({name: w.contiguous() for name, w in weights.items()}, temporary / WEIGHTS)
         torch.save(training, temporary / TRAINING)
-        (temporary / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        text = json.dumps(into_sections(config), indent=2) + "\n"
+        (temporary / CONFIG).write_text(text, encoding="utf-8")
         names = (WEIGHTS, TRAINING, CONFIG)
         sums = {name: hash_file(temporary / name) for name in names}
         manifest = {"step": step, "sha256": sums}
@@ -152,8 +154,21 @@ def load_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]
         raise InputError(f"{path}: no checkpoint; expected runs/…/checkpoints/step_…")
     if (fault := find_fault(path)) is not None:
         raise InputError(f"{path}: {fault}; {_OLDER}")
-    config = read_record(path / CONFIG, StoredConfig, remedy=_OLDER)
+    config = read_run_config(path / CONFIG)
     return read_weights(path / WEIGHTS), read_own_state(path / TRAINING), config
+
+
+def read_run_config(path: Path) -> dict[str, Any]:
+    """Read a run's or a checkpoint's `config.json`.
+
+    Returns:
+        Options and what they were resolved to, by name, without sections.
+
+    Raises:
+        InputError: A value is refused; the message names the first.
+    """
+    stored = out_of_sections(read_record(path, dict[str, Any], remedy=_OLDER))
+    return parse_line(json.dumps(stored), StoredConfig, source=str(path), remedy=_OLDER)
 
 
 def stored_settings(*runs: Path) -> dict[str, Any]:
@@ -165,7 +180,7 @@ def stored_settings(*runs: Path) -> dict[str, Any]:
     for run in runs:
         for folder in (*reversed(_numbered(run / "checkpoints")), run):
             try:
-                return read_record(folder / CONFIG, StoredConfig, remedy=_OLDER)
+                return read_run_config(folder / CONFIG)
             except (OSError, InputError):
                 continue
     return {}

@@ -71,6 +71,37 @@ SECTIONS: dict[str, tuple[str, ...]] = {
 """The options of pre-training and fine-tuning, by section."""
 
 
+RESOLVED = "resolved"
+"""Section of what a run has settled or built from its options, such as the sizes of its model."""
+
+
+def into_sections(described: Mapping[str, Any]) -> dict[str, Any]:
+    """Group what a run says of itself, as its `config.json` has it.
+
+    Args:
+        described: By name: its options, and what they were resolved to.
+
+    Returns:
+        A dict for each section that has options, and `RESOLVED`.
+    """
+    left = dict(described)
+    found: dict[str, Any] = {}
+    for section, names in SECTIONS.items():
+        own = {name: left.pop(name) for name in names if name in left}
+        if own:
+            found[section] = own
+    return found | {RESOLVED: left}
+
+
+def out_of_sections(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Undo `into_sections`. Runs until release 0.1 wrote no sections: theirs stay as they are."""
+    found: dict[str, Any] = {}
+    for name, value in stored.items():
+        grouped = name in (*SECTIONS, RESOLVED) and isinstance(value, dict)
+        found |= value if grouped else {name: value}
+    return found
+
+
 def without_sections(
     data: Mapping[Any, Any], *, former: Collection[str], source: str
 ) -> dict[Any, Any]:
@@ -107,7 +138,7 @@ FACTS = frozenset(
         *("bank_sha256", "train_sha256", "checkpoint_sha256", "pretraining", "model", "classes"),
     }
 )
-"""What a run writes into `config.json` besides its options."""
+"""What a run writes into `config.json` besides its options, in section `RESOLVED`."""
 OF_ONE_COMMAND = ("config", "out", "resume", "stop_at", "list_presets")
 """Options that a run stores, and that do not say what it does."""
 _REMEDY = "correct the file"
@@ -147,7 +178,9 @@ def read_settings(path: Path, schema: type[RunOptions]) -> Settings:
     data = _parse(path)
     if not isinstance(data, dict):
         raise InputError(f"{path}: {_shown(data)}; expected names of options with their values")
-    complete = "steps_total" in data or "stages" in data
+    complete = RESOLVED in data or "steps_total" in data or "stages" in data
+    if complete:
+        data = out_of_sections(data)
     known = [field.name for field in fields(schema)]
     former = former_names(schema)
     values: dict[str, Any] = {}

@@ -24,6 +24,7 @@ from torch.distributed.tensor import DTensor
 from smile_train.checkpoints.files import load_checkpoint, newest_checkpoint, save_checkpoint
 from smile_train.config.pretrain import PretrainConfig
 from smile_train.config.run import RunOptions
+from smile_train.config.settings import into_sections
 from smile_train.models.mae import PretrainModel
 from smile_train.training.metrics_logger import MetricsLogger
 
@@ -123,7 +124,7 @@ class RunState:
         checkpoint has logged."""
         report.restore(0)
         if self.accelerator.is_main_process:
-            write_atomically(self.out / "config.json", dump_json(self.described))
+            write_atomically(self.out / "config.json", dump_json(into_sections(self.described)))
 
 
 def _restore_tuples(optimizer: torch.optim.Optimizer) -> None:
