@@ -1,4 +1,4 @@
-"""The preview page: clips, their objects' paths, and the tokens that they touch."""
+"""Preview page: clips, the paths of their objects, token coverage and masks."""
 
 from __future__ import annotations
 

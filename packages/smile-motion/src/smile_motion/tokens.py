@@ -16,7 +16,7 @@ MOST_TOKENS = 1 << 20
 
 @dataclass(frozen=True, kw_only=True)
 class TokenGrid:
-    """How a clip is cut into tokens (cubes of `tubelet` frames by `patch` x `patch` pixels).
+    """Grid of space-time tokens of a clip (`tubelet` frames by `patch` x `patch` pixels).
 
     Tokens are numbered time-major: `index = t * rows * columns + row * columns + column`.
     The defaults are the paper's: 16 x 224 x 224 pixels -> 8 x 14 x 14 = 1568 tokens.

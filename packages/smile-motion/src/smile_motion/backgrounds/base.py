@@ -1,4 +1,4 @@
-"""The interface of backgrounds."""
+"""Interface of backgrounds."""
 
 from __future__ import annotations
 

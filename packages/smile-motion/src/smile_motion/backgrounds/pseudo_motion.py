@@ -32,7 +32,7 @@ class PseudoMotionBackground:
     """
 
     files: tuple[Path, ...]
-    """The photographs."""
+    """Paths of the photographs."""
     changes: tuple[Change, ...] = ("zoom", "affine")
     """Changes, one of which is drawn for each photograph. Paper: this pair does best."""
     mixup: float = 1.0

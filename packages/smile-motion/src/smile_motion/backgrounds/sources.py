@@ -107,7 +107,7 @@ class NoiseBackground(_Cut):
     kind: NoiseKind = "uniform"
     """Uniform over 0..255, Gaussian (mean 127.5, std 50), or with a 1/f spectrum. Ours."""
     per_frame: bool = False
-    """A new image in each frame instead of one repeated. Paper: one repeated."""
+    """Draw a new image for each frame instead of repeating one. Paper: one, repeated."""
 
     @property
     def is_static(self) -> bool:
@@ -132,7 +132,7 @@ class ImageBackground(_Cut):
     """Photographs such as Places-365 (Table 7, image): one, cropped, repeated."""
 
     files: tuple[Path, ...]
-    """The photographs."""
+    """Paths of the photographs."""
 
     is_static = True
 
@@ -156,7 +156,7 @@ class VideoBackground(_Cut):
     """Natural video, or one of its frames repeated (Table 7, frame)."""
 
     files: tuple[Path, ...]
-    """The videos."""
+    """Paths of the videos."""
     stride: int = 4
     """Video frames from one clip frame to the next. Paper: 4 on K400, 2 on SSv2."""
     still: bool = False

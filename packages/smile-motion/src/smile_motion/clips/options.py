@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from smile_motion.errors import InputError
+from smile_motion.errors import InputError, OptionError
 from smile_motion.io.options import (
     ONE_FOLDER,
     BackgroundKind,
@@ -112,24 +112,24 @@ class ClipOptions:
     def __post_init__(self) -> None:
         require_within(self)
         if self.tubelet != ClipOptions.tubelet and self.frames % self.tubelet:
-            raise InputError(
+            raise OptionError(
                 f"--tubelet is {self.tubelet}, which does not divide --frames {self.frames}"
             )
         height, width = self.frame_size
         if (pixels := self.frames * height * width) > MOST_PIXELS:
-            raise InputError(
+            raise OptionError(
                 f"--frames {self.frames} of {width} x {height} px are {pixels} pixels; clips of at "
                 f"most {MOST_PIXELS} are made"
             )
         if self.videos is not None and self.background_kind not in _OF_VIDEOS:
-            raise InputError(
+            raise OptionError(
                 f"--videos goes with --background natural or frame, and is not used by "
                 f"--background {self.background_kind}; leave one of them out"
             )
         if self.images is not None and not (
             self.background_kind in _OF_IMAGES or self._objects_from_images
         ):
-            raise InputError(
+            raise OptionError(
                 f"--images goes with --background places or pseudo-motion, or --recipe "
                 f"accelerating-crops, and is not used by --background {self.background_kind}; "
                 f"leave one of them out"

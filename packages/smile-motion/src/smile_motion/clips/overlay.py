@@ -32,7 +32,7 @@ _COLORS: dict[Layout, int] = {"THWC": 3, "TCHW": 1, "CTHW": 0}
 
 @dataclass(frozen=True, eq=False)
 class OverlaidClip:
-    """A clip with objects on it."""
+    """A clip with objects, and their ground truth."""
 
     frames: Any
     """Frames with the layout, type and device of the given clip."""

@@ -62,7 +62,7 @@ def static_circles() -> MotionRecipe:
 
 
 def moving_circles() -> MotionRecipe:
-    """The circles move, each in its direction at its speed."""
+    """The circles move, each in its own direction at its own speed."""
     return replace(static_circles(), path=AcceleratingPath(acceleration_px=0.0))
 
 
@@ -72,12 +72,12 @@ def moving_shapes() -> MotionRecipe:
 
 
 def transforming_shapes() -> MotionRecipe:
-    """The shapes turn and grow too, in width and in height."""
+    """The shapes also rotate, and grow in width and height."""
     return replace(moving_shapes(), transform=SteadyRates())
 
 
 def accelerating_shapes() -> MotionRecipe:
-    """The shapes gain or lose speed too."""
+    """The shapes also accelerate or decelerate."""
     return replace(transforming_shapes(), path=AcceleratingPath())
 
 

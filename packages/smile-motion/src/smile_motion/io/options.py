@@ -113,8 +113,8 @@ FrameRate = Annotated[float, Within(0, 240, open_low=True)]
 
 
 Groups = Mapping[str, tuple[str, ...]]
-"""What a dataclass of options may have as `GROUPS`: headings of its help, and the fields below
-each; of options that hold others, the field that holds them. Others come first."""
+"""Type of `GROUPS` of a dataclass of options: headings of its help, and the fields below each (of
+nested options, the field that holds them). Fields without a heading come first."""
 
 
 def require_within(options: Any) -> None:

@@ -29,7 +29,7 @@ class Form:
 
     schema: Any
     makes: Literal["component", "instance", "values"]
-    """A dataclass of JSON that names its kind; one without; or the values as they are."""
+    """A dataclass with a `kind` in its JSON; a dataclass without; or the JSON values unchanged."""
     unknown: Unknown
 
     def __get_pydantic_core_schema__(
@@ -38,7 +38,7 @@ class Form:
         return _exact_literals(self._of(self.schema, handler))
 
     def _of(self, hint: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """The validator of a type, dataclasses in it read as this form says."""
+        """Return the validator of a type, with dataclasses in it read by this form."""
         from pydantic_core import core_schema
 
         kinds, optional, declared = _dataclasses(hint)
@@ -54,7 +54,7 @@ class Form:
         return core_schema.nullable_schema(made) if optional else made
 
     def _list(self, hint: Any, handler: GetCoreSchemaHandler) -> CoreSchema | None:
-        """The validator of a list, a tuple of any length, or an object of dataclasses by name."""
+        """Return the validator of a list, tuple or dict of dataclasses; None for other types."""
         from pydantic_core import core_schema
 
         length, whole = Len(), hint
@@ -84,7 +84,7 @@ class Form:
                 return None
 
     def _entries(self, kind: type, handler: GetCoreSchemaHandler, name: str = "") -> CoreSchema:
-        """The validator of a dataclass; where it has a name, its JSON has a `kind`."""
+        """Return the validator of a dataclass; with a name, its JSON has a `kind`."""
         from pydantic_core import PydanticCustomError, core_schema
 
         entries = {
@@ -116,7 +116,7 @@ class Form:
         return core_schema.no_info_after_validator_function(make, values)
 
     def adapter(self) -> TypeAdapter[Any]:
-        """The validator."""
+        """Return the validator, which is built once."""
         return _adapter(self)
 
 
@@ -157,8 +157,12 @@ def _has_dataclasses(hint: Any) -> bool:
 
 
 def _dataclasses(hint: Any) -> tuple[dict[str, type], bool, bool]:
-    """The dataclasses that a type is one of, by name, none where it is something else; whether it
-    may be None, too; and whether `Kinds` names them."""
+    """Find the dataclasses that a type is a union of.
+
+    Returns:
+        Dataclasses by name, empty for other types; whether the type includes None; and whether
+        `Kinds` names the dataclasses.
+    """
     kinds: dict[str, type] = {}
     if get_origin(hint) is Annotated:
         hint, *metadata = get_args(hint)

@@ -206,6 +206,12 @@ def mask_official(
     return _split_tokens(rng, hidden, total)
 
 
+def warm_up() -> None:
+    """Load numba by drawing a mask, so that processes forked afterwards share it."""
+    grid = TokenGrid()
+    mask_trajectory(np.random.default_rng(0), grid, 0.5, np.zeros((1, *grid.shape), np.float32))
+
+
 def _hidden(rng: Generators, grid: TokenGrid) -> np.ndarray:
     count = 1 if isinstance(rng, np.random.Generator) else len(rng)
     return np.empty((count, grid.slices, grid.slice_tokens), bool)

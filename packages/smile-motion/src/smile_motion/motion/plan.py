@@ -247,7 +247,7 @@ class _PlannedObject:
 
 @dataclass(frozen=True, kw_only=True)
 class _Plan:
-    """A plan's JSON."""
+    """Schema of a plan's JSON."""
 
     format: Literal[1]
     height: Annotated[int, Interval(ge=1, le=LARGEST_SIDE_PX)]

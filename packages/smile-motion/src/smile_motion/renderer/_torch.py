@@ -1,4 +1,4 @@
-"""Painting records with plain torch operations, on any device."""
+"""Painting of records with plain torch operations, on any device."""
 
 from __future__ import annotations
 
@@ -20,9 +20,13 @@ def paint(
     tint: Tensor,
     label: Tensor,
 ) -> None:
-    """Paint frames (B, T, H, W, 3) uint8 and ids (B, T, H, W) uint8 in place; see `LayerRecords`.
+    """Paint B clips, one after the other, since every step needs several numbers per pixel.
 
-    Clip by clip, since every step needs several numbers a pixel.
+    Args:
+        frames: (B, T, H, W, 3) uint8 RGB background, painted in place.
+        ids: (B, T, H, W) uint8, filled.
+        words: (n,) int32: the bank's pixels.
+        whole, base, real, tint, label: Fields of `LayerRecords`.
     """
     height, width = frames.shape[2:4]
     y = torch.arange(height, device=frames.device)
@@ -60,7 +64,7 @@ def paint(
 def _sample(
     words: Tensor, whole: Tensor, base: Tensor, real: Tensor, x: Tensor, y: Tensor
 ) -> Tensor:
-    """Premultiplied red, green, blue and alpha of T records: (4, T, H, W) int32."""
+    """Sample premultiplied red, green, blue and alpha of T records: (4, T, H, W) int32."""
 
     def part(name: int) -> Tensor:
         return whole[:, name, None, None]

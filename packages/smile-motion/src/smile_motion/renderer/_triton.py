@@ -1,4 +1,4 @@
-"""Painting records with one Triton kernel: every pixel is read once, blended, and written once."""
+"""Painting of records by one Triton kernel, which reads and writes every pixel once."""
 
 # Triton's language is not Python's: constants, launches and branches confuse the type checker.
 # pyright: reportCallIssue=false, reportOperatorIssue=false, reportGeneralTypeIssues=false
@@ -11,8 +11,8 @@ import triton.language as tl
 from torch import Tensor
 
 ROWS, COLUMNS, WARPS = 4, 32, 1
-"""Pixels that one program paints, and warps that paint them: small tiles leave out most of what no
-object touches (docs/performance.md)."""
+"""Pixels and warps of one program: small tiles skip most of the pixels that no object touches
+(docs/performance.md)."""
 
 
 def paint(
@@ -26,8 +26,14 @@ def paint(
     tint: Tensor,
     label: Tensor,
 ) -> None:
-    """Paint onto a background (B, T or 1, H, W, 3) uint8 into frames (B, T, H, W, 3) uint8 and
-    ids (B, T, H, W) uint8; see `LayerRecords`. All but the background are contiguous.
+    """Paint B clips; all tensors but the background are contiguous.
+
+    Args:
+        frames: (B, T, H, W, 3) uint8 RGB, filled.
+        ids: (B, T, H, W) uint8, filled.
+        background: (B, T or 1, H, W, 3) uint8 RGB.
+        words: (n,) int32: the bank's pixels.
+        whole, base, real, tint, label: Fields of `LayerRecords`.
     """
     clips, count, height, width = ids.shape
     is_static = background.shape[1] == 1
@@ -61,14 +67,14 @@ def paint(
 
 @triton.jit
 def _nearest(value):
-    """Round halves to even: adding this leaves no bits behind the point."""
+    """Round half to even: the sum has no fractional bits."""
     big = 6755399441055744.0
     return ((value + big) - big).to(tl.int64)
 
 
 @triton.jit
 def _sample(words, whole, base, real, record, x, y):
-    """Premultiplied red, green, blue and alpha of one record at pixels x (1, C), y (R, 1)."""
+    """Sample premultiplied RGBA of one record at pixels x (1, C), y (R, 1)."""
     whole += record * 10
     real += record * 5
     left, right = tl.load(whole), tl.load(whole + 1)

@@ -90,7 +90,7 @@ class DeviceRenderer:
 
     @cached_property
     def outlines(self) -> Outlines:
-        """The silhouettes of the bank's objects, copied to the device when first needed."""
+        """Silhouettes of the bank's objects, copied to the device on first access."""
         return Outlines.of(self.bank, self.device)
 
     def render(self, background: Tensor, plans: Sequence[MotionPlan]) -> DeviceClips:

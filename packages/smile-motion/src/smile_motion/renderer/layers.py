@@ -10,7 +10,7 @@ from smile_motion.motion.plan import MotionPlan
 from smile_motion.motion.transforms import place_objects
 
 ONE = 256
-"""A tint that changes nothing: tints have 8 fractional bits."""
+"""Neutral tint: tints have 8 fractional bits."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

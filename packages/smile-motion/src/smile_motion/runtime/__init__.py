@@ -1,1 +1,1 @@
-"""How work runs: processes, clusters, signals, devices, progress."""
+"""Execution of work: processes, clusters, signals, devices, progress."""

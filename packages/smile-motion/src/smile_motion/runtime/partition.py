@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from smile_motion.errors import InputError
+from smile_motion.errors import OptionError
 
 
 def is_first_process() -> bool:
@@ -40,7 +40,7 @@ class Partition:
     def __post_init__(self) -> None:
         """Check that the index is below the number of jobs."""
         if self.of < 1 or not 0 <= self.index < self.of:
-            raise InputError(
+            raise OptionError(
                 f"shard {self.index} of {self.of}: --shard-index runs from 0 to --num-shards - 1"
             )
 
@@ -51,15 +51,15 @@ class Partition:
 
 
 def partition(index: int | None, of: int | None) -> Partition | None:
-    """The partition that --shard-index and --num-shards mean; None where neither is given.
+    """Make the partition of --shard-index and --num-shards; None if neither is given.
 
     Raises:
-        InputError: One is given without the other.
+        OptionError: One is given without the other, or the index is out of range.
     """
     if index is None and of is None:
         return None
     if index is None or of is None:
-        raise InputError("--shard-index and --num-shards go together; give both")
+        raise OptionError("--shard-index and --num-shards go together; give both")
     return Partition(index, of)
 
 

@@ -98,26 +98,28 @@ def _run_in_pool(
 
 @dataclass
 class _Worker:
-    """What a worker process knows."""
+    """State of a worker process."""
 
     work: Work[Any] | None = None
-    """What it was started for."""
+    """Function to call."""
     busy: bool = False
-    """Whether it is at work, and not between the pool's messages."""
+    """Whether the function is running."""
     ended: bool = False
-    """Whether nobody wants further results."""
+    """Whether no more results are wanted."""
 
 
 _worker = _Worker()
 
 
 def _begin(work: Work[Any], watched: Any) -> None:
-    """Keep the work, and watch for the end of it.
+    """Initialize a worker, and watch for the end of the work.
+
+    If the parent process is killed, the worker ends too; otherwise it would wait forever.
 
     Args:
-        watched: A connection, closed at its other end when no more results are wanted: what runs is
-            interrupted, and clears up what it has begun. When the process that started this one is
-            killed, this one ends as well; else it would wait for ever.
+        work: Function to call.
+        watched: Connection that the parent closes when no more results are wanted; a running call
+            is then interrupted, and cleans up.
     """
     _worker.work = work
     parent = multiprocessing.parent_process()
@@ -153,4 +155,5 @@ def _do(numbers: list[int]) -> list[tuple[int, Any]]:
 
 
 def split_into_chunks(numbers: Sequence[int], size: int) -> Iterator[list[int]]:
+    """Split numbers into lists of `size`; the last one may be shorter."""
     return (list(numbers[at : at + size]) for at in range(0, len(numbers), size))

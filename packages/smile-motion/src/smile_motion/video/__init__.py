@@ -37,7 +37,7 @@ _HOMES = {
 
 
 def __dir__() -> list[str]:
-    """The public names, whether they have been used yet or not."""
+    """Return the public names, whether they have been imported yet or not."""
     return sorted(__all__)
 
 

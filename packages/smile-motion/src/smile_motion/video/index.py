@@ -36,7 +36,7 @@ class VideoIndex:
     """Times of all frames of a video, so that frame i is the same in every reader and run."""
 
     path: Path
-    """The file."""
+    """Path of the video."""
     pts: np.ndarray
     """(N,) int64, ascending: presentation time of each displayed frame, in ticks."""
     keyframes: np.ndarray
@@ -77,7 +77,7 @@ class _Scan:
     shown: list[int | None]
     """Times of the packets that are to be shown, in the order of decoding."""
     decoding: list[int]
-    """When packets are decoded, as far as it is said."""
+    """Decoding times of the packets that have one."""
     first: int | None
     """Time of the first packet, hidden or not."""
     keys: list[int]

@@ -1,4 +1,4 @@
-"""Packed videos: their index without a scan, and their frames without a container.
+"""Reading of packed videos: the index without a scan, and frames without a container.
 
 wanted frames   3  7  9        groups of 4:  K . . . K . . . K .
 decoded         0-3, 4-7, 8-9  every frame a key frame: 3, 7, 9
@@ -29,21 +29,21 @@ _PACK_AGAIN = "copy the shard again, or delete it and pack again"
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PackedVideo:
-    """A video in a shard, and where its frames are."""
+    """A video in a shard, with its table of frames."""
 
     shard: Path
-    """The tar file."""
+    """Path of the tar."""
     record: PackedRecord
-    """What the shard says of it."""
+    """Record of the video."""
     table: np.ndarray
-    """(N,) `smile_motion.video.shards.FRAME`."""
+    """(N,) `smile_motion.video.shards.FRAME`: position, size, time and checksum of each frame."""
 
 
 def find_packed(path: Path) -> PackedVideo | None:
-    """Find a packed video by its path; None for any other.
+    """Find a packed video by its path; None for other videos.
 
     Raises:
-        InputError: Its shard is damaged.
+        InputError: The shard is damaged.
     """
     shard = shard_around(path)
     place = shard and shard.places.get(path.relative_to(shard.path).as_posix())
@@ -55,9 +55,10 @@ def find_packed(path: Path) -> PackedVideo | None:
 def read_packed(
     video: PackedVideo, wanted: Sequence[int] | np.ndarray, *, threads: int = 1
 ) -> np.ndarray:
-    """Decode frames by number, and no others but those that they build on.
+    """Decode frames by number, with no others than their reference frames.
 
     Args:
+        video: The packed video.
         wanted: Frame numbers in any order, repeats allowed, each below the number of frames.
         threads: Decoding threads.
 
@@ -65,7 +66,7 @@ def read_packed(
         (n, H, W, 3) uint8 RGB, in the order asked for.
 
     Raises:
-        InputError: The shard is not what it was when it was packed, or FFmpeg lacks the decoder.
+        InputError: The shard has changed since it was packed, or FFmpeg lacks the decoder.
     """
     numbers, places = np.unique(np.asarray(wanted, np.int64), return_inverse=True)
     record = video.record
@@ -80,13 +81,18 @@ def read_packed(
 def decode_packed(
     video: PackedVideo, numbers: np.ndarray, *, threads: int = 1
 ) -> Iterator[VideoFrame]:
-    """Decode frames as the codec gives them; arguments as of `read_packed`.
+    """Decode frames in the codec's pixel format.
 
     Args:
-        numbers: (n,) ascending, without repeats.
+        video: The packed video.
+        numbers: (n,) int64 frame numbers, ascending, without repeats.
+        threads: Decoding threads.
 
     Yields:
-        The wanted frames, in order.
+        The frames, in order.
+
+    Raises:
+        InputError: The shard has changed since it was packed, or FFmpeg lacks the decoder.
     """
     from av.error import FFmpegError
 
@@ -112,13 +118,14 @@ def decode_packed(
 
 
 def needed_frames(numbers: np.ndarray, group: int) -> np.ndarray:
-    """Frames that are decoded for some to be seen: from the key frame before each.
+    """Add the frames that others are predicted from, back to the key frame before each.
 
     Args:
-        numbers: (n,) ascending, without repeats.
+        numbers: (n,) int64 frame numbers, ascending, without repeats.
+        group: Frames from one key frame to the next.
 
     Returns:
-        (m,) ascending, without repeats.
+        (m,) int64 frame numbers, ascending, without repeats.
     """
     if group == 1:
         return numbers

@@ -1,4 +1,4 @@
-"""Re-encoding a video once, so that any of its frames is cheap to read.
+"""Re-encoding of videos so that every frame is cheap to read.
 
 VideoPacking(size=256).pack(Path("bikes.mp4"), Path("bikes.packed.mp4"))
 """
@@ -27,22 +27,22 @@ if TYPE_CHECKING:
     from av import VideoFrame
 
 SAMPLED = 8
-"""Frames of a video that its loss of quality is measured on."""
+"""Number of frames that the PSNR of a video is measured on."""
 _ENCODERS: dict[PackedCodec, tuple[str, str, str]] = {
     "h264": ("libx264", "yuv420p", "itu601"),
     "mjpeg": ("mjpeg", "yuvj420p", "itu601"),
 }
-"""FFmpeg's encoder, pixel format and matrix of colors."""
+"""FFmpeg's encoder, pixel format and color matrix."""
 _QUALITY: dict[PackedCodec, int] = {"h264": 18, "mjpeg": 3}
 _LIMITED, _FULL = 1, 2
-"""FFmpeg's numbers of ranges of brightness."""
+"""FFmpeg's numbers of color ranges."""
 _SMPTE170M, _BT470BG = 6, 5
-"""FFmpeg's numbers of the matrix of BT.601, by which everything shows small videos."""
+"""FFmpeg's numbers of the color matrix of BT.601, which players assume for small videos."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class VideoPacking:
-    """How videos are re-encoded. Upright, without sound, in 8 bits and 4:2:0."""
+    """Settings of re-encoding, to upright video without sound, in 8 bits and 4:2:0."""
 
     size: Side = 256
     """Shorter side, pixels; videos that are smaller keep their size. Sides are even."""
@@ -71,11 +71,11 @@ class VideoPacking:
 
     @property
     def encoder_quality(self) -> int:
-        """What the encoder is told."""
+        """Quality that the encoder is given."""
         return _QUALITY[self.codec] if self.quality is None else self.quality
 
     def require_encoder(self) -> None:
-        """Raise InputError where this FFmpeg cannot encode or decode the codec."""
+        """Raise InputError if this FFmpeg cannot encode or decode the codec."""
         import av
         from av.codec.codec import UnknownCodecError
 
@@ -91,7 +91,7 @@ class VideoPacking:
             ) from error
 
     def kept_frames(self, index: VideoIndex) -> np.ndarray:
-        """Numbers of the source's frames that are packed, (n,) int64 ascending."""
+        """Return the numbers of the source's frames that are packed, (n,) int64 ascending."""
         if self.rate_hz is None or index.rate_hz <= self.rate_hz:
             return np.arange(0, len(index), self.stride)
         ticks = np.floor(index.times_s[:-1] * self.rate_hz + 1e-6).astype(np.int64)
@@ -105,8 +105,8 @@ class VideoPacking:
             target: File to write, an MP4.
 
         Returns:
-            Fields of its `PackedRecord` that follow from it, and its table of frames, (N,) `FRAME`.
-            Bytes depend on the source and these options alone.
+            Fields of the `PackedRecord` that are known, and the table of frames, (N,) `FRAME`. The
+            bytes depend on the source and these settings only.
 
         Raises:
             InputError: The source cannot be read.
@@ -132,7 +132,7 @@ class VideoPacking:
         rate_hz: float,
         chosen: set[int],
     ) -> np.ndarray:
-        """Write frames, and return what those that are chosen looked like before."""
+        """Write frames, and return the chosen ones before encoding, (n, H, W, 3) uint8."""
         import av
 
         encoder, pixel_format, matrix = _ENCODERS[self.codec]
@@ -173,7 +173,7 @@ class VideoPacking:
     def _read_back(
         self, source: Path, target: Path, times: np.ndarray
     ) -> tuple[dict[str, Any], np.ndarray]:
-        """Look where the packets of what was written are."""
+        """Read the positions of the packets that were written."""
         table = np.zeros(len(times), FRAME)
         with opened(target) as (container, stream), target.open("rb") as file:
             packets = [packet for packet in container.demux(stream) if packet.size]
@@ -204,10 +204,11 @@ class VideoPacking:
 
 
 def resized(image: np.ndarray, size: int) -> np.ndarray:
-    """Make an image's shorter side so many pixels, both sides even, and none larger than before.
+    """Shrink an image to even sides; smaller ones keep their size.
 
     Args:
         image: (H, W, 3) uint8.
+        size: Length of the shorter side, pixels.
     """
     height, width = image.shape[:2]
     scale = min(1.0, size / min(height, width))
@@ -219,24 +220,23 @@ def resized(image: np.ndarray, size: int) -> np.ndarray:
 
 
 def psnr_db(images: np.ndarray, originals: np.ndarray) -> float:
-    """Peak signal-to-noise ratio of (n, H, W, 3) uint8 images over all of their values; 99 at
-    most."""
+    """Compute the peak signal-to-noise ratio of (n, H, W, 3) uint8 images, dB, at most 99."""
     error = float(np.mean(np.square(images.astype(np.float32) - originals)))
     return min(99.0, 10 * np.log10(255**2 / error)) if error else 99.0
 
 
 def _ticks(times_s: np.ndarray) -> np.ndarray:
-    """Times in ticks, ascending by one at least."""
+    """Convert times to ticks that strictly ascend."""
     ticks = np.rint((times_s - times_s[0]) * TICKS_PER_S).astype(np.int64)
     steps = np.arange(len(ticks))
     return np.maximum.accumulate(ticks - steps) + steps
 
 
 def _shown_frames(index: VideoIndex, numbers: np.ndarray) -> Iterator[VideoFrame]:
-    """Decode a video from its beginning, and give the frames of some numbers.
+    """Decode a video from its beginning, and yield the frames of ascending numbers.
 
     Raises:
-        InputError: One cannot be decoded, or the picture changes its size.
+        InputError: A frame cannot be decoded, or the frame size changes.
     """
     wanted = index.pts[numbers].tolist()
     found = 0

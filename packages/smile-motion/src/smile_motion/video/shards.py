@@ -1,11 +1,11 @@
-"""Shards of packed videos: tar files that know where every frame of their videos lies.
+"""Shards of packed videos: tar files with an index of every frame.
 
     shard-00000.tar   NAME.mp4, NAME.json   for every video, as WebDataset lays samples out
                       __index__             records of the videos as JSON lines, then a table of
                                             frames for each, then where these begin
 
-`__index__` is the last member, so that it is found from the end of the file; WebDataset passes over
-such names. Anything else reads the members as the ordinary videos that they are.
+`__index__` is the last member, so that it is found from the end of the file; WebDataset skips such
+names. Other programs read the members as ordinary videos.
 """
 
 from __future__ import annotations
@@ -29,50 +29,50 @@ from smile_motion.io.schema import parse_text, read_records
 from smile_motion.video.tar import ARCHIVE, is_archive
 
 TICKS_PER_S = 90_000
-"""Presentation times of packed videos count by these."""
+"""Ticks per second of the presentation times of packed videos."""
 FRAME = np.dtype([("start", "<u4"), ("size", "<u4"), ("time", "<u4"), ("crc", "<u4")])
-"""A row of a table of frames: first byte within the video's file, bytes, presentation time in
-ticks, CRC-32 of the bytes."""
+"""A row of a table of frames: offset in the video's file and size, bytes; presentation time, ticks;
+CRC-32 of the bytes."""
 INDEX_MEMBER = "__index__"
 VERSION = 1
 _FOOTER = struct.Struct("<QQ8s")
 _MAGIC = b"SMILEVID"
 _TAIL = 1 << 15
-"""Bytes at the end of a shard among which the index ends."""
+"""Number of bytes at the end of a shard that contain the end of the index."""
 _REMEDY = "copy the shard again, or delete it and pack again"
 PackedCodec = Literal["h264", "mjpeg"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class PackedRecord:
-    """What a shard says of a video."""
+    """Record of a video in a shard."""
 
     name: Annotated[str, Len(1, 4096)]
     """Name of its members, without `.mp4` or `.json`."""
     source: str
-    """What it was packed from, as its list or folder names it."""
+    """Path of the original, as its list or folder has it."""
     label: str | None = None
-    """What follows the path in a list, or the folder of its class."""
+    """Label of the list, or folder of the class."""
     codec: PackedCodec
     group: Annotated[int, Ge(1)]
-    """Frame i is a key frame where i is a multiple of it, and no other is."""
+    """Distance of key frames: exactly the frames i that are multiples of it."""
     frames: Annotated[int, Ge(1)]
     rate_hz: float
     """Average frame rate."""
     width: Annotated[int, Ge(1)]
     height: Annotated[int, Ge(1)]
     stride: float = 1
-    """Frames of the source for each of these."""
+    """Frames of the original per packed frame."""
     psnr_db: float
-    """Of frames sampled evenly, against what was encoded."""
+    """Mean PSNR of evenly sampled frames against the input of the encoder, dB."""
     start: Annotated[int, Ge(0)]
-    """First byte of the video's file in the shard."""
+    """Offset of the video's file in the shard, bytes."""
     bytes: Annotated[int, Ge(1)]
     """Of the video's file."""
     sha256: Annotated[str, Len(64, 64)]
     """Of the video's file."""
     extradata: str
-    """What the decoder is told before the first packet, in hexadecimal."""
+    """Initialization data of the decoder, in hexadecimal."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,11 +83,11 @@ class _Head:
     version: Literal[1] = VERSION
     videos: Annotated[int, Ge(0)]
     broken: dict[str, list[str]]
-    """Videos that could not be packed, by their number in the list: the reason."""
+    """Reason for each video that could not be packed, by its number in the list."""
 
 
 class ShardWriter:
-    """Writes a shard: `add` each video, then `finish`. Bytes depend on these calls alone."""
+    """Writes a shard: `add` each video, then `finish`. The bytes depend on these calls only."""
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("wb")
@@ -99,9 +99,9 @@ class ShardWriter:
         """Copy a video into the shard.
 
         Args:
-            video: Its file.
+            video: Path of its file.
             table: (N,) `FRAME`.
-            facts: Fields of its record, but for where it starts and how large it is.
+            **facts: Fields of its record but `start` and `bytes`.
         """
         size = video.stat().st_size
         with video.open("rb") as file:
@@ -117,7 +117,7 @@ class ShardWriter:
         return record
 
     def refuse(self, number: int, reason: str) -> None:
-        """Note a video that cannot be packed."""
+        """Record a video that cannot be packed."""
         self._broken[str(number)] = [reason]
 
     def finish(self) -> None:
@@ -135,7 +135,7 @@ class ShardWriter:
         self._file.close()
 
     def close(self) -> None:
-        """Close the file of a shard that is not finished."""
+        """Close the file of an unfinished shard."""
         self._file.close()
 
     def _add(self, name: str, file: BinaryIO, size: int) -> int:
@@ -152,33 +152,36 @@ class ShardWriter:
 
 @dataclass(frozen=True, eq=False)
 class PackedShard:
-    """A shard that is open: its records, and where its tables are."""
+    """An open shard: its records, and the position of its tables."""
 
     path: Path
-    """The tar file."""
+    """Path of the tar."""
     records: tuple[PackedRecord, ...]
-    """Its videos, in order."""
+    """Records of its videos, in order."""
     broken: dict[str, list[str]]
-    """Videos that could not be packed, by number."""
+    """Reasons for the videos that could not be packed, by number."""
     tables: int
-    """Byte at which the tables begin."""
+    """Offset of the first table, bytes."""
 
     @cached_property
     def places(self) -> dict[str, int]:
-        """Number of a video within the shard, by the name of its file."""
+        """Number of each video in the shard, by the name of its file."""
         return {f"{record.name}.mp4": place for place, record in enumerate(self.records)}
 
     @cached_property
     def _first_rows(self) -> np.ndarray:
-        """(n + 1,) int64: rows of all tables before a video's."""
+        """(n + 1,) int64: number of rows before the table of each video."""
         counts = np.array([record.frames for record in self.records], np.int64)
         return np.concatenate([[0], np.cumsum(counts)])
 
     def table(self, place: int) -> np.ndarray:
-        """Read the frames of a video, (N,) `FRAME`.
+        """Read the table of frames of a video, (N,) `FRAME`.
+
+        Args:
+            place: Number of the video in the shard.
 
         Raises:
-            InputError: The shard is shorter than it was.
+            InputError: The shard is shorter than when it was opened.
         """
         first, end = (int(row) * FRAME.itemsize for row in self._first_rows[place : place + 2])
         with self.path.open("rb") as file:
@@ -190,10 +193,10 @@ class PackedShard:
 
 
 def open_shard(path: Path) -> PackedShard | None:
-    """Open a shard of packed videos; None for any other tar.
+    """Open a shard of packed videos; None for other tars.
 
     Raises:
-        InputError: Its index is damaged, or of a later version.
+        InputError: The index is damaged, or of a later version.
     """
     state = path.stat()
     return _open_shard(path, state.st_size, state.st_mtime_ns)
@@ -227,7 +230,7 @@ def _open_shard(path: Path, size: int, _changed: int) -> PackedShard | None:
 
 
 def shard_around(path: Path) -> PackedShard | None:
-    """The shard of packed videos that a path leads into, if it does."""
+    """Open the shard of packed videos that a path leads into; None for other paths."""
     if ARCHIVE not in str(path).lower():
         return None
     for folder in path.parents:
@@ -237,29 +240,29 @@ def shard_around(path: Path) -> PackedShard | None:
 
 
 SHARDS = "index.jsonl"
-"""In a folder of shards: a line for each, with its size and hash."""
+"""File in a folder of shards: a line per shard, with its size and hash."""
 SETTINGS = "pack.json"
-"""In a folder of shards: how they were packed. It is there from the beginning."""
+"""File in a folder of shards: the settings of packing. It is written first."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class _ShardLine:
-    """What is read of a shard's line of the index."""
+    """Line of the index of a folder of shards, as far as it is read."""
 
     file: Annotated[str, Len(1, 255)]
     bytes: Annotated[int, Ge(0)]
 
 
 def is_packed(folder: Path) -> bool:
-    """Whether a folder is one that videos were, or are being, packed into."""
+    """Whether a folder holds packed videos, finished or not."""
     return (folder / SETTINGS).is_file()
 
 
 def require_whole(folder: Path) -> None:
-    """Compare a folder of packed videos with its index; any other is passed over.
+    """Compare a folder of packed videos with its index; other folders are ignored.
 
     Raises:
-        InputError: It is not finished, or a shard is missing or of another size.
+        InputError: Packing is not finished, or a shard is missing or has another size.
     """
     if not is_packed(folder):
         return

@@ -181,9 +181,9 @@ def _read_row(
 
 
 def _read_line(line: str, folder: Path) -> tuple[Path, str | None, bool]:
-    """The longest leading part of a line that names a file is the path; the rest is the label.
+    """Split a line into path and label: the longest leading part that names a file is the path.
 
-    Where none does: up to a video's ending, else up to the last word.
+    If none does, the path ends with the suffix of a video, else before the last word.
     """
     if line.startswith('"') and '"' in line[1:]:
         name, _, rest = line[1:].partition('"')

@@ -6,18 +6,14 @@ here out of the garbage collector, which would write to every object and so copy
 
 import gc
 
-import numpy as np
 import scipy.ndimage  # noqa: F401
 import smile_motion.backgrounds
 import smile_motion.bank  # noqa: F401
-from smile_motion.masking.masks import mask_trajectory
-from smile_motion.tokens import TokenGrid
+from smile_motion.masking.masks import warm_up
 
 import smile_train.data.loader  # noqa: F401
 
 # Numba loads most of itself with the first compiled function that is called.
-mask_trajectory(
-    np.random.default_rng(0), TokenGrid(), 0.5, np.zeros((1, *TokenGrid().shape), np.float32)
-)
+warm_up()
 gc.collect()
 gc.freeze()
