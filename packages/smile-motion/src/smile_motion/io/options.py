@@ -35,6 +35,9 @@ TransformName = Literal["both", "rotation", "scaling", "none"]
 EffectName = Literal["motion-blur", "drop-shadow", "colour-drift", "depth-swaps", "appearance"]
 BackgroundKind = Literal["natural", "frame", "places", "black", "noise", "pseudo-motion"]
 NoiseKind = Literal["uniform", "gaussian", "spectral"]
+MotionReading = Literal["present", "started"]
+"""Points that a token has the motion of: those in it when its slice begins, or those that were at
+its position in the first frame, wherever they are now (TrackMAE)."""
 
 MOST = 10**9
 """Default upper limit of numbers."""

@@ -12,13 +12,14 @@ from smile_motion.motion.plan import MotionPlan
 from smile_motion.renderer.cpu import paint
 from smile_motion.tokens import TokenGrid
 from smile_motion.truth.flow import OpticalFlow, optical_flow
-from smile_motion.truth.token_motion import MotionReading, TokenMotion, token_motion
+from smile_motion.truth.token_motion import TokenMotion, token_motion
 from smile_motion.truth.tracks import PointTracks, track_points
 
 if TYPE_CHECKING:
     from shapely import Geometry
 
     from smile_motion.bank import ObjectBank
+    from smile_motion.io.options import MotionReading
 
 LARGEST_MASKS_BYTES = 1 << 31
 """Largest size of all amodal masks together, bytes. Ours."""

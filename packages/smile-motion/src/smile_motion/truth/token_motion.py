@@ -8,17 +8,13 @@ motion.visible, motion.slot
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
 from smile_motion.errors import InputError
+from smile_motion.io.options import MotionReading
 from smile_motion.motion.plan import MotionPlan
 from smile_motion.tokens import TokenGrid
-
-MotionReading = Literal["present", "started"]
-"""Points that a token has the motion of: those in it when its slice begins, or those that were at
-its position in the first frame, wherever they are now (TrackMAE)."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,8 +1,8 @@
 """Published checkpoints that share the encoder, and where each keeps it.
 
-Established from the published model code: VideoMAE, VideoMAE V2, SIGMA, MME, MVD, OmniMAE and UMT.
-MGMAE and SMILE publish VideoMAE's layout. Weights of another architecture are refused, and so are
-names that a family is not known to have.
+Established from the published model code: VideoMAE, VideoMAE V2, SIGMA, MME, MVD, OmniMAE, UMT and
+TrackMAE. MGMAE and SMILE publish VideoMAE's layout. Weights of another architecture are refused,
+and so are names that a family is not known to have.
 """
 
 from __future__ import annotations
@@ -78,6 +78,15 @@ FAMILIES = (
         dropped=("clip_decoder.",),
     ),
     Family(
+        name="TrackMAE",
+        signs=("encoder_to_tracker.weight",),
+        prefix="encoder.",
+        dropped=(
+            *("decoder.", "encoder_to_decoder.", "mask_token"),
+            *("tracker_decoder.", "encoder_to_tracker."),
+        ),
+    ),
+    Family(
         name="VideoMAE, VideoMAE V2, MGMAE or SMILE",
         signs=("encoder.patch_embed.proj.weight",),
         prefix="encoder.",
@@ -118,7 +127,7 @@ def find_encoder(
         if not name.startswith(family.prefix) or not _is_ours(short := _rename(name, family)):
             unknown.append(name)
             continue
-        found |= _split_bias(short, value)
+        found |= split_bias(short, value)
     if unknown:
         listed = ", ".join(unknown[:MOST_LISTED])
         more = f" and {len(unknown) - MOST_LISTED} more" if len(unknown) > MOST_LISTED else ""
@@ -163,7 +172,7 @@ _BLOCK = frozenset(
 """Weights of a block, in any of the families."""
 
 
-def _split_bias(name: str, value: torch.Tensor) -> dict[str, torch.Tensor]:
+def split_bias(name: str, value: torch.Tensor) -> dict[str, torch.Tensor]:
     """A bias on queries, keys and values becomes two: one on keys shifts all of a query's scores
     alike, which the softmax does not see."""
     if not name.endswith("attn.qkv.bias"):

@@ -35,6 +35,7 @@ from smile_train.checkpoints.published import (
     infer_encoder,
     load_official,
     load_weights,
+    motion_sizes,
     open_pretrained,
 )
 from smile_train.checkpoints.weight_files import read_weights
@@ -220,7 +221,13 @@ def open_checkpoint(path: Path, *, heads: int | None = None) -> tuple[PretrainMo
     sizes = OwnSizes.read(config, path / CONFIG)
     require_sizes(sizes.student, weights, path, prefix="encoder.")
     target_dim = sizes.target_dim or 0
-    model = PretrainModel(sizes.student, sizes.grid, target_dim, trained=sizes.trained)
+    model = PretrainModel(
+        sizes.student,
+        sizes.grid,
+        target_dim,
+        trained=sizes.trained,
+        **motion_sizes(weights, path),
+    )
     load_weights(model, weights, path)
     return model.eval(), path
 
@@ -269,6 +276,15 @@ def start_from(source: PretrainModel, opened: Path, model: PretrainModel) -> lis
             f"the decoder's head is new"
         )
         weights |= {name: own[name] for name in own if name.startswith("decoder.head.")}
+    sizes = [(one.motion_dim, one.motion_depth) for one in (source, model)]
+    if sizes[0] != sizes[1]:
+        if model.motion_dim:
+            said.append(f"{opened} has no decoder of this run's motion: it is new")
+        else:
+            said.append(f"{opened} predicts motion besides, this run does not: left out")
+        of_motion = ("tracker_decoder.", "encoder_to_tracker.")
+        weights = {n: value for n, value in weights.items() if not n.startswith(of_motion)}
+        weights |= {name: value for name, value in own.items() if name.startswith(of_motion)}
     if source.trained.shape != model.grid.shape:
         said.append(f"positions interpolated from {source.trained.shape} to {model.grid.shape}")
     load_weights(model, weights, opened)

@@ -12,6 +12,7 @@ from smile_motion.io.files import replacing
 from smile_motion.tokens import TokenGrid
 
 from smile_train.checkpoints.configs import count_blocks, require_sizes
+from smile_train.checkpoints.families import split_bias
 from smile_train.checkpoints.weight_files import ENCODERS, Kind, open_weights, say_what_was_left_out
 from smile_train.models.config import STUDENTS, StudentConfig, ratio_of
 from smile_train.models.heads import Classifier
@@ -192,14 +193,41 @@ def open_pretrained(
         grid: Of the clips; by default what the checkpoint says.
     """
     checkpoint = load_official(path)
+    weights: dict[str, torch.Tensor] = {}
+    for name, value in checkpoint.weights.items():
+        weights |= split_bias(name, value)
+    checkpoint = replace(checkpoint, weights=weights)
     config = infer_student(checkpoint, heads=heads)
     if "decoder.head.weight" not in checkpoint.weights:
         raise InputError(f"{path}: no decoder in it; not a pre-training checkpoint")
     require_sizes(config, checkpoint.weights, path, prefix="encoder.")
     target_dim = checkpoint.weights["decoder.head.weight"].shape[0]
-    model = PretrainModel(config, grid or infer_grid(checkpoint), target_dim)
+    model = PretrainModel(
+        config, grid or infer_grid(checkpoint), target_dim, **motion_sizes(weights, path)
+    )
     load_weights(model, checkpoint.weights, path)
     return model, checkpoint
+
+
+def motion_sizes(weights: dict[str, torch.Tensor], source: Path) -> dict[str, int]:
+    """Read the sizes of a decoder of motion (TrackMAE) off the weights of a pre-training model.
+
+    Returns:
+        `motion_dim` and `motion_depth` of `PretrainModel`; nothing where there is no such decoder.
+
+    Raises:
+        InputError: Its weights are not those of one.
+    """
+    head = weights.get("tracker_decoder.head.weight")
+    if head is None:
+        return {}
+    try:
+        if head.ndim != 2:
+            raise ValueError(f"tracker_decoder.head.weight of {head.ndim} dimensions")
+        depth = count_blocks(weights, "tracker_decoder.blocks.")
+    except ValueError as error:
+        raise InputError(f"{source}: {error}; another architecture?") from error
+    return {"motion_dim": head.shape[0], "motion_depth": depth}
 
 
 def save_official(

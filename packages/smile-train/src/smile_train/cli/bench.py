@@ -46,7 +46,7 @@ def run(options: Options) -> Outcome:
 
     from smile_train.config.machine import settle_machine
     from smile_train.teachers import ClipTeacher
-    from smile_train.training.benchmark import PARTS, advise, measure
+    from smile_train.training.benchmark import PARTS, TRUTH, advise, measure
 
     machine = settle_machine(options.precision, options.cpu_threads)
     options = replace(options, precision=machine.precision, cpu_threads=machine.cpu_threads)
@@ -67,7 +67,7 @@ def run(options: Options) -> Outcome:
             teacher=teacher,
             on_step=lambda: progress.advance(task),
         )
-    names = [name for name in (*PARTS, "together") if name in timings.seconds]
+    names = [name for name in (PARTS[0], TRUTH, *PARTS[1:], "together") if name in timings.seconds]
     from rich.table import Table
 
     name = torch.cuda.get_device_name() if device.type == "cuda" else "CPU"

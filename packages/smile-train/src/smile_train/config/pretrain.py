@@ -25,6 +25,7 @@ from smile_motion.io.options import (
 )
 from smile_motion.tokens import TokenGrid, masked_tokens
 
+from smile_train.config.motion_target import MotionTargetOptions
 from smile_train.config.run import RunOptions
 from smile_train.models.config import STUDENTS, StudentConfig, StudentName
 
@@ -42,7 +43,7 @@ _WITHOUT_STEPS = OnlyWith(lambda options: options.steps is None, "without --step
 
 
 @dataclass(frozen=True, kw_only=True)
-class PretrainConfig(RunOptions, ClipOptions):
+class PretrainConfig(RunOptions, ClipOptions, MotionTargetOptions):
     """Options of `smile_train pretrain`. A preset sets them all; what is given besides wins."""
 
     GROUPS: ClassVar[Groups] = {
@@ -51,11 +52,13 @@ class PretrainConfig(RunOptions, ClipOptions):
         "the student": ("student", "init", "gradient_checkpointing"),
         "what it learns": (
             *("target", "teacher", "target_norm", "official_teacher_input"),
+            *("motion_target", "tracks", "motion_reading", "motion_points", "motion_norm"),
+            *("motion_weight", "motion_depth"),
             *("strategy", "mixed_share", "second_epochs"),
         ),
         "what is masked": (
             *("masking", "mask_ratio", "trajectory_visible", "coverage_threshold"),
-            *("masks_per_clip", "decoder_mask_ratio"),
+            *("masks_per_clip", "decoder_mask_ratio", "motion_share"),
         ),
         "how long": ("epochs", "steps", "minutes", "samples"),
         "how it is optimized": (
@@ -116,9 +119,10 @@ class PretrainConfig(RunOptions, ClipOptions):
         OnlyWith(lambda options: options.strategy == "progressive", "with --strategy progressive"),
     ] = None
     """Epochs of the second stage under --strategy progressive. Default: those of the first."""
-    masking: Literal["trajectory", "tube", "random", "official"] = "trajectory"
-    """Masking along trajectories with tubes on the rest, tubes alone, tokens at random, or as the
-    published code does it (boxes, tubes partly broken up)."""
+    masking: Literal["trajectory", "tube", "random", "official", "motion-bins"] = "trajectory"
+    """Masking along trajectories with tubes on the rest, tubes alone, tokens at random, as the
+    published code does it (boxes, tubes partly broken up), or in tubes that leave as much visible
+    of what moves as of the rest (TrackMAE)."""
     mask_ratio: MaskRatio = 0.8
     """Share of tokens masked. Paper: 0.8 (Table 4e)."""
     trajectory_visible: Annotated[
@@ -189,6 +193,7 @@ class PretrainConfig(RunOptions, ClipOptions):
                 f"--masking {self.masking} needs objects; use --masking tube with --objects 0"
             )
         _ = self.grid
+        self.require_motion()
 
     @property
     def grid(self) -> TokenGrid:
@@ -238,7 +243,7 @@ def plan_stages(config: PretrainConfig, out: Path) -> list[Stage]:
     """List the stages of a run (SMILE, section 3.4; Table 4d).
 
     The second of a progressive run has no objects: raw video where there are videos, else the same
-    background, masked in tubes.
+    background, masked in tubes; nor is motion learned there, of which objects alone would tell.
     """
     if config.strategy != "progressive":
         return [Stage(config=config, out=out)]
@@ -247,6 +252,7 @@ def plan_stages(config: PretrainConfig, out: Path) -> list[Stage]:
         first,
         objects=0,
         masking="tube",
+        motion_target="none" if config.motion_target == "displacement" else config.motion_target,
         background="natural" if config.videos is not None else config.background,
         epochs=config.second_epochs or config.epochs,
     )

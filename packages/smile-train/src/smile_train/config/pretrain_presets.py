@@ -69,6 +69,29 @@ _ROWS: dict[str, tuple[PretrainConfig, str]] = {
         ),
         "VideoMAE: pixels, tubes at ratio 0.9, 800 epochs",
     ),
+    "smile-track-vit-s": (
+        PretrainConfig(student="vit-s", motion_target="displacement", **_FULL),
+        "ours: smile-vit-s, its first stage with the exact motion of its objects as second target",
+    ),
+    "smile-track-vit-b": (
+        PretrainConfig(student="vit-b", motion_target="displacement", **_FULL),
+        "ours: smile-vit-b, its first stage with the exact motion of its objects as second target",
+    ),
+    "trackmae-vit-b": (
+        PretrainConfig(
+            student="vit-b",
+            background="natural",
+            objects=0,
+            masking="motion-bins",
+            motion_target="official",
+            motion_reading="started",
+            motion_norm="token",
+            epochs=800,
+            batch=512,
+        ),
+        "TrackMAE, CLIP target, tracks computed before (--tracks); "
+        "fine-tuned: SSv2 72.8, K400 83.9",
+    ),
     "table4-pixel": (replace(_PIXELS, **_WITHOUT), "Table 4, pixels, no motion: 66.0 / 55.1"),
     "table4-pixel-motion": (_PIXELS, "Table 4, pixels, motion: 68.1 / 56.8"),
     "table4-clip": (replace(_ABLATION, **_WITHOUT), "Table 4, CLIP, no motion: 78.1 / 60.2"),

@@ -59,10 +59,15 @@ class RunOptions:
         """Fields that matter in which a stored configuration differs, with both values."""
         mine, former = self.to_json(), former_names(type(self))
         other = {former.get(name, name): value for name, value in other.items()}
-        return [
-            f"{field.name} {other.get(field.name)!r} there, {mine[field.name]!r} asked for"
+        # Runs of former releases lack what has come since, and did what its default does.
+        theirs = {
+            field.name: other.get(field.name, json.loads(json.dumps(field.default, default=str)))
             for field in fields(self)
-            if field.name not in FREE_FIELDS and other.get(field.name) != mine[field.name]
+        }
+        return [
+            f"{name} {value!r} there, {mine[name]!r} asked for"
+            for name, value in theirs.items()
+            if name not in FREE_FIELDS and value != mine[name]
         ]
 
 

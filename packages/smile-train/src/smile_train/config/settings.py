@@ -52,10 +52,12 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     ),
     "mask": (
         *("masking", "mask_ratio", "trajectory_visible", "coverage_threshold"),
-        *("masks_per_clip", "decoder_mask_ratio"),
+        *("masks_per_clip", "decoder_mask_ratio", "motion_share"),
     ),
     "target": (
         *("target", "teacher", "target_norm", "official_teacher_input"),
+        *("motion_target", "tracks", "motion_reading", "motion_points", "motion_norm"),
+        *("motion_weight", "motion_depth"),
         *("label_smoothing", "mixup", "cutmix"),
     ),
     "optimizer": (

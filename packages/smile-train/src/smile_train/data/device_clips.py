@@ -150,6 +150,15 @@ def open_clips(config: PretrainConfig) -> TrainingClips:
             f"--recipe {config.recipe} has no objects, whose trajectories --masking "
             f"{config.masking} could follow; use --masking tube"
         )
+    if maker.recipe.objects == 0 and config.motion_target == "displacement":
+        raise InputError(
+            f"--recipe {config.recipe} has no objects, whose motion --motion-target displacement "
+            f"could tell; use --motion-target none"
+        )
+    if config.motion_target == "official":
+        from smile_train.data.track_files import require_tracks
+
+        require_tracks(config.tracks, getattr(maker.background, "files", ()))
     length = len(maker.background) or config.samples
     kind = PlannedClips if config.render == "device" else TrainingClips
     return kind(config=config, maker=maker, order=SampleOrder(length=length, seed=config.seed))

@@ -10,10 +10,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from smile_motion.clips.clip import ClipMaker
+from smile_motion.clips.clip import Clip, ClipMaker
 from smile_motion.errors import InputError
 from smile_motion.masking.masks import (
     TokenMask,
+    mask_motion_bins,
     mask_official,
     mask_random,
     mask_trajectory,
@@ -22,6 +23,7 @@ from smile_motion.masking.masks import (
 from smile_motion.motion.plan import MotionPlan
 from smile_motion.seeding import Stream, keyed_generator, reused_generator
 from smile_motion.tokens import masked_tokens
+from smile_motion.truth.token_motion import TokenMotion, token_motion
 
 from smile_train.config.pretrain import PretrainConfig
 from smile_train.data.sampling import SampleOrder
@@ -35,7 +37,9 @@ class TrainingClips:
     """Sample number -> clip and masks; depends on the configuration and the number alone.
 
     An item is `frames` (T, H, W, 3) uint8, `visible` (masks, Nv) and `masked` (masks, Nm) int64
-    token numbers, its `number`, and `broken`, what is wrong with files that could not be used.
+    token numbers, its `number`, and `broken`, what is wrong with files that could not be used; with
+    a motion target also `motion` (tokens, 2 * points) float32: displacements, pixels, x and y of a
+    point after the other, NaN where unknown.
     """
 
     preload_module: ClassVar[str] = "smile_train.data._preload_pretrain"
@@ -57,12 +61,15 @@ class TrainingClips:
         """Shape and type of every tensor of a sample, by name."""
         config, grid = self.config, self.config.grid
         hidden = masked_tokens(grid, config.mask_ratio)
-        return {
+        shapes: dict[str, tuple[tuple[int, ...], torch.dtype]] = {
             "frames": ((config.frames, *config.frame_size, 3), torch.uint8),
             "visible": ((config.masks_per_clip, grid.tokens - hidden), torch.int64),
             "masked": ((config.masks_per_clip, config.reconstructed), torch.int64),
             "number": ((), torch.int64),
         }
+        if config.motion_dim:
+            shapes["motion"] = ((grid.tokens, config.motion_dim), torch.float32)
+        return shapes
 
     def new_batch(self, count: int) -> dict[str, torch.Tensor]:
         """Return memory for `count` samples, for `fill`."""
@@ -111,11 +118,15 @@ class TrainingClips:
     def _make(self, epoch: int, index: int, row: dict[str, np.ndarray]) -> None:
         """Make the clip of an index into a row of a batch."""
         clip = self.maker_of(epoch, index).make(index, epoch, out=row["frames"])
+        motion = None
+        if self.config.motion_dim or self.config.masking == "motion-bins":
+            motion = clip_motion(self.config, clip, out=row.get("motion"))
         masks = draw_masks(
             self.config,
             mask_generators(self.config, epoch, index),
             clip.plan,
             lambda: clip.truth.token_coverage(self.config.grid),
+            motion,
         )
         for part, mask in enumerate(masks):
             row["visible"][part], row["masked"][part] = mask.visible, mask.masked
@@ -137,6 +148,49 @@ class TrainingClips:
         return replace(self.maker, recipe=replace(self.maker.recipe, objects=0))
 
 
+def clip_motion(
+    config: PretrainConfig, clip: Clip, *, out: np.ndarray | None = None
+) -> TokenMotion:
+    """Say how what is in a clip's tokens moves: from its plan, and with --tracks from those.
+
+    Args:
+        out: (tokens, 2 * points) float32, to be filled with the displacements.
+
+    Raises:
+        InputError: The tracks of its video are missing or do not fit.
+    """
+    grid, points = config.grid, config.motion_points
+    shape = (*grid.shape, points * points, 2)
+    motion = token_motion(
+        clip.plan,
+        clip.truth.ids,
+        grid,
+        points=points,
+        reading=config.motion_reading,
+        still=config.has_still_background,
+        out=None if out is None else out.reshape(shape),
+    )
+    if config.motion_target == "official" and config.tracks is not None:
+        from smile_motion.video import open_index
+
+        from smile_train.data.track_files import track_displacement
+
+        video = Path(clip.origin["file"])
+        x, y, width, height = clip.origin["crop"]
+        tracked = track_displacement(
+            config.tracks,
+            video,
+            length=len(open_index(video)),
+            numbers=np.array(clip.origin["frames"]),
+            crop=(x, y, width, height),
+            grid=grid,
+            points=points,
+            reading=config.motion_reading,
+        )
+        np.copyto(motion.displacement, tracked, where=(motion.slot < 0)[..., None])
+    return motion
+
+
 OFFICIAL_VISIBLE = 0.1
 """Share of trajectory tokens that the published code leaves visible."""
 
@@ -154,13 +208,19 @@ def draw_masks(
     generators: Iterator[np.random.Generator],
     plan: MotionPlan,
     coverage: Callable[[], np.ndarray],
+    motion: TokenMotion | None = None,
 ) -> list[TokenMask]:
     """Draw a clip's masks; under --decoder-mask-ratio, with some of the masked tokens left out.
 
     Args:
         coverage: Gives `Truth.token_coverage`; called only where trajectories matter.
+        motion: Of its tokens, where masks depend on it.
     """
-    covered = coverage() if config.masking == "trajectory" and plan.slots else None
+    if config.masking == "motion-bins":
+        assert motion is not None
+        covered = motion.by_position()
+    else:
+        covered = coverage() if config.masking == "trajectory" and plan.slots else None
     drawn = []
     for rng in generators:
         mask = draw_mask(config, rng, plan, covered)
@@ -177,10 +237,17 @@ def draw_masks(
 def draw_mask(
     config: PretrainConfig, rng: np.random.Generator, plan: MotionPlan, covered: np.ndarray | None
 ) -> TokenMask:
-    """Draw one mask; a clip without objects is masked in tubes where trajectories would lead."""
+    """Draw one mask; a clip without objects is masked in tubes where trajectories would lead.
+
+    Args:
+        covered: What trajectories cover of tokens; under motion bins how far positions move.
+    """
     grid, ratio, visible = config.grid, config.mask_ratio, config.trajectory_visible
     if config.masking == "random":
         return mask_random(rng, grid, ratio)
+    if config.masking == "motion-bins":
+        assert covered is not None
+        return mask_motion_bins(rng, grid, ratio, covered, share=config.motion_share)
     if config.masking == "tube" or plan.slots == 0:
         return mask_tube(rng, grid, ratio)
     if config.masking == "official":

@@ -13,6 +13,12 @@ from smile_motion.tokens import TokenGrid
 
 from smile_train.models.config import StudentConfig
 
+_ROWS = (
+    ("target_dim", "decoder.head.weight"),
+    ("motion_dim", "tracker_decoder.head.weight"),
+    ("classes", "head.weight"),
+)
+"""Options of models, and the weights that have as many rows."""
 WEIGHTS = "model.safetensors"
 """Where `save_pretrained` writes them."""
 
@@ -65,7 +71,7 @@ class StrictLoading:
             )
         weights = read_weights(path)
         require_sizes(student, weights, path, prefix=cls.weights_prefix)
-        for option, name in (("target_dim", "decoder.head.weight"), ("classes", "head.weight")):
+        for option, name in _ROWS:
             rows = len(weights[name]) if name in weights else 0
             if option in options and options[option] != rows:
                 raise InputError(

@@ -1,5 +1,6 @@
 """The pre-training model: the encoder sees visible tokens, the decoder predicts masked ones."""
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -124,6 +125,8 @@ class PretrainModel(nn.Module, StrictLoading, PyTorchModelHubMixin, **MODEL_CARD
         target_dim: int,
         *,
         trained: TokenGrid | None = None,
+        motion_dim: int = 0,
+        motion_depth: int = 2,
     ) -> None:
         """Build the model, its weights drawn from torch's generator.
 
@@ -131,31 +134,47 @@ class PretrainModel(nn.Module, StrictLoading, PyTorchModelHubMixin, **MODEL_CARD
             student: Its sizes.
             target_dim: Values predicted for each token.
             trained: The grid that weights to be loaded were learned on, where that is another.
+            motion_dim: Values of motion predicted for each token besides, by a decoder of its own
+                (TrackMAE); 0 for none.
+            motion_depth: Blocks of that decoder. TrackMAE: 2.
         """
         super().__init__()
         self.config, self.grid, self.target_dim = student, grid, target_dim
+        self.motion_dim, self.motion_depth = motion_dim, motion_depth if motion_dim else 0
         self.trained = trained or grid
         self.encoder = Encoder(student, grid, trained)
         self.encoder_to_decoder = Linear(student.width, student.decoder_width, bias=False)
         self.mask_token = nn.Parameter(torch.zeros(1, 1, student.decoder_width))
         nn.init.trunc_normal_(self.mask_token, std=0.02)
         self.decoder = Decoder(student, grid, target_dim, trained)
+        if motion_dim:
+            self.encoder_to_tracker = Linear(student.width, student.decoder_width, bias=False)
+            shallow = replace(student, decoder_depth=motion_depth)
+            self.tracker_decoder = Decoder(shallow, grid, motion_dim, trained)
+
+    @property
+    def stacks(self) -> list[Encoder | Decoder]:
+        """What is made of blocks: the encoder, the decoder, and that of motion if there is one."""
+        more = [self.tracker_decoder] if self.motion_dim else []
+        return [self.encoder, self.decoder, *more]
 
     def save_memory(self) -> None:
         """Compute activations of blocks again in the backward pass (gradient checkpointing)."""
-        self.encoder.gradient_checkpointing = self.decoder.gradient_checkpointing = True
+        for stack in self.stacks:
+            stack.gradient_checkpointing = True
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
         """Compile the blocks; for arguments see `torch.compile`.
 
         The encoder's share one graph, and so do the decoder's: compiling starts in seconds.
         """
-        for block in (*self.encoder.blocks, *self.decoder.blocks):
-            block.compile(*args, **kwargs)
+        for stack in self.stacks:
+            for block in stack.blocks:
+                block.compile(*args, **kwargs)
 
     def forward(
         self, frames: torch.Tensor, visible: torch.Tensor, masked: torch.Tensor
-    ) -> torch.Tensor:
+    ) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
         """Predict the targets of masked tokens.
 
         Args:
@@ -164,9 +183,24 @@ class PretrainModel(nn.Module, StrictLoading, PyTorchModelHubMixin, **MODEL_CARD
                 fewer where the decoder is spared some.
 
         Returns:
-            (B, Nm, target_dim), in the order of `masked`.
+            (B, Nm, target_dim), in the order of `masked`; with `motion_dim` also their motion,
+            (B, Nm, motion_dim).
         """
-        seen = self.encoder_to_decoder(self.encoder(frames, visible))
-        positions = self.decoder.positions
-        hidden = self.mask_token + positions[masked]
-        return self.decoder(torch.cat([seen + positions[visible], hidden], 1), masked.shape[1])
+        encoded = self.encoder(frames, visible)
+        hidden = self.mask_token + self.decoder.positions[masked]
+        at = self.decoder.positions[visible]
+
+        def decode(project: nn.Module, decoder: Decoder) -> torch.Tensor:
+            return decoder(torch.cat([project(encoded) + at, hidden], 1), masked.shape[1])
+
+        predicted = decode(self.encoder_to_decoder, self.decoder)
+        if not self.motion_dim:
+            return predicted
+        return predicted, decode(self.encoder_to_tracker, self.tracker_decoder)
+
+    def reconstruct(
+        self, frames: torch.Tensor, visible: torch.Tensor, masked: torch.Tensor
+    ) -> torch.Tensor:
+        """Predict the targets of masked tokens without their motion; see `forward`."""
+        predicted = self(frames, visible, masked)
+        return predicted[0] if self.motion_dim else predicted

@@ -8,12 +8,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 
 from smile_train.config.machine import DTYPES
 from smile_train.config.pretrain import PretrainConfig
 from smile_train.data.device_clips import PlanRenderer, open_clips
 from smile_train.data.loader import ClipLoader
+from smile_train.data.moving_clips import TrainingClips, clip_motion
 from smile_train.data.sampling import MicroBatches
 from smile_train.models.mae import PretrainModel
 from smile_train.teachers import Teacher
@@ -22,6 +24,8 @@ from smile_train.training.losses import masked_loss, teach
 from smile_train.training.optim import parameter_groups
 from smile_train.training.pretrain import build_models
 
+TRUTH = "motion truth"
+"""What workers take for the motion target, within `data`: processor time of one of them."""
 PARTS = ("data", "to device", "teacher", "student forward", "student backward", "optimiser")
 """In the order of a step."""
 
@@ -80,7 +84,13 @@ def measure(
     if teacher is None:
         model, teacher, _ = build_models(config)
     else:
-        model = PretrainModel(config.student_config, config.grid, teacher.width)
+        model = PretrainModel(
+            config.student_config,
+            config.grid,
+            teacher.width,
+            motion_dim=config.motion_dim,
+            motion_depth=config.motion_depth,
+        )
     model.to(device)
     if teacher is not None:
         teacher.to(device)
@@ -88,6 +98,8 @@ def measure(
     dtype = DTYPES[config.precision]
     timings = Timings(batch=config.batch, device=device)
     timings.matrix_rate = measure_matrix_rate(device, dtype)
+    if config.motion_dim:
+        timings.seconds[TRUTH] = time_truth(config, clips, repeats)
     forward = config.batch * config.masks_per_clip * student_flops(model, config)
     timings.flops = {"student forward": forward, "student backward": 2 * forward}
     if teacher is not None:
@@ -120,7 +132,8 @@ def measure(
             with part("teacher"):
                 features = teach(frames, teacher, config)
             with part("student forward"):
-                loss = masked_loss(model, frames, visible, masked, features, config)
+                motion = batch["motion"].to(device) if config.motion_dim else None
+                loss = masked_loss(model, frames, visible, masked, features, config, motion=motion)
         with part("student backward"):
             loss.backward()
         with part("optimiser"):
@@ -138,6 +151,21 @@ def measure(
     if teacher is None:
         del timings.seconds["teacher"]
     return timings
+
+
+def time_truth(config: PretrainConfig, clips: TrainingClips, repeats: int) -> list[float]:
+    """Processor seconds that the motion of the tokens of a batch takes, `repeats` times."""
+    epoch, index = clips.order.locate(0)
+    clip = clips.maker_of(epoch, index).make(index, epoch)
+    out = np.empty((config.grid.tokens, config.motion_dim), np.float32)
+    clip_motion(config, clip, out=out)  # Compilation; tracks are read.
+    seconds = []
+    for _ in range(repeats):
+        begun = time.process_time()
+        for _ in range(config.batch):
+            clip_motion(config, clip, out=out)
+        seconds.append(time.process_time() - begun)
+    return seconds
 
 
 @contextmanager

@@ -87,12 +87,17 @@ def time_step(
     visible, masked = order[..., hidden:], order[..., : config.reconstructed]
     if teacher is not None:
         teacher.to(device)
+    motion = None
+    if config.motion_dim:
+        motion = torch.zeros((clips, grid.tokens, config.motion_dim), device=device)
 
     def step() -> None:
         for _ in range(config.accumulate):
             with accelerator.autocast():
                 features = teach(frames, teacher, config)
-                loss = masked_loss(trained, frames, visible, masked, features, config)
+                loss = masked_loss(
+                    trained, frames, visible, masked, features, config, motion=motion
+                )
             loss.backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)

@@ -1,5 +1,6 @@
 """Targets of reconstruction, and the loss."""
 
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -8,6 +9,7 @@ from smile_motion.tokens import TokenGrid
 from smile_train.config.pretrain import PretrainConfig
 from smile_train.models.layers import cut_cubes, join_cubes, take, to_unit
 from smile_train.teachers import Teacher
+from smile_train.training.motion_loss import motion_loss, motion_targets
 
 
 def teach(
@@ -28,6 +30,9 @@ def masked_loss(
     masked: torch.Tensor,
     features: torch.Tensor | None,
     config: PretrainConfig,
+    *,
+    motion: torch.Tensor | None = None,
+    note: Callable[[torch.Tensor, torch.Tensor], None] = lambda loss, known: None,
 ) -> torch.Tensor:
     """Loss over a batch under all its masks.
 
@@ -35,6 +40,9 @@ def masked_loss(
         frames: (B, T, H, W, 3) uint8.
         visible: (B, M, Nv) and masked (B, M, Nm) int64: token numbers of M masks a clip.
         features: (B, N, D) normalised teacher tokens; none for the pixel target.
+        motion: (B, N, 2 * points) displacements, pixels, NaN where unknown; for a student that
+            predicts them, whose loss is added with its weight.
+        note: Called with the loss of motion, and whether any was known, scalars on the device.
     """
     masks = visible.shape[1]
     visible, masked = visible.flatten(0, 1), masked.flatten(0, 1)
@@ -46,7 +54,15 @@ def masked_loss(
             target = pixel_targets(frames, config.grid, masked)
         else:
             target = take(features, masked)
-    return mean_squared_error(student(frames, visible, masked), target)
+    if motion is None:
+        return mean_squared_error(student(frames, visible, masked), target)
+    with torch.no_grad():
+        moved = take(motion.repeat_interleave(masks, 0), masked)
+        moved, known = motion_targets(moved, config.motion_norm, config.patch)
+    predicted, of_motion = student(frames, visible, masked)
+    loss, any_known = motion_loss(of_motion, moved, known)
+    note(loss.detach(), any_known)
+    return mean_squared_error(predicted, target) + config.motion_factor * loss
 
 
 EPSILON = 1e-6

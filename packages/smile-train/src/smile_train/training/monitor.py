@@ -101,7 +101,7 @@ class Watcher:
         device, config = next(self.model.parameters()).device, self.config
         frames = batch["frames"][:SHOWN].to(device)
         visible, masked = (batch[name][:SHOWN, 0].to(device) for name in ("visible", "masked"))
-        predicted = self.model(frames, visible, masked).float().cpu()
+        predicted = self.model.reconstruct(frames, visible, masked).float().cpu()
         features = teach(frames, self.teacher, config)
         clips = [
             Reconstruction(

@@ -108,6 +108,9 @@ class PretrainRun(TrainingRun[PretrainConfig, TrainingClips]):
         self.config, self.steps, self.views = config, steps, config.masks_per_clip
         self.title = f"{steps} steps of {config.batch} clips x {config.masks_per_clip} masks"
         self.utilization = Utilization.of(config, self.model, self.teacher, accelerator)
+        self._motion_loss: torch.Tensor | None = None
+        self._unknown: torch.Tensor | None = None
+        self._said_unknown = False
         self.watcher = Watcher.open(config, out, self.model, self.teacher)
         if self.teacher is not None:
             self.teacher.to(accelerator.device)
@@ -139,7 +142,19 @@ class PretrainRun(TrainingRun[PretrainConfig, TrainingClips]):
         )
         with self.accelerator.autocast():
             features = teach(frames, self.teacher, self.config)
-        return masked_loss(model, frames, visible, masked, features, self.config)
+        motion = batch.get("motion")
+        if motion is None:
+            return masked_loss(model, frames, visible, masked, features, self.config)
+        return masked_loss(
+            *(model, frames, visible, masked, features, self.config),
+            motion=motion.to(device, non_blocking=True),
+            note=self._note_motion,
+        )
+
+    def _note_motion(self, loss: torch.Tensor, known: torch.Tensor) -> None:
+        """Keep what is said of motion when the step is logged, without waiting for the device."""
+        self._motion_loss = loss
+        self._unknown = ~known if self._unknown is None else self._unknown | ~known
 
     def require_sound(self, report: MetricsLogger) -> None:
         """Raise InputError where more than `BROKEN_SHARE` of the files tried are broken."""
@@ -152,8 +167,18 @@ class PretrainRun(TrainingRun[PretrainConfig, TrainingClips]):
                 )
 
     def measures(self, step: int) -> dict[str, float]:
-        """How much of the devices' speed is used."""
-        return self.utilization.since(step)
+        """The share of the devices' speed that is used, and the loss of motion in this process."""
+        measured = self.utilization.since(step)
+        if self._motion_loss is None or self._unknown is None:
+            return measured
+        if not self._said_unknown and bool(self._unknown):
+            self._said_unknown = True
+            self.accelerator.print(
+                "a batch had no masked token whose motion is known: its loss of motion is 0; this "
+                "is said once",
+                file=sys.stderr,
+            )
+        return measured | {"motion_loss": float(self._motion_loss)}
 
     def watch(self, report: MetricsLogger, step: int, *, ending: bool) -> None:
         """Draw pictures and ask about motion, where that is due."""
@@ -203,8 +228,9 @@ def build_models(config: PretrainConfig) -> tuple[PretrainModel, Teacher | None,
             official_input=config.official_teacher_input,
         )
     target_dim = 3 * grid.token_pixels if teacher is None else teacher.width
+    motion = {"motion_dim": config.motion_dim, "motion_depth": config.motion_depth}
     if config.init is None:
-        model, said = PretrainModel(config.student_config, grid, target_dim), []
+        model, said = PretrainModel(config.student_config, grid, target_dim, **motion), []
     else:
         source, opened = open_checkpoint(config.init)
         if source.config != config.student_config:
@@ -212,7 +238,9 @@ def build_models(config: PretrainConfig) -> tuple[PretrainModel, Teacher | None,
                 f"{opened}: another student ({source.config}), --student {config.student} is "
                 f"{config.student_config}; choose the one that it is of"
             )
-        model = PretrainModel(config.student_config, grid, target_dim, trained=source.trained)
+        model = PretrainModel(
+            config.student_config, grid, target_dim, trained=source.trained, **motion
+        )
         said = start_from(source, opened, model)
     if config.gradient_checkpointing:
         model.save_memory()

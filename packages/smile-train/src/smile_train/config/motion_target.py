@@ -1,0 +1,112 @@
+"""Motion as a second target: a shallow decoder that predicts how what is in masked tokens moves.
+
+Importable without torch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from smile_motion.errors import InputError
+from smile_motion.io.options import (
+    ONE_FOLDER,
+    MotionReading,
+    OnlyWith,
+    Positive,
+    Share,
+    Within,
+)
+
+MotionNorm = Literal["size", "token", "none"]
+
+_LEARNED = OnlyWith(lambda options: options.motion_target != "none", "with a --motion-target")
+_USED = OnlyWith(
+    lambda options: options.motion_target != "none" or options.masking == "motion-bins",
+    "with a --motion-target, or with --masking motion-bins",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MotionTargetOptions:
+    """What a student learns of motion besides its other target."""
+
+    motion_target: Literal["none", "displacement", "official"] = "none"
+    """Second target of masked tokens: none; the exact displacement in pixels of what is in them to
+    the next time slice, from the clip's plan; or that of tracks computed elsewhere (--tracks), with
+    the plan's where objects are. Tokens of which nothing is known are left out. Ours: none."""
+    tracks: Annotated[
+        Path | None,
+        ONE_FOLDER,
+        OnlyWith(
+            lambda options: options.motion_target == "official", "with --motion-target official"
+        ),
+    ] = None
+    """Folder of tracks, NAME.npz for each video NAME.mp4, for --motion-target official."""
+    motion_reading: Annotated[MotionReading, _USED] = "present"
+    """Whose displacement a token has: what is there when its slice begins (ours), or what was in
+    its place in the clip's first frame, wherever that has gone (TrackMAE)."""
+    motion_points: Annotated[int, Within(1, 16), _USED] = 2
+    """Points along each side of a token. TrackMAE: 2, so that a token has 8 values."""
+    motion_norm: Annotated[MotionNorm, _LEARNED] = "size"
+    """Displacements divided by the token's side (ours); per token over its points, each axis by
+    itself, which turns a rigid shift into zeros (TrackMAE); or as they are, in pixels."""
+    motion_weight: Annotated[Positive | None, _LEARNED] = None
+    """Weight of the motion loss beside the other. Default, as TrackMAE: 1 for pixels, 0.25 for
+    features."""
+    motion_depth: Annotated[int, Within(1, 64), _LEARNED] = 2
+    """Blocks of the motion decoder; its width and heads are those of the other. TrackMAE: 2."""
+    motion_share: Annotated[
+        Share,
+        OnlyWith(lambda options: options.masking == "motion-bins", "with --masking motion-bins"),
+    ] = 0.5
+    """Of the visible positions, the share drawn from the half that moves most. TrackMAE: 0.5."""
+
+    @property
+    def motion_dim(self) -> int:
+        """Values of a token's motion, x and y of its points; 0 where none is learned."""
+        return 0 if self.motion_target == "none" else 2 * self.motion_points**2
+
+    @property
+    def motion_factor(self: Any) -> float:
+        """Weight of the motion loss, settled."""
+        if self.motion_weight is not None:
+            return self.motion_weight
+        return 1.0 if self.target == "pixel" else 0.25
+
+    @property
+    def has_still_background(self: Any) -> bool:
+        """Whether what is behind the objects stays, so that its displacement is known: 0."""
+        kind = self.background_kind
+        return kind in ("frame", "places", "black") or (
+            kind == "noise" and not self.noise_per_frame
+        )
+
+    def require_motion(self: Any) -> None:
+        """Raise InputError where motion is asked for that nothing tells, or that has no place."""
+        binned = self.masking == "motion-bins"
+        asked = "--motion-target" if self.motion_dim else "--masking motion-bins"
+        if not (self.motion_dim or binned):
+            return
+        if self.grid.slices < 2:
+            raise InputError(
+                f"{asked}: {self.frames} frames in tokens of {self.tubelet} are one time slice, "
+                f"from which nothing moves to a next; raise --frames"
+            )
+        if self.motion_points > self.patch:
+            raise InputError(
+                f"--motion-points is {self.motion_points}; give 1 to {self.patch}, the token's side"
+            )
+        if self.motion_target != "official" and self.objects == 0:
+            raise InputError(
+                f"{asked} has nothing that moves and is known: --objects is 0; give objects, or "
+                f"tracks with --motion-target official"
+            )
+        if self.motion_target == "official" and self.background_kind != "natural":
+            raise InputError(
+                f"--motion-target official is for tracks of videos; --background is "
+                f"{self.background_kind}; use natural, or --motion-target displacement"
+            )
+        if self.render == "device":
+            raise InputError(f"{asked} is made by the workers; use --render cpu")

@@ -1,0 +1,287 @@
+"""Motion as a second target: its loss, its decoder, and runs that learn it."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file
+from smile_motion.bank import ObjectBank
+from smile_motion.errors import InputError
+from smile_motion.tokens import TokenGrid
+from smile_train.checkpoints.open import open_backbone, open_checkpoint
+from smile_train.config.pretrain import PretrainConfig, plan_stages
+from smile_train.config.pretrain_presets import PRESETS
+from smile_train.data.device_clips import open_clips
+from smile_train.models.config import StudentConfig
+from smile_train.models.layers import take
+from smile_train.models.mae import PretrainModel
+from smile_train.training.benchmark import TRUTH, measure
+from smile_train.training.losses import masked_loss, mean_squared_error, pixel_targets
+from smile_train.training.motion_loss import motion_loss, motion_targets
+from smile_train.training.pretrain import pretrain
+
+SMALL = StudentConfig(
+    width=64, depth=2, heads=2, decoder_width=32, decoder_depth=3, decoder_heads=2
+)
+QUICK = {
+    "preset": "tiny", "student": "tiny", "size": 64, "frames": 4, "batch": 4, "workers": 0,
+    "background": "black", "target": "pixel", "precision": "fp32", "log_every": 1, "steps": 4,
+    "save_every": 2, "track": "none", "base_lr": 3.2e-2, "warmup_epochs": 0, "clip_grad": 1.0,
+}  # fmt: skip
+
+
+def config(bank: ObjectBank, **more: object) -> PretrainConfig:
+    return PretrainConfig(**{**QUICK, "bank": bank.path, "motion_target": "displacement", **more})
+
+
+def test_normalisation_per_token_is_the_published_one() -> None:
+    """(x - mean) / (sqrt(unbiased variance) + 1e-6) over the four points, each axis by itself."""
+    generator = torch.Generator().manual_seed(0)
+    displacement = 5 * torch.randn(2, 7, 8, generator=generator)
+    target, known = motion_targets(displacement, "token", 16)
+    points = displacement.view(2, 7, 4, 2)
+    mean, variance = points.mean(2, keepdim=True), points.var(2, keepdim=True, unbiased=True)
+    expected = ((points - mean) / (variance.sqrt() + 1e-6)).view(2, 7, 8)
+    torch.testing.assert_close(target, expected, rtol=1e-5, atol=1e-5)
+    assert known.all()
+    rigid = torch.tensor([3.0, -2.0]).repeat(4).expand(1, 1, 8)
+    assert (motion_targets(rigid, "token", 16)[0] == 0).all()
+    assert (motion_targets(rigid, "size", 16)[0] == rigid / 16).all()
+    assert (motion_targets(rigid, "none", 16)[0] == rigid).all()
+
+
+def test_points_without_truth_are_left_out() -> None:
+    nan = float("nan")
+    tokens = torch.tensor(
+        [[[1, 2, 3, 6, nan, nan, nan, nan], [1, 2, *[nan] * 6], [nan] * 8, [4.0] * 8]]
+    )
+    target, known = motion_targets(tokens, "token", 16)
+    half = 1 / 2**0.5  # of two values, deviations are half a difference times sqrt(2)
+    torch.testing.assert_close(
+        target[0, 0, :4], torch.tensor([-half, -half, half, half]), rtol=1e-5, atol=0
+    )
+    assert known[0].sum(1).tolist() == [4, 0, 0, 8]
+    assert not target[~known].any()
+    _, known = motion_targets(tokens, "size", 16)
+    assert known[0].sum(1).tolist() == [4, 2, 0, 8]
+    predicted = torch.zeros(1, 4, 8, requires_grad=True)
+    loss, any_known = motion_loss(predicted, *motion_targets(tokens, "none", 16))
+    assert loss.item() == pytest.approx((1 + 4 + 9 + 36 + 1 + 4 + 8 * 16) / 14)
+    assert any_known
+    loss.backward()
+    assert predicted.grad is not None
+    assert not predicted.grad[0, 2].any()
+
+
+def test_the_loss_of_a_batch_does_not_depend_on_how_it_is_split() -> None:
+    generator = torch.Generator().manual_seed(1)
+    displacement = torch.randn(4, 6, 8, generator=generator)
+    displacement[1, :, :] = float("nan")
+    displacement[2, :5, :] = float("nan")
+    predicted = torch.randn(4, 6, 8, generator=generator)
+    target, known = motion_targets(displacement, "size", 16)
+    whole, _ = motion_loss(predicted, target, known)
+    parts = [
+        motion_loss(predicted[i : i + 1], target[i : i + 1], known[i : i + 1]) for i in range(4)
+    ]
+    assert whole.item() == pytest.approx(sum(loss.item() for loss, _ in parts) / 4)
+    assert [bool(any_known) for _, any_known in parts] == [True, False, True, True]
+    complete, _ = motion_loss(predicted[:1], target[:1], known[:1])
+    assert complete.item() == pytest.approx(mean_squared_error(predicted[0], target[0]).item())
+
+
+def test_a_second_decoder_changes_nothing_of_the_first() -> None:
+    grid = TokenGrid(frames=4, height=64, width=64)
+    torch.manual_seed(3)
+    plain = PretrainModel(SMALL, grid, 16)
+    torch.manual_seed(3)
+    model = PretrainModel(SMALL, grid, 16, motion_dim=8)
+    more = set(model.state_dict()) - set(plain.state_dict())
+    assert {name.split(".")[0] for name in more} == {"tracker_decoder", "encoder_to_tracker"}
+    assert model.state_dict()["encoder_to_tracker.weight"].shape == (32, 64)
+    assert model.state_dict()["tracker_decoder.head.weight"].shape == (8, 32)
+    assert len(model.tracker_decoder.blocks) == 2
+    frames = torch.randint(0, 256, (2, 4, 64, 64, 3), dtype=torch.uint8)
+    order = torch.stack([torch.randperm(grid.tokens) for _ in range(2)])
+    visible, masked = order[:, :8], order[:, 8:]
+    predicted, moved = model(frames, visible, masked)
+    assert moved.shape == (2, 24, 8)
+    assert (predicted == plain(frames, visible, masked)).all()
+    assert (model.reconstruct(frames, visible, masked) == predicted).all()
+
+
+@pytest.mark.parametrize(
+    ("target", "weight", "factor"), [("pixel", None, 1.0), ("pixel", 3.0, 3.0)]
+)
+def test_the_loss_is_the_other_and_that_of_motion_weighted(
+    small_bank: ObjectBank, target: str, weight: float | None, factor: float
+) -> None:
+    options = config(small_bank, target=target, motion_weight=weight, masks_per_clip=2)
+    batch = open_clips(options).new_batch(2)
+    open_clips(options).fill([0, 1], batch)
+    torch.manual_seed(0)
+    model = PretrainModel(options.student_config, options.grid, 1536, motion_dim=8)
+    names = ("frames", "visible", "masked")
+    inputs = [batch[name] for name in names]
+    loss = masked_loss(model, *inputs, None, options, motion=batch["motion"])
+    frames, visible, masked = inputs
+    twice = frames.repeat_interleave(2, 0)
+    predicted, moved = model(twice, visible.flatten(0, 1), masked.flatten(0, 1))
+    pixels = pixel_targets(twice, options.grid, masked.flatten(0, 1))
+    of_motion = take(batch["motion"].repeat_interleave(2, 0), masked.flatten(0, 1)) / 16
+    expected = (predicted - pixels).square().mean() + factor * (moved - of_motion).square().mean()
+    torch.testing.assert_close(loss, expected)
+
+
+def test_weights_beside_pixels_and_features_are_the_published_ones() -> None:
+    assert PRESETS["trackmae-vit-b"].motion_factor == 0.25
+    assert replace(PRESETS["trackmae-vit-b"], target="pixel").motion_factor == 1
+    first, second = plan_stages(PRESETS["smile-track-vit-b"], Path("run"))
+    assert (first.config.motion_target, second.config.motion_target) == ("displacement", "none")
+
+
+def test_batches_hold_the_truth_of_their_clips(small_bank: ObjectBank) -> None:
+    options = config(small_bank)
+    clips = open_clips(options)
+    sample = clips[5]
+    epoch, index = clips.order.locate(5)
+    truth = clips.maker.make(index, epoch).truth.token_motion(options.grid)
+    expected = truth.displacement.reshape(options.grid.tokens, 8)
+    assert (sample["motion"].numpy() == expected).all()
+    assert (expected != 0).any()
+    plain = open_clips(replace(options, motion_target="none"))[5]
+    assert "motion" not in plain
+    for name in ("frames", "visible", "masked"):
+        assert (plain[name] == sample[name]).all()
+
+
+def test_motion_bins_of_training_show_as_much_that_moves(small_bank: ObjectBank) -> None:
+    options = config(small_bank, masking="motion-bins", motion_target="none", size=128)
+    clips = open_clips(options)
+    for number in range(5):
+        sample = clips[number]
+        epoch, index = clips.order.locate(number)
+        lengths = clips.maker.make(index, epoch).truth.token_motion(options.grid).by_position()
+        visible = sample["visible"][0].numpy().reshape(2, -1)
+        assert (visible[0] + 64 == visible[1]).all()
+        moving = np.argsort(-lengths, kind="stable")[: min((lengths > 0).sum(), 32)]
+        assert np.isin(visible[0], moving).sum() <= 7  # half of the 13 that are seen
+
+
+def read_log(run: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def straight(small_bank: ObjectBank, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("motion") / "run"
+    pretrain(config(small_bank, workers=2), run)
+    return run
+
+
+def test_a_run_that_is_resumed_learns_the_same_motion(
+    small_bank: ObjectBank, straight: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    pretrain(config(small_bank, stop_at=2), run)
+    pretrain(config(small_bank, resume=True), run)
+    keys = ("step", "loss", "motion_loss")
+    one, other = ([[line[key] for key in keys] for line in read_log(r)] for r in (straight, run))
+    assert one == other
+    assert all(0 < line["motion_loss"] < line["loss"] for line in read_log(run))
+    weights, again = (
+        load_file(r / "checkpoints/step_00000004/model.safetensors") for r in (straight, run)
+    )
+    assert any(name.startswith("tracker_decoder.") for name in weights)
+    for name, value in weights.items():
+        assert (value == again[name]).all(), name
+    with pytest.raises(InputError, match="motion_norm 'size' there, 'token' asked for"):
+        pretrain(config(small_bank, resume=True, motion_norm="token"), run)
+
+
+def test_its_checkpoint_opens_with_and_without_the_second_decoder(
+    small_bank: ObjectBank, straight: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    model, _ = open_checkpoint(straight)
+    assert (model.motion_dim, model.motion_depth) == (8, 2)
+    assert not any("tracker" in name for name in open_backbone(straight).weights)
+    pretrain(config(small_bank, init=straight, motion_target="none", steps=1), tmp_path / "without")
+    assert "predicts motion besides, this run does not: left out" in capfd.readouterr().err
+    pretrain(config(small_bank, init=tmp_path / "without", steps=1), tmp_path / "with")
+    assert "no decoder of this run's motion: it is new" in capfd.readouterr().err
+    model.save_pretrained(tmp_path / "hub")
+    again = PretrainModel.from_pretrained(tmp_path / "hub")
+    for name, value in model.state_dict().items():
+        assert (again.state_dict()[name] == value).all(), name
+
+
+def test_a_run_that_was_stored_before_there_was_motion_is_resumed(
+    small_bank: ObjectBank, tmp_path: Path
+) -> None:
+    options = config(small_bank, motion_target="none")
+    stored = {k: v for k, v in options.to_json().items() if not k.startswith(("motion", "tracks"))}
+    assert options.differing(stored) == []
+    assert replace(options, motion_target="displacement").differing(stored) == [
+        "motion_target 'none' there, 'displacement' asked for"
+    ]
+
+
+def test_clips_of_which_nothing_is_known_count_as_nothing_and_that_is_said_once(
+    small_bank: ObjectBank,
+    real_videos: dict[str, Path],
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """Natural video, with objects in a share of the clips that is next to none."""
+    run = tmp_path / "run"
+    pretrain(
+        config(
+            small_bank, background="natural", videos=real_videos["bikes"], strategy="mixed",
+            mixed_share=1e-9, steps=3, batch=2,
+        ),
+        run,
+    )  # fmt: skip
+    assert [line["motion_loss"] for line in read_log(run)] == [0, 0, 0]
+    assert capfd.readouterr().err.count("its loss of motion is 0") == 1
+
+
+def test_natural_video_is_unknown_where_no_object_is(
+    small_bank: ObjectBank, real_videos: dict[str, Path]
+) -> None:
+    options = config(small_bank, background="natural", videos=real_videos["bikes"], size=96)
+    motion = open_clips(options)[0]["motion"]
+    assert 0.1 < motion.isnan().float().mean() < 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"objects": 0, "masking": "tube"}, "--motion-target has nothing that moves and is known"),
+        ({"frames": 2}, "--motion-target: 2 frames in tokens of 2 are one time slice"),
+        ({"motion_points": 9, "patch": 8}, "--motion-points is 9; give 1 to 8"),
+        ({"motion_points": 17}, "--motion-points is 17; give 1 to 16"),
+        ({"motion_target": "official"}, "--motion-target official is for tracks of videos"),
+        ({"render": "device"}, "--motion-target is made by the workers; use --render cpu"),
+        (
+            {"motion_target": "none", "masking": "motion-bins", "objects": 0},
+            "--masking motion-bins has nothing that moves",
+        ),
+    ],
+)
+def test_motion_that_nothing_tells_is_refused(
+    small_bank: ObjectBank, options: dict, message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        config(small_bank, **options)
+
+
+def test_bench_has_a_line_for_the_truth(small_bank: ObjectBank) -> None:
+    timings = measure(config(small_bank), repeats=1, device=torch.device("cpu"))
+    assert 0 < timings.median(TRUTH) < timings.median("together")
+    forward = timings.flops["student forward"]
+    plain = measure(config(small_bank, motion_target="none"), repeats=1, device=torch.device("cpu"))
+    assert TRUTH not in plain.seconds
+    assert forward > plain.flops["student forward"]
