@@ -188,17 +188,17 @@ def test_tracks_of_other_videos_are_refused(
     with pytest.raises(InputError, match="no such folder"):
         open_clips(options(small_bank, real_videos, tracks))
     tracks.mkdir()
-    with pytest.raises(InputError, match=r"no bikes.npz; 1 of 1 videos have no tracks there"):
+    with pytest.raises(InputError, match=r"no bikes\.npz; 1 of 1 videos have no tracks there"):
         open_clips(options(small_bank, real_videos, tracks))
     write_tracks(tracks, length - 1)
     message = rf"bikes.npz: tracks of {length - 1} frames, .*bikes.mp4 has {length}"
     with pytest.raises(InputError, match=message):
         open_clips(options(small_bank, real_videos, tracks))
     (tracks / "bikes.npz").write_bytes(b"PK no archive")
-    with pytest.raises(InputError, match="not a readable .npz"):
+    with pytest.raises(InputError, match="not a readable"):
         open_clips(options(small_bank, real_videos, tracks))
+    write_tracks(tracks, length, size=np.array([90, 100]), tracks=np.ones((length, 1600, 2)))
     with pytest.raises(InputError, match=r"of a video of 100 x 90 px, .* is larger"):
-        write_tracks(tracks, length, size=np.array([90, 100]), tracks=np.ones((length, 1600, 2)))
         track_displacement(
             *(tracks, real_videos["bikes"]),
             length=length,

@@ -101,7 +101,11 @@ def read_tracks(path: Path) -> VideoTracks:
 
 _SHAPES = {"tracks": 3, "visibility": 2, "size": 1, "grid": 1}
 """Dimensions of the arrays of a file."""
-_remembered = lru_cache(maxsize=4)(read_tracks)
+
+
+@lru_cache(maxsize=4)
+def _read_once(path: Path, changed_ns: int) -> VideoTracks:
+    return read_tracks(path)
 
 
 def require_tracks(folder: Path | None, videos: Sequence[Path]) -> None:
@@ -134,7 +138,8 @@ def require_tracks(folder: Path | None, videos: Sequence[Path]) -> None:
 
 def _of_video(folder: Path, video: Path, length: int) -> VideoTracks:
     """The tracks of a video, as long as it is."""
-    tracks = _remembered(folder / f"{video.stem}.npz")
+    path = folder / f"{video.stem}.npz"
+    tracks = _read_once(path, path.stat().st_mtime_ns if path.is_file() else 0)
     if len(tracks.positions) != length:
         raise InputError(
             f"{tracks.path}: tracks of {len(tracks.positions)} frames, {video} has {length}; "
