@@ -1,4 +1,4 @@
-"""Tracks computed elsewhere, of real videos: read, laid over clips, refused where they do not fit."""
+"""Tracks of real videos, computed elsewhere: read, laid over clips, refused where none fit."""
 
 from pathlib import Path
 
