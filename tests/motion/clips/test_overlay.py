@@ -97,6 +97,84 @@ def test_torchvision_draws_the_keys(overlay: MotionOverlay, clip: np.ndarray) ->
     assert out.dtype == torch.float32
 
 
+def test_torchvision_takes_plain_tensors(overlay: MotionOverlay, clip: np.ndarray) -> None:
+    plain = torch.from_numpy(clip).permute(0, 3, 1, 2).contiguous()
+    made = []
+    for given in (plain, tv_tensors.Video(plain)):
+        torch.manual_seed(1)
+        frames, label = overlay.torchvision()((given, torch.tensor(5)))
+        assert type(frames) is type(given)
+        assert label.item() == 5
+        made.append(torch.as_tensor(frames))
+    assert torch.equal(*made)
+    assert not torch.equal(made[0], plain)
+
+
+@pytest.mark.parametrize(
+    ("sample", "message"),
+    [
+        ({"label": 5}, "no clip in the sample"),
+        (tv_tensors.Image(torch.zeros(3, 32, 32, dtype=torch.uint8)), "no clip in the sample"),
+        (torch.zeros(3, 32, 32, dtype=torch.uint8), "3 axes, expected 4"),
+        (torch.zeros(2, 8, 3, 32, 32, dtype=torch.uint8), "5 axes, expected 4"),
+        (tv_tensors.Video(torch.zeros(8, 1, 32, 32, dtype=torch.uint8)), "layout TCHW means three"),
+        (tv_tensors.Video(torch.zeros(8, 3, 32, 32, dtype=torch.int16)), "a clip of int16; give"),
+    ],
+)
+def test_torchvision_refuses_a_sample_without_a_clip(
+    overlay: MotionOverlay, sample: object, message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        overlay.torchvision()(sample)
+
+
+def test_torchvision_keeps_the_truth_beside_the_clip(
+    overlay: MotionOverlay, clip: np.ndarray
+) -> None:
+    """Ids and boxes go the way of the clip: here both are mirrored."""
+    video = tv_tensors.Video(torch.from_numpy(clip).permute(0, 3, 1, 2).contiguous())
+    torch.manual_seed(1)
+    (frames, truth), label = overlay.torchvision(truth=True)((video, 5))
+    assert label == 5
+    mirrored, other = v2.RandomHorizontalFlip(p=1.0)((frames, truth))
+    torch.manual_seed(1)
+    made = overlay(clip, int(torch.randint(2**62, ())))
+    assert torch.equal(torch.as_tensor(frames), torch.as_tensor(made.frames).permute(0, 3, 1, 2))
+    assert (truth["ids"].numpy() == made.truth.ids).all()
+    assert (other["ids"].numpy() == made.truth.ids[:, :, ::-1]).all()
+    assert torch.equal(torch.as_tensor(mirrored), torch.as_tensor(frames).flip(-1))
+    boxes = other["boxes"].reshape(2, 8, 4).numpy()
+    for slot, frame in np.argwhere(~np.isnan(boxes[..., 0])):
+        covered = np.flatnonzero((other["ids"][frame] == slot + 1).any(0))
+        if len(covered):
+            assert boxes[slot, frame, 0] <= covered[0] + 1
+            assert boxes[slot, frame, 2] >= covered[-1]
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_floating_clips_keep_every_bit_beside_the_objects(
+    overlay: MotionOverlay, clip: np.ndarray, dtype: torch.dtype
+) -> None:
+    given = (torch.from_numpy(clip).double() / 255 + 0.001).clamp(0, 1).to(dtype)
+    made = overlay(given, 7)
+    exact = overlay(clip, 7)
+    assert made.frames.dtype == dtype
+    assert (made.truth.ids == exact.truth.ids).all()
+    same = torch.from_numpy((exact.frames == clip).all(-1))
+    assert torch.equal(made.frames[same], given[same])
+    covered = made.truth.ids > 0
+    wrong = (made.frames.double() * 255 - torch.from_numpy(exact.frames)).abs()[covered]
+    assert wrong.mean() < 1
+
+
+def test_sizes_between_tokens_are_taken_where_no_masks_are_asked(overlay: MotionOverlay) -> None:
+    made = overlay(np.zeros((5, 50, 70, 3), np.uint8), 0)
+    assert made.frames.shape == (5, 50, 70, 3)
+    assert made.truth.boxes.shape == (2, 5, 4)
+    with pytest.raises(InputError, match="frames 5 is not a positive multiple of 2"):
+        _ = made.token_coverage
+
+
 def test_transforms_pickle_as_spawned_workers_need(
     overlay: MotionOverlay, clip: np.ndarray
 ) -> None:
@@ -116,10 +194,11 @@ def test_transforms_pickle_as_spawned_workers_need(
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (np.zeros((4, 32, 32, 3), np.float32), "a clip of float32; objects go over uint8"),
+        (np.full((4, 32, 32, 3), -1.5, np.float32), "a clip of float32 from -1.5 to -1.5; objects"),
+        (np.full((4, 32, 32, 3), np.nan), "a clip of float64 from nan to nan"),
+        (np.zeros((4, 32, 32, 3), np.int64), "a clip of int64; give uint8"),
         (np.zeros((4, 32, 32, 4), np.uint8), "no axis has three colors"),
         (np.zeros((3, 3, 32, 32), np.uint8), "it could be TCHW or CTHW"),
-        (np.zeros((4, 30, 32, 3), np.uint8), "30"),
     ],
 )
 def test_what_is_no_clip_is_refused(

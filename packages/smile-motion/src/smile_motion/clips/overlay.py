@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -35,12 +36,26 @@ class OverlaidClip:
     """A clip with objects, and their ground truth."""
 
     frames: Any
-    """Frames with the layout, type and device of the given clip."""
+    """The clip, in its own layout and dtype, an array or a tensor on its device."""
     truth: Truth
-    """Ground truth of the objects."""
-    token_coverage: np.ndarray
-    """(K, slices, rows, columns) float32: share of each token that each object covers, for
-    trajectory masks."""
+    """Ground truth of the objects, from the motion alone."""
+    tubelet: int = 2
+    """Frames in a token of `token_coverage`."""
+    patch: int = 16
+    """Side of a token, pixels."""
+
+    @cached_property
+    def token_coverage(self) -> np.ndarray:
+        """(objects, T', rows, columns) float32: what trajectory masks are drawn from.
+
+        Raises:
+            InputError: The clip cannot be cut into tokens; its truth is there nevertheless.
+        """
+        count, height, width = self.truth.ids.shape
+        grid = TokenGrid(
+            frames=count, height=height, width=width, tubelet=self.tubelet, patch=self.patch
+        )
+        return self.truth.token_coverage(grid)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,35 +88,35 @@ class MotionOverlay:
         """Render objects over a copy of a clip.
 
         Args:
-            clip: uint8 RGB, a NumPy array or a torch tensor on any device.
+            clip: RGB, uint8 or floating from 0 to 1, a NumPy array or a torch tensor on any device.
+                Of a floating clip, pixels without objects keep every bit.
             key: Number or name of the sample.
             epoch: Pass over the data, which changes the motion.
 
         Raises:
-            InputError: The clip is not uint8, its layout is ambiguous, or its size is not a
-                multiple of the token size.
+            InputError: Values are of another kind or range, or the layout is ambiguous.
         """
         layout = self.layout or _tell_layout(clip)
-        frames = _as_frames(clip, layout)
-        grid = self.grid(frames)
+        given = _as_frames(clip, layout)
+        frames = given if given.dtype == np.uint8 else np.rint(given * 255).astype(np.uint8)
         rng = keyed_generator(self.seed, Stream.MOTION, epoch=epoch, index=_number(key))
         plan = self.recipe.plan(rng, self.bank, frames=len(frames), size=frames.shape[1:3])
         ids = np.empty(frames.shape[:3], np.uint8)
         painted = render(frames, plan, self.bank, ids=ids, out=np.empty_like(frames, order="C"))
-        truth = Truth(plan, self.bank, ids=ids)
-        return OverlaidClip(_as_given(painted, clip, layout), truth, truth.token_coverage(grid))
-
-    def grid(self, frames: np.ndarray) -> TokenGrid:
-        """Return the token grid of a clip (T, H, W, 3)."""
-        count, height, width = frames.shape[:3]
-        return TokenGrid(
-            frames=count, height=height, width=width, tubelet=self.tubelet, patch=self.patch
+        if given is not frames:
+            shade = painted.astype(given.dtype) / given.dtype.type(255)
+            painted = np.where(painted == frames, given, shade)
+        return OverlaidClip(
+            _as_given(painted, clip, layout),
+            Truth(plan, self.bank, ids=ids),
+            tubelet=self.tubelet,
+            patch=self.patch,
         )
 
     def albumentations(self, *, p: float = 1.0) -> ImageOnlyTransform:
         """Return a transform for albumentations; its pipeline is called with `images=`.
 
-        Images are (T, H, W, 3) uint8; the pipeline's seed draws the keys.
+        Images are (T, H, W, 3), uint8 or floating; the pipeline's seed draws the keys.
 
         Args:
             p: Probability of applying the transform.
@@ -110,14 +125,21 @@ class MotionOverlay:
 
         return Overlay(self, p=p)
 
-    def torchvision(self) -> Transform:
-        """Return a transform for torchvision's v2 pipelines.
+    def torchvision(self, *, truth: bool = False) -> Transform:
+        """Return a transform for torchvision's v2 pipelines; torch's generator draws the keys.
 
-        It applies to `tv_tensors.Video`, (T, 3, H, W) uint8; torch's generator draws the keys.
+        It applies to `tv_tensors.Video`, (T, 3, H, W), and where a sample has none, to its first
+        plain tensor, as torchvision's own transforms do. A sample without a clip is refused.
+
+        Args:
+            truth: Put `(clip, {"ids": …, "boxes": …})` in the clip's place: a `tv_tensors.Mask`
+                (T, H, W) uint8 of slots + 1, and `tv_tensors.BoundingBoxes` (objects * T, 4), all
+                frames of an object together, NaN where none of it is in the frame. Later
+                transforms crop, resize and mirror them with the clip.
         """
         from smile_motion.clips.overlay_torchvision import Overlay
 
-        return Overlay(self)
+        return Overlay(self, truth=truth)
 
 
 def _number(key: int | str) -> int:
@@ -131,9 +153,12 @@ def _number(key: int | str) -> int:
 
 def _tell_layout(clip: Any) -> Layout:
     shape = tuple(clip.shape)
-    fitting: list[Layout] = [
-        name for name, axis in _COLORS.items() if len(shape) == 4 and shape[axis] == 3
-    ]
+    if len(shape) != 4:
+        raise InputError(
+            f"a clip of {shape}: {len(shape)} axes, expected 4, such as (T, 3, H, W); give one "
+            f"clip at a time"
+        )
+    fitting: list[Layout] = [name for name, axis in _COLORS.items() if shape[axis] == 3]
     if len(fitting) != 1:
         why = "no axis has three colors" if not fitting else f"it could be {' or '.join(fitting)}"
         raise InputError(f"a clip of {shape}: {why}; say which with layout=, such as 'TCHW'")
@@ -141,20 +166,36 @@ def _tell_layout(clip: Any) -> Layout:
 
 
 def _as_frames(clip: Any, layout: Layout) -> np.ndarray:
-    """Convert a clip to (T, H, W, 3) uint8 on the CPU, contiguous; copied only if needed."""
-    array = clip if isinstance(clip, np.ndarray) else clip.detach().cpu().numpy()
-    if array.dtype != np.uint8:
+    """Convert a clip to (T, H, W, 3) on the CPU, contiguous; copied only if needed.
+
+    Returns:
+        uint8, or float32 from 0 to 1; float64 of such a clip.
+    """
+    shape = tuple(clip.shape)
+    if len(shape) != 4 or shape[_COLORS[layout]] != 3:
         raise InputError(
-            f"a clip of {array.dtype}; objects go over uint8, before pixels are standardised"
+            f"a clip of {shape}: layout {layout} means three colors on axis {_COLORS[layout]} of 4"
+        )
+    if not isinstance(clip, np.ndarray):
+        clip = clip.detach().cpu()
+        half = clip.is_floating_point() and clip.element_size() == 2  # NumPy has no bfloat16
+        clip = (clip.float() if half else clip).numpy()
+    array = clip.astype(np.float32) if clip.dtype == np.float16 else clip
+    if array.dtype not in (np.uint8, np.float32, np.float64):
+        raise InputError(f"a clip of {array.dtype}; give uint8, or floats from 0 to 1")
+    if array.dtype != np.uint8 and array.size and not (array.min() >= 0 and array.max() <= 1):
+        raise InputError(
+            f"a clip of {array.dtype} from {array.min():g} to {array.max():g}; objects go over "
+            f"values from 0 to 1, before pixels are standardized"
         )
     return np.ascontiguousarray(array.transpose(_TO_FRAMES[layout]))
 
 
 def _as_given(frames: np.ndarray, clip: Any, layout: Layout) -> Any:
-    back = np.argsort(_TO_FRAMES[layout])
-    array = frames.transpose(back)
+    """The frames in a clip's layout and dtype, an array or a tensor as it is."""
+    array = np.ascontiguousarray(frames.transpose(np.argsort(_TO_FRAMES[layout])))
     if isinstance(clip, np.ndarray):
-        return np.ascontiguousarray(array)
+        return array.astype(clip.dtype, copy=False)
     import torch
 
-    return torch.from_numpy(np.ascontiguousarray(array)).to(clip.device)
+    return torch.from_numpy(array).to(clip.device, clip.dtype)
