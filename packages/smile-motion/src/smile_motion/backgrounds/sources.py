@@ -15,6 +15,7 @@ from smile_motion.errors import InputError
 from smile_motion.io.images import cut, draw_crop, read_photograph
 from smile_motion.io.options import NoiseKind
 from smile_motion.video import open_index, read_frames
+from smile_motion.video.stretches import DecodedStretches
 
 
 def noise_images(
@@ -161,6 +162,8 @@ class VideoBackground(_Cut):
     """Video frames from one clip frame to the next. Paper: 4 on K400, 2 on SSv2."""
     still: bool = False
     """Repeat one frame."""
+    decoded: DecodedStretches | None = None
+    """Keeps decoded stretches that lie behind several clips. Default: each is decoded anew."""
 
     @property
     def is_static(self) -> bool:
@@ -175,8 +178,32 @@ class VideoBackground(_Cut):
         """Count the videos."""
         return len(self.files)
 
+    def draw(
+        self,
+        rng: np.random.Generator,
+        *,
+        index: int,
+        frames: int,
+        size: tuple[int, int],
+        out: np.ndarray | None = None,
+        crop_rng: np.random.Generator | None = None,
+    ) -> BackgroundClip:
+        """Decode and crop a stretch of one video, or one frame of it; see `Background.draw`.
+
+        Args:
+            crop_rng: Chooses the crop, where `rng` chooses the stretch alone, which several clips
+                share.
+        """
+        images, origin = self._draw(rng, index, frames, size, crop_rng)
+        return BackgroundClip(repeat_frames(images, frames, out), origin)
+
     def _draw(
-        self, rng: np.random.Generator, index: int, frames: int, size: tuple[int, int]
+        self,
+        rng: np.random.Generator,
+        index: int,
+        frames: int,
+        size: tuple[int, int],
+        crop_rng: np.random.Generator | None = None,
     ) -> tuple[np.ndarray, dict[str, Any]]:
         """Decode and crop a stretch of one video, or one frame of it."""
         file = self.files[index % len(self.files)]
@@ -189,8 +216,9 @@ class VideoBackground(_Cut):
             )
         first = int(rng.integers(0, len(video) - span + 1))
         numbers = np.arange(first, first + span, self.stride)
-        images = read_frames(video, numbers)
-        crop = draw_crop(rng, images.shape[1], images.shape[2])
+        read = read_frames if self.decoded is None else self.decoded.read
+        images = read(video, numbers)
+        crop = draw_crop(crop_rng or rng, images.shape[1], images.shape[2])
         origin = {
             "kind": "frame" if self.still else "natural",
             "file": str(file),

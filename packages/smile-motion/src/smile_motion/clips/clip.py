@@ -73,7 +73,14 @@ class ClipMaker:
     def __post_init__(self) -> None:
         require_clip_size(self.frames, *self.size)
 
-    def make(self, index: int, epoch: int = 0, *, out: np.ndarray | None = None) -> Clip:
+    def make(
+        self,
+        index: int,
+        epoch: int = 0,
+        *,
+        out: np.ndarray | None = None,
+        behind: int | None = None,
+    ) -> Clip:
         """Render one clip.
 
         Args:
@@ -81,6 +88,8 @@ class ClipMaker:
             epoch: Pass over the data, which changes motion and crop.
             out: (T, H, W, 3) uint8 array, contiguous, to render into, such as a part of a batch; a
                 new one by default.
+            behind: Epoch whose stretch of video lies behind the clip, in another crop; by default
+                its own. Such clips can share what is decoded once.
 
         Raises:
             UnusableFile: The background's file cannot be read.
@@ -90,10 +99,10 @@ class ClipMaker:
             check_frames(out, (self.frames, *self.size, 3))
         plan = self.plan(index, epoch)
         is_static = self.background.is_static
-        behind = self.draw_background(index, epoch, out=None if is_static else out)
+        drawn = self.draw_background(index, epoch, out=None if is_static else out, behind=behind)
         ids = np.empty((self.frames, *self.size), np.uint8)
-        frames = render(behind.frames, plan, self.bank, ids=ids, out=out)
-        return Clip(frames, plan, Truth(plan, self.bank, ids=ids), behind.origin)
+        frames = render(drawn.frames, plan, self.bank, ids=ids, out=out)
+        return Clip(frames, plan, Truth(plan, self.bank, ids=ids), drawn.origin)
 
     def plan(self, index: int, epoch: int = 0) -> MotionPlan:
         """Draw the motion of one clip, without rendering it."""
@@ -101,7 +110,12 @@ class ClipMaker:
         return self.recipe.plan(rng, self.bank, frames=self.frames, size=self.size)
 
     def draw_background(
-        self, index: int, epoch: int = 0, *, out: np.ndarray | None = None
+        self,
+        index: int,
+        epoch: int = 0,
+        *,
+        out: np.ndarray | None = None,
+        behind: int | None = None,
     ) -> BackgroundClip:
         """Draw the background of one clip; arguments are those of `make`.
 
@@ -117,16 +131,22 @@ class ClipMaker:
         frames = 1 if self.background.is_static else self.frames
         if out is not None:
             check_frames(out, (frames, *self.size, 3))
-        key = {"epoch": epoch, "index": index}
+        key = {"epoch": epoch if behind is None else behind, "index": index}
+        more: dict[str, Any] = {}
         file, broken = index, dict[str, None]()
         for attempt in range(ATTEMPTS):
             if attempt:
                 rng = keyed_generator(self.seed, Stream.REPLACEMENT, **key, part=attempt)
                 file = int(rng.integers(len(self.background)))
             rng = reused_generator(self.seed, Stream.BACKGROUND, **key, part=attempt)
+            if key["epoch"] != epoch:
+                crop_rng = keyed_generator(
+                    self.seed, Stream.BACKGROUND, epoch=epoch, index=index, part=attempt
+                )
+                more["crop_rng"] = crop_rng
             try:
                 drawn = self.background.draw(
-                    rng, index=file, frames=frames, size=self.size, out=out
+                    rng, index=file, frames=frames, size=self.size, out=out, **more
                 )
             except InputError as error:
                 if not len(self.background):

@@ -88,6 +88,17 @@ class PretrainConfig(RunOptions, ClipOptions, MotionTargetOptions):
     ] = 10_000
     """Clips in an epoch where the background is endless; else the number of files counts. Ours."""
 
+    clips_per_video: Annotated[
+        Views,
+        OnlyWith(
+            lambda options: options.background_kind in ("natural", "frame"),
+            "with --background natural or frame",
+        ),
+    ] = 1
+    """Clips with objects, crops and masks of their own that each decoded stretch of video lies
+    behind, in as many steps in a row. --epochs counts clips as before, so that each video is
+    decoded in one of so many epochs. Ours: 1."""
+
     student: StudentName = "vit-b"
     """Size of the student."""
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
+from smile_motion.backgrounds import VideoBackground
 from smile_motion.bank import ObjectBank
 from smile_motion.errors import InputError
 from smile_motion.masking import device as masks
@@ -15,6 +16,7 @@ from smile_motion.masking.masks import draw_keys
 from smile_motion.renderer.device import DeviceRecords, DeviceRenderer
 from smile_motion.renderer.device_records import LayerRecords, make_records
 from smile_motion.tokens import masked_tokens
+from smile_motion.video.stretches import DecodedStretches
 from torch import Tensor
 
 from smile_train.config.pretrain import PretrainConfig
@@ -70,7 +72,8 @@ class PlannedClips(TrainingClips):
 
     def _make(self, epoch: int, index: int, row: dict[str, np.ndarray]) -> None:
         """Plan the clip of an index into a row of a batch."""
-        self.maker.draw_background(index, epoch, out=row["background"])
+        behind = self.order.behind(epoch)
+        self.maker.draw_background(index, epoch, out=row["background"], behind=behind)
         plan, records = self._records(epoch, index)
         for name, array in records._asdict().items():
             row[name][...] = array[0]
@@ -159,6 +162,14 @@ def open_clips(config: PretrainConfig) -> TrainingClips:
         from smile_train.data.track_files import require_tracks
 
         require_tracks(config.tracks, getattr(maker.background, "files", ()))
-    length = len(maker.background) or config.samples
+    shared, length = config.clips_per_video, len(maker.background) or config.samples
+    if shared > 1:
+        if not isinstance(maker.background, VideoBackground):
+            raise InputError(
+                f"--clips-per-video {shared} is for video: use --background natural or frame"
+            )
+        behind = replace(maker.background, decoded=DecodedStretches(shared))
+        maker = replace(maker, background=behind)
+    order = SampleOrder(length=length, seed=config.seed, clips_per_video=shared, batch=config.batch)
     kind = PlannedClips if config.render == "device" else TrainingClips
-    return kind(config=config, maker=maker, order=SampleOrder(length=length, seed=config.seed))
+    return kind(config=config, maker=maker, order=order)

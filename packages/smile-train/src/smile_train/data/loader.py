@@ -37,6 +37,7 @@ def open_batches(
     workers: int,
     preload: Sequence[str] = (),
     pin: bool = False,
+    ahead: int = AHEAD,
 ) -> Iterator[Batch]:
     """Start workers that make batches, each an item of a data set, and return these in order.
 
@@ -45,6 +46,7 @@ def open_batches(
         workers: Processes; 0 makes them in this one.
         preload: Modules that workers share, imported once by the process that they are forked from.
         pin: Copy batches to page-locked memory.
+        ahead: Batches that a worker makes before they are asked for.
 
     Raises:
         InputError: The machine has too little shared memory for them.
@@ -61,7 +63,7 @@ def open_batches(
         num_workers=workers,
         worker_init_fn=_start_worker,
         multiprocessing_context=context,
-        prefetch_factor=AHEAD if workers else None,
+        prefetch_factor=ahead if workers else None,
         pin_memory=pin,
         generator=torch.Generator(),  # The shared one is the model's.
     )
@@ -129,6 +131,8 @@ class ClipLoader:
     """Processes that render; 0 renders in this one."""
     pin: bool = False
     """Copy batches to page-locked memory, from which a GPU reads them while it computes."""
+    clips_per_video: int = 1
+    """Steps in a row whose clips share what is decoded: one worker makes them."""
 
     def __len__(self) -> int:
         """Count the batches."""
@@ -144,17 +148,31 @@ class ClipLoader:
             name: _shared(shape, dtype) if self.workers else torch.empty(shape, dtype=dtype)
             for name, (shape, dtype) in self._ring_shapes().items()
         }
-        return open_batches(
-            _Ring(self.clips, ring),
-            self.layout,
-            workers=self.workers,
-            preload=(self.clips.preload_module,),
-            pin=self.pin,
-        )
+        options: dict[str, Any] = {
+            "preload": (self.clips.preload_module,),
+            "pin": self.pin,
+            "ahead": self._ahead,
+        }
+        if self.clips_per_video == 1 or self.workers < 2:
+            batches = _Ring(self.clips, ring)
+            return open_batches(batches, self.layout, workers=self.workers, **options)
+        turns = _Turns(self.layout, self.clips_per_video, self.workers)
+        made = []
+        for worker in range(self.workers):
+            own = {name: rows[worker : worker + 1] for name, rows in ring.items()}
+            batches = _Ring(self.clips, own)
+            made.append(open_batches(batches, turns.of(worker), workers=1, **options))
+        return turns.in_order(made)
+
+    @property
+    def _ahead(self) -> int:
+        """Batches that a worker makes before they are asked for: all that share videos, so that
+        the others need not wait while they are read."""
+        return max(AHEAD, self.clips_per_video)
 
     def _ring_shapes(self) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
         """Shapes with leading (workers, batches of each, samples of a batch)."""
-        batches = (self.workers, AHEAD + 1) if self.workers else (1, 1)
+        batches = (self.workers, self._ahead + 1) if self.workers else (1, 1)
         shapes = {
             name: ((*batches, self.layout.share, *shape), dtype)
             for name, (shape, dtype) in self.clips.shapes().items()
@@ -169,6 +187,47 @@ class ClipLoader:
                     f"--shm-size"
                 )
         return shapes
+
+
+@dataclass(frozen=True)
+class _Turns:
+    """Which worker makes which list, where the lists of steps in a row share what is decoded.
+
+    3 clips a video, 2 workers, 1 part:   step    0 1 2 | 3 4 5 | 6 7 8
+                                          worker  0 0 0 | 1 1 1 | 0 0 0
+    """
+
+    layout: MicroBatches
+    clips_per_video: int
+    workers: int
+
+    def __iter__(self) -> Iterator[tuple[int, list[int]]]:
+        """Yield every list with its worker, in order."""
+        parts = self.layout.parts
+        for place, numbers in enumerate(self.layout):
+            step, part = divmod(place, parts)
+            block = (self.layout.first_step + step) // self.clips_per_video
+            yield (block * parts + part) % self.workers, numbers
+
+    def of(self, worker: int) -> _OneWorker:
+        """The lists of one worker."""
+        return _OneWorker(self, worker)
+
+    def in_order(self, made: list[Iterator[Batch]]) -> Iterator[Batch]:
+        """Batches of all workers in the order of the lists."""
+        for worker, _ in self:
+            yield next(made[worker])
+
+
+@dataclass(frozen=True)
+class _OneWorker:
+    """Lists that one worker makes."""
+
+    turns: _Turns
+    worker: int
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return (numbers for worker, numbers in self.turns if worker == self.worker)
 
 
 class _Ring(Dataset[dict[str, Any]]):

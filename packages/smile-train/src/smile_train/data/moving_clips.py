@@ -102,10 +102,11 @@ class TrainingClips:
     def _fill_row(self, number: int, row: dict[str, np.ndarray], broken: list[str]) -> None:
         """Make one sample into its row of a batch, and add to `broken`."""
         epoch, index = self.order.locate(number)
+        behind = self.order.behind(epoch)
         for attempt in range(ATTEMPTS):
             if attempt:
                 rng = keyed_generator(
-                    self.config.seed, Stream.REPLACEMENT, epoch=epoch, index=index, part=attempt
+                    self.config.seed, Stream.REPLACEMENT, epoch=behind, index=index, part=attempt
                 )
                 index = int(rng.integers(self.order.length))
             try:
@@ -117,7 +118,8 @@ class TrainingClips:
 
     def _make(self, epoch: int, index: int, row: dict[str, np.ndarray]) -> None:
         """Make the clip of an index into a row of a batch."""
-        clip = self.maker_of(epoch, index).make(index, epoch, out=row["frames"])
+        maker = self.maker_of(epoch, index)
+        clip = maker.make(index, epoch, out=row["frames"], behind=self.order.behind(epoch))
         motion = None
         if self.config.motion_dim or self.config.masking == "motion-bins":
             motion = clip_motion(self.config, clip, out=row.get("motion"))

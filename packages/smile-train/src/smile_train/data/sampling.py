@@ -12,17 +12,38 @@ from smile_motion.seeding import Stream, keyed_generator
 
 @dataclass(frozen=True, kw_only=True)
 class SampleOrder:
-    """Turns the n-th sample of a run into an epoch and an index; each epoch is shuffled anew."""
+    """Turns the n-th sample of a run into an epoch and an index; each epoch is shuffled anew.
+
+    With several clips a video, the same place of as many steps in a row has the same video:
+
+    step       0            1            2            3            4      3 clips a video, batch 4
+    video      a b c d      a b c d      a b c d      e f g h      e f g h
+    epoch      0 0 0 0      1 1 1 1      2 2 2 2      0 0 0 0      1 1 1 1
+    """
 
     length: int
-    """Samples in an epoch."""
+    """Videos; samples in an epoch."""
     seed: int
     """Seed of the shuffling."""
+    clips_per_video: int = 1
+    """Clips that share a decoded stretch of video."""
+    batch: int = 1
+    """Samples in a step, where clips share videos."""
 
     def locate(self, number: int) -> tuple[int, int]:
-        """Epoch and index of sample `number`, counted from the start of the run."""
-        epoch, place = divmod(number, self.length)
-        return epoch, int(_shuffled(self.length, self.seed, epoch)[place])
+        """Epoch and index of sample `number`, counted from the start of the run.
+
+        Clips that share a stretch of video have one index, and epochs of their own.
+        """
+        step, place = divmod(number, self.batch)
+        block, use = divmod(step, self.clips_per_video)
+        passed, place = divmod(block * self.batch + place, self.length)
+        index = int(_shuffled(self.length, self.seed, passed)[place])
+        return passed * self.clips_per_video + use, index
+
+    def behind(self, epoch: int) -> int:
+        """The epoch whose stretch of video lies behind a clip of another."""
+        return epoch - epoch % self.clips_per_video
 
 
 @dataclass(frozen=True, kw_only=True)

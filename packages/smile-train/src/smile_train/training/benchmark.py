@@ -115,6 +115,7 @@ def measure(
         layout=MicroBatches(first_step=0, steps=2 * repeats + 3, batch=config.batch),
         workers=config.workers,
         pin=device.type == "cuda",
+        clips_per_video=clips.order.clips_per_video,
     )
     batches: Iterator[dict[str, Any]] = iter(loader)
     if config.render == "device":

@@ -238,6 +238,7 @@ class Trainer:
             ),
             workers=self.config.workers,
             pin=self.accelerator.device.type == "cuda",
+            clips_per_video=self.run.clips.order.clips_per_video,
         )
 
     def update(self, step: int, batches: Iterator[dict[str, Any]]) -> torch.Tensor | None:
