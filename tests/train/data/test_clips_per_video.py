@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from smile_motion.backgrounds import VideoBackground
+from smile_motion.backgrounds.sources import VideoBackground
 from smile_motion.bank import ObjectBank
 from smile_motion.errors import InputError
 from smile_motion.video import open_index

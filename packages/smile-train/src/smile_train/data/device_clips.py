@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from smile_motion.backgrounds import VideoBackground
+from smile_motion.backgrounds.sources import VideoBackground
 from smile_motion.bank import ObjectBank
 from smile_motion.errors import InputError
 from smile_motion.masking import device as masks
