@@ -42,7 +42,8 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     ),
     "data": (
         *("background", "videos", "images", "noise", "noise_per_frame", "samples", "render"),
-        *("frames", "size", "width", "stride", "sampling", "workers", "knn", "dataset", "data"),
+        *("clips_per_video", "frames", "size", "width", "stride", "sampling", "workers", "knn"),
+        *("dataset", "data"),
         *("annotations", "fold", "subset", "few", "test_split", "allow_missing", "repeats"),
         *("augment", "flip", "rand_augment", "erasing", "segments", "crops"),
     ),
