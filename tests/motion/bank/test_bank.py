@@ -273,7 +273,7 @@ def test_images_without_transparency_are_no_objects_and_counted(
 
 
 def test_photographs_that_are_not_used_are_counted(
-    photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    photographs: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     category = Path(shutil.copytree(photographs, tmp_path / "photographs/cat"))
     Image.open(photographs / "chelsea.png").save(category / "a.tif")
@@ -282,7 +282,7 @@ def test_photographs_that_are_not_used_are_counted(
     assert source.card()["files"] == 6
     assert source.card()["left_out"] == {"in no folder named by category": 1, ".tif files": 1}
     assert len(find_photographs(category.parent)) == 7
-    assert "left out: 1 .tif files; of images .jpg" in capsys.readouterr().err
+    assert "left out: 1 .tif files; of images .jpg" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -167,11 +167,12 @@ def test_commands_take_several_banks(
     united: ObjectBank,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     a, b, c = parts
     few = ("render", "--size", 64, "--frames", 4, "--format", "frames", "--workers", 0)
     assert run(*few, "--bank", a, b, c, "--out", tmp_path / "one") == 0
-    assert "6 objects that two of them have are used once" in capsys.readouterr().err
+    assert "6 objects that two of them have are used once" in caplog.text
     assert run(*few, "--bank", a, f"--bank={b}", "--out", tmp_path / "two", "--bank", c) == 0
     assert run(*few, "--bank", merged.path, "--out", tmp_path / "merged") == 0
     pictures = sorted(path.relative_to(tmp_path / "one") for path in tmp_path.glob("one/**/*.png"))

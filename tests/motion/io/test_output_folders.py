@@ -108,7 +108,7 @@ def test_a_folder_that_stays_empty_is_not_left(tmp_path: Path) -> None:
 
 
 def test_a_file_system_without_locks_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def refuse(*_: object) -> None:
         raise OSError(38, "Function not implemented")
@@ -116,7 +116,7 @@ def test_a_file_system_without_locks_is_named(
     monkeypatch.setattr(fcntl, "flock", refuse)
     with output_folder(tmp_path / "out"):
         (tmp_path / "out/result").touch()
-    assert "has no locks (Function not implemented)" in capsys.readouterr().err
+    assert "has no locks (Function not implemented)" in caplog.text
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["result"]
     with pytest.raises(InputError, match="a second build would go unnoticed"):
         folder_lock(tmp_path / "out", required=True).__enter__()

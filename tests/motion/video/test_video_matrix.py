@@ -51,7 +51,7 @@ def test_frames_are_those_that_ffmpeg_shows(case: Case, folder: Path) -> None:
 
 
 def test_what_cannot_be_decoded_is_said(
-    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     made = make_video(Case("h264-open", "mkv", "begun late"), folder)
     path = made.rename(tmp_path / "late.mkv")  # A name of which nothing was said in this process.
@@ -59,13 +59,13 @@ def test_what_cannot_be_decoded_is_said(
     index_video(path)
     shown = len(decode_by_ffmpeg(path))
     assert (len(video), video.lost) == (shown, 31 - shown)
-    said = capsys.readouterr().err
-    assert said == (
+    said = (
         f"{path}: {video.lost} frames cannot be decoded, since what they build on is not in the "
-        f"file; the other {shown} are read\n"
+        f"file; the other {shown} are read"
     )
+    assert caplog.messages == [said]
     assert index_video(make_video(Case("h264-open", "mkv"), folder)).lost == 0
-    assert capsys.readouterr().err == ""
+    assert caplog.messages == [said]
 
 
 def test_a_video_without_any_keyframe_is_refused(folder: Path) -> None:

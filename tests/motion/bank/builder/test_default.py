@@ -134,7 +134,7 @@ def test_a_stopped_one_goes_on(cache: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_without_a_writable_cache_a_temporary_folder_is_used_and_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "file").write_text("")
     (tmp_path / "tmp").mkdir()
@@ -146,11 +146,12 @@ def test_without_a_writable_cache_a_temporary_folder_is_used_and_named(
         bank = embedded_bank()
         assert bank.path.parents[1] == tmp_path / "tmp" / f"smile-motion-{os.getuid()}"
         if value:
-            (line, _) = capsys.readouterr().err.splitlines()
+            (line, _) = caplog.messages
             assert "file/cache cannot be used (Not a directory)" in line
             assert str(bank.path.parents[1]) in line
         else:
-            assert capsys.readouterr().err == "", "it was there already"
+            assert not caplog.messages, "it was there already"
+        caplog.clear()
 
 
 NAMELESS = ["setpriv", "--reuid=54321", "--regid=54321", "--clear-groups", sys.executable]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import logging
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from smile_motion.clips.clip import ClipMaker
     from smile_motion.motion.recipe import MotionRecipe
 
+_LOGGER = logging.getLogger(__name__)
 MOST_PIXELS = 1 << 28
 """Largest number of pixels of a clip, 0.8 GB of RGB; hundreds of times the paper's. Ours."""
 _OF_VIDEOS = ("natural", "frame")
@@ -254,8 +255,7 @@ def open_banks(bank: Path | tuple[Path, ...]) -> ObjectBank:
 
     opened = open_bank(*given_banks(bank))
     if len(opened.folders) > 1 and (duplicates := opened.card["duplicates"]):
-        print(
-            f"{opened.name}: {duplicates} objects that two of them have are used once",
-            file=sys.stderr,
+        _LOGGER.warning(
+            "%s: %d objects that two of them have are used once", opened.name, duplicates
         )
     return opened

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import stat
-import sys
 import tempfile
 from collections.abc import Collection, Iterator
 from functools import lru_cache
 from pathlib import Path, PurePath
 
+_LOGGER = logging.getLogger(__name__)
 _NEVER_DATA = frozenset({"__MACOSX", "$RECYCLE.BIN", "System Volume Information", "lost+found"})
 """Folders that operating systems and archivers create among data."""
 
@@ -25,8 +26,7 @@ def find_files(folder: Path, endings: Collection[str], *, nested: bool = True) -
     """Find the files below a folder that have one of some suffixes, in upper or lower case.
 
     Links to folders are followed; a folder that is reached by several paths is searched once, by
-    its own path if that lies below `folder`. Broken links are left out, and reported in a line on
-    standard error.
+    its own path if that lies below `folder`. Broken links are left out with a logged warning.
 
     Args:
         folder: Folder to search.
@@ -63,9 +63,9 @@ def find_files(folder: Path, endings: Collection[str], *, nested: bool = True) -
                     dead.append(path)
         links.sort()
     if dead:
-        print(
-            f"{folder}: {len(dead)} links lead to nothing and are left out, such as {min(dead)}",
-            file=sys.stderr,
+        _LOGGER.warning(
+            "%s: %d links lead to nothing and are left out, such as %s",
+            *(folder, len(dead), min(dead)),
         )
     return sorted(found)
 
@@ -105,7 +105,7 @@ def writable_cache() -> Path:
     """Return the user's cache, or a temporary folder if the cache cannot be written.
 
     Containers and batch systems have home folders that are read-only, missing, or without file
-    locks. A line on standard error names the substitute once.
+    locks. A logged warning names the substitute once.
     """
     chosen, substitute = _chosen(), _substitute()
     problem = "no home" if chosen is None else _obstacle(chosen)
@@ -114,10 +114,9 @@ def writable_cache() -> Path:
     if _obstacle(substitute) is not None or not _is_own(substitute):
         substitute = Path(tempfile.mkdtemp(prefix=f"{NAME}-"))
     place = f"the cache {chosen}" if chosen is not None else "a cache"
-    print(
-        f"{place} cannot be used ({problem}); {substitute} is, "
-        f"unless {CACHE_VARIABLE} names another folder",
-        file=sys.stderr,
+    _LOGGER.warning(
+        "%s cannot be used (%s); %s is, unless %s names another folder",
+        *(place, problem, substitute, CACHE_VARIABLE),
     )
     os.environ[CACHE_VARIABLE] = str(substitute)  # for the processes of this one, without a word
     return substitute

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -15,6 +15,7 @@ from PIL import Image, ImageOps
 from smile_motion.errors import InputError
 from smile_motion.io.folders import find_files
 
+_LOGGER = logging.getLogger(__name__)
 FORMATS = ("BMP", "JPEG", "PNG", "WEBP")
 """Formats that are decoded, whatever the suffix. By default Pillow would also pass PostScript to
 Ghostscript."""
@@ -121,7 +122,7 @@ LARGEST_IMAGE_PX = 12_000
 def find_photographs(folder: Path) -> tuple[Path, ...]:
     """Find the photographs in a folder and its subfolders, sorted.
 
-    A line on standard error counts images in formats that are not read.
+    A logged warning counts images in formats that are not read.
 
     Raises:
         InputError: The folder is missing, or has no photograph.
@@ -131,10 +132,9 @@ def find_photographs(folder: Path) -> tuple[Path, ...]:
     found = find_files(folder, (*IMAGE_SUFFIXES, *UNREAD_SUFFIXES))
     files = tuple(path for path in found if path.suffix.lower() in IMAGE_SUFFIXES)
     if others := count_types(path for path in found if path.suffix.lower() in UNREAD_SUFFIXES):
-        print(
-            f"{folder}: left out: {say_counts(others)}; of images {', '.join(IMAGE_SUFFIXES)} "
-            f"are read",
-            file=sys.stderr,
+        _LOGGER.warning(
+            "%s: left out: %s; of images %s are read",
+            *(folder, say_counts(others), ", ".join(IMAGE_SUFFIXES)),
         )
     if not files:
         raise InputError(f"{folder}: no photograph below it ({', '.join(IMAGE_SUFFIXES)})")

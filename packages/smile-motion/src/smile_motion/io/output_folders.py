@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import json
+import logging
 import os
 import shlex
 import shutil
@@ -25,6 +26,7 @@ from typing import Any, Literal
 from smile_motion.errors import FolderInUse, InputError
 from smile_motion.io.schema import parse_line
 
+_LOGGER = logging.getLogger(__name__)
 _CANNOT_LINK = (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.ENOSYS, errno.EACCES)
 
 
@@ -117,7 +119,7 @@ def folder_lock(
     Args:
         folder: The folder.
         array: Name of a job array, such as `render 4 jobs`; jobs with the same name share the lock.
-        required: Refuse a file system without locks; otherwise a line on standard error reports it.
+        required: Refuse a file system without locks; otherwise a warning is logged.
         shown: Path of the folder in errors; the folder's own by default.
 
     Raises:
@@ -242,10 +244,9 @@ def _without_locks(folder: Path, place: Path, error: OSError, required: bool) ->
             f"{folder}: its file system has no locks ({error.strerror}), so that a second "
             f"build would go unnoticed; build on another, such as a local disk, and copy it"
         ) from error
-    print(
-        f"{folder}: its file system has no locks ({error.strerror}); see to it that nothing else "
-        f"writes there meanwhile",
-        file=sys.stderr,
+    _LOGGER.warning(
+        "%s: its file system has no locks (%s); see to it that nothing else writes there meanwhile",
+        *(folder, error.strerror),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import logging
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Sequence
@@ -19,6 +19,7 @@ from smile_motion.video.packed import PackedVideo, find_packed
 from smile_motion.video.shards import TICKS_PER_S, shard_around
 from smile_motion.video.tar import locate
 
+_LOGGER = logging.getLogger(__name__)
 _TIMED = frozenset({"mov", "mp4", "matroska", "webm", "flv"})
 """Containers that store the time of every frame, B-frames included."""
 _BROADCAST = frozenset({"mpegts", "mpeg"})
@@ -97,7 +98,7 @@ def index_video(path: str | Path) -> VideoIndex:
     """Index the frames of a video.
 
     An intact file is not decoded. A file that begins within a group of pictures, or joins several
-    streams, is decoded to find the frames that come out; a line on standard error counts the rest.
+    streams, is decoded to find the frames that come out; a logged warning counts the rest.
 
     Args:
         path: Path of a video, or of one in a tar.
@@ -236,11 +237,11 @@ def _decode_times(path: Path, keys: Sequence[int]) -> tuple[list[int | None], bo
 
 @cache
 def _say_lost(path: Path, lost: int, found: int) -> None:
-    """Say once in a process what of a video cannot be shown."""
-    print(
-        f"{path}: {lost} frames cannot be decoded, since what they build on is not in the file; "
-        f"the other {found} are read",
-        file=sys.stderr,
+    """Warn of frames that cannot be decoded, once per process."""
+    _LOGGER.warning(
+        "%s: %d frames cannot be decoded, since what they build on is not in the file; the other "
+        "%d are read",
+        *(path, lost, found),
     )
 
 
