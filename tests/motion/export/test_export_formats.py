@@ -149,7 +149,9 @@ def test_youtube_vis_masks_are_ours(written, clips: list[Clip]) -> None:
     folder = written("youtube-vis")
     data = json.loads((folder / "instances.json").read_text())
     assert [video["id"] for video in data["videos"]] == list(range(1, COUNT + 1))
-    assert all((folder / name).is_file() for v in data["videos"] for name in v["file_names"])
+    names = [name for video in data["videos"] for name in video["file_names"]]
+    assert len(set(names)) == COUNT * FRAMES
+    assert all((folder / name).is_file() for name in names)
     assert len({entry["id"] for entry in data["annotations"]}) == len(data["annotations"])
     masks = [np.zeros((clip.plan.slots, *clip.truth.ids.shape), bool) for clip in clips]
     for video_id, entries in itertools.groupby(data["annotations"], lambda one: one["video_id"]):

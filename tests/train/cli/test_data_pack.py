@@ -143,7 +143,7 @@ def test_lists_keep_labels_and_name_what_is_missing(
     ]
     listed.write_text(f"{videos / names[0]} other\n")
     assert pack(*allowed) == 2
-    assert "holds videos packed otherwise" in capsys.readouterr().err
+    assert "holds videos made otherwise" in capsys.readouterr().err
     assert pack(videos, "--out", videos.parent / "videos", *SMALL) == 2
 
 

@@ -3,7 +3,7 @@ import math
 
 from hypothesis import given
 from hypothesis import strategies as st
-from smile_motion.bank.candidates.cutout import select_mask, select_masks
+from smile_motion.bank.candidates.select import select_mask, select_masks
 from smile_motion.bank.candidates.types import Candidate, Thresholds
 from smile_motion.bank.format import MaskScore
 

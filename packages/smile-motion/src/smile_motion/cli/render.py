@@ -137,11 +137,16 @@ def run(options: Options) -> Outcome:
 def _render(
     options: Options, collection: Collection, settings: dict[str, Any], job: Partition | None
 ) -> Outcome:
-    from smile_motion.export.collection import read_index, sound_shards, write_index
+    from smile_motion.export.collection import (
+        read_index,
+        record_settings,
+        sound_shards,
+        write_index,
+    )
     from smile_motion.runtime.progress import progress_bar
     from smile_motion.runtime.signals import stopped_by_signals
 
-    _start_or_continue(options, settings, job)
+    record_settings(options.out / SETTINGS, settings, RenderSettings, what="clips", job=job)
     numbers = collection.numbers(job)
     total = collection.clips_in(numbers)
     lines: dict[int, dict[str, Any]] = {}
@@ -248,30 +253,6 @@ class RenderSettings:
     size: Side
     seed: Seed
     n: Count | None = None
-
-
-def _start_or_continue(options: Options, wanted: dict[str, Any], job: Partition | None) -> None:
-    """Record the settings in a folder without clips, or check that they are those of its clips."""
-    from smile_motion.export.collection import holds_clips
-    from smile_motion.io.files import dump_json, write_atomically
-    from smile_motion.io.schema import read_record
-
-    path = options.out / SETTINGS
-    # In this order, because another job of the array may be starting too.
-    others = holds_clips(options.out)
-    noted = path.is_file()
-    if others and not noted:
-        raise InputError(f"{options.out}: holds other clips; choose another --out")
-    if not others and not (noted and job):
-        write_atomically(path, dump_json(wanted))
-        return
-    found = read_record(path, RenderSettings, remedy="choose another --out")
-    differing = [name for name in wanted if found.get(name) != wanted[name]]
-    if differing:
-        names = ", ".join(
-            f"{name} {found.get(name)!r} there, {wanted[name]!r} asked for" for name in differing
-        )
-        raise InputError(f"{options.out}: holds clips made otherwise ({names}); use another --out")
 
 
 def _broken(line: dict[str, Any]) -> dict[str, list[str]]:

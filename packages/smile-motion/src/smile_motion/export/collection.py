@@ -13,8 +13,8 @@ from annotated_types import Ge
 
 from smile_motion.errors import InputError
 from smile_motion.export.base import DAMAGED, ClipShard, Format, Line, NumberedClip
-from smile_motion.io.files import dump_lines, remove_leftovers, write_atomically
-from smile_motion.io.schema import parse_line, read_records
+from smile_motion.io.files import dump_json, dump_lines, remove_leftovers, write_atomically
+from smile_motion.io.schema import parse_line, read_record, read_records, require_same
 
 if TYPE_CHECKING:
     from smile_motion.clips.clip import ClipMaker
@@ -175,6 +175,32 @@ def write_index(collection: Collection, lines: dict[int, Line], job: Partition |
     # Another job may have found all shards finished too, and be writing the same files.
     remove_leftovers(folder, besides=[*extra, INDEX])
     return [*extra, INDEX]
+
+
+def record_settings(
+    path: Path, wanted: dict[str, Any], schema: type, *, what: str, job: Partition | None
+) -> None:
+    """Record the settings of a new collection, or check that an existing one has the same.
+
+    Args:
+        path: File of the settings, in the folder of the collection.
+        wanted: Settings that the bytes of its shards depend on, JSON values.
+        schema: Dataclass of the fields of the file.
+        what: What the collection contains, such as `clips`.
+        job: This job of an array; its other jobs may be starting too.
+
+    Raises:
+        InputError: The folder contains another collection.
+    """
+    # In this order, because another job of the array may be writing.
+    others, recorded = holds_clips(path.parent), path.is_file()
+    if others and not recorded:
+        raise InputError(f"{path.parent}: holds other {what}; choose another --out")
+    if not others and not (recorded and job):
+        write_atomically(path, dump_json(wanted))
+        return
+    found = read_record(path, schema, remedy="choose another --out")
+    require_same(found, wanted, path.parent, what=what)
 
 
 def holds_clips(folder: Path) -> bool:

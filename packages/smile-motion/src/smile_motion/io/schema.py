@@ -235,6 +235,32 @@ def _explained(error: ValidationError, text: str | bytes, source: str, remedy: s
             return f"{where} is {found}; {expected}{rest}"
 
 
+def require_same(
+    found: Mapping[str, Any], wanted: Mapping[str, Any], out: Path, *, what: str
+) -> None:
+    """Check that a folder was written with the wanted settings.
+
+    Args:
+        found: Settings that the folder records.
+        wanted: Settings of this run, JSON values.
+        out: The folder.
+        what: What it contains, such as `a bank`.
+
+    Raises:
+        InputError: Settings differ; the message names each.
+    """
+    differing = [
+        f"{name} {shortened(repr(found.get(name)), 300)} there, "
+        f"{shortened(repr(wanted[name]), 300)} asked for"
+        for name in wanted
+        if found.get(name) != wanted[name]
+    ]
+    if differing:
+        raise InputError(
+            f"{out}: holds {what} made otherwise ({'; '.join(differing)}); choose another --out"
+        )
+
+
 def _place(location: tuple[int | str, ...], data: Any, *, missing: bool) -> str:
     """Return the path of a value, such as `objects[3].scale`, without pydantic's own parts."""
     place, value = "", data

@@ -15,7 +15,6 @@ from smile_motion.bank.builder.journal import (
     Journal,
     conclude,
     read_journal,
-    require_same,
     start,
     sweep,
 )
@@ -28,6 +27,7 @@ from smile_motion.errors import InputError
 from smile_motion.io.files import sha256, write_atomically
 from smile_motion.io.images import PNG_OBJECT, encode_png
 from smile_motion.io.output_folders import folder_lock
+from smile_motion.io.schema import require_same
 from smile_motion.runtime.devices import available_cores
 from smile_motion.runtime.partition import Partition
 from smile_motion.runtime.progress import OnProgress
@@ -66,7 +66,7 @@ def build(
     make_folder(out)
     with folder_lock(out, required=True):
         if (out / CARD).is_file():
-            require_same(read_card(out), settings, out)
+            require_same(read_card(out), settings, out, what="a bank")
             sweep(out)
             conclude(out)
         else:

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from smile_motion.errors import InputError
 from smile_motion.io.files import dump_json, dump_lines, remove_leftovers, write_atomically
-from smile_motion.io.schema import parse_line, read_record
+from smile_motion.io.schema import parse_line, read_record, require_same
 from smile_motion.io.validators import Unknown
 
 SETTINGS = "build.json"
@@ -37,7 +37,7 @@ def start(out: Path, settings: dict[str, Any], *, beside: Sequence[str] = ()) ->
     path = out / SETTINGS
     if path.is_file():
         found = read_record(path, dict[str, Any], remedy="choose another --out")
-        require_same(found, settings, out)
+        require_same(found, settings, out, what="a bank")
         return
     names = {path.name for path in out.iterdir() if not path.name.startswith(".")}
     if unknown := sorted(names - set(beside)):
@@ -48,28 +48,6 @@ def start(out: Path, settings: dict[str, Any], *, beside: Sequence[str] = ()) ->
             )
         raise InputError(f"{out}: holds {unknown[0]} and is no bank; choose an empty --out")
     write_atomically(path, dump_json(settings))
-
-
-def require_same(found: dict[str, Any], wanted: dict[str, Any], out: Path) -> None:
-    """Check that a bank was built with the wanted settings.
-
-    Args:
-        found: Settings or card of the existing bank.
-        wanted: Settings of this build.
-        out: Folder of the bank, for the message.
-
-    Raises:
-        InputError: Settings differ; the message names each.
-    """
-    differing = [
-        f"{name} {_shown(found.get(name))} there, {_shown(wanted[name])} asked for"
-        for name in wanted
-        if found.get(name) != wanted[name]
-    ]
-    if differing:
-        raise InputError(
-            f"{out}: holds a bank made otherwise ({'; '.join(differing)}); choose another --out"
-        )
 
 
 def sweep(out: Path) -> None:
@@ -154,8 +132,3 @@ def read_journal(path: Path, schema: type, *, unknown: Unknown = "keep") -> list
         with path.open("r+b") as journal:
             journal.truncate(sound)
     return records
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 300 else text[:300] + "…"

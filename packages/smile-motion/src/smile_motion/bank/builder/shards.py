@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 from annotated_types import Ge, Interval
 
-from smile_motion.bank.builder.journal import SHARDS, require_same, start
+from smile_motion.bank.builder.journal import SHARDS, start
 from smile_motion.bank.builder.manifest import (
     CATEGORIES,
     SHARD_CARD,
@@ -33,7 +33,7 @@ from smile_motion.bank.object_bank import ObjectBank
 from smile_motion.errors import InputError
 from smile_motion.io.files import sha256
 from smile_motion.io.output_folders import folder_lock, is_locked, place_file
-from smile_motion.io.schema import parse_line, read_record, read_records
+from smile_motion.io.schema import parse_line, read_record, read_records, require_same
 from smile_motion.runtime.partition import Partition
 
 PATIENCE_S = 120.0
@@ -57,6 +57,7 @@ def require_finished_alike(folder: Path, settings: Mapping[str, Any], shard: Par
         {**found["settings"], "shard": found["shard"]},
         {**settings, "shard": [shard.index, shard.of]},
         folder,
+        what="a bank",
     )
 
 
@@ -129,7 +130,7 @@ def merge(
     out.mkdir(parents=True, exist_ok=True)
     with folder_lock(out, required=True):
         if (out / CARD).is_file():
-            require_same(read_card(out), settings, out)
+            require_same(read_card(out), settings, out, what="a bank")
         else:
             within = [path for path in shards if path.resolve().parent == out.resolve() / SHARDS]
             start(out, settings, beside=(SHARDS,) if within else ())
@@ -186,6 +187,7 @@ def _fitting_cards(shards: Sequence[Path]) -> list[dict[str, Any]]:
                 {**card["settings"], "shards": card["shard"][1]},
                 {**cards[0]["settings"], "shards": of},
                 folder,
+                what="a bank",
             )
         index = card["shard"][0]
         if index in places:

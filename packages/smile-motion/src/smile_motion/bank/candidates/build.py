@@ -16,7 +16,6 @@ from smile_motion.bank.builder.journal import (
     Journal,
     conclude,
     read_journal,
-    require_same,
     start,
     sweep,
 )
@@ -40,6 +39,7 @@ from smile_motion.bank.statistics import refusal_counts
 from smile_motion.errors import InputError
 from smile_motion.io.files import dump_json, sha256
 from smile_motion.io.output_folders import LOCK, folder_lock, place_file
+from smile_motion.io.schema import require_same
 from smile_motion.runtime.partition import Partition
 from smile_motion.runtime.progress import OnProgress
 
@@ -113,7 +113,7 @@ def build_from_candidates(
             _leave_nothing(out)
             raise
         if (out / CARD).is_file():
-            require_same(read_card(out), settings, out)
+            require_same(read_card(out), settings, out, what="a bank")
         elif shard is not None and is_finished(out):
             require_finished_alike(out, settings, shard)
         else:

@@ -1,8 +1,8 @@
-"""Select a mask of an image and cut out its object."""
+"""Cut the object under a mask out of an image."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from annotated_types import Interval
 
-from smile_motion.bank.candidates.types import Candidate, MaskVerdict, Thresholds
+from smile_motion.bank.candidates.types import Thresholds
 from smile_motion.bank.dedup import fingerprint
 from smile_motion.bank.format import LARGEST_SIDE_PX, MaskScore
 from smile_motion.io.files import sha256
@@ -116,73 +116,6 @@ def _blur_fusion(
     front = cv2.blur(front * share, side) / (weight + 1e-5)
     behind = cv2.blur(behind * (1 - share), side) / (1 - weight + 1e-5)
     return front + share * (pixels - share * front - (1 - share) * behind), behind
-
-
-REFUSED = -1.0
-"""Score of a refused mask."""
-
-
-def select_mask(masks: Sequence[MaskScore], thresholds: Thresholds) -> MaskScore | None:
-    """Select the mask with the highest score, the first of equal ones.
-
-    Args:
-        masks: Scores of all segmenters' masks of one image.
-        thresholds: Its `min_raw` must be exceeded by a mask's `raw_max`.
-
-    Returns:
-        The mask; None where every mask is empty or below `min_raw`.
-    """
-    able = [mask for mask in masks if mask.raw_max > thresholds.min_raw and mask.score > REFUSED]
-    return max(able, key=lambda mask: mask.score, default=None)
-
-
-def select_masks(candidates: Sequence[Candidate], thresholds: Thresholds) -> list[MaskVerdict]:
-    """Select a mask of each candidate of a category, or refuse the candidate by score and area.
-
-    A candidate passes where its best mask scores at least `min_score`, or, in a category whose
-    scores are low, at most `margin` below the category's best, and its area share is within
-    `min_area` to `max_area`. Candidates that a safety checker marked are refused and not counted.
-
-    Args:
-        candidates: All candidates of one category; the decisions do not depend on their order.
-        thresholds: Thresholds of score and area.
-
-    Returns:
-        A decision per candidate.
-    """
-    chosen = [None if c.unsafe else select_mask(c.masks, thresholds) for c in candidates]
-    best = max((mask.score for mask in chosen if mask is not None), default=REFUSED)
-    least = min(thresholds.min_score, best - thresholds.margin)
-    return [
-        MaskVerdict(
-            None if mask is None else mask.segmenter,
-            _fault(candidate, mask, least, thresholds),
-        )
-        for candidate, mask in zip(candidates, chosen, strict=True)
-    ]
-
-
-def _fault(
-    candidate: Candidate, mask: MaskScore | None, least: float, thresholds: Thresholds
-) -> str | None:
-    if candidate.unsafe:
-        return "marked by the safety checker"
-    if mask is None:
-        raw = max((m.raw_max for m in candidate.masks), default=0.0)
-        if raw > thresholds.min_raw:
-            return "no confident mask has a score: all are empty"
-        return f"no confident mask: raw maximum {raw:.2f}, above {thresholds.min_raw:g} asked for"
-    if not mask.score >= least:
-        return f"score {mask.score:.2f} below {least:.2f}"
-    if mask.area_share < thresholds.min_area:
-        return f"area share {mask.area_share:.3f} below {thresholds.min_area:g}"
-    if mask.area_share > thresholds.max_area:
-        return f"area share {mask.area_share:.3f} above {thresholds.max_area:g}"
-    return None
-
-
-TOO_SMALL = "next to nothing is left after cleaning"
-"""Reason of a candidate without cut-out although a mask was selected."""
 
 
 @dataclass(frozen=True, kw_only=True)

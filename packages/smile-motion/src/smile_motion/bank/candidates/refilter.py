@@ -24,7 +24,6 @@ from smile_motion.bank.candidates.cutout import (
     cut_out,
     describe_cut,
     segmenters_of_own_alpha,
-    select_masks,
 )
 from smile_motion.bank.candidates.images import StoredSource
 from smile_motion.bank.candidates.pipeline import Progress
@@ -34,6 +33,7 @@ from smile_motion.bank.candidates.select import (
     category_record,
     object_record,
     select,
+    select_masks,
 )
 from smile_motion.bank.candidates.store import (
     candidate_from_json,

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from smile_motion.bank.candidates.select import Verdict, by_attempt, select
+from smile_motion.bank.candidates.select import Verdict, select
 from smile_motion.bank.candidates.store import StoredCandidate
 from smile_motion.bank.candidates.types import Attempt, Goal, Thresholds
 
@@ -131,7 +131,7 @@ class Schedule:
         return [
             Selection(
                 goal,
-                tuple(by_attempt(state.stored[folder], state.made[folder])),
+                tuple(_by_attempt(state.stored[folder], state.made[folder])),
                 tuple(state.verdicts[folder]),
             )
             for state in self._states
@@ -181,7 +181,7 @@ class _UnitState:
         else:
             for goal in self.unit.goals:
                 folder = goal.category.folder
-                so_far = by_attempt(self.stored[folder], self.made[folder])
+                so_far = _by_attempt(self.stored[folder], self.made[folder])
                 self.verdicts[folder] = select(
                     [stored.candidate for stored in so_far],
                     [stored.cut for stored in so_far],
@@ -305,3 +305,8 @@ def _batches(
         for number in range(extra.get(goal.category.folder, 0))
     ]
     return tuple(tuple(attempts[start : start + batch]) for start in range(0, len(attempts), batch))
+
+
+def _by_attempt(stored: Mapping[int, StoredCandidate], count: int) -> list[StoredCandidate]:
+    """First `count` candidates of a category, in the order of attempts."""
+    return [stored[attempt] for attempt in range(count)]

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from smile_motion.bank.candidates.cutout import LEVEL, REFUSED
+from smile_motion.bank.candidates.cutout import LEVEL
 from smile_motion.bank.candidates.images import GeneratedImage
+from smile_motion.bank.candidates.select import REFUSED
 from smile_motion.bank.candidates.types import Attempt, Candidate, Category, Mask, Scorer, Segmenter
 from smile_motion.bank.format import MaskScore
 from smile_motion.errors import InputError
@@ -107,8 +108,6 @@ DEFAULT_MODEL = "ViT-L-14"
 """OpenAI's CLIP ViT-L/14 (X-Paste)."""
 TEXT = "a photo of {name}"
 """Text that a cut-out is compared with (X-Paste)."""
-MASK_LEVEL = 128
-"""A pixel belongs to the object where its mask exceeds this (X-Paste)."""
 _PRECISIONS = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}
 
 
@@ -191,7 +190,7 @@ class ClipScorer:
         scores = np.empty(len(images), np.float32)
         for start in range(0, len(images), self.batch):
             part = slice(start, start + self.batch)
-            inside = (alphas[part] > MASK_LEVEL)[..., None]
+            inside = (alphas[part] > LEVEL)[..., None]
             cut_out = np.where(inside, images[part], np.uint8(255))
             pixels = torch.stack([self.clip.preprocess(Image.fromarray(one)) for one in cut_out])
             with torch.inference_mode():

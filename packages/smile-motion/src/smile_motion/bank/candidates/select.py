@@ -2,14 +2,80 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from smile_motion.bank.candidates.cutout import TOO_SMALL, CutOut, select_masks
-from smile_motion.bank.candidates.store import StoredCandidate
-from smile_motion.bank.candidates.types import Candidate, Category, Thresholds
+from smile_motion.bank.candidates.cutout import CutOut
+from smile_motion.bank.candidates.types import Candidate, Category, MaskVerdict, Thresholds
 from smile_motion.bank.dedup import mark_duplicates
+from smile_motion.bank.format import MaskScore
+
+REFUSED = -1.0
+"""Score of a refused mask."""
+
+
+def select_mask(masks: Sequence[MaskScore], thresholds: Thresholds) -> MaskScore | None:
+    """Select the mask with the highest score, the first of equal ones.
+
+    Args:
+        masks: Scores of all segmenters' masks of one image.
+        thresholds: Its `min_raw` must be exceeded by a mask's `raw_max`.
+
+    Returns:
+        The mask; None where every mask is empty or below `min_raw`.
+    """
+    able = [mask for mask in masks if mask.raw_max > thresholds.min_raw and mask.score > REFUSED]
+    return max(able, key=lambda mask: mask.score, default=None)
+
+
+def select_masks(candidates: Sequence[Candidate], thresholds: Thresholds) -> list[MaskVerdict]:
+    """Select a mask of each candidate of a category, or refuse the candidate by score and area.
+
+    A candidate passes where its best mask scores at least `min_score`, or, in a category whose
+    scores are low, at most `margin` below the category's best, and its area share is within
+    `min_area` to `max_area`. Candidates that a safety checker marked are refused and not counted.
+
+    Args:
+        candidates: All candidates of one category; the decisions do not depend on their order.
+        thresholds: Thresholds of score and area.
+
+    Returns:
+        A decision per candidate.
+    """
+    chosen = [None if c.unsafe else select_mask(c.masks, thresholds) for c in candidates]
+    best = max((mask.score for mask in chosen if mask is not None), default=REFUSED)
+    least = min(thresholds.min_score, best - thresholds.margin)
+    return [
+        MaskVerdict(
+            None if mask is None else mask.segmenter,
+            _fault(candidate, mask, least, thresholds),
+        )
+        for candidate, mask in zip(candidates, chosen, strict=True)
+    ]
+
+
+def _fault(
+    candidate: Candidate, mask: MaskScore | None, least: float, thresholds: Thresholds
+) -> str | None:
+    if candidate.unsafe:
+        return "marked by the safety checker"
+    if mask is None:
+        raw = max((m.raw_max for m in candidate.masks), default=0.0)
+        if raw > thresholds.min_raw:
+            return "no confident mask has a score: all are empty"
+        return f"no confident mask: raw maximum {raw:.2f}, above {thresholds.min_raw:g} asked for"
+    if not mask.score >= least:
+        return f"score {mask.score:.2f} below {least:.2f}"
+    if mask.area_share < thresholds.min_area:
+        return f"area share {mask.area_share:.3f} below {thresholds.min_area:g}"
+    if mask.area_share > thresholds.max_area:
+        return f"area share {mask.area_share:.3f} above {thresholds.max_area:g}"
+    return None
+
+
+TOO_SMALL = "next to nothing is left after cleaning"
+"""Reason of a candidate without cut-out although a mask was selected."""
 
 
 @dataclass(frozen=True)
@@ -115,8 +181,3 @@ def category_record(
         "passed": sum(verdict.passed for verdict in verdicts),
         "accepted": sum(verdict.accepted for verdict in verdicts),
     }
-
-
-def by_attempt(stored: Mapping[int, StoredCandidate], count: int) -> list[StoredCandidate]:
-    """First `count` candidates of a category, in the order of attempts."""
-    return [stored[attempt] for attempt in range(count)]

@@ -10,7 +10,8 @@ from typing import Annotated, Any
 import numpy as np
 from annotated_types import Ge
 
-from smile_motion.bank.candidates.cutout import CutOut, Cutting, cut_out, describe_cut, select_mask
+from smile_motion.bank.candidates.cutout import CutOut, Cutting, cut_out, describe_cut
+from smile_motion.bank.candidates.select import select_mask
 from smile_motion.bank.candidates.types import Candidate, Mask
 from smile_motion.bank.format import CANDIDATE_IMAGES, LARGEST_SIDE_PX, CandidateFields, MaskScore
 from smile_motion.errors import InputError

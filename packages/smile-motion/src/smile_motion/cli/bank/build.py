@@ -123,7 +123,7 @@ def run(options: Options) -> Outcome | None:
     """Build the bank and report it."""
     from smile_motion.bank import banks_folder
     from smile_motion.io.output_folders import output_folder
-    from smile_motion.runtime.partition import Launched
+    from smile_motion.runtime.partition import Launched, partition
     from smile_motion.runtime.signals import stopped_by_signals
 
     chosen, reason = _choose(options)
@@ -134,7 +134,8 @@ def run(options: Options) -> Outcome | None:
     card = {"source_requested": options.source, "source_reason": reason}
     make, count = _maker(options, chosen, card, launched.local_rank if launched else None)
     out = options.out or banks_folder() / f"{chosen}-{count or 'all'}"
-    shard = _shard(options.shard)
+    jobs = options.shard
+    shard = None if jobs.engine == "ray" else partition(jobs.shard_index, jobs.num_shards)
     # The first of several launched processes holds the folder for all; jobs of a cluster share it.
     parts = options.shard.num_shards if options.shard.engine == "ray" else shard and shard.of
     held = output_folder(out, array=f"{parts} shards" if parts else None) if main else nullcontext()
@@ -234,17 +235,6 @@ def _choose(options: Options) -> tuple[str, str | None]:
     if why_not is None:
         return "stable-diffusion", "its model is here and can run"
     return "procedural", f"Stable Diffusion cannot run here: {why_not}"
-
-
-def _shard(options: ShardOptions) -> Partition | None:
-    """Part of the bank that this job is given; None for all."""
-    from smile_motion.runtime.partition import Partition
-
-    if options.engine == "ray" or (options.shard_index is None and options.num_shards is None):
-        return None
-    if options.shard_index is None or options.num_shards is None:
-        raise InputError("--shard-index and --num-shards go together; give both")
-    return Partition(options.shard_index, options.num_shards)
 
 
 def _build_shard(shard: Partition, out: Path, make: Make) -> Outcome:

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import tyro
 from smile_motion.cli.app import Outcome
-from smile_motion.errors import InputError
 from smile_motion.io.options import Count, Groups, Index, OnlyWith, Workers
 from smile_motion.runtime.devices import available_cores
 from smile_motion.video.packer import VideoPacking
@@ -72,9 +71,11 @@ class Options(VideoPacking):
 
 def run(options: Options) -> Outcome:
     """Pack the shards that are not there yet, then write the index and the card."""
+    from smile_motion.export.collection import record_settings
     from smile_motion.io.files import dump_json, sha256
     from smile_motion.io.output_folders import output_folder
     from smile_motion.runtime.partition import partition
+    from smile_motion.video.shards import SETTINGS
 
     from smile_train.data.packing import collect, find_sources
 
@@ -90,7 +91,7 @@ def run(options: Options) -> Outcome:
     # Jobs of an array share the folder; those of another array do not.
     array = None if job is None else f"{job.of} jobs, {sha256(dump_json(settings))}"
     with output_folder(options.out, array=array):
-        _start_or_continue(options.out, settings, job)
+        record_settings(options.out / SETTINGS, settings, PackSettings, what="videos", job=job)
         return _pack(options, collection, job)
 
 
@@ -149,35 +150,10 @@ def _settings(collection: Collection) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Settings:
-    """What is read of a folder's settings."""
+class PackSettings:
+    """Validated fields of a folder's settings."""
 
     format: Literal["packed videos"]
-
-
-def _start_or_continue(out: Path, wanted: dict[str, Any], job: Partition | None) -> None:
-    """Note the settings in a folder without shards, or see that they are those of its shards."""
-    from smile_motion.export.collection import holds_clips
-    from smile_motion.io.files import dump_json, write_atomically
-    from smile_motion.io.schema import read_record
-    from smile_motion.video.shards import SETTINGS
-
-    path = out / SETTINGS
-    # In this order, because another job of an array may be starting too.
-    others = holds_clips(out)
-    noted = path.is_file()
-    if others and not noted:
-        raise InputError(f"{out}: holds other shards; choose another --out")
-    if not others and not (noted and job):
-        write_atomically(path, dump_json(wanted))
-        return
-    found = read_record(path, _Settings, remedy="choose another --out")
-    differing = [name for name in wanted if found.get(name) != wanted[name]]
-    if differing:
-        names = ", ".join(
-            f"{name} {found.get(name)!r} there, {wanted[name]!r} asked for" for name in differing
-        )
-        raise InputError(f"{out}: holds videos packed otherwise ({names}); use another --out")
 
 
 def _report(
