@@ -1,6 +1,7 @@
 """What a motion probe asks, and that nothing but motion answers it."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,8 +17,9 @@ from smile_train.__main__ import COMMANDS
 from smile_train.encoders.video_encoder import VideoEncoder
 from smile_train.models.config import STUDENTS
 from smile_train.models.mae import Encoder
+from smile_train.motion_probe.attentive import read_attentively
 from smile_train.motion_probe.clips import PARTS, ProbeClips, Texture, share_out
-from smile_train.motion_probe.config import FACTORS, SCENE_CLASSES, SceneName
+from smile_train.motion_probe.config import FACTORS, SCENE_CLASSES, Kept, SceneName
 from smile_train.motion_probe.inputs import (
     Candidate,
     PixelEncoder,
@@ -206,6 +208,50 @@ def test_ridge_finds_what_is_linear_and_nothing_else() -> None:
         assert reached.low <= reached.value <= reached.high
 
 
+def walks(count: int, seed: int, channels: int = 24) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Tokens (n, 8, 4, 4, D) of a thing that walks left or right from anywhere: whether to the
+    right, and how many columns to the right it walks."""
+    rng = np.random.default_rng(seed)
+    thing = np.random.default_rng(9).standard_normal(channels)
+    tokens = rng.standard_normal((count, 8, 4, 4, channels))
+    way, steps = rng.integers(0, 2, count), rng.integers(1, 4, count)
+    for clip in range(count):
+        row, first = rng.integers(0, 4), rng.integers(0, 4 - steps[clip])
+        columns = np.rint(np.linspace(first, first + steps[clip], 8)).astype(int)
+        columns = columns if way[clip] else columns[::-1]
+        tokens[clip, np.arange(8), row, columns] += 3 * thing
+    return tokens.astype(np.float16), way.astype(float), np.where(way, steps, -steps) * 1.0
+
+
+@pytest.mark.parametrize("classes", [2, 0])
+def test_an_attentive_read_out_follows_what_moves(classes: int) -> None:
+    """The mean of all tokens tells nothing of the way; where the thing is in each slice does."""
+    (learn, *known), (choose, *held), (test, *asked) = (
+        walks(n, seed) for seed, n in enumerate((240, 80, 200))
+    )
+    own = 0 if classes else 1
+    targets = {"learn": known[own], "choose": held[own]}
+    found = read_attentively(learn, choose, test, targets, classes)
+    truth = asked[own]
+    if classes:
+        assert (found.predicted == truth).mean() > 0.9
+        flat = [values.astype(np.float32).mean((1, 2, 3)) for values in (learn, choose, test)]
+        mean = read_out(flat[0], flat[1], flat[2], targets, classes)
+        assert 0.35 < (mean.predicted == truth).mean() < 0.65
+    else:
+        assert 1 - ((found.predicted - truth) ** 2).mean() / truth.var() > 0.5
+    assert 1 <= found.penalty <= 60
+
+
+def test_an_attentive_read_out_of_noise_guesses() -> None:
+    rng = np.random.default_rng(0)
+    parts = [rng.standard_normal((n, 4, 2, 2, 16)).astype(np.float16) for n in (320, 80, 400)]
+    targets = {name: rng.integers(0, 2, n) for name, n in (("learn", 320), ("choose", 80))}
+    found = read_attentively(*parts, targets, 2)
+    np.testing.assert_array_equal(read_attentively(*parts, targets, 2).predicted, found.predicted)
+    assert 0.4 < (found.predicted == rng.integers(0, 2, 400)).mean() < 0.6
+
+
 def test_a_pair_counts_when_both_are_right() -> None:
     truth = np.tile([0.0, 1.0], 50)
     answers = truth.copy()
@@ -229,12 +275,12 @@ def test_controls_are_at_chance_and_one_that_is_told_the_answer_leaks(bank: Obje
         def __init__(self, learn: int) -> None:
             self.number, self.learn = 0, learn
 
-        def slices(self, clips: np.ndarray) -> np.ndarray:
+        def encode(self, clips: np.ndarray, kept: Sequence[Kept]) -> dict[Kept, np.ndarray]:
             numbers = self.number + np.arange(len(clips))
             self.number += len(clips)
             starts = np.array([0, 128, 160])  # Parts follow each other.
             own = numbers - starts[np.searchsorted(starts, numbers, "right") - 1]
-            return np.eye(8, dtype=np.float32)[own % 8][:, None]
+            return {"slices": np.eye(8, dtype=np.float32)[own % 8][:, None]}
 
     told = Candidate(name="told", encoder=lambda _: Told(128), sha256="", shown=("first frame",))
     candidates = [*trained_and_untrained("small", small_encoder(), 0, "no"), pixels(), told]
@@ -258,13 +304,13 @@ def test_no_factor_leaks_through_a_real_encoder_or_pixels(bank: ObjectBank) -> N
     findings = probe_motion(
         candidates,
         tuple(FACTORS),
-        ("slices", "mean"),
+        ("slices", "mean", "attentive"),
         replace(SIZES, clips=480, test=400),
         bank,
         (Texture(), Texture()),
     )
     assert leaks(findings) == []
-    assert len(findings) == len(FACTORS) * 7 * 2
+    assert len(findings) == len(FACTORS) * 7 * 3
 
 
 def test_features_are_kept_and_taken_for_the_same_encoder_alone(
@@ -273,9 +319,9 @@ def test_features_are_kept_and_taken_for_the_same_encoder_alone(
     calls = []
 
     class Counted(PixelEncoder):
-        def slices(self, clips: np.ndarray) -> np.ndarray:
+        def encode(self, clips: np.ndarray, kept: Sequence[Kept]) -> dict[Kept, np.ndarray]:
             calls.append(len(clips))
-            return super().slices(clips)
+            return super().encode(clips, kept)
 
     def ask(sha256: str) -> list:
         candidate = Candidate(
@@ -337,7 +383,7 @@ def test_the_command_leaves_table_figure_and_numbers(
     options = [
         *("--bank", bank.path, "--factors", "direction", "--clips=80", "--test-clips=80"),
         *("--seeds=1", "--cache", tmp_path / "cache", "--precision=fp32", "--size=48"),
-        *("--background=black", "--pooling", "mean"),
+        *("--background=black", "--pooling", "mean", "attentive"),
     ]
     assert probe(checkpoint, *options, "--out", tmp_path / "out") == 0
     said = capsys.readouterr()
@@ -350,7 +396,8 @@ def test_the_command_leaves_table_figure_and_numbers(
         assert f"| {row} |" in table
     assert "| run, random weights | clip |" in table
     content = json.loads((tmp_path / "out/motion.json").read_text())
-    assert len(content["findings"]) == 7
+    assert len(content["findings"]) == 2 * 7
+    assert "Attentive read-outs of 4 x 4 places" in table
     assert (tmp_path / "out/motion.png").read_bytes().startswith(b"\x89PNG")
     assert probe(checkpoint, *options, "--out", tmp_path / "out") == 2
     assert "holds results" in capsys.readouterr().err

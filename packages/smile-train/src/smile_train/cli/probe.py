@@ -196,8 +196,9 @@ def _probe_motion(config: MotionProbeConfig, out: Path) -> Outcome:
             on_progress=lambda done, total: on_progress("clips", done, total),
         )
     learned = config.clips - config.clips // HELD_OUT // 2 * 2
-    widest = max(findings, key=lambda own: own.features)
-    if widest.features > learned:
+    linear = [own for own in findings if own.pooling != "attentive"]
+    widest = max(linear, key=lambda own: own.features, default=None)
+    if widest is not None and widest.features > learned:
         said.append(
             f"{widest.encoder} gives {widest.features} numbers a clip, {learned} clips are learned "
             f"from: the penalty keeps read-outs from learning them by heart; --clips asks for more"

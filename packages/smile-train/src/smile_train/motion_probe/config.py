@@ -96,7 +96,11 @@ def scenes_of(factors: tuple[FactorName, ...]) -> tuple[SceneName, ...]:
     return tuple(dict.fromkeys(FACTORS[name].scene for name in factors))
 
 
-PoolingName = Literal["slices", "mean"]
+PoolingName = Literal["slices", "mean", "attentive"]
+Kept = Literal["slices", "places"]
+"""What is kept of a clip's tokens: their mean in each time slice, or in each of its places."""
+READS: dict[PoolingName, Kept] = {"slices": "slices", "mean": "slices", "attentive": "places"}
+"""What a read-out is made of."""
 FEWEST_CLIPS = 80
 """Clips to learn from, and to test on: of eight classes ten each. Ours."""
 HELD_OUT = 5
@@ -130,8 +134,9 @@ class MotionProbeConfig:
     factors: tuple[FactorName, ...] = tuple(FACTORS)
     """What is asked; a probe each."""
     pooling: tuple[PoolingName, ...] = ("slices", "mean")
-    """What a read-out sees: the mean token of each time slice, one after the other, or the mean of
-    all tokens. The figure shows the first."""
+    """What a read-out sees: the mean token of each time slice, one after the other; the mean of all
+    tokens; or, attentive, 4 x 4 places of each slice, by a query that learns where to look, which
+    takes longer. The figure shows the first."""
     clips: Count = 400
     """Clips of each scene to learn from, of which one in five chooses the penalty. Ours."""
     test_clips: Count = 200

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, get_args
 
@@ -17,19 +17,28 @@ from smile_motion.tokens import TokenGrid
 from smile_train.encoders.video_encoder import VideoEncoder, hash_encoder, hash_settings
 from smile_train.models.layers import initialise
 from smile_train.models.mae import Encoder
+from smile_train.motion_probe.config import Kept
 
 Shown = Literal["clip", "first frame", "shuffled"]
 SHOWN: tuple[Shown, ...] = get_args(Shown)
 """Ways to show a clip; all but the first are controls that must not do better than guessing."""
+PLACES = 4
+"""Places along each side of a frame that attentive read-outs see. Ours: enough for the scenes, and
+features of a ViT-B stay below 200 KiB a clip."""
 PIXELS_SIDE = 14
 """Side of the frames of raw pixels."""
 
 
 class FrozenEncoder(Protocol):
-    """Turns clips into a vector for each time slice."""
+    """Turns clips into vectors of time slices, and of places in them."""
 
-    def slices(self, clips: np.ndarray) -> np.ndarray:
-        """Encode (B, T, S, S, 3) uint8: (B, slices, D) float32."""
+    def encode(self, clips: np.ndarray, kept: Sequence[Kept]) -> dict[Kept, np.ndarray]:
+        """Encode (B, T, S, S, 3) uint8.
+
+        Returns:
+            What is asked for: `slices` (B, slices, D) float32, `places` (B, slices, rows, columns,
+            D) float16.
+        """
         ...
 
 
@@ -37,26 +46,46 @@ class FrozenEncoder(Protocol):
 class PixelEncoder:
     """No encoder: small grey frames."""
 
-    def slices(self, clips: np.ndarray) -> np.ndarray:
-        """Shrink each frame to 14 x 14 grey values in 0..1."""
+    def encode(self, clips: np.ndarray, kept: Sequence[Kept]) -> dict[Kept, np.ndarray]:
+        """Shrink each frame to 14 x 14 grey values in 0..1; a frame has one place."""
         grey = clips.astype(np.float32).mean(-1).reshape(-1, *clips.shape[2:4]) / 255
         side = (PIXELS_SIDE, PIXELS_SIDE)
         small = np.stack([cv2.resize(frame, side, interpolation=cv2.INTER_AREA) for frame in grey])
-        return small.reshape(*clips.shape[:2], -1)
+        slices = small.reshape(*clips.shape[:2], -1)
+        found: dict[Kept, np.ndarray] = {"slices": slices}
+        if "places" in kept:
+            found["places"] = slices[:, :, None, None].astype(np.float16)
+        return {name: found[name] for name in kept}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SliceEncoder:
-    """An encoder, its tokens averaged over each time slice."""
+    """An encoder, its tokens averaged over each time slice, or over places of each."""
 
     encoder: VideoEncoder
     """The encoder, on its device."""
 
-    def slices(self, clips: np.ndarray) -> np.ndarray:
+    def encode(self, clips: np.ndarray, kept: Sequence[Kept]) -> dict[Kept, np.ndarray]:
         """Fit clips to the encoder and average its tokens."""
         fitted = fit_clips(clips, self.encoder.grid)
         tokens, _ = self.encoder.features(torch.from_numpy(fitted))
-        return tokens.float().unflatten(1, (self.encoder.grid.slices, -1)).mean(2).cpu().numpy()
+        tokens = tokens.float().unflatten(1, self.encoder.grid.shape)
+        found: dict[Kept, np.ndarray] = {}
+        for name in kept:
+            if name == "slices":
+                found[name] = tokens.flatten(2, 3).mean(2).cpu().numpy()
+            else:
+                found[name] = _pool_places(tokens).half().cpu().numpy()
+        return found
+
+
+def _pool_places(tokens: torch.Tensor) -> torch.Tensor:
+    """Tokens (B, slices, rows, columns, D) averaged over 4 x 4 places; fewer stay as they are."""
+    _, slices, rows, columns, _ = tokens.shape
+    sides = min(PLACES, rows), min(PLACES, columns)
+    flat = tokens.flatten(0, 1).permute(0, 3, 1, 2)
+    pooled = torch.nn.functional.adaptive_avg_pool2d(flat, sides)
+    return pooled.permute(0, 2, 3, 1).unflatten(0, (-1, slices))
 
 
 def fit_clips(clips: np.ndarray, grid: TokenGrid) -> np.ndarray:

@@ -14,8 +14,9 @@ from smile_train.motion_probe.config import FACTORS, FactorName, PoolingName
 from smile_train.motion_probe.run import Finding
 
 _POOLINGS: dict[PoolingName, str] = {
-    "slices": "mean token of each time slice",
-    "mean": "mean of all tokens",
+    "slices": "Linear read-outs of the mean token of each time slice",
+    "mean": "Linear read-outs of the mean of all tokens",
+    "attentive": "Attentive read-outs of 4 x 4 places of each time slice",
 }
 
 
@@ -43,7 +44,7 @@ def write_table(findings: Sequence[Finding], said: Sequence[str]) -> str:
     poolings: dict[PoolingName, None] = dict.fromkeys(own.pooling for own in findings)
     for pooling in poolings:
         lines += [
-            f"Linear read-outs of the {_POOLINGS[pooling]}; percent right, R2 in percent for "
+            f"{_POOLINGS[pooling]}; percent right, R2 in percent for "
             f"speed, rate and hidden place; 95 % intervals over clips and draws.",
             "",
             "| encoder | shown | " + " | ".join(map(heading, names)) + " |",

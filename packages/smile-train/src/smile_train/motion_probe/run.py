@@ -13,11 +13,14 @@ import numpy as np
 from smile_motion.bank import ObjectBank
 from smile_motion.io.files import replacing
 
+from smile_train.motion_probe.attentive import read_attentively
 from smile_train.motion_probe.clips import PARTS, Backdrop, Part, ProbeClips, share_out
 from smile_train.motion_probe.config import (
     FACTORS,
     HELD_OUT,
+    READS,
     FactorName,
+    Kept,
     PoolingName,
     SceneName,
     scenes_of,
@@ -41,7 +44,7 @@ class Finding:
     score: Score
     """What was reached."""
     penalties: tuple[float, ...]
-    """Chosen, by seed."""
+    """Chosen, by seed; of attentive read-outs epochs."""
     features: int
     """Numbers that the read-out saw of a clip."""
 
@@ -100,12 +103,13 @@ def probe_motion(
     objects = share_out(bank)
     scenes = scenes_of(factors)
     total = sizes.seeds * len(scenes) * sum(sizes.count(part) for part in PARTS)
+    kept = tuple(dict.fromkeys(READS[pooling] for pooling in poolings))
     done = 0
     answers: dict[tuple[str, Shown, PoolingName, FactorName], list[_Answer]] = {}
     for seed in range(sizes.seeds):
         encoders = {own.name: own.encoder(seed) for own in candidates}
         for name in scenes:
-            features: dict[tuple[str, Shown], dict[Part, np.ndarray]] = {}
+            features: dict[_Key, dict[Part, np.ndarray]] = {}
             labels: dict[Part, list[dict[str, float]]] = {}
             for part in PARTS:
                 clips = ProbeClips(
@@ -118,17 +122,20 @@ def probe_motion(
                 )
                 count = sizes.count(part)
                 store = _Store(cache, clips, name, count)
-                found, missing = store.read(candidates, seed)
+                found, missing = store.read(candidates, seed, kept)
                 made = {key: [] for key in missing}
+                asked: dict[tuple[str, Shown], list[Kept]] = {}
+                for encoder, shown, name_kept in missing:
+                    asked.setdefault((encoder, shown), []).append(name_kept)
                 if missing:
                     first = 0
                     for frames, _ in clips.batches(name, count, sizes.batch):
                         orders = clips.shuffles(name, first, len(frames))
                         with computing():
-                            for key in missing:
-                                made[key].append(
-                                    encoders[key[0]].slices(show(frames, key[1], orders))
-                                )
+                            for (encoder, shown), own in asked.items():
+                                clip = show(frames, shown, orders)
+                                for what, values in encoders[encoder].encode(clip, own).items():
+                                    made[encoder, shown, what].append(values)
                         first += len(frames)
                         on_progress(done + first, total)
                 done += count
@@ -140,10 +147,12 @@ def probe_motion(
                 labels[part] = [clips.scene(name, n)[0].labels for n in range(count)]
             for factor in factors:
                 if FACTORS[factor].scene == name:
-                    for key, own in features.items():
+                    for (encoder, shown, what), own in features.items():
                         for pooling in poolings:
-                            answer = _ask(factor, pooling, own, labels)
-                            answers.setdefault((*key, pooling, factor), []).append(answer)
+                            if READS[pooling] == what:
+                                answer = _ask(factor, pooling, own, labels)
+                                key = encoder, shown, pooling, factor
+                                answers.setdefault(key, []).append(answer)
     return [
         Finding(
             encoder=encoder,
@@ -177,7 +186,7 @@ def _ask(
     """Fit a read-out of one factor and ask it about the test's clips."""
     truth = {part: np.array([own[factor] for own in labels[part]]) for part in PARTS}
     seen = {part: pool(values, pooling) for part, values in features.items()}
-    given = read_out(
+    given = (read_attentively if pooling == "attentive" else read_out)(
         seen["learn"],
         seen["choose"],
         seen["test"],
@@ -188,13 +197,24 @@ def _ask(
         predicted=given.predicted,
         truth=truth["test"],
         penalty=given.penalty,
-        features=seen["test"].shape[1],
+        features=int(np.prod(seen["test"].shape[1:])),
     )
 
 
 def pool(features: np.ndarray, pooling: PoolingName) -> np.ndarray:
-    """Vectors of slices, (n, slices, D), to one vector of each clip."""
-    return features.mean(1) if pooling == "mean" else features.reshape(len(features), -1)
+    """Vectors of slices, (n, slices, D), to one vector of each clip; an attentive read-out sees all
+    places, (n, slices, rows, columns, D)."""
+    match pooling:
+        case "mean":
+            return features.mean(1)
+        case "slices":
+            return features.reshape(len(features), -1)
+        case "attentive":
+            return features
+
+
+_Key = tuple[str, Shown, Kept]
+"""An encoder's name, what it was shown, and what is kept of its tokens."""
 
 
 class _Store:
@@ -207,36 +227,37 @@ class _Store:
         self.described = {**clips.described, "scene": scene, "count": count, "format": 1}
 
     def read(
-        self, candidates: list[Candidate], seed: int
-    ) -> tuple[dict[tuple[str, Shown], np.ndarray], list[tuple[str, Shown]]]:
+        self, candidates: list[Candidate], seed: int, kept: tuple[Kept, ...]
+    ) -> tuple[dict[_Key, np.ndarray], list[_Key]]:
         """What is there, and what is not."""
-        found: dict[tuple[str, Shown], np.ndarray] = {}
+        found: dict[_Key, np.ndarray] = {}
         missing = []
         for candidate, shown in _shown(candidates):
-            key = candidate.name, shown
-            values = self._read(self._path(candidate, shown, seed))
-            if values is None:
-                missing.append(key)
-            else:
-                found[key] = values
+            for what in kept:
+                values = self._read(self._path(candidate, shown, what, seed))
+                if values is None:
+                    missing.append((candidate.name, shown, what))
+                else:
+                    found[candidate.name, shown, what] = values
         return found, missing
 
     def write(
-        self, candidates: list[Candidate], seed: int, features: dict[tuple[str, Shown], np.ndarray]
+        self, candidates: list[Candidate], seed: int, features: dict[_Key, np.ndarray]
     ) -> None:
         """Keep features."""
         from safetensors.numpy import save_file
 
         if self.folder is None:
             return
-        for candidate, shown in _shown(candidates):
-            values = features.get((candidate.name, shown))
-            if values is not None:
-                with replacing(self._path(candidate, shown, seed)) as temporary:
-                    save_file({"features": np.ascontiguousarray(values)}, temporary)
+        own = {candidate.name: candidate for candidate in candidates}
+        for (encoder, shown, what), values in features.items():
+            with replacing(self._path(own[encoder], shown, what, seed)) as temporary:
+                save_file({"features": np.ascontiguousarray(values)}, temporary)
 
-    def _path(self, candidate: Candidate, shown: Shown, seed: int) -> Path:
+    def _path(self, candidate: Candidate, shown: Shown, what: Kept, seed: int) -> Path:
         described = self.described | {"encoder": candidate.sha256, "draw": seed, "shown": shown}
+        if what != "slices":
+            described["kept"] = what
         key = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:24]
         return (self.folder or Path()) / f"motion-{key}.safetensors"
 

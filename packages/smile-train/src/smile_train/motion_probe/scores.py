@@ -97,7 +97,7 @@ class Answers:
     predicted: np.ndarray
     """(n,) float64: a number, or a class."""
     penalty: float
-    """The one chosen."""
+    """The one chosen; of an attentive read-out its epoch."""
 
 
 def read_out(
@@ -118,7 +118,7 @@ def read_out(
         Answers of the read-out refitted on `learn` and `choose` together, with the penalty that did
         best on `choose`.
     """
-    wanted = {name: _encode(values, classes) for name, values in targets.items()}
+    wanted = {name: encode_targets(values, classes) for name, values in targets.items()}
     fit = _Ridge(learn, wanted["learn"])
     outcomes = [fit(choose, penalty) for penalty in PENALTIES]
     errors = [((predicted - wanted["choose"]) ** 2).mean() for predicted in outcomes]
@@ -137,7 +137,8 @@ def read_out(
     )
 
 
-def _encode(values: np.ndarray, classes: int) -> np.ndarray:
+def encode_targets(values: np.ndarray, classes: int) -> np.ndarray:
+    """What a read-out is fitted to, (n, outputs): a class as a one among zeros, a number itself."""
     return np.eye(classes)[values.astype(int)] if classes else values[:, None].astype(np.float64)
 
 
