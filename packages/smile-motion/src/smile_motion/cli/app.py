@@ -214,15 +214,16 @@ def _call(
 
 
 def read_options(usage: str, module: Any, arguments: list[str]) -> Any:
-    """The options of a command from its arguments, checked as far as no file is needed.
+    """Parse and check the options of a command, without opening files.
 
     Args:
         usage: The program and the command, as typed.
-        module: What a `Command` loads.
+        module: Module or class of the command; see `Command.load`.
+        arguments: Arguments after the name of the command.
 
     Raises:
-        InputError: An option makes no sense, has no effect, or is given twice.
-        SystemExit: tyro refused an argument, and said why.
+        InputError: An option is out of range, has no effect, or is given twice.
+        SystemExit: tyro refused an argument and printed why.
     """
     arguments = rename_former_options(module.Options, arguments, _warn_of_former)
     arguments = gather_repeated_options(module.Options, arguments)

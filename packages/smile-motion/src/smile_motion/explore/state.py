@@ -226,6 +226,12 @@ def make_shown(
 ) -> Shown:
     """Render the clip of the controls and draw its mask.
 
+    Args:
+        controls: Values of the controls.
+        sources: Bank and background files of the explorer.
+        bank: The opened bank.
+        limits: Limits of uploaded videos.
+
     Raises:
         InputError: The controls do not fit each other, or the upload cannot be used.
     """

@@ -105,7 +105,16 @@ class Format(ABC):
         """
 
     def finish(self, folder: Path, maker: ClipMaker, lines: list[Line]) -> tuple[str, ...]:
-        """Write files of the whole collection besides its index; returns their names."""
+        """Write the files of the whole collection besides its index.
+
+        Args:
+            folder: Folder of the collection.
+            maker: Maker of its clips.
+            lines: Lines of the index, in order.
+
+        Returns:
+            Names of the files.
+        """
         return ()
 
 

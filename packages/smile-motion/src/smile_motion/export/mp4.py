@@ -31,7 +31,16 @@ class Videos(LooseFiles):
 
 
 def encode_video(frames: np.ndarray, *, rate_hz: float, lossless: bool) -> bytes:
-    """Encode frames as the bytes of an mp4 file; arguments as for `video.write_video`."""
+    """Encode frames as an mp4 file in memory.
+
+    Args:
+        frames: (T, H, W, 3) uint8 RGB.
+        rate_hz: Frames per second.
+        lossless: Keep every bit of the pixels.
+
+    Returns:
+        Contents of the file.
+    """
     # The muxer needs a file: it reads back what it wrote when it moves the index to the front.
     with tempfile.TemporaryDirectory(prefix="smile-motion-") as folder:
         path = Path(folder) / "clip.mp4"

@@ -133,15 +133,15 @@ task_categories:
 
 # {count} clips of moving objects
 
-Each has {frames} frames of {height} x {width} pixels: objects on random smooth trajectories, and
-what is true of them. A row is a clip.
+Each has {frames} frames of {height} x {width} pixels: objects on random smooth trajectories, with
+their ground truth. A row is a clip.
 
 | column | holds |
 |---|---|
 | `index` | number of the clip |
 | `video` | mp4 |
-| `ids` | a picture a frame: slot + 1 of the object that is seen there, 0 for the background |
-| `objects` | of each slot: `id`, `category`; a frame: `boxes` (x0, y0, x1, y1, pixel centers at integers; null where outside), `visible_share` |
+| `ids` | an image per frame: slot + 1 of the visible object, 0 for the background |
+| `objects` | per slot: `id`, `category`; per frame: `boxes` (x0, y0, x1, y1, pixel centers at integers; null where outside), `visible_share` |
 | `json` | motion plan, background, full boxes and polygons |
 
 License of the objects: {licence}.

@@ -136,7 +136,15 @@ class ShapeSource:
 
 
 def corners(rng: np.random.Generator, shape: str) -> np.ndarray:
-    """Draw a shape's corners on the unit circle, (n, 2) float64, x then y, in order (the code)."""
+    """Draw the corners of a shape on the unit circle (the code).
+
+    Args:
+        rng: Generator of the angles.
+        shape: Key of `CORNERS`.
+
+    Returns:
+        (n, 2) float64, x then y, in order.
+    """
     count = CORNERS[shape]
     match shape:
         case "circle":
@@ -173,11 +181,18 @@ def fill(points: np.ndarray) -> np.ndarray:
 
 
 def texture(rng: np.random.Generator, side: int) -> np.ndarray:
-    """Draw colored noise, (side, side, 3) uint8 RGB.
+    """Draw colored noise.
 
     It replaces the paper's statistical images (arXiv 2106.05963) and has their spectrum and color
     model: amplitude 1 / (|fx|^a + |fy|^b), a and b near a slope uniform in 0.5 to 3.5; mean and
     principal axes of 3 to 22 random colors. Their wavelet statistics are left out.
+
+    Args:
+        rng: Generator of spectrum, colors and noise.
+        side: Height and width, pixels.
+
+    Returns:
+        (side, side, 3) uint8 RGB.
     """
     slope, skew = rng.uniform(0.5, 3.5), rng.normal() * 0.05
     falls = np.abs(np.fft.fftfreq(side))[:, None] ** (slope - skew) + np.abs(np.fft.rfftfreq(side))[

@@ -101,7 +101,15 @@ def deny(
 
 
 def quotas(count: int, categories: int) -> tuple[int, ...]:
-    """Divide `count` objects over categories; shares differ by at most one, evenly spread."""
+    """Divide objects over categories, as evenly as possible.
+
+    Args:
+        count: Number of objects.
+        categories: Number of categories.
+
+    Returns:
+        Objects per category; they differ by at most one, the larger ones evenly spread.
+    """
     return tuple(
         count * (place + 1) // categories - count * place // categories
         for place in range(categories)
