@@ -115,7 +115,7 @@ def test_the_eight_experiments_and_their_mean(
     assert before == {path: path.stat().st_mtime_ns for path in out.rglob("*.safetensors")}
     arguments += ["--seed=1"]
     assert run_app("smile_train", "", COMMANDS, arguments) == 2
-    assert "done otherwise (seed 0 there, 1 asked for)" in capsys.readouterr().err
+    assert "another configuration (seed 0 there, 1 asked for)" in capsys.readouterr().err
 
 
 @pytest.mark.slow

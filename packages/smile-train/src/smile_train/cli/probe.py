@@ -11,6 +11,7 @@ from smile_motion.errors import InputError
 from smile_motion.runtime.partition import is_first_process, results_folder
 
 from smile_train.cli import finetune
+from smile_train.cli.runs import name_checkpoints, print_outcome
 from smile_train.config.finetune import FinetuneConfig
 from smile_train.config.probe import FeatureProbeConfig, NeighbourProbeConfig, StrictProbeConfig
 from smile_train.motion_probe.config import HELD_OUT, MotionProbeConfig
@@ -31,7 +32,6 @@ class Strict:
     @staticmethod
     def run(config: StrictProbeConfig) -> Outcome | None:
         """Probe, and say what was reached."""
-        from smile_train.cli.runs import print_outcome
         from smile_train.probes.run import probe_strict
 
         out = prepare_folder(config, "strict")
@@ -48,7 +48,6 @@ class Knn:
     @staticmethod
     def run(config: NeighbourProbeConfig) -> Outcome | None:
         """Probe, and say what was reached."""
-        from smile_train.cli.runs import print_outcome
         from smile_train.probes.run import probe_neighbours
 
         out = prepare_folder(config, "knn")
@@ -142,7 +141,6 @@ def _probe_motion(config: MotionProbeConfig, out: Path) -> Outcome:
 
     from smile_train.config.machine import settle_machine
     from smile_train.encoders.video_encoder import load
-    from smile_train.evaluation.figures.clips import short_names
     from smile_train.motion_probe.clips import open_backdrops
     from smile_train.motion_probe.inputs import describe_fit, pixels, trained_and_untrained
     from smile_train.motion_probe.report import draw_findings, facts, leaks, write_table
@@ -150,12 +148,7 @@ def _probe_motion(config: MotionProbeConfig, out: Path) -> Outcome:
     from smile_train.motion_probe.scenes import FRAMES
     from smile_train.training.accelerator import open_accelerator
 
-    names = config.names or tuple(short_names(config.checkpoints))
-    if len(names) != len(config.checkpoints) or len(set(names)) < len(names):
-        raise InputError(
-            f"{len(set(names))} different names for {len(config.checkpoints)} checkpoints; give "
-            f"one each"
-        )
+    names = name_checkpoints(config.names, config.checkpoints)
     backdrops = open_backdrops(
         config.backdrop, videos=config.videos, images=config.images, stride=config.stride
     )

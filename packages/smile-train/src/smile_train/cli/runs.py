@@ -3,18 +3,57 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import wraps
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 from smile_motion.cli.app import Outcome, option
 from smile_motion.errors import InputError
 from smile_motion.io.options import refuse_idle_options
-from smile_motion.runtime.partition import is_first_process
+from smile_motion.runtime.partition import is_first_process, results_folder
 
 from smile_train.config.run import RunOptions
 from smile_train.config.settings import Settings, read_settings
 from smile_train.evaluation.results import RESULTS, Results
+
+
+class _WithFolder(Protocol):
+    @property
+    def out(self) -> Path: ...
+
+
+Options = TypeVar("Options", bound=_WithFolder)
+
+
+def in_first_process(work: Callable[[Options], Outcome]) -> Callable[[Options], Outcome | None]:
+    """Have a command work in the main process alone, with its folder `--out` to itself."""
+
+    @wraps(work)
+    def run(options: Options) -> Outcome | None:
+        if not is_first_process():
+            return None
+        with results_folder(options.out):
+            return work(options)
+
+    return run
+
+
+def name_checkpoints(names: Sequence[str], checkpoints: Sequence[str]) -> tuple[str, ...]:
+    """Names of checkpoints in tables and figures: those given, or the ends of their paths.
+
+    Raises:
+        InputError: There are not as many different names as checkpoints.
+    """
+    from smile_train.evaluation.figures.clips import short_names
+
+    found = tuple(names) or tuple(short_names(checkpoints))
+    if len(found) != len(checkpoints) or len(set(found)) < len(found):
+        raise InputError(
+            f"{len(set(found))} different names for {len(checkpoints)} checkpoints; give one each"
+        )
+    return found
 
 
 def given_settings(arguments: Sequence[str], schema: type[RunOptions]) -> Settings | None:

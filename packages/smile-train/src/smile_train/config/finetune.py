@@ -22,28 +22,22 @@ from smile_motion.io.options import (
     OnlyWith,
     OpenShare,
     Positive,
-    Seed,
     Share,
     Side,
     Stride,
     Views,
 )
 
+from smile_train.config.dataset import DatasetOptions
 from smile_train.config.run import RunOptions
-from smile_train.datasets.base import LabelledVideos
-from smile_train.datasets.custom import choose_samples
-from smile_train.datasets.registry import DatasetName, DatasetPlace
 from smile_train.models.config import StudentName
 
-OF_FOLDS = OnlyWith(
-    lambda options: options.dataset in ("ucf101", "hmdb51"), "with --dataset ucf101 or hmdb51"
-)
 FROM_SCRATCH = OnlyWith(lambda options: options.from_scratch is not None, "with --from-scratch")
 _AUGMENTED = OnlyWith(lambda options: options.augment, "without --no-augment")
 
 
 @dataclass(frozen=True, kw_only=True)
-class FinetuneConfig(RunOptions):
+class FinetuneConfig(RunOptions, DatasetOptions):
     """Options of `smile_train finetune`. A preset sets them all; what is given besides wins."""
 
     GROUPS: ClassVar[Groups] = {
@@ -87,22 +81,8 @@ class FinetuneConfig(RunOptions):
     list_presets: Annotated[bool, Formerly("list_recipes")] = False
     """Print the presets, and where their values come from, and stop."""
 
-    dataset: DatasetName = "folder"
-    """What is learned; `list`, `folder` and `manifest` are data of your own."""
-    data: Annotated[Path, tyro.conf.arg(help_behavior_hint="(default: this folder)")] = Path()
-    """Folder of the data set."""
-    annotations: Path | None = None
-    """Folder of its annotation files, where they are not in --data."""
-    fold: Annotated[Literal[1, 2, 3], OF_FOLDS] = 1
-    """Official train/test split of UCF-101 and HMDB-51."""
-    subset: Path | None = None
-    """Manifest of the training samples to use, as `data list --few` writes it. Default: all."""
-    few: Count | None = None
-    """Training samples of each class, drawn by --seed. Default: all."""
     test_split: Literal["validation", "test"] = "validation"
     """What is tested on, and what the best weights are chosen by."""
-    allow_missing: bool = False
-    """Leave out videos that are not there or cannot be read, and say so in the results."""
 
     protocol: Literal["finetune", "linear-sigma", "attentive"] = "finetune"
     """Train everything; only the last normalisation and the head (SIGMA's linear probe); or a grid
@@ -167,8 +147,6 @@ class FinetuneConfig(RunOptions):
     """Mirror half of the clips. Default: unless left or right is part of a label."""
     ema: MovingDecay | None = None
     """Decay of a moving average of the weights, which is then what is tested. Default: none."""
-    seed: Seed = 0
-    """Seed of everything drawn."""
 
     validate_every: Count = 1
     """Epochs between validations, on one view of each video."""
@@ -179,18 +157,3 @@ class FinetuneConfig(RunOptions):
 
     def __post_init__(self) -> None:
         RunOptions.__post_init__(self)
-
-    @property
-    def place(self) -> DatasetPlace:
-        """Where the data set is."""
-        return DatasetPlace(
-            name=self.dataset,
-            root=self.data,
-            annotations=self.annotations,
-            fold=self.fold,
-            allow_missing=self.allow_missing,
-        )
-
-    def choose(self, train: LabelledVideos) -> LabelledVideos:
-        """The samples that are learned from."""
-        return choose_samples(train, subset=self.subset, few=self.few, seed=self.seed)

@@ -16,7 +16,6 @@ from smile_motion.io.options import (
     Heads,
     OnlyWith,
     Positive,
-    Seed,
     Side,
     Stride,
     Threads,
@@ -25,14 +24,14 @@ from smile_motion.io.options import (
     require_within,
 )
 
-from smile_train.config.finetune import FROM_SCRATCH, OF_FOLDS
+from smile_train.config.dataset import DatasetOptions
+from smile_train.config.finetune import FROM_SCRATCH
 from smile_train.config.run import Precision
-from smile_train.datasets.registry import DatasetName, DatasetPlace
 from smile_train.models.config import StudentName
 
 
 @dataclass(frozen=True, kw_only=True)
-class FeatureProbeConfig:
+class FeatureProbeConfig(DatasetOptions):
     """What `probe strict` and `probe knn` share."""
 
     GROUPS: ClassVar[Groups] = {
@@ -63,22 +62,8 @@ class FeatureProbeConfig:
     """Frames of its clips. Paper: 16."""
     size: Annotated[Side, FROM_SCRATCH] = 224
     """Side of its frames, pixels. Paper: 224."""
-    dataset: DatasetName = "folder"
-    """What is asked; `list`, `folder` and `manifest` are data of your own."""
-    data: Annotated[Path, tyro.conf.arg(help_behavior_hint="(default: this folder)")] = Path()
-    """Folder of the data set."""
-    annotations: Path | None = None
-    """Folder of its annotation files, where they are not in --data."""
-    fold: Annotated[Literal[1, 2, 3], OF_FOLDS] = 1
-    """Official train/test split of UCF-101 and HMDB-51."""
-    subset: Path | None = None
-    """Manifest of the training samples to use, as `data list --few` writes it. Default: all."""
-    few: Count | None = None
-    """Training samples of each class, drawn by --seed. Default: all."""
     test_split: Literal["validation", "test"] = "validation"
     """What is tested on. Nothing is chosen by it."""
-    allow_missing: bool = False
-    """Leave out videos that are not there or cannot be read, and say so in the results."""
     out: Path | None = None
     """Folder of the results. Default: runs/CHECKPOINT-PROTOCOL-DATASET."""
     cache: Path = Path("runs/features")
@@ -107,8 +92,6 @@ class FeatureProbeConfig:
     """Processes that decode."""
     heads: Heads | None = None
     """Attention heads of a published file, where they are not the width over 64."""
-    seed: Seed = 0
-    """Seed of everything drawn."""
     pooling: Literal["pooled", "slices"] = "pooled"
     """One vector of a clip, the tokens' mean (of CLIP and ViCLIP their feature in the space shared
     with text), or the mean token of each time slice, one after the other, which tells the order of
@@ -116,17 +99,6 @@ class FeatureProbeConfig:
 
     def __post_init__(self) -> None:
         require_within(self)
-
-    @property
-    def place(self) -> DatasetPlace:
-        """Where the data set is."""
-        return DatasetPlace(
-            name=self.dataset,
-            root=self.data,
-            annotations=self.annotations,
-            fold=self.fold,
-            allow_missing=self.allow_missing,
-        )
 
 
 @dataclass(frozen=True, kw_only=True)

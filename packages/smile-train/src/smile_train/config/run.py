@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from smile_motion.errors import InputError
 from smile_motion.io.options import Count, GivenOnce, Threads, Workers, former_names, require_within
 
 PrecisionName = Literal["bf16", "fp16", "fp32"]
@@ -54,6 +56,20 @@ class RunOptions:
     def to_json(self) -> dict[str, Any]:
         """All fields, as JSON values."""
         return json.loads(json.dumps(asdict(self), default=str))
+
+    def require_same(self, other: dict[str, Any], source: Path, more: Sequence[str] = ()) -> None:
+        """Raise InputError where a stored configuration differs in a field that matters.
+
+        Args:
+            other: Of the run that is there.
+            source: Where that is.
+            more: What else differs.
+        """
+        if differing := [*self.differing(other), *more]:
+            raise InputError(
+                f"{source}: another configuration ({'; '.join(differing)}); use its options, or "
+                f"another --out"
+            )
 
     def differing(self, other: dict[str, Any]) -> list[str]:
         """Fields that matter in which a stored configuration differs, with both values."""

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 import torch
-from smile_motion.errors import InputError
 from smile_motion.seeding import Stream, keyed_generator
 from smile_motion.video import open_index, read_frames
 
 from smile_train.data.augmentation import augment
-from smile_train.data.moving_clips import ATTEMPTS
-from smile_train.data.sampling import SampleOrder
+from smile_train.data.sampling import SampleOrder, make_or_replace
 from smile_train.data.views import Sampling, frame_range, square_crops, training_frames
 from smile_train.datasets import LabelledVideo, LabelledVideos
 
@@ -95,28 +93,16 @@ class LabelledClips:
         for place, number in enumerate(numbers):
             row = {name: values[place] for name, values in batch.items()}
             row["number"].fill_(number)
-            self._fill_row(number, row, broken)
+            broken += make_or_replace(self.order, number, partial(self._make, row=row))
         return broken
 
-    def _fill_row(self, number: int, row: dict[str, torch.Tensor], broken: list[str]) -> None:
-        epoch, index = self.order.locate(number)
-        for attempt in range(ATTEMPTS):
-            if attempt:
-                rng = keyed_generator(
-                    self.seed, Stream.REPLACEMENT, epoch=epoch, index=index, part=attempt
-                )
-                index = int(rng.integers(self.order.length))
-            try:
-                self._draw(epoch, index, row["frames"].numpy())
-            except InputError as error:
-                broken.append(str(error))
-                continue
-            target = self.targets[index]
-            if self.videos.task == "count":
-                target = target / sample_length(self.videos.videos[index])
-            row["target"].copy_(torch.as_tensor(target))
-            return
-        raise InputError(f"{ATTEMPTS} files in a row cannot be used, the last: {broken[-1]}")
+    def _make(self, epoch: int, index: int, row: dict[str, torch.Tensor]) -> None:
+        """Make the clips of a video into a row of a batch."""
+        self._draw(epoch, index, row["frames"].numpy())
+        target = self.targets[index]
+        if self.videos.task == "count":
+            target = target / sample_length(self.videos.videos[index])
+        row["target"].copy_(torch.as_tensor(target))
 
     def _draw(self, epoch: int, index: int, out: np.ndarray) -> None:
         video = self.videos.videos[index]

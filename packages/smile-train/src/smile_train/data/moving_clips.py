@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from smile_motion.clips.clip import Clip, ClipMaker
-from smile_motion.errors import InputError
 from smile_motion.masking.masks import (
     TokenMask,
     mask_motion_bins,
@@ -21,15 +20,12 @@ from smile_motion.masking.masks import (
     mask_tube,
 )
 from smile_motion.motion.plan import MotionPlan
-from smile_motion.seeding import Stream, keyed_generator, reused_generator
+from smile_motion.seeding import Stream, reused_generator
 from smile_motion.tokens import masked_tokens
 from smile_motion.truth.token_motion import TokenMotion, token_motion
 
 from smile_train.config.pretrain import PretrainConfig
-from smile_train.data.sampling import SampleOrder
-
-ATTEMPTS = 20
-"""Files tried in place of a broken one before giving up."""
+from smile_train.data.sampling import SampleOrder, make_or_replace
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,25 +92,9 @@ class TrainingClips:
         arrays.pop("number")[:] = numbers
         broken: list[str] = []
         for place, number in enumerate(numbers):
-            self._fill_row(number, {name: array[place] for name, array in arrays.items()}, broken)
+            row = {name: array[place] for name, array in arrays.items()}
+            broken += make_or_replace(self.order, number, partial(self._make, row=row))
         return broken
-
-    def _fill_row(self, number: int, row: dict[str, np.ndarray], broken: list[str]) -> None:
-        """Make one sample into its row of a batch, and add to `broken`."""
-        epoch, index = self.order.locate(number)
-        behind = self.order.behind(epoch)
-        for attempt in range(ATTEMPTS):
-            if attempt:
-                rng = keyed_generator(
-                    self.config.seed, Stream.REPLACEMENT, epoch=behind, index=index, part=attempt
-                )
-                index = int(rng.integers(self.order.length))
-            try:
-                self._make(epoch, index, row)
-                return
-            except InputError as error:
-                broken.append(str(error))
-        raise InputError(f"{ATTEMPTS} files in a row cannot be used, the last: {broken[-1]}")
 
     def _make(self, epoch: int, index: int, row: dict[str, np.ndarray]) -> None:
         """Make the clip of an index into a row of a batch."""

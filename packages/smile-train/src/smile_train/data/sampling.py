@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+from smile_motion.errors import InputError
 from smile_motion.seeding import Stream, keyed_generator
+
+ATTEMPTS = 20
+"""Files tried in place of a broken one before giving up."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +48,38 @@ class SampleOrder:
     def behind(self, epoch: int) -> int:
         """The epoch whose stretch of video lies behind a clip of another."""
         return epoch - epoch % self.clips_per_video
+
+
+def make_or_replace(order: SampleOrder, number: int, make: Callable[[int, int], None]) -> list[str]:
+    """Make a sample, or in place of one whose file is broken another.
+
+    Args:
+        order: Where the number points; the replacement depends on its seed and the number alone.
+        number: Counted from the start of the run.
+        make: Makes the sample of an epoch and an index; raises InputError for a broken file.
+
+    Returns:
+        What is wrong with each file that could not be used.
+
+    Raises:
+        InputError: `ATTEMPTS` files in a row are broken.
+    """
+    epoch, index = order.locate(number)
+    behind = order.behind(epoch)
+    broken: list[str] = []
+    for attempt in range(ATTEMPTS):
+        if attempt:
+            rng = keyed_generator(
+                order.seed, Stream.REPLACEMENT, epoch=behind, index=index, part=attempt
+            )
+            index = int(rng.integers(order.length))
+        try:
+            make(epoch, index)
+        except InputError as error:
+            broken.append(str(error))
+        else:
+            return broken
+    raise InputError(f"{ATTEMPTS} files in a row cannot be used, the last: {broken[-1]}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,7 +20,7 @@ from smile_train.config.finetune_presets import DATASET_PRESETS, PRESETS
 from smile_train.config.machine import settle_machine
 from smile_train.config.probe import FeatureProbeConfig, NeighbourProbeConfig, StrictProbeConfig
 from smile_train.data.views import TestViews
-from smile_train.datasets import LabelledVideos, choose_samples, open_split
+from smile_train.datasets import LabelledVideos, open_split
 from smile_train.datasets.base import require_fitting
 from smile_train.encoders.video_encoder import VideoEncoder, hash_encoder, load
 from smile_train.evaluation.metrics import (
@@ -130,9 +130,7 @@ def _probe(
     machine = settle_machine(config.precision, config.cpu_threads)
     config = replace(config, precision=machine.precision, cpu_threads=machine.cpu_threads)
     accelerator = open_accelerator(machine.precision)
-    train = choose_samples(
-        open_split(config.place, "train"), subset=config.subset, few=config.few, seed=config.seed
-    )
+    train = config.choose(open_split(config.place, "train"))
     test = open_split(config.place, config.test_split)
     require_fitting(train, test)
     if train.task == "count":

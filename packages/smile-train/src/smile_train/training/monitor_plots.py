@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from matplotlib.figure import Figure
+from smile_motion.errors import InputError
 from smile_motion.io.files import replacing
 from smile_motion.tokens import TokenGrid
 
+from smile_train.evaluation.figures.pca import Components, paint_components
 from smile_train.training.losses import pixel_targets, restore_pixels
 
 COLUMNS = 6
@@ -108,14 +110,12 @@ def _rows(clip: Reconstruction, grid: TokenGrid) -> list[np.ndarray]:
 
 
 def _principal(target: torch.Tensor, predicted: torch.Tensor, grid: TokenGrid) -> list[np.ndarray]:
-    centred = target - target.mean(0)
-    basis = torch.linalg.svd(centred, full_matrices=False).Vh[:3].T
-    low, high = (torch.quantile(centred @ basis, q, dim=0) for q in (0.02, 0.98))
-    pictures = []
-    for tokens in (target, predicted):
-        colors = (((tokens - target.mean(0)) @ basis - low) / (high - low)).clamp(0, 1)
-        pictures.append(grid.upsample(colors.view(*grid.shape, 3).numpy()))
-    return pictures
+    """Both by the principal components of the target; black where all its tokens are equal."""
+    try:
+        components = Components.fit([target.numpy()])
+    except InputError:
+        return 2 * [np.zeros((grid.frames, grid.height, grid.width, 3), np.uint8)]
+    return [paint_components(own.numpy(), components, grid) for own in (target, predicted)]
 
 
 def _save(figure: Figure, path: Path) -> None:

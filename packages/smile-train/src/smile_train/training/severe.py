@@ -96,7 +96,5 @@ def run_severe(plan: SeverePlan) -> dict[ExperimentName, Results]:
 
 def _done_before(folder: Path, config: FinetuneConfig) -> Results:
     results = Results.read(folder)
-    differing = config.differing(results.config)
-    if differing:
-        raise InputError(f"{folder}: done otherwise ({'; '.join(differing)}); use another --out")
+    config.require_same(results.config, folder)
     return results

@@ -100,12 +100,10 @@ class RunState:
             return {}
         weights: Any
         weights, training, stored = load_checkpoint(path)
-        differing = self.config.differing(stored)
-        differing += [
+        changed = [
             said for name, said in self.inputs.items() if stored.get(name) != self.described[name]
         ]
-        if differing:
-            raise InputError(f"{path}: another configuration ({'; '.join(differing)})")
+        self.config.require_same(stored, path, changed)
         whole = StateDictOptions(full_state_dict=True)
         set_model_state_dict(self.model, weights, options=whole)
         set_optimizer_state_dict(

@@ -9,7 +9,8 @@ from typing import Annotated
 import tyro
 from smile_motion.cli.app import Outcome
 from smile_motion.io.options import Count
-from smile_motion.runtime.partition import is_first_process, results_folder
+
+from smile_train.cli.runs import in_first_process
 
 EXAMPLES = ("smile-train evaluate gains runs/scratch-ucf101 runs/first-ucf101 --out figures",)
 
@@ -30,15 +31,9 @@ class Options:
     """What the runs are called in the figure. Default: the ends of their paths."""
 
 
-def run(options: Options) -> Outcome | None:
+@in_first_process
+def run(options: Options) -> Outcome:
     """Compare, draw, and say what was found."""
-    if not is_first_process():
-        return None
-    with results_folder(options.out):
-        return _compare(options)
-
-
-def _compare(options: Options) -> Outcome:
     from smile_train.evaluation.figures.clips import short_names
     from smile_train.evaluation.figures.gains import (
         ClassScores,

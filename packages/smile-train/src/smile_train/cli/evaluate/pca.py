@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 from smile_motion.cli.app import Outcome
-from smile_motion.runtime.partition import is_first_process, results_folder
 
+from smile_train.cli.runs import in_first_process
 from smile_train.evaluation.figures.options import FigureOptions
 
 if TYPE_CHECKING:
@@ -32,15 +32,9 @@ class Options(FigureOptions):
     """Videos, or animations for pages."""
 
 
-def run(options: Options) -> Outcome | None:
+@in_first_process
+def run(options: Options) -> Outcome:
     """Encode, paint, and say where it is."""
-    if not is_first_process():
-        return None
-    with results_folder(options.out):
-        return _paint(options)
-
-
-def _paint(options: Options) -> Outcome:
     import json
 
     import torch

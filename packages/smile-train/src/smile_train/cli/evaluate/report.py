@@ -9,7 +9,8 @@ from typing import Annotated
 
 import tyro
 from smile_motion.cli.app import Outcome
-from smile_motion.runtime.partition import is_first_process, results_folder
+
+from smile_train.cli.runs import in_first_process
 
 WRITES_BESIDE = True
 
@@ -31,15 +32,9 @@ class Options:
     viclip, smile-vit-b-1200, smile-vit-b-ssv2, scratch), or own:NAME for a row of its own."""
 
 
-def run(options: Options) -> Outcome | None:
+@in_first_process
+def run(options: Options) -> Outcome:
     """Collect, write, and say how many runs went where."""
-    if not is_first_process():
-        return None
-    with results_folder(options.out):
-        return _collect(options)
-
-
-def _collect(options: Options) -> Outcome:
     from smile_motion.errors import InputError
 
     from smile_train.evaluation.tables.collect import build_report, find_runs

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import tyro
 from smile_motion.cli.app import Outcome
-from smile_motion.runtime.partition import is_first_process, results_folder
 
+from smile_train.cli.runs import in_first_process, name_checkpoints
 from smile_train.evaluation.figures.options import FigureOptions
 
 EXAMPLES = ("smile-train evaluate similarity runs/first runs/second --videos VIDEOS --out figures",)
@@ -24,15 +24,9 @@ class Options(FigureOptions):
     """What they are called in the figure. Default: the ends of their paths."""
 
 
-def run(options: Options) -> Outcome | None:
+@in_first_process
+def run(options: Options) -> Outcome:
     """Measure, draw, and print what changed how much."""
-    if not is_first_process():
-        return None
-    with results_folder(options.out):
-        return _measure(options)
-
-
-def _measure(options: Options) -> Outcome:
     import hashlib
     import json
     import os
@@ -41,7 +35,7 @@ def _measure(options: Options) -> Outcome:
     from smile_motion.errors import InputError
 
     from smile_train.encoders.video_encoder import hash_encoder
-    from smile_train.evaluation.figures.clips import count_videos, short_names
+    from smile_train.evaluation.figures.clips import count_videos
     from smile_train.evaluation.figures.similarity import (
         draw_similarity,
         measure_similarity,
@@ -52,11 +46,7 @@ def _measure(options: Options) -> Outcome:
     checkpoints = options.checkpoints
     if not checkpoints:
         raise InputError("no checkpoint; give one or more before --videos")
-    names = options.names or tuple(short_names(checkpoints))
-    if len(names) != len(checkpoints) or len(set(names)) < len(names):
-        raise InputError(
-            f"{len(set(names))} different names for {len(checkpoints)} checkpoints; give one each"
-        )
+    names = name_checkpoints(options.names, checkpoints)
     videos = [str(path) for path in options.source.paths()]
     listing = hashlib.sha256(os.fsencode("\n".join(videos))).hexdigest()
     found, origins = [], []
