@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +16,10 @@ from benchmarks.evidence.sizes import Size
 if TYPE_CHECKING:
     from smile_train.config.finetune import FinetuneConfig
     from smile_train.config.probe import StrictProbeConfig
+    from smile_train.evaluation.results import Results
 
-UNTRAINED = {"steps": 1, "base_lr": 1e-12, "min_lr": 0.0, "weight_decay": 0.0}
-"""A pre-training that leaves the first weights as they are."""
+SHOWN = ("top1", "top5")
+"""Scores that are kept."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +65,9 @@ def run_job(job: Job) -> dict[str, Any]:
     out = job.places.work / f"{job.arm}-{job.seed}"
     shutil.rmtree(out, ignore_errors=True)
     begun = time.perf_counter()
-    checkpoint, loss, rate = pretrain_arm(job, out / "pretrained")
+    checkpoint, loss, rate = None, None, None
+    if ARMS[job.arm].changes is not None:
+        checkpoint, loss, rate = pretrain_arm(job, out / "pretrained")
     pretrained = time.perf_counter()
     finetuned = finetune_arm(job, checkpoint, out / "finetuned")
     tuned = time.perf_counter()
@@ -75,8 +78,8 @@ def run_job(job: Job) -> dict[str, Any]:
         "arm": job.arm,
         "seed": job.seed,
         "size": job.size.to_json(),
-        "finetune": finetuned,
-        "strict": probed,
+        "finetune": {name: finetuned.metrics[name] for name in SHOWN},
+        "strict": {name: probed.metrics[name] for name in SHOWN},
         "loss": loss,
         "clips_per_s": rate,
         "seconds": {
@@ -84,7 +87,26 @@ def run_job(job: Job) -> dict[str, Any]:
             "finetune": round(tuned - pretrained, 1),
             "probe": round(ended - tuned, 1),
         },
+        "row": f"own:{job.arm}",
+        "evaluations": [_for_the_report(job, results) for results in (finetuned, probed)],
     }
+
+
+def _for_the_report(job: Job, results: Results) -> dict[str, Any]:
+    """What `smile_train evaluate report` reads of a run."""
+    from smile_train.evaluation.tables.published import MOVEMENTS
+
+    checkpoint = {"source": job.arm, "sha256": results.checkpoint["sha256"]}
+    kept = replace(
+        results,
+        dataset=MOVEMENTS,
+        metrics={name: results.metrics[name] for name in SHOWN},
+        checkpoint=checkpoint,
+        pretraining={},
+        config={"seed": job.seed},
+        ours=(),
+    )
+    return asdict(kept)
 
 
 def pretrain_options(job: Job) -> dict[str, Any]:
@@ -121,7 +143,7 @@ def pretrain_options(job: Job) -> dict[str, Any]:
         "log_every": 25,
         "track": "none",
         **folder[arm.corpus],
-        **(arm.changes or {"background": "black", **UNTRAINED}),
+        **(arm.changes or {}),
     }
     if options["background"] != "natural":
         del options["stride"]
@@ -146,14 +168,14 @@ def pretrain_arm(job: Job, out: Path, **changes: Any) -> tuple[Path, dict[str, f
     return checkpoint, loss, log[-1]["clips_per_s"]
 
 
-def finetune_config(job: Job, checkpoint: Path) -> FinetuneConfig:
-    """How an arm is fine-tuned."""
+def finetune_config(job: Job, checkpoint: Path | None) -> FinetuneConfig:
+    """How an arm is fine-tuned; from random weights where it has no checkpoint."""
     from smile_train.config.finetune import FinetuneConfig
 
     size = job.size
-    trained = ARMS[job.arm].changes is not None
+    trained = checkpoint is not None
     return FinetuneConfig(
-        checkpoint=checkpoint if trained else Path(),
+        checkpoint=checkpoint or Path(),
         from_scratch=None if trained else size.student,
         size=None if trained else size.side,
         patch=FinetuneConfig.patch if trained else size.patch,
@@ -185,20 +207,24 @@ def finetune_config(job: Job, checkpoint: Path) -> FinetuneConfig:
     )
 
 
-def finetune_arm(job: Job, checkpoint: Path, out: Path, **changes: Any) -> dict[str, float]:
-    """Fine-tune all weights; returns top-1 of the last weights, which nothing was chosen by."""
+def finetune_arm(job: Job, checkpoint: Path | None, out: Path, **changes: Any) -> Results:
+    """Fine-tune all weights; scores are those of the last, which nothing was chosen by."""
     from smile_train.training.finetune import finetune
 
-    found = finetune(replace(finetune_config(job, checkpoint), **changes), out).metrics
-    return {"top1": found["last_top1"], "top5": found["last_top5"]}
+    found = finetune(replace(finetune_config(job, checkpoint), **changes), out)
+    return replace(found, metrics={name: found.metrics[f"last_{name}"] for name in SHOWN})
 
 
-def probe_config(job: Job, checkpoint: Path, cache: Path) -> StrictProbeConfig:
-    """How an arm is probed."""
+def probe_config(job: Job, checkpoint: Path | None, cache: Path) -> StrictProbeConfig:
+    """How an arm is probed; random weights where it has no checkpoint."""
     from smile_train.config.probe import StrictProbeConfig
 
+    size, trained = job.size, checkpoint is not None
     return StrictProbeConfig(
-        checkpoint=str(checkpoint),
+        checkpoint=str(checkpoint) if trained else "",
+        from_scratch=None if trained else size.student,
+        size=StrictProbeConfig.size if trained else size.side,
+        patch=StrictProbeConfig.patch if trained else size.patch,
         dataset="folder",
         data=job.places.movements,
         sampling="uniform",
@@ -212,10 +238,9 @@ def probe_config(job: Job, checkpoint: Path, cache: Path) -> StrictProbeConfig:
     )
 
 
-def probe_arm(job: Job, checkpoint: Path, out: Path) -> dict[str, float]:
-    """Train a linear classifier on the frozen encoder's features; returns its top-1."""
+def probe_arm(job: Job, checkpoint: Path | None, out: Path) -> Results:
+    """Train a linear classifier on the frozen encoder's features."""
     from smile_train.probes.run import probe_strict
 
     config = probe_config(job, checkpoint, out / "features")
-    found = probe_strict(config, out / "probed").metrics
-    return {"top1": found["top1"], "top5": found["top5"]}
+    return probe_strict(config, out / "probed")

@@ -69,9 +69,16 @@ def test_every_row_and_ordering_has_an_arm_that_training_takes() -> None:
     for size in SIZES.values():
         for arm in ARMS:
             job = Job(arm=arm, seed=0, size=size, places=places)
-            PretrainConfig(**pretrain_options(job))
-            assert (finetune_config(job, here).from_scratch is None) == (arm != "none")
-            probe_config(job, here, here)
+            if arm != "none":
+                PretrainConfig(**pretrain_options(job))
+            checkpoint = None if arm == "none" else here
+            for config in (
+                finetune_config(job, checkpoint),
+                probe_config(job, checkpoint, here),
+            ):
+                assert (config.from_scratch is None) == (arm != "none")
+                if arm == "none":
+                    assert (config.size, config.patch) == (size.side, size.patch)
 
 
 @pytest.mark.parametrize(

@@ -117,6 +117,36 @@ def test_runs_go_into_their_tables(tmp_path: Path) -> None:
     assert tuned.cells["ssv2"][0].number == 50.0
 
 
+def test_a_file_of_several_runs_has_rows_of_its_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As benchmarks/evidence keeps them: a row for each arm, a number for each seed."""
+    runs = []
+    for arm, first in (("frame", 30.0), ("frame-motion", 40.0)):
+        for seed in range(2):
+            shared = {"dataset": "movements", "source": arm, "config": {"seed": seed}}
+            evaluations = [
+                make_results(None, protocol=protocol, value=first + 2 * seed + more, **shared)
+                for protocol, more in (("finetune", 0), ("linear-strict", 5))
+            ]
+            evaluations = [asdict(results) for results in evaluations]
+            runs.append({"arm": arm, "row": f"own:{arm}", "evaluations": evaluations})
+    file = tmp_path / "cpu.json"
+    file.write_text(json.dumps({"runs": runs}))
+    assert evaluate("report", file, "--out", tmp_path / "report") == 0
+    table = (tmp_path / "report/report.md").read_text().partition("## Evidence.")[2]
+    assert "| | fine-tuned | strict probe |" in table
+    assert "| frame-motion |" in table.replace("\\-", "-")
+    assert "40.0, 42.0" in table
+    assert "45.0, 47.0" in table
+    write_all(tmp_path / "runs")
+    report = build_report(find_runs([tmp_path / "runs"], {})[0])
+    assert "Evidence" not in {entry.table.name for entry in report.tables}
+    file.write_text(json.dumps({"runs": [{"arm": "frame"}]}))
+    assert evaluate("report", file, "--out", tmp_path / "other") == 2
+    assert "cpu.json: runs" in capsys.readouterr().err
+
+
 class Tables(html.parser.HTMLParser):
     """Collects the rows of a page's tables, and what it would load."""
 

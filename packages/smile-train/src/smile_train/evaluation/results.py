@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from annotated_types import Ge
+from annotated_types import Ge, Len
 from smile_motion.errors import InputError
 from smile_motion.io.files import write_atomically
 from smile_motion.io.schema import read
@@ -83,6 +83,34 @@ class Results:
             raise InputError(f"no {self.main_metric!r} among its metrics")
         if not {"source", "sha256"} <= self.checkpoint.keys():
             raise InputError("its checkpoint has no source or sha256")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredRun:
+    """One of several models in a file: its row among tables, and its evaluations."""
+
+    row: Annotated[str, Len(1, 200)]
+    """As `--row` takes it, such as `own:NAME`."""
+    evaluations: Annotated[tuple[Results, ...], Len(0, 1000)]
+    """What was measured of it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredRuns:
+    """Evaluations of several models in one file, such as those of `benchmarks/evidence`."""
+
+    runs: Annotated[tuple[StoredRun, ...], Len(0, 100_000)]
+    """In any order."""
+
+    @classmethod
+    def read(cls, path: Path) -> StoredRuns:
+        """Read a file; other entries that it has are passed over.
+
+        Raises:
+            InputError: It is of another kind, or damaged.
+        """
+        remedy = "give folders of finished evaluations, or a file with rows and evaluations"
+        return read(path, cls, remedy=remedy, unknown="ignore")
 
 
 def package_versions() -> dict[str, str]:

@@ -103,7 +103,7 @@ def probe_motion(
     objects = share_out(bank)
     scenes = scenes_of(factors)
     total = sizes.seeds * len(scenes) * sum(sizes.count(part) for part in PARTS)
-    kept = tuple(dict.fromkeys(READS[pooling] for pooling in poolings))
+    kept: tuple[Kept, ...] = tuple(dict.fromkeys(READS[pooling] for pooling in poolings))
     done = 0
     answers: dict[tuple[str, Shown, PoolingName, FactorName], list[_Answer]] = {}
     for seed in range(sizes.seeds):

@@ -23,7 +23,7 @@ class Options:
 
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
     """Folders of fine-tunings, probes, SEVERE and similarities, or results.json in them; what is
-    below a folder counts."""
+    below a folder counts. Or a file with several runs, as benchmarks/evidence keeps."""
     out: Path
     """Folder for report.md, report.html and report.csv."""
     row: tuple[str, ...] = ()

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from smile_motion.errors import InputError
 
-from smile_train.evaluation.results import RESULTS, Results
+from smile_train.evaluation.results import RESULTS, Results, StoredRuns
 from smile_train.evaluation.severe import EXPERIMENTS, severe_mean
 from smile_train.evaluation.tables.match import OWN, Placement, place
 from smile_train.evaluation.tables.published import TABLES
@@ -118,7 +118,7 @@ def find_runs(
     """Read the results in some folders and below them, each once.
 
     Args:
-        paths: Folders, or the results.json in them.
+        paths: Folders, or the results.json in them, or files with several runs (`StoredRuns`).
         given: Rows by hand: of a run, or of all runs below a folder; the nearest folder counts.
 
     Returns:
@@ -135,6 +135,10 @@ def find_runs(
     found: dict[Path, Run] = {}
     without = []
     for given_path in paths:
+        if given_path.is_file() and given_path.name != RESULTS:
+            found |= _stored(given_path, rows)
+            used |= {given_path.resolve()} & rows.keys()
+            continue
         path = given_path.parent if given_path.name == RESULTS else given_path
         if not path.is_dir():
             raise InputError(f"{path}: no such folder; give folders of finished evaluations")
@@ -157,6 +161,18 @@ def find_runs(
     return list(found.values()), tuple(without)
 
 
+def _stored(file: Path, rows: Mapping[Path, str]) -> dict[Path, Run]:
+    """The runs of a file, by its path with their number."""
+    found = {}
+    row = rows.get(file.resolve())
+    for number, stored in enumerate(StoredRuns.read(file).runs):
+        for results in stored.evaluations:
+            folder = file / f"{number}-{results.protocol}"
+            placement = place(results, row or stored.row)
+            found[folder.resolve()] = Run(folder=folder, results=results, placement=placement)
+    return found
+
+
 def find_unfinished(path: Path) -> list[Path]:
     """Folders of evaluations, at or below a path, that were begun and have no results."""
     found = []
@@ -173,7 +189,8 @@ def build_report(runs: Sequence[Run]) -> ComparisonReport:
     tables, placed = [], set()
     for table in TABLES:
         filled, used = _fill(table, runs)
-        tables.append(filled)
+        if table.rows or filled.rows:  # Those of nothing published are there for runs alone.
+            tables.append(filled)
         placed |= used
     return ComparisonReport(
         tables=tuple(tables),

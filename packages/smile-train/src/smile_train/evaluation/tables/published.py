@@ -34,6 +34,8 @@ OTHERS: dict[str, str] = {
 }
 """Models that no preset trains; shown where a run is of one."""
 
+MOVEMENTS = "movements"
+"""Data set of `benchmarks/evidence`, as its results name it."""
 _SMILE_S = "smile-vit-s"
 _SMILE_B = "smile-vit-b"
 _VIDEOMAE = "videomae-vit-b"
@@ -296,8 +298,23 @@ TABLES: tuple[Table, ...] = (
         note="Cosine similarity at the second and the last time slice. Which videos the paper "
         "shows is not known.",
     ),
+    Table(
+        name="Evidence",
+        title="Labelled movements, at small scale",
+        columns=(
+            Column(key="finetune", title="fine-tuned", datasets=(MOVEMENTS,)),
+            Column(
+                key="strict",
+                title="strict probe",
+                datasets=(MOVEMENTS,),
+                protocols=("linear-strict",),
+            ),
+        ),
+        rows=(),
+        note="Runs of benchmarks/evidence: top-1, a number for each seed.",
+    ),
 )
-"""In the paper's order."""
+"""In the paper's order, then what is ours."""
 
 ROWS: frozenset[str] = frozenset(row.key for table in TABLES for row in table.rows)
 """All that a run can be a row of."""
