@@ -126,8 +126,8 @@ def test_the_loss_is_the_other_and_that_of_motion_weighted(
     model = PretrainModel(options.student_config, options.grid, 1536, motion_dim=8)
     names = ("frames", "visible", "masked")
     inputs = [batch[name] for name in names]
-    loss = masked_loss(model, *inputs, None, options, motion=batch["motion"])
     frames, visible, masked = inputs
+    loss = masked_loss(*(model, frames, visible, masked, None, options), motion=batch["motion"])
     twice = frames.repeat_interleave(2, 0)
     predicted, moved = model(twice, visible.flatten(0, 1), masked.flatten(0, 1))
     pixels = pixel_targets(twice, options.grid, masked.flatten(0, 1))
@@ -140,7 +140,7 @@ def test_weights_beside_pixels_and_features_are_the_published_ones() -> None:
     assert PRESETS["trackmae-vit-b"].motion_factor == 0.25
     assert replace(PRESETS["trackmae-vit-b"], target="pixel").motion_factor == 1
     first, second = plan_stages(PRESETS["smile-track-vit-b"], Path("run"))
-    assert (first.config.motion_target, second.config.motion_target) == ("displacement", "none")
+    assert (first.config.motion_dim, second.config.motion_dim) == (8, 0)
 
 
 def test_batches_hold_the_truth_of_their_clips(small_bank: ObjectBank) -> None:
@@ -259,7 +259,6 @@ def test_natural_video_is_unknown_where_no_object_is(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"objects": 0, "masking": "tube"}, "--motion-target has nothing that moves and is known"),
         ({"frames": 2}, "--motion-target: 2 frames in tokens of 2 are one time slice"),
         ({"motion_points": 9, "patch": 8}, "--motion-points is 9; give 1 to 8"),
         ({"motion_points": 17}, "--motion-points is 17; give 1 to 16"),
@@ -267,7 +266,7 @@ def test_natural_video_is_unknown_where_no_object_is(
         ({"render": "device"}, "--motion-target is made by the workers; use --render cpu"),
         (
             {"motion_target": "none", "masking": "motion-bins", "objects": 0},
-            "--masking motion-bins has nothing that moves",
+            "--masking motion-bins needs objects, which alone are known to move",
         ),
     ],
 )
@@ -276,6 +275,22 @@ def test_motion_that_nothing_tells_is_refused(
 ) -> None:
     with pytest.raises(InputError, match=message):
         config(small_bank, **options)
+
+
+def test_motion_of_no_objects_is_refused(small_bank: ObjectBank, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="--motion-target displacement needs objects, which alone"):
+        pretrain(config(small_bank, objects=0, masking="tube"), tmp_path / "run")
+
+
+def test_a_second_stage_goes_on_without_motion(
+    small_bank: ObjectBank, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    options = config(small_bank, strategy="progressive", steps=2)
+    pretrain(options, tmp_path / "run")
+    assert "predicts motion besides, this run does not: left out" in capfd.readouterr().err
+    assert all("motion_loss" in line for line in read_log(tmp_path / "run/stage-1"))
+    assert not any("motion_loss" in line for line in read_log(tmp_path / "run/stage-2"))
+    assert open_checkpoint(tmp_path / "run")[0].motion_dim == 0
 
 
 def test_bench_has_a_line_for_the_truth(small_bank: ObjectBank) -> None:

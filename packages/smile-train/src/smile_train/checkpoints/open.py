@@ -221,12 +221,14 @@ def open_checkpoint(path: Path, *, heads: int | None = None) -> tuple[PretrainMo
     sizes = OwnSizes.read(config, path / CONFIG)
     require_sizes(sizes.student, weights, path, prefix="encoder.")
     target_dim = sizes.target_dim or 0
+    motion_dim, motion_depth = motion_sizes(weights, path)
     model = PretrainModel(
         sizes.student,
         sizes.grid,
         target_dim,
         trained=sizes.trained,
-        **motion_sizes(weights, path),
+        motion_dim=motion_dim,
+        motion_depth=motion_depth,
     )
     load_weights(model, weights, path)
     return model.eval(), path

@@ -202,32 +202,37 @@ def open_pretrained(
         raise InputError(f"{path}: no decoder in it; not a pre-training checkpoint")
     require_sizes(config, checkpoint.weights, path, prefix="encoder.")
     target_dim = checkpoint.weights["decoder.head.weight"].shape[0]
+    motion_dim, motion_depth = motion_sizes(weights, path)
     model = PretrainModel(
-        config, grid or infer_grid(checkpoint), target_dim, **motion_sizes(weights, path)
+        config,
+        grid or infer_grid(checkpoint),
+        target_dim,
+        motion_dim=motion_dim,
+        motion_depth=motion_depth,
     )
     load_weights(model, checkpoint.weights, path)
     return model, checkpoint
 
 
-def motion_sizes(weights: dict[str, torch.Tensor], source: Path) -> dict[str, int]:
+def motion_sizes(weights: dict[str, torch.Tensor], source: Path) -> tuple[int, int]:
     """Read the sizes of a decoder of motion (TrackMAE) off the weights of a pre-training model.
 
     Returns:
-        `motion_dim` and `motion_depth` of `PretrainModel`; nothing where there is no such decoder.
+        `motion_dim` and `motion_depth` of `PretrainModel`; zeros where there is no such decoder.
 
     Raises:
         InputError: Its weights are not those of one.
     """
     head = weights.get("tracker_decoder.head.weight")
     if head is None:
-        return {}
+        return 0, 0
     try:
         if head.ndim != 2:
             raise ValueError(f"tracker_decoder.head.weight of {head.ndim} dimensions")
         depth = count_blocks(weights, "tracker_decoder.blocks.")
     except ValueError as error:
         raise InputError(f"{source}: {error}; another architecture?") from error
-    return {"motion_dim": head.shape[0], "motion_depth": depth}
+    return head.shape[0], depth
 
 
 def save_official(

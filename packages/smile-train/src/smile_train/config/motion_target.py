@@ -21,6 +21,10 @@ from smile_motion.io.options import (
 
 MotionNorm = Literal["size", "token", "none"]
 
+_OR_TRACKS = (
+    ", which alone are known to move, and --objects is 0; give some, or tracks with "
+    "--motion-target official"
+)
 _LEARNED = OnlyWith(lambda options: options.motion_target != "none", "with a --motion-target")
 _USED = OnlyWith(
     lambda options: options.motion_target != "none" or options.masking == "motion-bins",
@@ -64,9 +68,13 @@ class MotionTargetOptions:
     """Of the visible positions, the share drawn from the half that moves most. TrackMAE: 0.5."""
 
     @property
-    def motion_dim(self) -> int:
-        """Values of a token's motion, x and y of its points; 0 where none is learned."""
-        return 0 if self.motion_target == "none" else 2 * self.motion_points**2
+    def motion_dim(self: Any) -> int:
+        """Values of a token's motion, x and y of its points; 0 where none is learned: in clips
+        without objects, such as those of a second stage, exact displacements tell nothing."""
+        if self.motion_target == "none":
+            return 0
+        known = self.motion_target == "official" or self.objects != 0
+        return 2 * self.motion_points**2 if known else 0
 
     @property
     def motion_factor(self: Any) -> float:
@@ -83,6 +91,11 @@ class MotionTargetOptions:
             kind == "noise" and not self.noise_per_frame
         )
 
+    def require_moving_objects(self: Any) -> None:
+        """Raise InputError where objects are to tell of motion, and there are none at all."""
+        if self.motion_target == "displacement" and self.objects == 0:
+            raise InputError(f"--motion-target displacement needs objects{_OR_TRACKS}")
+
     def require_motion(self: Any) -> None:
         """Raise InputError where motion is asked for that nothing tells, or that has no place."""
         binned = self.masking == "motion-bins"
@@ -98,11 +111,8 @@ class MotionTargetOptions:
             raise InputError(
                 f"--motion-points is {self.motion_points}; give 1 to {self.patch}, the token's side"
             )
-        if self.motion_target != "official" and self.objects == 0:
-            raise InputError(
-                f"{asked} has nothing that moves and is known: --objects is 0; give objects, or "
-                f"tracks with --motion-target official"
-            )
+        if binned and self.motion_target != "official" and self.objects == 0:
+            raise InputError(f"{asked} needs objects{_OR_TRACKS}")
         if self.motion_target == "official" and self.background_kind != "natural":
             raise InputError(
                 f"--motion-target official is for tracks of videos; --background is "

@@ -263,7 +263,6 @@ def plan_stages(config: PretrainConfig, out: Path) -> list[Stage]:
         first,
         objects=0,
         masking="tube",
-        motion_target="none" if config.motion_target == "displacement" else config.motion_target,
         background="natural" if config.videos is not None else config.background,
         epochs=config.second_epochs or config.epochs,
     )

@@ -153,7 +153,7 @@ def open_clips(config: PretrainConfig) -> TrainingClips:
             f"--recipe {config.recipe} has no objects, whose trajectories --masking "
             f"{config.masking} could follow; use --masking tube"
         )
-    if maker.recipe.objects == 0 and config.motion_target == "displacement":
+    if maker.recipe.objects == 0 and config.motion_dim and config.motion_target != "official":
         raise InputError(
             f"--recipe {config.recipe} has no objects, whose motion --motion-target displacement "
             f"could tell; use --motion-target none"

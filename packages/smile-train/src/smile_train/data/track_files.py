@@ -209,8 +209,6 @@ def track_displacement(
     Raises:
         InputError: The tracks are missing, damaged, or those of another video.
     """
-    from scipy.spatial import cKDTree
-
     tracks = _of_video(folder, video, length)
     x, y, width, height = crop
     if x + width > tracks.size[1] or y + height > tracks.size[0]:
@@ -221,22 +219,30 @@ def track_displacement(
     tracks = refine_grid(tracks, points)
     begins = numbers[:: grid.tubelet]
     scale = np.array([grid.width / width, grid.height / height], np.float32)
-    places = (tracks.positions[begins] - np.float32([x, y]) + 0.5) * scale - 0.5
+    places = (tracks.positions[begins] - np.array([x, y], np.float32) + 0.5) * scale - 0.5
     moved = np.diff(places, axis=0)
     moved = np.concatenate([moved, moved[-1:]])
     pixels = point_pixels(grid, points)
     shape = (*grid.shape, points * points, 2)
     found = np.full(shape, np.nan, np.float32)
-    chosen = None
+    of_slice = [_nearest(places[0], tracks.visible[begins[0]], pixels, grid.patch)]
     for s in range(grid.slices):
-        if chosen is None or reading == "present":
-            seen = np.flatnonzero(tracks.visible[begins[s]])
-            if not len(seen):
-                if reading == "started":
-                    break
-                continue
-            distance, nearest = cKDTree(places[s, seen]).query(pixels.reshape(-1, 2))
-            near, chosen = distance <= grid.patch, seen[nearest]
-        values = np.where(near[:, None], moved[s, chosen], np.nan)
-        found[s] = values.reshape(shape[1:])
+        if reading == "present" and s:
+            of_slice.append(_nearest(places[s], tracks.visible[begins[s]], pixels, grid.patch))
+        near, chosen = of_slice[-1]
+        found[s] = np.where(near[:, None], moved[s, chosen], np.nan).reshape(shape[1:])
     return found
+
+
+def _nearest(
+    places: np.ndarray, visible: np.ndarray, pixels: np.ndarray, reach: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Find the visible track nearest to each pixel: whether it is within reach, and its number."""
+    from scipy.spatial import KDTree
+
+    count = pixels.size // 2
+    seen = np.flatnonzero(visible)
+    if not len(seen):
+        return np.zeros(count, bool), np.zeros(count, np.int64)
+    distance, nearest = KDTree(places[seen]).query(pixels.reshape(count, 2))
+    return distance <= reach, seen[nearest]

@@ -80,6 +80,7 @@ def measure(
         teacher: Instead of the configuration's.
         on_step: Called after each step that was timed.
     """
+    config.require_moving_objects()
     clips = open_clips(config)
     if teacher is None:
         model, teacher, _ = build_models(config)

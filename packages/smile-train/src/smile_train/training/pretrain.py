@@ -51,6 +51,7 @@ def pretrain(config: PretrainConfig, out: Path) -> Path:
             when too many files are broken; when the disk is full; and when the loss is no longer
             finite.
     """
+    config.require_moving_objects()
     begun = stored_settings(out, out / "stage-1") if config.resume else {}
     config, accelerator, said = open_run(config, begun)
     accelerator.print(said, file=sys.stderr)
@@ -228,20 +229,24 @@ def build_models(config: PretrainConfig) -> tuple[PretrainModel, Teacher | None,
             official_input=config.official_teacher_input,
         )
     target_dim = 3 * grid.token_pixels if teacher is None else teacher.width
-    motion = {"motion_dim": config.motion_dim, "motion_depth": config.motion_depth}
-    if config.init is None:
-        model, said = PretrainModel(config.student_config, grid, target_dim, **motion), []
-    else:
+    trained, source, opened = None, None, None
+    if config.init is not None:
         source, opened = open_checkpoint(config.init)
         if source.config != config.student_config:
             raise InputError(
                 f"{opened}: another student ({source.config}), --student {config.student} is "
                 f"{config.student_config}; choose the one that it is of"
             )
-        model = PretrainModel(
-            config.student_config, grid, target_dim, trained=source.trained, **motion
-        )
-        said = start_from(source, opened, model)
+        trained = source.trained
+    model = PretrainModel(
+        config.student_config,
+        grid,
+        target_dim,
+        trained=trained,
+        motion_dim=config.motion_dim,
+        motion_depth=config.motion_depth,
+    )
+    said = [] if source is None or opened is None else start_from(source, opened, model)
     if config.gradient_checkpointing:
         model.save_memory()
     return model, teacher, said
