@@ -266,7 +266,7 @@ def require_whole(folder: Path) -> None:
     """
     if not is_packed(folder):
         return
-    again = "run the same smile_train data pack again, which makes what is missing"
+    again = "run the same `data pack` again, which makes what is missing"
     if not (folder / SHARDS).is_file():
         raise InputError(f"{folder}: packing it was not finished; {again}")
     for line in read_records(folder / SHARDS, _ShardLine, remedy=again):

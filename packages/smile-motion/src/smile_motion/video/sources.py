@@ -12,7 +12,6 @@ from pathlib import Path
 from smile_motion.errors import InputError, shortened
 from smile_motion.io.files import read_lines
 from smile_motion.io.folders import find_files, is_data
-from smile_motion.video.shards import open_shard, require_whole
 from smile_motion.video.tar import ARCHIVE, is_archive, locate, members
 
 
@@ -31,6 +30,8 @@ def find_videos(
     Raises:
         InputError: The source has no video, or a line of a list names no file.
     """
+    from smile_motion.video.shards import require_whole  # imports NumPy, which no --help needs
+
     source = Path(source)
     if source.is_dir():
         found = []
@@ -55,6 +56,8 @@ def find_videos(
 
 
 def _videos_in(archive: Path) -> list[ListedVideo]:
+    from smile_motion.video.shards import open_shard
+
     shard = open_shard(archive)
     if shard is not None:
         return [

@@ -1,8 +1,8 @@
-"""Decoded stretches of video that are used more than once."""
+"""Cache of decoded stretches of video that are used more than once."""
 
 from __future__ import annotations
 
-import sys
+import logging
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
@@ -11,23 +11,24 @@ import numpy as np
 from smile_motion.video.frames import read_frames
 from smile_motion.video.index import VideoIndex
 
+_LOGGER = logging.getLogger(__name__)
 KEPT_BYTES = 1 << 30
-"""Of decoded frames that a process keeps at most: 190 clips of 16 frames of 456 x 256 px."""
+"""Largest size of the cache of a process, bytes: 190 clips of 16 frames of 456 x 256 px."""
 
 
 @dataclass(eq=False)
 class DecodedStretches:
-    """Stretches that this process has decoded, each kept until it was used as often as it will be.
+    """Stretches decoded by this process, each cached until it has been read `uses` times.
 
-    What is read does not depend on what is kept. It pickles without the frames.
+    Results do not depend on the cache. It pickles without the frames.
     """
 
     uses: int
-    """How often each stretch is used."""
+    """Number of times that each stretch is read."""
     most_bytes: int = KEPT_BYTES
-    """Of frames; the oldest are let go where there are more, and decoded again if need be."""
+    """Largest size of the cache, bytes; beyond it the oldest stretches are decoded again."""
     decoded: int = field(default=0, init=False)
-    """Stretches decoded so far."""
+    """Number of stretches decoded so far."""
     _kept: OrderedDict[tuple[str, bytes], tuple[np.ndarray, int]] = field(
         default_factory=OrderedDict, init=False, repr=False
     )
@@ -35,14 +36,21 @@ class DecodedStretches:
     _told: bool = field(default=False, init=False, repr=False)
 
     def __reduce__(self) -> tuple[type[DecodedStretches], tuple[int, int]]:
-        """Frames stay where they were decoded."""
+        """Pickle without the cached frames."""
         return type(self), (self.uses, self.most_bytes)
 
     def read(self, video: VideoIndex, numbers: np.ndarray) -> np.ndarray:
-        """Decode frames, or find them decoded; see `read_frames`.
+        """Read frames from the cache, or decode them; see `read_frames`.
+
+        Args:
+            video: Index of the video.
+            numbers: (n,) int64 frame numbers.
 
         Returns:
-            (n, H, W, 3) uint8 RGB, to be read only.
+            (n, H, W, 3) uint8 RGB, read-only.
+
+        Raises:
+            InputError: A frame cannot be decoded.
         """
         key = str(video.path), numbers.tobytes()
         images, left = self._kept.pop(key, (None, self.uses))
@@ -64,9 +72,8 @@ class DecodedStretches:
             self._bytes -= images.nbytes
             if not self._told:
                 self._told = True
-                print(
-                    f"decoded videos take more than {self.most_bytes >> 20} MiB in a process: some "
-                    f"are decoded again; pack them (smile_train data pack), which makes them "
-                    f"smaller, or lower --batch",
-                    file=sys.stderr,
+                _LOGGER.warning(
+                    "decoded videos take more than %d MiB in a process: some are decoded again; "
+                    "pack them (`data pack`), which makes them smaller, or lower --batch",
+                    self.most_bytes >> 20,
                 )

@@ -15,7 +15,6 @@ from smile_motion.io.files import encode_json, read_lines, write_atomically
 from smile_motion.io.folders import find_folders
 from smile_motion.io.schema import parse_line, parse_text
 from smile_motion.video import ListedVideo, find_videos
-from smile_motion.video.shards import is_packed
 
 from smile_train.datasets.annotations import Listings, refuse_missing
 from smile_train.datasets.base import LabelledVideo, LabelledVideos, Span, Split, Target, Task
@@ -63,6 +62,8 @@ def _find(root: Path, split: Split, suffixes: Sequence[str]) -> Path:
 
 def _find_list(root: Path, split: Split) -> Path:
     """A split's list, or its folder of packed videos, which has their labels."""
+    from smile_motion.video.shards import is_packed  # imports NumPy, which no --help needs
+
     for name in NAMES[split]:
         if not any((root / f"{name}{suffix}").exists() for suffix in LIST_SUFFIXES) and (
             is_packed(root / name)
