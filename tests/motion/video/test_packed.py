@@ -16,10 +16,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from smile_motion.backgrounds.sources import VideoBackground
 from smile_motion.errors import InputError
 from smile_motion.video import find_videos, index_video, open_index, packed, read_frames
 from smile_motion.video.packer import VideoPacking, psnr_db, resized
 from smile_motion.video.shards import ShardWriter, open_shard
+from smile_motion.video.stretches import DecodedStretches
 
 FORMS: dict[str, dict[str, Any]] = {
     "h264": {},
@@ -102,6 +104,36 @@ def test_only_what_wanted_frames_build_on_is_decoded(
     table["size"][[n for n in range(40) if n not in allowed]] = 1 << 30
     fewer = replace(index, packed=replace(index.packed, table=table))
     assert (read_frames(fewer, wanted) == read_frames(index, wanted)).all()
+
+
+@settings(max_examples=60)
+@given(st.data(), st.sampled_from([*FORMS]))
+def test_a_crop_is_that_of_the_whole(
+    shards: dict[str, Path], data: st.DataObject, form: str
+) -> None:
+    index = open_index(shards[form] / "a/b.mp4")
+    assert index.packed is not None
+    record = index.packed.record
+    width, height = (data.draw(st.integers(1, side)) for side in (record.width, record.height))
+    x = data.draw(st.integers(0, record.width - width))
+    y = data.draw(st.integers(0, record.height - height))
+    whole = read_frames(index, [3, 5])
+    crop = packed.read_packed(index.packed, [3, 5], crop=(x, y, width, height))
+    assert (crop == whole[:, y : y + height, x : x + width]).all()
+
+
+def test_backgrounds_are_those_of_the_ordinary_reader(shards: dict[str, Path]) -> None:
+    path = shards["h264"] / "a/b.mp4"
+    direct = VideoBackground(files=(path,), stride=2)
+    # What keeps decoded frames decodes all of the picture.
+    whole = replace(direct, decoded=DecodedStretches(1))
+    for seed in range(6):
+        one, other = (
+            background.draw(np.random.default_rng(seed), index=0, frames=8, size=(112, 112))
+            for background in (direct, whole)
+        )
+        assert (one.frames == other.frames).all()
+        assert one.origin == other.origin
 
 
 def test_quality_is_stated_as_it_is(shards: dict[str, Path], bikes: Path) -> None:

@@ -15,6 +15,7 @@ from smile_motion.errors import InputError
 from smile_motion.io.images import cut, draw_crop, read_photograph
 from smile_motion.io.options import NoiseKind
 from smile_motion.video import open_index, read_frames
+from smile_motion.video.packed import read_packed
 from smile_motion.video.stretches import DecodedStretches
 
 
@@ -216,13 +217,19 @@ class VideoBackground(_Cut):
             )
         first = int(rng.integers(0, len(video) - span + 1))
         numbers = np.arange(first, first + span, self.stride)
-        read = read_frames if self.decoded is None else self.decoded.read
-        images = read(video, numbers)
-        crop = draw_crop(crop_rng or rng, images.shape[1], images.shape[2])
+        if video.packed is not None and self.decoded is None:  # Convert the crop alone.
+            record = video.packed.record
+            crop = draw_crop(crop_rng or rng, record.height, record.width)
+            images = cut(read_packed(video.packed, numbers, crop=crop), (0, 0, *crop[2:]), size)
+        else:
+            read = read_frames if self.decoded is None else self.decoded.read
+            images = read(video, numbers)
+            crop = draw_crop(crop_rng or rng, images.shape[1], images.shape[2])
+            images = cut(images, crop, size)
         origin = {
             "kind": "frame" if self.still else "natural",
             "file": str(file),
             "frames": numbers.tolist(),
             "crop": list(crop),
         }
-        return cut(images, crop, size), origin
+        return images, origin

@@ -61,13 +61,18 @@ def _reformatter() -> VideoReformatter:
 _local = threading.local()
 
 
+def to_rgb(frame: VideoFrame) -> VideoFrame:
+    """Convert a frame to RGB as it is stored, in one thread."""
+    return _reformatter().reformat(frame, format="rgb24", threads=1)
+
+
 def upright(frame: VideoFrame) -> np.ndarray:
     """Convert a frame to RGB, rotated and mirrored by its display matrix.
 
     Returns:
         (H, W, 3) uint8.
     """
-    pixels = _reformatter().reformat(frame, format="rgb24", threads=1).to_ndarray()
+    pixels = to_rgb(frame).to_ndarray()
     side_data = frame.side_data.get("DISPLAYMATRIX")
     return pixels if side_data is None else oriented(pixels, np.frombuffer(side_data, "=i4"))
 
