@@ -78,6 +78,14 @@ def _before_shell(words: list[str]) -> list[str]:
     return [word for word in words[: min(ends, default=None)] if word not in ("--json", "--debug")]
 
 
+def test_the_snippet_for_people_from_kubric_runs() -> None:
+    page = (ROOT / "docs/coming_from.md").read_text()
+    (code,) = re.findall(r"^```python\n(.*?)^```", page, re.M | re.S)
+    names: dict = {}
+    exec(compile(code, "coming_from.md", "exec"), names)
+    assert names["clip"].truth.boxes.shape == (3, 24, 4)
+
+
 @pytest.mark.slow
 def test_the_page_of_recipes_runs() -> None:
     blocks = re.findall(

@@ -12,6 +12,7 @@ NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 SMALLER = {
     "samples=256, epochs=4, warmup_epochs=1": "samples=32, epochs=2, warmup_epochs=1",
     "samples=64, epochs=4, warmup_epochs=1": "samples=32, epochs=2, warmup_epochs=1",
+    "--minutes 2.5": "--steps 4 --samples 8 --batch 2 --track none --workers 0",
     **{"range(240)": "range(60)", "[:160]": "[:40]", "[160:]": "[40:]", "160 +": "40 +"},
 }
 """Fewer clips than a reader waits for."""
@@ -19,7 +20,9 @@ SMALLER = {
 
 def test_all_are_there() -> None:
     names = {path.stem for path in NOTEBOOKS}
-    assert names == {"trajectories", "object_bank", "masks", "train_tiny", "feature_similarity"}
+    assert names == {
+        *("main_job", "trajectories", "object_bank", "masks", "train_tiny", "feature_similarity")
+    }
 
 
 @pytest.mark.slow
