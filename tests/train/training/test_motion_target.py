@@ -14,7 +14,7 @@ from smile_motion.tokens import TokenGrid
 from smile_train.checkpoints.open import open_backbone, open_checkpoint
 from smile_train.config.pretrain import PretrainConfig, plan_stages
 from smile_train.config.pretrain_presets import PRESETS
-from smile_train.data.device_clips import open_clips
+from smile_train.data.device_clips import PlanRenderer, open_clips
 from smile_train.models.config import StudentConfig
 from smile_train.models.layers import take
 from smile_train.models.mae import PretrainModel
@@ -158,6 +158,36 @@ def test_batches_hold_the_truth_of_their_clips(small_bank: ObjectBank) -> None:
         assert (plain[name] == sample[name]).all()
 
 
+@pytest.mark.parametrize("reading", ["present", "started"])
+@pytest.mark.parametrize("strategy", ["single", "mixed"])
+def test_the_device_finds_the_motion_that_workers_do(
+    small_bank: ObjectBank, reading: str, strategy: str
+) -> None:
+    options = config(small_bank, motion_reading=reading, strategy=strategy, size=96, frames=8)
+    planned = replace(options, render="device")
+    expected, batch = (open_clips(one).new_batch(4) for one in (options, planned))
+    open_clips(options).fill([0, 1, 2, 3], expected)
+    open_clips(planned).fill([0, 1, 2, 3], batch)
+    painter = PlanRenderer.open(planned, open_clips(planned).maker.bank, torch.device("cpu"))
+    painted = painter(batch)
+    assert (painted["frames"] == expected["frames"]).all()
+    assert painted["motion"].shape == expected["motion"].shape
+    torch.testing.assert_close(painted["motion"], expected["motion"], rtol=1e-5, atol=2e-5)
+    assert (expected["motion"] != 0).any()
+
+
+def test_on_a_device_natural_video_is_unknown_too(
+    small_bank: ObjectBank, real_videos: dict[str, Path]
+) -> None:
+    options = config(small_bank, background="natural", videos=real_videos["bikes"], size=96)
+    planned = replace(options, render="device")
+    batch = open_clips(planned).new_batch(1)
+    open_clips(planned).fill([0], batch)
+    painter = PlanRenderer.open(planned, open_clips(planned).maker.bank, torch.device("cpu"))
+    moved, expected = painter(batch)["motion"][0], open_clips(options)[0]["motion"]
+    torch.testing.assert_close(moved, expected, rtol=1e-5, atol=2e-5, equal_nan=True)
+
+
 def test_motion_bins_of_training_show_as_much_that_moves(small_bank: ObjectBank) -> None:
     options = config(small_bank, masking="motion-bins", motion_target="none", size=128)
     clips = open_clips(options)
@@ -263,7 +293,10 @@ def test_natural_video_is_unknown_where_no_object_is(
         ({"motion_points": 9, "patch": 8}, "--motion-points is 9; give 1 to 8"),
         ({"motion_points": 17}, "--motion-points is 17; give 1 to 16"),
         ({"motion_target": "official"}, "--motion-target official is for tracks of videos"),
-        ({"render": "device"}, "--motion-target is made by the workers; use --render cpu"),
+        (
+            {"render": "device", "masking": "motion-bins"},
+            "--masking motion-bins is made by the workers; use --render cpu",
+        ),
         (
             {"motion_target": "none", "masking": "motion-bins", "objects": 0},
             "--masking motion-bins needs objects, which alone are known to move",

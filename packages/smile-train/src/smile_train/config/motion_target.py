@@ -118,5 +118,6 @@ class MotionTargetOptions:
                 f"--motion-target official is for tracks of videos; --background is "
                 f"{self.background_kind}; use natural, or --motion-target displacement"
             )
-        if self.render == "device":
-            raise InputError(f"{asked} is made by the workers; use --render cpu")
+        if self.render == "device" and (binned or self.motion_target == "official"):
+            made = "--masking motion-bins" if binned else "--motion-target official"
+            raise InputError(f"{made} is made by the workers; use --render cpu")

@@ -16,6 +16,7 @@ from smile_motion.masking.masks import draw_keys
 from smile_motion.renderer.device import DeviceRecords, DeviceRenderer
 from smile_motion.renderer.device_records import LayerRecords, make_records
 from smile_motion.tokens import masked_tokens
+from smile_motion.truth.device import token_displacement
 from smile_motion.video.stretches import DecodedStretches
 from torch import Tensor
 
@@ -30,7 +31,9 @@ class PlannedClips(TrainingClips):
 
     A sample holds `background` (T, H, W, 3) uint8, or (1, H, W, 3) where it is still; the fields of
     `LayerRecords`; and `visible` and `masked`, or, where masks follow trajectories, `keys`
-    (masks, n) float64. `PlanRenderer` makes of a batch what `TrainingClips` would have held.
+    (masks, n) float64; with a motion target also `places` (objects, slices, 2, 3) float64, where
+    objects are when slices begin. `PlanRenderer` makes of a batch what `TrainingClips` would have
+    held.
     """
 
     def shapes(self) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
@@ -41,6 +44,10 @@ class PlannedClips(TrainingClips):
         shapes["background"] = ((frames, height, width, 3), torch.uint8)
         for name, array in self._example._asdict().items():
             shapes[name] = (array.shape[1:], torch.from_numpy(array).dtype)
+        if self.config.motion_dim:
+            del shapes["motion"]
+            objects = max(self.maker.recipe.objects, 1)
+            shapes["places"] = ((objects, self.config.grid.slices, 2, 3), torch.float64)
         if self.config.masking == "trajectory":
             del shapes["visible"], shapes["masked"]
             keys = draw_keys(np.random.default_rng(0), self.config.grid)
@@ -77,6 +84,9 @@ class PlannedClips(TrainingClips):
         plan, records = self._records(epoch, index)
         for name, array in records._asdict().items():
             row[name][...] = array[0]
+        if "places" in row:
+            row["places"][...] = 0
+            row["places"][: plan.slots] = plan.placement()[:, :: self.config.tubelet]
         generators = mask_generators(self.config, epoch, index)
         if "keys" in row:
             for part, rng in enumerate(generators):
@@ -109,7 +119,8 @@ class PlanRenderer:
         return cls(config=config, renderer=renderer)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """Render a batch: adds `frames`, `visible` and `masked`, on the device."""
+        """Render a batch: adds `frames`, `visible`, `masked`, and `motion` if it is learned, on the
+        device."""
         sent = {
             name: value.to(self.renderer.device, non_blocking=True)
             for name, value in batch.items()
@@ -118,6 +129,16 @@ class PlanRenderer:
         records = DeviceRecords(**{name: sent[name] for name in DeviceRecords._fields})
         clips = self.renderer.paint(sent["background"], records)
         sent["frames"] = clips.frames
+        if "places" in sent:
+            moved = token_displacement(
+                clips.ids,
+                sent["places"],
+                self.config.grid,
+                points=self.config.motion_points,
+                reading=self.config.motion_reading,
+                still=self.config.has_still_background,
+            )
+            sent["motion"] = moved.flatten(4).flatten(1, 3)
         if "keys" in sent:
             grid, keys = self.config.grid, sent["keys"]
             coverage = clips.token_coverage(grid).repeat_interleave(keys.shape[1], dim=0)

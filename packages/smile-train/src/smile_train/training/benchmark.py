@@ -99,7 +99,7 @@ def measure(
     dtype = DTYPES[config.precision]
     timings = Timings(batch=config.batch, device=device)
     timings.matrix_rate = measure_matrix_rate(device, dtype)
-    if config.motion_dim:
+    if config.motion_dim and config.render == "cpu":
         timings.seconds[TRUTH] = time_truth(config, clips, repeats)
     forward = config.batch * config.masks_per_clip * student_flops(model, config)
     timings.flops = {"student forward": forward, "student backward": 2 * forward}
