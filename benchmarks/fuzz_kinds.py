@@ -36,7 +36,7 @@ from smile_train.checkpoints.files import MANIFEST, find_fault, load_checkpoint,
 from smile_train.checkpoints.to_transformers import export_transformers
 from smile_train.checkpoints.weight_files import ENCODERS, open_weights
 from smile_train.config.pretrain import PretrainConfig
-from smile_train.datasets.base import LabelledVideo, LabelledVideos
+from smile_train.datasets.base import LabeledVideo, LabeledVideos
 from smile_train.datasets.custom import read_manifest, write_manifest
 from smile_train.datasets.registry import DatasetPlace, open_split
 from smile_train.evaluation.figures.gains import ClassScores
@@ -128,10 +128,10 @@ def _make_lists(root: Path) -> None:
     (folder / "train.csv").write_text('path,label\na.mp4,run\n"d,e.mp4",walk\n')
     shutil.copytree(folder, root / "manifest")
     videos = tuple(
-        LabelledVideo(key=f"k{target}", path=root / "manifest" / name, target=target)
+        LabeledVideo(key=f"k{target}", path=root / "manifest" / name, target=target)
         for target, name in enumerate(("a.mp4", "b c.mp4"))
     )
-    listed = LabelledVideos(name="own", split="train", videos=videos, classes=("a", "b"))
+    listed = LabeledVideos(name="own", split="train", videos=videos, classes=("a", "b"))
     write_manifest(root / "manifest/train.jsonl", listed)
 
 

@@ -16,7 +16,7 @@ import tyro
 from smile_motion.io.files import dump_json, write_atomically
 from smile_motion.runtime.progress import progress_bar
 from smile_motion.video import open_index, read_frames
-from smile_train.datasets import LabelledVideos, open_split
+from smile_train.datasets import LabeledVideos, open_split
 from smile_train.datasets.registry import DatasetPlace
 
 SIDE, SLICES = 14, 8
@@ -37,7 +37,7 @@ class Options:
     """Of shuffles and of what the penalty is chosen by."""
 
 
-def read_grey(videos: LabelledVideos) -> np.ndarray:
+def read_grey(videos: LabeledVideos) -> np.ndarray:
     """Eight frames of each video, grey and small, (n, 8, 14 * 14) float32 in 0..1."""
     import cv2
 

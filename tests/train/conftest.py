@@ -1,4 +1,4 @@
-"""A teacher, a student and labelled videos for the training tests."""
+"""A teacher, a student and labeled videos for the training tests."""
 
 import os
 from collections.abc import Callable
@@ -44,7 +44,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def scenes(tmp_path_factory: pytest.TempPathFactory, real_videos: dict[str, Path]) -> Path:
     """Two classes that a small model can tell apart: moments of two real videos."""
-    from support.labelled import write_class_folders
+    from support.labeled import write_class_folders
 
     root = tmp_path_factory.mktemp("scenes") / "data"
     return write_class_folders(root, real_videos, train=12, test=6)
@@ -53,7 +53,7 @@ def scenes(tmp_path_factory: pytest.TempPathFactory, real_videos: dict[str, Path
 @pytest.fixture(scope="session")
 def second(tmp_path_factory: pytest.TempPathFactory, real_videos: dict[str, Path]) -> Path:
     """One second of a real video, 8 frames."""
-    from support.labelled import cut_clips
+    from support.labeled import cut_clips
 
     folder = tmp_path_factory.mktemp("second") / "clips"
     cut_clips(real_videos["bikes"], folder, 1, frames=8)

@@ -14,7 +14,7 @@ from smile_train.checkpoints.backbone import build_encoder, classifier_weights
 from smile_train.checkpoints.open import open_backbone, open_model
 from smile_train.models.config import StudentConfig
 from smile_train.models.heads import Classifier
-from smile_train.models.layers import factorised_sine_cosine, sine_cosine
+from smile_train.models.layers import factorized_sine_cosine, sine_cosine
 from smile_train.models.mae import PretrainModel
 
 GRID = TokenGrid()
@@ -99,7 +99,7 @@ def test_the_encoder_is_found(
 
 
 def mvd(model: PretrainModel) -> Weights:
-    table = factorised_sine_cosine(GRID, SMALL.width)[None]
+    table = factorized_sine_cosine(GRID, SMALL.width)[None]
     more = {"pos_embed": table, "pos_embed_img": table, "pos_embed_vid": table}
     for kind in ("img", "vid"):
         more |= {f"mask_token_{kind}": torch.zeros(1, 1, 64), f"down_{kind}.weight": torch.eye(64)}
@@ -190,7 +190,7 @@ def _cubes(video: torch.Tensor) -> torch.Tensor:
 def test_the_factorised_table_is_the_published_one() -> None:
     """Its definition, stated again: for each token (t, h, w) sines, then cosines, of t, w, h."""
     grid, width = TokenGrid(frames=4, height=48, width=48), 32
-    table = factorised_sine_cosine(grid, width).numpy()
+    table = factorized_sine_cosine(grid, width).numpy()
     time, rows, columns = grid.shape
     for t, h, w in ((0, 0, 0), (1, 2, 0), (1, 0, 2)):
         expected = []

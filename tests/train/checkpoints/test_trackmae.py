@@ -96,7 +96,7 @@ def test_its_names_and_shapes_are_the_published_ones(model: PretrainModel, tmp_p
 
 def test_its_steps_and_loss_are_the_published_ones(model: PretrainModel) -> None:
     """Stated again from the description: visible tokens first, then masked ones, the head on the
-    masked; mean squared error over masked tokens of targets normalised over a token's points."""
+    masked; mean squared error over masked tokens of targets normalized over a token's points."""
     generator = torch.Generator().manual_seed(2)
     frames = torch.randint(0, 256, (2, 16, 224, 224, 3), dtype=torch.uint8, generator=generator)
     order = torch.stack([torch.randperm(1568, generator=generator) for _ in range(2)])

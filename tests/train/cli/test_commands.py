@@ -85,7 +85,7 @@ def test_the_bench_times_parts_and_whole_and_advises(
     assert call("bench", *common, "--target=clip", f"--teacher={tiny_clip}") == 0
     found = json.loads(capsys.readouterr().out)
     assert set(found["parts"]) == {
-        *("data", "to device", "teacher", "student forward", "student backward", "optimiser"),
+        *("data", "to device", "teacher", "student forward", "student backward", "optimizer"),
         "together",
     }
     assert found["clips_per_s"] == pytest.approx(2 / found["parts"]["together"]["seconds"])

@@ -149,8 +149,8 @@ def test_options_may_be_grouped_in_sections(write: Callable[..., Path]) -> None:
     configs = [pretrain.defaults(["--config", str(path)]) for path in (flat, grouped)]
     assert configs[0] == configs[1]
     assert (configs[0].mask_ratio, configs[0].target) == (0.9, "pixel")
-    labelled = write("data:\n  dataset: ssv2\n  data: D\noptimizer: {batch: 8}\n")
-    config = finetune.defaults(["--config", str(labelled)])
+    labeled = write("data:\n  dataset: ssv2\n  data: D\noptimizer: {batch: 8}\n")
+    config = finetune.defaults(["--config", str(labeled)])
     assert (config.dataset, config.data, config.batch) == ("ssv2", Path("D"), 8)
 
 

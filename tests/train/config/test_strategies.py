@@ -228,7 +228,7 @@ def test_every_preset_is_a_whole_configuration_with_an_origin() -> None:
 
 
 def test_features_that_tell_labels_apart_and_those_that_have_collapsed() -> None:
-    from smile_train.training.monitor import effective_rank, neighbour_accuracy
+    from smile_train.training.monitor import effective_rank, neighbor_accuracy
 
     generator = torch.Generator().manual_seed(0)
     spread = torch.randn(200, 32, generator=generator)
@@ -237,11 +237,11 @@ def test_features_that_tell_labels_apart_and_those_that_have_collapsed() -> None
     labels = torch.arange(60) % 3
     centres = torch.eye(32)[:3]
     near = centres[labels] + 0.1 * torch.randn(60, 32, generator=generator)
-    assert neighbour_accuracy(near, labels) == 1
-    assert neighbour_accuracy(spread[:60], labels) < 0.6
+    assert neighbor_accuracy(near, labels) == 1
+    assert neighbor_accuracy(spread[:60], labels) < 0.6
 
 
-def test_a_probe_of_labelled_videos_is_tried_at_every_picture(
+def test_a_probe_of_labeled_videos_is_tried_at_every_picture(
     small_bank: ObjectBank, real_videos: dict[str, Path], tmp_path: Path
 ) -> None:
     listing = tmp_path / "probe.csv"

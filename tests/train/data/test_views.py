@@ -21,7 +21,7 @@ from smile_train.data.views import (
     square_crops,
     training_frames,
 )
-from smile_train.datasets import LabelledVideo, Span
+from smile_train.datasets import LabeledVideo, Span
 from smile_train.evaluation.predict import ViewShape, read_views
 
 
@@ -77,7 +77,7 @@ def test_crops_go_from_one_end_to_the_other() -> None:
 
 
 def test_views_are_the_frames_that_they_say(real_videos: dict[str, Path]) -> None:
-    video = LabelledVideo(key="a", path=real_videos["bikes"], target=0, span=Span(2.0, 6.0))
+    video = LabeledVideo(key="a", path=real_videos["bikes"], target=0, span=Span(2.0, 6.0))
     index = index_video(video.path)
     first, end = frame_range(index, video)
     assert (first, end) == (round(2 * index.rate_hz), round(6 * index.rate_hz))
@@ -91,7 +91,7 @@ def test_views_are_the_frames_that_they_say(real_videos: dict[str, Path]) -> Non
 
 
 def test_a_span_outside_the_file_is_refused(real_videos: dict[str, Path]) -> None:
-    video = LabelledVideo(key="late", path=real_videos["bikes"], target=0, span=Span(100.0, 101.0))
+    video = LabeledVideo(key="late", path=real_videos["bikes"], target=0, span=Span(100.0, 101.0))
     with pytest.raises(InputError, match=r"has 10 s, sample late is at 100 to 101 s"):
         frame_range(index_video(video.path), video)
 
@@ -114,7 +114,7 @@ def test_spans_mean_the_frames_shown_then_or_the_frames_counted(
         container.mux(stream.encode())
     index = index_video(path)
     assert index.times_s[:-1] == pytest.approx([time / 1000 for time in times_ms])
-    video = LabelledVideo(key="a", path=path, target=0)
+    video = LabeledVideo(key="a", path=path, target=0)
     for span, expected in (
         (Span(0.0, 0.8), (0, 8)),
         (Span(0.81, 1.58), (8, 12)),

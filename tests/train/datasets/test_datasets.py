@@ -13,8 +13,8 @@ from smile_train.__main__ import COMMANDS
 from smile_train.data.views import TestViews
 from smile_train.datasets import (
     DatasetPlace,
-    LabelledVideo,
-    LabelledVideos,
+    LabeledVideo,
+    LabeledVideos,
     Span,
     open_split,
     read_manifest,
@@ -22,7 +22,7 @@ from smile_train.datasets import (
 )
 from smile_train.datasets.base import require_fitting
 from smile_train.evaluation.predict import ViewShape, read_views
-from support.labelled import write_lines
+from support.labeled import write_lines
 
 Put = Callable[..., None]
 
@@ -31,7 +31,7 @@ def place(name: str, root: Path, **more: object) -> DatasetPlace:
     return DatasetPlace(name=name, root=root, **more)  # type: ignore[arg-type]
 
 
-def require_readable(videos: LabelledVideos) -> None:
+def require_readable(videos: LabeledVideos) -> None:
     shape = ViewShape(frames=4, size=32, stride=1)
     views = read_views(videos.videos[0], shape, TestViews())
     assert views.std() > 5
@@ -190,12 +190,12 @@ def test_what_is_learned_is_not_tested(tmp_path: Path, put: Put) -> None:
 
 
 def test_a_manifest_cut_short_is_refused(tmp_path: Path, second: Path) -> None:
-    videos = tuple(LabelledVideo(key=str(n), path=second, target=n % 2) for n in range(4))
+    videos = tuple(LabeledVideo(key=str(n), path=second, target=n % 2) for n in range(4))
     videos += tuple(
         replace(videos[0], key=span.unit, span=span)
         for span in (Span(0.1, 0.9), Span(1, 7, "frames"))
     )
-    data = LabelledVideos(name="own", split="train", videos=videos, classes=("a", "b"))
+    data = LabeledVideos(name="own", split="train", videos=videos, classes=("a", "b"))
     write_manifest(tmp_path / "m.jsonl", data)
     assert read_manifest(tmp_path / "m.jsonl").videos == videos
     lines = (tmp_path / "m.jsonl").read_text().splitlines()
@@ -208,8 +208,8 @@ def test_a_manifest_cut_short_is_refused(tmp_path: Path, second: Path) -> None:
 
 
 def test_few_samples_are_the_same_each_time(tmp_path: Path, second: Path) -> None:
-    videos = tuple(LabelledVideo(key=str(n), path=second, target=n % 3) for n in range(30))
-    data = LabelledVideos(name="own", split="train", videos=videos, classes=("a", "b", "c"))
+    videos = tuple(LabeledVideo(key=str(n), path=second, target=n % 3) for n in range(30))
+    data = LabeledVideos(name="own", split="train", videos=videos, classes=("a", "b", "c"))
     first, second = (data.few(4, np.random.default_rng(1)) for _ in range(2))
     assert first == second
     assert np.bincount(first.targets()).tolist() == [4, 4, 4]

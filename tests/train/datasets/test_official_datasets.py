@@ -11,7 +11,7 @@ from smile_motion.errors import InputError
 from smile_train.data.views import TestViews
 from smile_train.datasets import (
     DatasetPlace,
-    LabelledVideos,
+    LabeledVideos,
     Span,
     open_split,
 )
@@ -24,7 +24,7 @@ from smile_train.datasets import ssv2 as something_adapter
 from smile_train.datasets import ucf_hmdb as ucf_hmdb_adapter
 from smile_train.datasets import ucf_rc as ucf_rc_adapter
 from smile_train.evaluation.predict import ViewShape, read_views
-from support.labelled import write_lines
+from support.labeled import write_lines
 
 Put = Callable[..., None]
 
@@ -33,7 +33,7 @@ def place(name: str, root: Path, **more: object) -> DatasetPlace:
     return DatasetPlace(name=name, root=root, **more)  # type: ignore[arg-type]
 
 
-def require_readable(videos: LabelledVideos) -> None:
+def require_readable(videos: LabeledVideos) -> None:
     shape = ViewShape(frames=4, size=32, stride=1)
     views = read_views(videos.videos[0], shape, TestViews())
     assert views.std() > 5
@@ -294,7 +294,7 @@ def test_diving48(tmp_path: Path, put: Put) -> None:
 
 
 def test_fields_that_cannot_be_understood_are_named(tmp_path: Path) -> None:
-    def refused(read: Callable[..., LabelledVideos], name: str, what: str) -> None:
+    def refused(read: Callable[..., LabeledVideos], name: str, what: str) -> None:
         root = tmp_path / name
         with pytest.raises(InputError, match=f"{what}.*download it again"):
             read(place(name, root), "train", **({} if name == "k400" else {"sizes": {"train": 1}}))

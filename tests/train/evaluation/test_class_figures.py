@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from smile_motion.cli.app import run_app
 from smile_train.__main__ import COMMANDS
-from smile_train.datasets.base import LabelledVideo, LabelledVideos
+from smile_train.datasets.base import LabeledVideo, LabeledVideos
 from smile_train.evaluation.figures.confusion import draw_confusion
 from smile_train.evaluation.figures.gains import ClassScores, class_gains
 from smile_train.evaluation.metrics import classification_metrics, confusion
@@ -26,11 +26,11 @@ def write_run(folder: Path, quality: float, seed: int, *, classes: int = 12) -> 
     targets = np.arange(10 * classes) % classes
     scores = rng.normal(size=(len(targets), classes)).astype(np.float32)
     scores[np.arange(len(targets)), targets] += quality
-    videos = LabelledVideos(
+    videos = LabeledVideos(
         name="mine",
         split="validation",
         videos=tuple(
-            LabelledVideo(key=str(n), path=Path(f"{n}.mp4"), target=int(target))
+            LabeledVideo(key=str(n), path=Path(f"{n}.mp4"), target=int(target))
             for n, target in enumerate(targets)
         ),
         classes=tuple(f"Moving something {n}" for n in range(classes)),

@@ -266,8 +266,8 @@ def test_components_do_not_depend_on_order_or_turns() -> None:
     one, other = Components.fit(clips), Components.fit(clips[::-1])
     np.testing.assert_allclose(one.basis, other.basis, atol=1e-9)
     np.testing.assert_allclose(one.basis @ one.basis.T, np.eye(3), atol=1e-9)
-    centred = np.concatenate(clips) - np.concatenate(clips).mean(0)
-    singular = np.linalg.svd(centred, compute_uv=False) ** 2
+    centered = np.concatenate(clips) - np.concatenate(clips).mean(0)
+    singular = np.linalg.svd(centered, compute_uv=False) ** 2
     np.testing.assert_allclose(one.explained, singular[:3] / singular.sum(), rtol=1e-9)
     with pytest.raises(InputError, match="all tokens have the same feature"):
         Components.fit([np.ones((4, 8))])

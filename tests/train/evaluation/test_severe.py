@@ -15,7 +15,7 @@ from smile_train.__main__ import COMMANDS
 from smile_train.checkpoints.files import read_run_config
 from smile_train.evaluation.results import Results
 from smile_train.evaluation.severe import EXPERIMENTS, as_markdown, severe_mean
-from support.labelled import write_lines
+from support.labeled import write_lines
 
 QUICK = ["--epochs=1", "--batch=4", "--workers=0", "--precision=fp32", "--track=none"]
 Put = Callable[..., None]

@@ -55,7 +55,7 @@ def test_of_a_pair_one_is_the_other_backwards(clips: ProbeClips, name: SceneName
 def test_speed_and_turn_are_those_of_the_plan(clips: ProbeClips) -> None:
     for number in range(8):
         path, labels = asked(clips, "orbit", number)
-        a, b, c = path[0], path[4], path[9]  # The circle's centre, from three of its points.
+        a, b, c = path[0], path[4], path[9]  # The circle's center, from three of its points.
         centre = np.linalg.solve(2 * np.array([b - a, c - a]), [b @ b - a @ a, c @ c - a @ a])
         around = path - centre
         radius = np.linalg.norm(around, axis=1)

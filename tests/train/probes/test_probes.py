@@ -23,7 +23,7 @@ from smile_train.checkpoints.published import save_official
 from smile_train.cli.finetune import name_of
 from smile_train.config.probe import StrictProbeConfig
 from smile_train.encoders.video_encoder import VideoEncoder, hash_settings, load
-from smile_train.evaluation.metrics import neighbour_votes
+from smile_train.evaluation.metrics import neighbor_votes
 from smile_train.evaluation.results import Results
 from smile_train.models.config import STUDENTS
 from smile_train.models.heads import AttentiveProbes
@@ -34,7 +34,7 @@ from smile_train.probes.linear import (
     score_views,
     train_linear,
 )
-from support.labelled import write_class_folders
+from support.labeled import write_class_folders
 
 CPU = torch.device("cpu")
 
@@ -315,17 +315,15 @@ def test_features_are_pooled_over_clips_or_by_slices(
     )
 
 
-def test_neighbours_of_real_digits() -> None:
+def test_neighbors_of_real_digits() -> None:
     digits = load_digits()
     features = torch.from_numpy(digits.data).float()
     labels = torch.from_numpy(digits.target).long()
-    votes = neighbour_votes(
-        features[:1500], labels[:1500], features[1500:], neighbours=5, classes=10
-    )
+    votes = neighbor_votes(features[:1500], labels[:1500], features[1500:], neighbors=5, classes=10)
     assert float((votes.argmax(1) == labels[1500:]).float().mean()) > 0.93
-    # Each sample is its own nearest neighbour, unless it is left out.
-    own = neighbour_votes(features, labels, None, neighbours=1, classes=10).argmax(1) == labels
-    kept = neighbour_votes(features, labels, features, neighbours=1, classes=10).argmax(1) == labels
+    # Each sample is its own nearest neighbor, unless it is left out.
+    own = neighbor_votes(features, labels, None, neighbors=1, classes=10).argmax(1) == labels
+    kept = neighbor_votes(features, labels, features, neighbors=1, classes=10).argmax(1) == labels
     assert bool(kept.all())
     assert 0.97 < float(own.float().mean()) < 1
 

@@ -8,7 +8,7 @@ from safetensors.torch import load_file, save_file
 from smile_motion.errors import InputError
 from smile_motion.tokens import TokenGrid
 from smile_train.teachers import ClipTeacher
-from smile_train.training.losses import normalise_targets
+from smile_train.training.losses import normalize_targets
 
 GRID = TokenGrid(frames=4, height=64, width=64)
 CONFIG = "open_clip_config.json"
@@ -75,7 +75,7 @@ def test_nothing_is_learned_by_the_teacher(tiny_clip: Path) -> None:
 
 
 def test_normalised_channels_have_mean_zero_and_deviation_one(tiny_clip: Path) -> None:
-    tokens = normalise_targets(ClipTeacher.open(str(tiny_clip))(clip(), GRID))
+    tokens = normalize_targets(ClipTeacher.open(str(tiny_clip))(clip(), GRID))
     torch.testing.assert_close(tokens.mean(1), torch.zeros(2, 32), rtol=0, atol=1e-5)
     torch.testing.assert_close(tokens.std(1), torch.ones(2, 32), rtol=1e-4, atol=1e-4)
 

@@ -18,7 +18,7 @@ from smile_train.checkpoints.published import (
 from smile_train.models.heads import Classifier
 from smile_train.models.layers import take
 from smile_train.teachers import ClipTeacher
-from smile_train.training.losses import mean_squared_error, normalise_targets, pixel_targets
+from smile_train.training.losses import mean_squared_error, normalize_targets, pixel_targets
 from smile_train.training.optim import decays, layer_scales, parameter_groups, warmup_cosine
 
 FOLDER = Path(__file__).parents[2] / "fixtures/official"
@@ -52,7 +52,7 @@ def inputs() -> dict[str, torch.Tensor]:
 
 def target_of(kind: str, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
     if kind == "feature":
-        return normalise_targets(inputs["teacher"])
+        return normalize_targets(inputs["teacher"])
     return pixel_targets(inputs["frames"], GRID)
 
 

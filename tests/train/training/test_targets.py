@@ -7,7 +7,7 @@ from smile_motion.tokens import TokenGrid
 from smile_train.models.layers import take
 from smile_train.training.losses import (
     mean_squared_error,
-    normalise_targets,
+    normalize_targets,
     pixel_targets,
     restore_pixels,
 )
@@ -61,10 +61,10 @@ def test_a_flat_token_is_zero_and_comes_back(frames: torch.Tensor) -> None:
 def test_normalisations_of_tokens() -> None:
     tokens = torch.randn(2, 50, 8, generator=torch.Generator().manual_seed(3)) * 4 + 2
     for how, over in (("clip-channel", 1), ("token", 2)):
-        normal = normalise_targets(tokens, how)  # type: ignore[arg-type]
+        normal = normalize_targets(tokens, how)  # type: ignore[arg-type]
         torch.testing.assert_close(normal.mean(over), torch.zeros_like(normal.mean(over)))
         torch.testing.assert_close(normal.std(over), torch.ones_like(normal.std(over)))
-    assert normalise_targets(tokens, "none") is tokens
+    assert normalize_targets(tokens, "none") is tokens
 
 
 def test_the_loss_is_taken_in_float32() -> None:

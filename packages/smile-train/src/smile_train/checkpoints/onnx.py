@@ -35,7 +35,7 @@ def export_onnx(model: Encoder | Classifier, out: Path) -> float:
     """Write an ONNX file, checked against torch with ONNX Runtime before it takes its name.
 
     Args:
-        model: Its input `video` is (B, T, H, W, 3) uint8 of any B, which it standardises itself;
+        model: Its input `video` is (B, T, H, W, 3) uint8 of any B, which it standardizes itself;
             its outputs are `tokens` (B, N, width) and `pooled` (B, width), or a classifier's
             `scores`.
 

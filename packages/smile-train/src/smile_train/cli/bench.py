@@ -1,4 +1,4 @@
-"""Measure where the time of a run goes: data, teacher, student, optimiser, apart and together."""
+"""Measure where the time of a run goes: data, teacher, student, optimizer, apart and together."""
 
 from __future__ import annotations
 

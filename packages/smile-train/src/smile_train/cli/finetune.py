@@ -1,4 +1,4 @@
-"""Fine-tune an encoder on labelled videos, and test the best weights and the last."""
+"""Fine-tune an encoder on labeled videos, and test the best weights and the last."""
 
 from __future__ import annotations
 

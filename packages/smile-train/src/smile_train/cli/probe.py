@@ -13,7 +13,7 @@ from smile_motion.runtime.partition import is_first_process, results_folder
 from smile_train.cli import finetune
 from smile_train.cli.runs import name_checkpoints, print_outcome
 from smile_train.config.finetune import FinetuneConfig
-from smile_train.config.probe import FeatureProbeConfig, NeighbourProbeConfig, StrictProbeConfig
+from smile_train.config.probe import FeatureProbeConfig, NeighborProbeConfig, StrictProbeConfig
 from smile_train.motion_probe.config import HELD_OUT, MotionProbeConfig
 
 MOTION_RESULTS = "motion.json"
@@ -40,23 +40,23 @@ class Strict:
 
 
 class Knn:
-    """Classify by the nearest neighbours in frozen, cached features."""
+    """Classify by the nearest neighbors in frozen, cached features."""
 
     EXAMPLES = ("smile-train probe knn runs/first --dataset ucf101 --data UCF101",)
-    Options = NeighbourProbeConfig
+    Options = NeighborProbeConfig
 
     @staticmethod
-    def run(config: NeighbourProbeConfig) -> Outcome | None:
+    def run(config: NeighborProbeConfig) -> Outcome | None:
         """Probe, and say what was reached."""
-        from smile_train.probes.run import probe_neighbours
+        from smile_train.probes.run import probe_neighbors
 
         out = prepare_folder(config, "knn")
         with results_folder(out):
-            return print_outcome(probe_neighbours(config, out), out)
+            return print_outcome(probe_neighbors(config, out), out)
 
 
 class Sigma:
-    """Train a normalisation and a linear head on a frozen backbone, augmented (as SIGMA does)."""
+    """Train a normalization and a linear head on a frozen backbone, augmented (as SIGMA does)."""
 
     EXAMPLES = ("smile-train probe sigma runs/first --dataset ssv2 --data SSV2",)
     MAKES = finetune.MAKES

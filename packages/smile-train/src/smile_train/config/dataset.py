@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import tyro
 from smile_motion.io.options import Count, OnlyWith, Seed
 
-from smile_train.datasets.base import LabelledVideos
+from smile_train.datasets.base import LabeledVideos
 from smile_train.datasets.custom import choose_samples
 from smile_train.datasets.registry import DatasetName, DatasetPlace
 
@@ -51,7 +51,7 @@ class DatasetOptions:
             allow_missing=self.allow_missing,
         )
 
-    def choose(self, train: LabelledVideos) -> LabelledVideos:
+    def choose(self, train: LabeledVideos) -> LabeledVideos:
         """Select the samples that are learned from.
 
         Raises:

@@ -85,7 +85,7 @@ class FinetuneConfig(RunOptions, DatasetOptions):
     """What is tested on, and what the best weights are chosen by."""
 
     protocol: Literal["finetune", "linear-sigma", "attentive"] = "finetune"
-    """Train everything; only the last normalisation and the head (SIGMA's linear probe); or a grid
+    """Train everything; only the last normalization and the head (SIGMA's linear probe); or a grid
     of attentive probes on the frozen encoder (V-JEPA 2)."""
     reset_head: bool = False
     """Start with a new head where the checkpoint is a classifier of other classes."""

@@ -109,17 +109,17 @@ class PretrainConfig(RunOptions, ClipOptions, MotionTargetOptions):
     """Compute activations of the student's blocks again in the backward pass, to save memory."""
 
     target: TargetName = "clip"
-    """What is reconstructed: normalised pixels, or features of CLIP, DINO, DINOv2 or MAE."""
+    """What is reconstructed: normalized pixels, or features of CLIP, DINO, DINOv2 or MAE."""
     teacher: Annotated[str | None, _OF_FEATURES] = None
     """Where the features come from: for CLIP open_clip's names, folders and OpenAI's files, for
     the others timm's names and folders. Default: the ViT-B of --target. Paper: OpenAI's CLIP."""
     target_norm: Annotated[Literal["clip-channel", "token", "none"], _OF_FEATURES] = "clip-channel"
-    """Features normalised per channel over a clip's tokens (paper), per token, or not at all."""
+    """Features normalized per channel over a clip's tokens (paper), per token, or not at all."""
     official_teacher_input: Annotated[bool, _OF_FEATURES] = False
-    """Feed the teacher ImageNet-normalised pixels, as the published code does."""
+    """Feed the teacher ImageNet-normalized pixels, as the published code does."""
     strategy: Literal["single", "mixed", "progressive"] = "single"
     """Objects in all clips; in a share of them; or first with, then without objects, from the first
-    stage's weights, with a new optimiser and warm-up (Table 4d; paper: progressive)."""
+    stage's weights, with a new optimizer and warm-up (Table 4d; paper: progressive)."""
     mixed_share: Annotated[
         OpenShare, OnlyWith(lambda options: options.strategy == "mixed", "with --strategy mixed")
     ] = 0.5
@@ -159,7 +159,7 @@ class PretrainConfig(RunOptions, ClipOptions, MotionTargetOptions):
     epochs: Annotated[Epochs, _WITHOUT_STEPS] = 300
     """Passes over the clips. Paper: 300 a stage."""
     steps: Count | None = None
-    """Optimiser steps of a stage, instead of --epochs."""
+    """Optimizer steps of a stage, instead of --epochs."""
     minutes: Positive | None = None
     """Most minutes that the steps of a stage may take: where a short measurement says that this
     machine needs longer, there are fewer steps, and the whole schedule in them. Their number is
@@ -186,7 +186,7 @@ class PretrainConfig(RunOptions, ClipOptions, MotionTargetOptions):
     """Where objects are painted: by the workers, or on the training device, where the bank must
     fit; workers then only decode and plan."""
     knn: Path | None = None
-    """List of labelled videos (`path label` lines) that a nearest-neighbour probe of the student's
+    """List of labeled videos (`path label` lines) that a nearest-neighbor probe of the student's
     features is tried on at every picture."""
     probe_motion_every: Index | None = None
     """Steps between small motion probes of the student: does an object grow or shrink, and in which
@@ -236,7 +236,7 @@ class PretrainConfig(RunOptions, ClipOptions, MotionTargetOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """A run of its own: its optimiser, warm-up, log and checkpoints."""
+    """A run of its own: its optimizer, warm-up, log and checkpoints."""
 
     config: PretrainConfig
     """What is done."""

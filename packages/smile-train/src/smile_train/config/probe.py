@@ -118,8 +118,8 @@ class StrictProbeConfig(FeatureProbeConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class NeighbourProbeConfig(FeatureProbeConfig):
-    """Options of `smile_train probe knn`: nearest neighbours in frozen, cached features."""
+class NeighborProbeConfig(FeatureProbeConfig):
+    """Options of `smile_train probe knn`: nearest neighbors in frozen, cached features."""
 
     neighbours: tuple[Count, ...] = (1, 5, 10, 20, 50)
-    """Numbers of neighbours tried; chosen by leaving out each training sample in its turn. Ours."""
+    """Numbers of neighbors tried; chosen by leaving out each training sample in its turn. Ours."""

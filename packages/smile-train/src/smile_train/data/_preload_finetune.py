@@ -7,7 +7,7 @@ import timm.data.auto_augment
 import timm.data.mixup
 import timm.data.random_erasing  # noqa: F401
 
-import smile_train.data.labelled_clips
+import smile_train.data.labeled_clips
 import smile_train.data.loader  # noqa: F401
 
 gc.collect()

@@ -1,4 +1,4 @@
-"""Augmentation of labelled clips: timm's, the same for all frames, from keyed generators."""
+"""Augmentation of labeled clips: timm's, the same for all frames, from keyed generators."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CROP_AREA = (0.08, 1.0)
 CROP_ASPECT = (3 / 4, 4 / 3)
 """Its width over its height. VideoMAE."""
 CROP_ATTEMPTS = 10
-"""Crops drawn before the centre is taken. torchvision."""
+"""Crops drawn before the center is taken. torchvision."""
 
 
 def draw_area_crop(rng: np.random.Generator, height: int, width: int) -> tuple[int, int, int, int]:
@@ -57,7 +57,7 @@ def augment(
         flip: Mirror half of the clips.
         rand_augment: Timm's description, such as `rand-m7-n4-mstd0.5-inc1`. It comes after the
             crop, as for images; the published code does it before, at several times the cost.
-        erasing: Probability that a rectangle becomes noise. Its values, drawn for standardised
+        erasing: Probability that a rectangle becomes noise. Its values, drawn for standardized
             pixels, end at black and white, since clips stay uint8.
 
     Returns:
@@ -101,9 +101,9 @@ def _rand_augment(clip: np.ndarray, description: str, seed: int) -> np.ndarray:
 def _transform(description: str, size: int) -> Callable[[Image], Image]:
     from timm.data.auto_augment import rand_augment_transform
 
-    grey = tuple(round(255 * mean) for mean in IMAGENET_MEAN)
+    gray = tuple(round(255 * mean) for mean in IMAGENET_MEAN)
     return rand_augment_transform(
-        description, {"translate_const": int(0.45 * size), "img_mean": grey}
+        description, {"translate_const": int(0.45 * size), "img_mean": gray}
     )
 
 
@@ -132,7 +132,7 @@ def mix(
     smoothing: float,
     seed: int,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mix clips with their neighbours (mixup, CutMix) and smooth their labels, as timm does.
+    """Mix clips with their neighbors (mixup, CutMix) and smooth their labels, as timm does.
 
     Clips 2k and 2k + 1 are a pair with a share of its own, drawn from the first one's number, so
     that mixing does not depend on how a batch is split. The published code has one share a batch.

@@ -1,4 +1,4 @@
-"""Which frames and which part of the picture a clip of a labelled video shows.
+"""Which frames and which part of the picture a clip of a labeled video shows.
 
 dense, stride 2     . . . . x . x . x . x . . .      a stretch of the video, training: anywhere
 uniform             . x . . . x . x . . . . x .      one frame of each equal part of the video
@@ -14,7 +14,7 @@ from smile_motion.errors import InputError
 from smile_motion.io.images import cut
 from smile_motion.video import VideoIndex
 
-from smile_train.datasets import LabelledVideo
+from smile_train.datasets import LabeledVideo
 
 Sampling = Literal["dense", "uniform"]
 
@@ -28,7 +28,7 @@ class TestViews:
     segments: int = 1
     """Clips along time."""
     crops: int = 1
-    """Squares along the longer side, from one end to the other; 1 is the centre."""
+    """Squares along the longer side, from one end to the other; 1 is the center."""
 
     def __post_init__(self) -> None:
         if self.segments < 1 or self.crops < 1:
@@ -40,7 +40,7 @@ class TestViews:
         return f"{self.segments}x{self.crops}"
 
 
-def frame_range(index: VideoIndex, video: LabelledVideo) -> tuple[int, int]:
+def frame_range(index: VideoIndex, video: LabeledVideo) -> tuple[int, int]:
     """First frame of a sample, and the frame after its last.
 
     Raises:

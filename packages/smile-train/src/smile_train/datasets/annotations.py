@@ -15,7 +15,7 @@ from smile_motion.io.folders import is_data
 from smile_motion.io.schema import LARGEST_BYTES, read
 from smile_motion.video.tar import is_archive, locate
 
-from smile_train.datasets.base import LabelledVideo, LabelledVideos, Span, Split, Task
+from smile_train.datasets.base import LabeledVideo, LabeledVideos, Span, Split, Task
 from smile_train.datasets.registry import DatasetPlace
 
 Schema = TypeVar("Schema")
@@ -115,7 +115,7 @@ def build_split(
     task: Task = "single-label",
     flip_safe: bool = True,
     keys: Mapping[int, str] | None = None,
-) -> LabelledVideos:
+) -> LabeledVideos:
     """Find the files of a split's samples.
 
     Args:
@@ -137,9 +137,9 @@ def build_split(
             continue
         key = keys[number] if keys else name
         found = _below(place.root, path)
-        videos.append(LabelledVideo(key=key, path=found, target=target, span=span))
+        videos.append(LabeledVideo(key=key, path=found, target=target, span=span))
     refuse_missing(place, split, missing, len(rows))
-    return LabelledVideos(
+    return LabeledVideos(
         name=place.name,
         split=split,
         task=task,

@@ -1,4 +1,4 @@
-"""Labelled videos: what every data set is turned into before anything is learned or measured."""
+"""Labeled videos: what every data set is turned into before anything is learned or measured."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Span:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LabelledVideo:
+class LabeledVideo:
     """A video, or a part of one, and what is asked about it."""
 
     key: str
@@ -51,7 +51,7 @@ class LabelledVideo:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LabelledVideos:
+class LabeledVideos:
     """A split of a data set, as read from its own annotations."""
 
     name: str
@@ -60,7 +60,7 @@ class LabelledVideos:
     """Which part of it."""
     task: Task = "single-label"
     """What is asked."""
-    videos: tuple[LabelledVideo, ...]
+    videos: tuple[LabeledVideo, ...]
     """The samples, in the order of the annotations."""
     classes: tuple[str, ...] = ()
     """Names of the classes by number; none where the task is to count."""
@@ -122,7 +122,7 @@ class LabelledVideos:
             row[list(video.target)] = 1  # type: ignore[arg-type]
         return marks
 
-    def only(self, keys: Iterable[str]) -> LabelledVideos:
+    def only(self, keys: Iterable[str]) -> LabeledVideos:
         """Take the samples with these keys, in the order of the keys.
 
         Raises:
@@ -138,7 +138,7 @@ class LabelledVideos:
             )
         return replace(self, videos=tuple(found[key] for key in wanted), partial=True)
 
-    def few(self, count: int, rng: np.random.Generator) -> LabelledVideos:
+    def few(self, count: int, rng: np.random.Generator) -> LabeledVideos:
         """Draw `count` samples of every class, all of a class that has fewer."""
         import numpy as np
 
@@ -156,7 +156,7 @@ def _numbers(target: Target) -> tuple[float, ...]:
     return target if isinstance(target, tuple) else (target,)
 
 
-def require_fitting(train: LabelledVideos, test: LabelledVideos) -> None:
+def require_fitting(train: LabeledVideos, test: LabeledVideos) -> None:
     """Raise InputError when two splits do not ask the same thing, or share a sample: the same part
     of the same file, under whatever key."""
     if (train.task, train.classes) != (test.task, test.classes):
@@ -174,6 +174,6 @@ def require_fitting(train: LabelledVideos, test: LabelledVideos) -> None:
         )
 
 
-def _place(video: LabelledVideo) -> tuple[str, Span | None]:
+def _place(video: LabeledVideo) -> tuple[str, Span | None]:
     # Links are not followed, which would ask the disk for each of many files.
     return os.path.abspath(video.path), video.span  # noqa: PTH100

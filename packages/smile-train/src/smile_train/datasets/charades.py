@@ -23,7 +23,7 @@ from smile_train.datasets.annotations import (
     reading,
     require_count,
 )
-from smile_train.datasets.base import LabelledVideos, Split
+from smile_train.datasets.base import LabeledVideos, Split
 from smile_train.datasets.registry import DatasetPlace
 
 CLASSES = 157
@@ -33,7 +33,7 @@ FOLDERS = ("Charades_v1_480", "Charades_v1", "videos", "")
 
 def read(
     place: DatasetPlace, split: Split, *, sizes: dict[Split, int] | None = None
-) -> LabelledVideos:
+) -> LabeledVideos:
     """Read a split; raises InputError as `open_split` says.
 
     Args:

@@ -17,7 +17,7 @@ from smile_motion.io.schema import parse_line, parse_text
 from smile_motion.video import ListedVideo, find_videos
 
 from smile_train.datasets.annotations import Listings, refuse_missing
-from smile_train.datasets.base import LabelledVideo, LabelledVideos, Span, Split, Target, Task
+from smile_train.datasets.base import LabeledVideo, LabeledVideos, Span, Split, Target, Task
 from smile_train.datasets.registry import DatasetPlace
 
 NAMES: dict[Split, tuple[str, ...]] = {
@@ -35,7 +35,7 @@ MOST_CLASSES = 100_000
 """Larger numbers are no classes: the largest known sets have a quarter as many."""
 
 
-def read(place: DatasetPlace, split: Split) -> LabelledVideos:
+def read(place: DatasetPlace, split: Split) -> LabeledVideos:
     """Read a split of a list, a folder of classes, or a manifest.
 
     Raises:
@@ -72,7 +72,7 @@ def _find_list(root: Path, split: Split) -> Path:
     return _find(root, split, LIST_SUFFIXES)
 
 
-def _read_manifest(place: DatasetPlace, split: Split) -> LabelledVideos:
+def _read_manifest(place: DatasetPlace, split: Split) -> LabeledVideos:
     """The samples whose files are there."""
     found = read_manifest(_find(place.root, split, (SUFFIX,)))
     there = Listings(Path("/"))
@@ -86,7 +86,7 @@ def _read_manifest(place: DatasetPlace, split: Split) -> LabelledVideos:
     return replace(found, videos=tuple(kept), partial=found.partial or bool(missing))
 
 
-def _read_list(place: DatasetPlace, split: Split) -> LabelledVideos:
+def _read_list(place: DatasetPlace, split: Split) -> LabeledVideos:
     path = _find_list(place.root, split)
     listed = find_videos(path, remedy="check --data", keep_missing=True)
     bare = next((video for video in listed if video.label is None), None)
@@ -96,11 +96,11 @@ def _read_list(place: DatasetPlace, split: Split) -> LabelledVideos:
     refuse_missing(place, split, missing, len(listed))
     classes = _class_names(place, split, listed, path)
     numbers = {name: number for number, name in enumerate(classes)}
-    return LabelledVideos(
+    return LabeledVideos(
         name=place.root.name,
         split=split,
         videos=tuple(
-            LabelledVideo(
+            LabeledVideo(
                 key=_key(video.path, path.parent),
                 path=video.path,
                 target=_number(str(video.label), numbers, path),
@@ -167,7 +167,7 @@ def _number(label: str, numbers: dict[str, int], path: Path) -> int:
     )
 
 
-def _read_folders(place: DatasetPlace, split: Split) -> LabelledVideos:
+def _read_folders(place: DatasetPlace, split: Split) -> LabeledVideos:
     folder = _find(place.root, split, ("",))
     classes = tuple(sorted(path.name for path in find_folders(folder)))
     train = _find(place.root, "train", ("",))
@@ -183,10 +183,10 @@ def _read_folders(place: DatasetPlace, split: Split) -> LabelledVideos:
     videos = []
     for number, name in enumerate(classes):
         videos += [
-            LabelledVideo(key=_key(video.path, folder), path=video.path, target=number)
+            LabeledVideo(key=_key(video.path, folder), path=video.path, target=number)
             for video in find_videos(folder / name, remedy=EMPTY_CLASS)
         ]
-    return LabelledVideos(name=place.root.name, split=split, videos=tuple(videos), classes=classes)
+    return LabeledVideos(name=place.root.name, split=split, videos=tuple(videos), classes=classes)
 
 
 def _key(path: Path, folder: Path) -> str:
@@ -221,7 +221,7 @@ class _Line:
     span: tuple[float, float, Literal["s", "frames"]] | None = None
 
 
-def write_manifest(path: Path, videos: LabelledVideos) -> None:
+def write_manifest(path: Path, videos: LabeledVideos) -> None:
     """Write a split; paths below the manifest's folder are kept relative to it."""
     head = {
         "name": videos.name,
@@ -244,7 +244,7 @@ def write_manifest(path: Path, videos: LabelledVideos) -> None:
     write_atomically(path, encode_json(text))
 
 
-def read_manifest(path: Path) -> LabelledVideos:
+def read_manifest(path: Path) -> LabeledVideos:
     """Read what `write_manifest` wrote.
 
     Raises:
@@ -260,14 +260,14 @@ def read_manifest(path: Path) -> LabelledVideos:
         raise InputError(f"{path}: {len(videos)} samples of {read.samples}; copy it again")
     described = {field.name: getattr(read, field.name) for field in fields(_Head)}
     del described["samples"]
-    return LabelledVideos(**described, videos=videos)
+    return LabeledVideos(**described, videos=videos)
 
 
-def _read_line(line: str, source: str, folder: Path) -> LabelledVideo:
+def _read_line(line: str, source: str, folder: Path) -> LabeledVideo:
     source = f"{source}: not a manifest"
     read = parse_line(line, _Line, source=source, remedy=_REMEDY, unknown="refuse")
     target = read["target"]
-    return LabelledVideo(
+    return LabeledVideo(
         key=read["key"],
         path=folder / read["path"],
         target=tuple(target) if isinstance(target, list) else target,
@@ -276,8 +276,8 @@ def _read_line(line: str, source: str, folder: Path) -> LabelledVideo:
 
 
 def choose_samples(
-    train: LabelledVideos, *, subset: Path | None, few: int | None, seed: int
-) -> LabelledVideos:
+    train: LabeledVideos, *, subset: Path | None, few: int | None, seed: int
+) -> LabeledVideos:
     """Take the samples that a manifest names, or a few of each class, or all.
 
     Raises:

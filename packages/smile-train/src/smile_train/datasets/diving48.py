@@ -17,7 +17,7 @@ from typing import Annotated
 from annotated_types import Interval
 
 from smile_train.datasets.annotations import build_split, find_annotation, read_json, require_count
-from smile_train.datasets.base import LabelledVideos, Split
+from smile_train.datasets.base import LabeledVideos, Split
 from smile_train.datasets.registry import DatasetPlace
 
 CLASSES = 48
@@ -35,7 +35,7 @@ class _Video:
 
 def read(
     place: DatasetPlace, split: Split, *, sizes: dict[Split, int] | None = None
-) -> LabelledVideos:
+) -> LabeledVideos:
     """Read a split; raises InputError as `open_split` says.
 
     Args:

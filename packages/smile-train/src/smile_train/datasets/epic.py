@@ -22,7 +22,7 @@ from smile_train.datasets.annotations import (
     reading,
     require_count,
 )
-from smile_train.datasets.base import LabelledVideos, Span, Split
+from smile_train.datasets.base import LabeledVideos, Span, Split
 from smile_train.datasets.registry import DatasetPlace
 
 VERBS, NOUNS = 97, 300
@@ -35,7 +35,7 @@ COLUMNS = (
 
 def read(
     place: DatasetPlace, split: Split, *, sizes: dict[Split, int] | None = None
-) -> LabelledVideos:
+) -> LabeledVideos:
     """Read a split; raises InputError as `open_split` says.
 
     Args:

@@ -27,7 +27,7 @@ from smile_train.datasets.annotations import (
     only_splits,
     require_count,
 )
-from smile_train.datasets.base import LabelledVideos, Split
+from smile_train.datasets.base import LabeledVideos, Split
 from smile_train.datasets.registry import DatasetName, DatasetPlace
 
 Sizes = dict[Split, tuple[int, ...]]
@@ -44,7 +44,7 @@ FOLDERS = ("subactions", "videos", "elements", "")
 
 def read(
     place: DatasetPlace, split: Split, *, sizes: dict[DatasetName, Sizes] | None = None
-) -> LabelledVideos:
+) -> LabeledVideos:
     """Read a split; raises InputError as `open_split` says.
 
     Args:

@@ -19,7 +19,7 @@ from smile_train.datasets.annotations import (
     reading,
     require_count,
 )
-from smile_train.datasets.base import LabelledVideos, Split
+from smile_train.datasets.base import LabeledVideos, Split
 from smile_train.datasets.registry import DatasetPlace
 
 CLASSES = 400
@@ -36,7 +36,7 @@ FOLDERS: dict[Split, tuple[str, ...]] = {
 SUFFIXES = (".mp4", ".mkv", ".webm", ".avi")
 
 
-def read(place: DatasetPlace, split: Split) -> LabelledVideos:
+def read(place: DatasetPlace, split: Split) -> LabeledVideos:
     """Read a split; raises InputError as `open_split` says."""
     columns = ("label", "youtube_id", "time_start", "time_end")
     index, path = (find_annotation(place, *FILES[part]) for part in ("train", split))

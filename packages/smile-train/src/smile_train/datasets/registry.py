@@ -9,7 +9,7 @@ from typing import Literal
 
 from smile_motion.errors import InputError
 
-from smile_train.datasets.base import LabelledVideos, Split
+from smile_train.datasets.base import LabeledVideos, Split
 
 DatasetName = Literal[
     "list",
@@ -50,7 +50,7 @@ _HOMES: dict[DatasetName, str] = {
     "ucf-rc": "ucf_rc",
     "diving48": "diving48",
 }
-"""Modules, each with `read(place, split) -> LabelledVideos`."""
+"""Modules, each with `read(place, split) -> LabeledVideos`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +70,7 @@ class DatasetPlace:
     """Leave out videos that are not there, and say how many, instead of refusing."""
 
 
-def open_split(place: DatasetPlace, split: Split) -> LabelledVideos:
+def open_split(place: DatasetPlace, split: Split) -> LabeledVideos:
     """Read a split of a data set from its own annotation files, and check it.
 
     Raises:

@@ -22,7 +22,7 @@ from smile_train.datasets.annotations import (
     reading,
     require_count,
 )
-from smile_train.datasets.base import LabelledVideos, Split
+from smile_train.datasets.base import LabeledVideos, Split
 from smile_train.datasets.registry import DatasetPlace
 
 CLASSES = 174
@@ -43,7 +43,7 @@ class _Video:
 
 def read(
     place: DatasetPlace, split: Split, *, sizes: dict[Split, int] | None = None
-) -> LabelledVideos:
+) -> LabeledVideos:
     """Read a split; raises InputError as `open_split` says.
 
     Args:

@@ -24,7 +24,7 @@ from smile_train.datasets.annotations import (
     reading,
     require_count,
 )
-from smile_train.datasets.base import LabelledVideos, Split
+from smile_train.datasets.base import LabeledVideos, Split
 from smile_train.datasets.registry import DatasetPlace
 
 UCF_CLASSES, HMDB_CLASSES = 101, 51
@@ -37,7 +37,7 @@ HMDB_FOLDERS = ("", "videos", "hmdb51_org", "hmdb51")
 
 def read(
     place: DatasetPlace, split: Split, *, sizes: tuple[int, int] | None = None
-) -> LabelledVideos:
+) -> LabeledVideos:
     """Read a split of the fold; raises InputError as `open_split` says.
 
     Args:
@@ -51,7 +51,7 @@ def read(
     return _read_hmdb(place, split, (sizes or HMDB_SIZES)[which])
 
 
-def _read_ucf(place: DatasetPlace, split: Split, size: int) -> LabelledVideos:
+def _read_ucf(place: DatasetPlace, split: Split, size: int) -> LabeledVideos:
     inner = "ucfTrainTestlist"
     index = find_annotation(place, "classInd.txt", f"{inner}/classInd.txt")
     lines = [line.split() for line in read_lines(index, remedy=DOWNLOAD) if line.strip()]
@@ -82,7 +82,7 @@ def _read_ucf(place: DatasetPlace, split: Split, size: int) -> LabelledVideos:
     return build_split(place, split, rows, candidates, classes=classes)
 
 
-def _read_hmdb(place: DatasetPlace, split: Split, size: int) -> LabelledVideos:
+def _read_hmdb(place: DatasetPlace, split: Split, size: int) -> LabeledVideos:
     ending = f"_test_split{place.fold}.txt"
     folder = place.annotations or place.root / "testTrainMulti_7030_splits"
     lists = find_files(folder, (ending,), nested=False) if folder.is_dir() else []

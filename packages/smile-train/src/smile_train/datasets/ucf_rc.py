@@ -19,7 +19,7 @@ from smile_motion.errors import InputError
 from smile_motion.io.folders import find_files
 
 from smile_train.datasets.annotations import build_split, require_count
-from smile_train.datasets.base import LabelledVideos, Span, Split
+from smile_train.datasets.base import LabeledVideos, Span, Split
 from smile_train.datasets.registry import DatasetPlace
 
 SIZES: dict[Split, tuple[int, ...]] = {
@@ -32,7 +32,7 @@ FOLDERS = ("UCF-101", "videos", "")
 
 def read(
     place: DatasetPlace, split: Split, *, sizes: dict[Split, tuple[int, ...]] | None = None
-) -> LabelledVideos:
+) -> LabeledVideos:
     """Read a split; raises InputError as `open_split` says.
 
     Args:

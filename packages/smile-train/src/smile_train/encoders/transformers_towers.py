@@ -34,7 +34,7 @@ from smile_train.checkpoints.weight_files import open_folder, say_what_was_left_
 from smile_train.models.layers import to_unit
 
 PIXEL_FILES = ("video_preprocessor_config.json", "preprocessor_config.json")
-"""Where a folder says how pixels are standardised, as transformers looks for it."""
+"""Where a folder says how pixels are standardized, as transformers looks for it."""
 _PIXELS: dict[TowerName, PixelSettings] = {
     "vjepa2": PixelSettings(),
     "vivit": PixelSettings(image_mean=0.5, image_std=0.5, rescale_factor=1 / 127.5, offset=True),
@@ -60,7 +60,7 @@ class TransformersTower(nn.Module):
 
         Args:
             model: `VJEPA2Model.encoder`, `VivitModel` or `TimesformerModel`.
-            pixels: How pixels are standardised.
+            pixels: How pixels are standardized.
         """
         super().__init__()
         self.kind: TowerName = kind
@@ -243,7 +243,7 @@ def _quiet():
 
 
 def _read_pixels(folder: Path, kind: TowerName) -> PixelSettings:
-    """How a folder's pixels are standardised; said where it does not tell."""
+    """How a folder's pixels are standardized; said where it does not tell."""
     own = _PIXELS[kind]
     for name in PIXEL_FILES:
         if (folder / name).is_file():

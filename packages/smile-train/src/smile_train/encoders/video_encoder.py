@@ -63,7 +63,7 @@ class VideoEncoder(nn.Module):
 
         Args:
             video: (B, T, H, W, 3) uint8 RGB, or of any floating type in 0..1, wherever it lies;
-                standardised inside. `grid` says T, H and W.
+                standardized inside. `grid` says T, H and W.
 
         Returns:
             Tokens (B, N, width) after the final norm, of which fine-tuned encoders have none, in

@@ -112,18 +112,18 @@ AT_ONCE = 4096
 """Queries compared at a time."""
 
 
-def neighbour_votes(
+def neighbor_votes(
     features: torch.Tensor,
     labels: torch.Tensor,
     queries: torch.Tensor | None,
     *,
-    neighbours: int,
+    neighbors: int,
     classes: int,
 ) -> torch.Tensor:
     """Let the nearest samples vote on each query's class.
 
     Args:
-        features: (n, D) of samples whose `labels` (n,) int64 are known; neighbours by cosine.
+        features: (n, D) of samples whose `labels` (n,) int64 are known; neighbors by cosine.
         queries: (m, D); None asks about the samples themselves, each left out in its turn.
 
     Returns:
@@ -131,7 +131,7 @@ def neighbour_votes(
     """
     known = F.normalize(features, dim=1)
     asked = known if queries is None else F.normalize(queries, dim=1)
-    count = min(neighbours, len(labels) - (queries is None))
+    count = min(neighbors, len(labels) - (queries is None))
     votes = torch.zeros(len(asked), classes, device=features.device)
     for start in range(0, len(asked), AT_ONCE):
         similarity = asked[start : start + AT_ONCE] @ known.T

@@ -22,7 +22,7 @@ from torch.utils.data import Dataset
 
 from smile_train.data.loader import open_batches, worker_errors_in_one_line
 from smile_train.data.views import Sampling, TestViews, clip_frames, frame_range, square_crops
-from smile_train.datasets import LabelledVideo, LabelledVideos
+from smile_train.datasets import LabeledVideo, LabeledVideos
 from smile_train.evaluation.metrics import average_precision, confusion, hits, per_class
 from smile_train.evaluation.results import Results
 
@@ -41,7 +41,7 @@ class ViewShape:
     """Which frames."""
 
 
-def read_views(video: LabelledVideo, shape: ViewShape, views: TestViews) -> np.ndarray:
+def read_views(video: LabeledVideo, shape: ViewShape, views: TestViews) -> np.ndarray:
     """Decode all views of a sample, once.
 
     Returns:
@@ -68,7 +68,7 @@ def read_views(video: LabelledVideo, shape: ViewShape, views: TestViews) -> np.n
 class ViewReader(Dataset[tuple[int, Any]]):
     """Sample number -> all its views; a reason instead of pixels where it cannot be read."""
 
-    def __init__(self, videos: LabelledVideos, shape: ViewShape, views: TestViews) -> None:
+    def __init__(self, videos: LabeledVideos, shape: ViewShape, views: TestViews) -> None:
         self.videos, self.shape, self.views = videos, shape, views
 
     def __getitem__(self, number: int) -> tuple[int, torch.Tensor | str]:
@@ -143,7 +143,7 @@ class Predictions:
 
 def predict(
     model: Callable[[torch.Tensor], torch.Tensor],
-    videos: LabelledVideos,
+    videos: LabeledVideos,
     *,
     outputs: int,
     shape: ViewShape,
@@ -216,7 +216,7 @@ def write_evaluation(
     out: Path,
     results: Results,
     predictions: Predictions,
-    videos: LabelledVideos,
+    videos: LabeledVideos,
     grid: Mapping[str, Any] | None = None,
 ) -> None:
     """Write results.json, predictions.npz, classes.json and, of classes, confusion.png.
@@ -253,7 +253,7 @@ def write_evaluation(
 
 
 def _write_classes(
-    out: Path, videos: LabelledVideos, shares: Mapping[str, np.ndarray], samples: np.ndarray
+    out: Path, videos: LabeledVideos, shares: Mapping[str, np.ndarray], samples: np.ndarray
 ) -> None:
     content: dict[str, Any] = {"classes": list(videos.classes)}
     for name, values in shares.items():

@@ -15,7 +15,7 @@ from smile_train.models.layers import (
     PatchEmbed,
     cut_cubes,
     grid_positions,
-    initialise,
+    initialize,
     run_blocks,
 )
 from smile_train.models.loading import StrictLoading
@@ -62,7 +62,7 @@ class Classifier(nn.Module, StrictLoading, PyTorchModelHubMixin, **MODEL_CARD):
         self.fc_norm = nn.LayerNorm(student.width, eps=student.head_epsilon)
         self.head_dropout = nn.Dropout(head_dropout)
         self.head = nn.Linear(student.width, classes)
-        self.apply(initialise)
+        self.apply(initialize)
         with torch.no_grad():
             self.head.weight.mul_(head_scale)
 
@@ -72,7 +72,7 @@ class Classifier(nn.Module, StrictLoading, PyTorchModelHubMixin, **MODEL_CARD):
         return run_blocks(self.blocks, tokens)
 
     def features(self, frames: torch.Tensor) -> torch.Tensor:
-        """Pooled and normalised: (B, T, H, W, 3) uint8, or float in 0..1, to (B, width)."""
+        """Pooled and normalized: (B, T, H, W, 3) uint8, or float in 0..1, to (B, width)."""
         return self.fc_norm(self.tokens(frames).mean(1))
 
     def forward(self, frames: torch.Tensor) -> torch.Tensor:
@@ -140,7 +140,7 @@ class AttentiveHead(nn.Module):
         self.norm = nn.LayerNorm(width, eps=EPSILON)
         self.pool = AttentionPoolLatent(width, num_heads=heads, mlp_ratio=4)
         self.linear = nn.Linear(width, classes)
-        self.apply(initialise)
+        self.apply(initialize)
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
         """Class scores: (B, N, width) to (B, classes)."""

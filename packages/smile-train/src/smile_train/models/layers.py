@@ -174,7 +174,7 @@ def _make_drop_path(rate: float) -> nn.Module:
     return DropPath(rate)
 
 
-def initialise(module: nn.Module) -> None:
+def initialize(module: nn.Module) -> None:
     """Linear layers Xavier-uniform with zero bias, LayerNorm one and zero; apply to a stack."""
     if isinstance(module, nn.Linear):
         nn.init.xavier_uniform_(module.weight)
@@ -192,7 +192,7 @@ def cut_cubes(frames: torch.Tensor, grid: TokenGrid) -> torch.Tensor:
         frames: (B, T, H, W, 3), any type.
 
     Returns:
-        (B, tokens, tubelet * patch * patch * 3), pixel first (frame, row, column), then colour;
+        (B, tokens, tubelet * patch * patch * 3), pixel first (frame, row, column), then color;
         tokens in the grid's order.
     """
     t, h, w = grid.shape
@@ -224,7 +224,7 @@ def take(tokens: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
 
 
 class PatchEmbed(nn.Module):
-    """Standardises cubes and projects them; the weight keeps the published Conv3d layout."""
+    """Standardizes cubes and projects them; the weight keeps the published Conv3d layout."""
 
     mean: torch.Tensor
     std: torch.Tensor
@@ -244,7 +244,7 @@ class PatchEmbed(nn.Module):
 
 
 def sine_cosine(tokens: int, width: int) -> torch.Tensor:
-    """One-dimensional sine-cosine table over the flat token index (VideoMAE; not factorised).
+    """One-dimensional sine-cosine table over the flat token index (VideoMAE; not factorized).
 
     Returns:
         (tokens, width) float32: sine in even columns, cosine in odd ones.
@@ -255,7 +255,7 @@ def sine_cosine(tokens: int, width: int) -> torch.Tensor:
     return torch.from_numpy(table).float()
 
 
-def factorised_sine_cosine(grid: TokenGrid, width: int) -> torch.Tensor:
+def factorized_sine_cosine(grid: TokenGrid, width: int) -> torch.Tensor:
     """Table of time, columns and rows (MVD, from MAE's): a quarter of the channels is for time.
 
     Returns:
@@ -294,7 +294,7 @@ def grid_positions(
     def whole(grid: TokenGrid) -> torch.Tensor:
         if kind == "flat":
             return sine_cosine(grid.tokens, width)
-        return factorised_sine_cosine(grid, width)
+        return factorized_sine_cosine(grid, width)
 
     if trained is None or trained.shape == grid.shape:
         return whole(grid)

@@ -15,7 +15,7 @@ from smile_train.models.layers import (
     PatchEmbed,
     cut_cubes,
     grid_positions,
-    initialise,
+    initialize,
     run_blocks,
     take,
 )
@@ -49,7 +49,7 @@ class Encoder(nn.Module):
             for _ in range(config.depth)
         )
         self.norm = nn.LayerNorm(config.width, eps=config.epsilon)
-        self.apply(initialise)
+        self.apply(initialize)
 
     def forward(self, frames: torch.Tensor, visible: torch.Tensor | None = None) -> torch.Tensor:
         """Encode visible tokens, or all of them.
@@ -102,7 +102,7 @@ class Decoder(nn.Module):
         )
         self.norm = nn.LayerNorm(width, eps=config.head_epsilon)
         self.head = Linear(width, target_dim)
-        self.apply(initialise)
+        self.apply(initialize)
 
     def forward(self, tokens: torch.Tensor, predicted: int) -> torch.Tensor:
         """(B, n, width), the last `predicted` of them masked, to (B, predicted, target_dim)."""
@@ -178,7 +178,7 @@ class PretrainModel(nn.Module, StrictLoading, PyTorchModelHubMixin, **MODEL_CARD
         """Predict the targets of masked tokens.
 
         Args:
-            frames: (B, T, H, W, 3) uint8, or float in 0..1; standardised inside, after the gather.
+            frames: (B, T, H, W, 3) uint8, or float in 0..1; standardized inside, after the gather.
             visible: (B, Nv) int64 and masked (B, Nm) int64 token numbers; together all tokens, or
                 fewer where the decoder is spared some.
 

@@ -65,7 +65,7 @@ def read_attentively(
     """Train an attentive read-out and ask it about test clips.
 
     Args:
-        learn, choose, test: (n, slices, rows, columns, D): tokens. All are standardised, channel by
+        learn, choose, test: (n, slices, rows, columns, D): tokens. All are standardized, channel by
             channel, by what `learn` has.
         targets: `learn` and `choose`: (n,) numbers, or classes.
         classes: Number of classes; 0 for a number.

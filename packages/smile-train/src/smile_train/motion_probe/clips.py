@@ -41,7 +41,7 @@ class Backdrop(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Texture:
-    """Coloured noise whose spectrum falls as 1/f, drifting at a constant velocity."""
+    """Colored noise whose spectrum falls as 1/f, drifting at a constant velocity."""
 
     def draw(self, rng: np.random.Generator, number: int, frames: int, size: int) -> np.ndarray:
         """Draw a texture larger than the frame, and a window that drifts over it."""
@@ -126,7 +126,7 @@ def _shared_out(
 
 
 def _recolored(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Mix the colours of an image at random, and change its contrast and brightness."""
+    """Mix the colors of an image at random, and change its contrast and brightness."""
     mix = np.eye(3) + rng.uniform(-0.3, 0.3, (3, 3))
     mixed = (image.astype(np.float32) - 127.5) @ (rng.uniform(0.3, 1.0) * mix).astype(np.float32)
     return np.clip(mixed + rng.uniform(64, 192, 3), 0, 255).astype(np.uint8)
@@ -149,7 +149,7 @@ FIRST_PART = 1 << 16
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ProbeClips:
-    """Clips of a part by number. Two neighbours share background, objects and places; in scenes of
+    """Clips of a part by number. Two neighbors share background, objects and places; in scenes of
     two classes they are each other backwards."""
 
     bank: ObjectBank
@@ -250,7 +250,7 @@ def share_out(bank: ObjectBank) -> dict[Part, np.ndarray]:
 def _build_wall(
     frames: np.ndarray, wall: tuple[float, float, float, float], rng: np.random.Generator
 ) -> None:
-    """Paint a wall over a clip, in place: bricks of one colour with darker joints."""
+    """Paint a wall over a clip, in place: bricks of one color with darker joints."""
     size = frames.shape[1]
     x0, y0, x1, y1 = (
         int(np.clip(round((edge + 0.5) * size / REFERENCE_PX), 0, size)) for edge in wall

@@ -15,7 +15,7 @@ from smile_motion.errors import InputError
 from smile_motion.tokens import TokenGrid
 
 from smile_train.encoders.video_encoder import VideoEncoder, hash_encoder, hash_settings
-from smile_train.models.layers import initialise
+from smile_train.models.layers import initialize
 from smile_train.models.mae import Encoder
 from smile_train.motion_probe.config import Kept
 
@@ -44,13 +44,13 @@ class FrozenEncoder(Protocol):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PixelEncoder:
-    """No encoder: small grey frames."""
+    """No encoder: small gray frames."""
 
     def encode(self, clips: np.ndarray, kept: Sequence[Kept]) -> dict[Kept, np.ndarray]:
-        """Shrink each frame to 14 x 14 grey values in 0..1; a frame has one place."""
-        grey = clips.astype(np.float32).mean(-1).reshape(-1, *clips.shape[2:4]) / 255
+        """Shrink each frame to 14 x 14 gray values in 0..1; a frame has one place."""
+        gray = clips.astype(np.float32).mean(-1).reshape(-1, *clips.shape[2:4]) / 255
         side = (PIXELS_SIDE, PIXELS_SIDE)
-        small = np.stack([cv2.resize(frame, side, interpolation=cv2.INTER_AREA) for frame in grey])
+        small = np.stack([cv2.resize(frame, side, interpolation=cv2.INTER_AREA) for frame in gray])
         slices = small.reshape(*clips.shape[:2], -1)
         found: dict[Kept, np.ndarray] = {"slices": slices}
         if "places" in kept:
@@ -156,7 +156,7 @@ def untrained(encoder: VideoEncoder, seed: int) -> VideoEncoder:
                 flat = parameter.flatten()
                 parameter.copy_(flat[torch.randperm(len(flat))].view_as(parameter))
         if isinstance(other.encoder, Encoder):
-            other.encoder.apply(initialise)
+            other.encoder.apply(initialize)
             for name, parameter in other.encoder.named_parameters():
                 if name.endswith(("q_bias", "v_bias")):
                     parameter.zero_()
@@ -199,5 +199,5 @@ def trained_and_untrained(
 
 
 def pixels() -> Candidate:
-    """Small grey frames, and no encoder."""
+    """Small gray frames, and no encoder."""
     return Candidate(name="raw pixels", encoder=lambda draw: PixelEncoder(), sha256="pixels 14")

@@ -34,7 +34,7 @@ DIRECTIONS = ((1, 0), (1, -1), (0, -1), (-1, -1), (-1, 0), (-1, 1), (0, 1), (1, 
 """Steps (x, y), y down: right, and on counter-clockwise."""
 CYCLE = 8
 """Frames of a cycle of growth or acceleration."""
-TRAVELLERS = 4
+TRAVELERS = 4
 """Objects of which some travel."""
 
 
@@ -192,7 +192,7 @@ def _growth(rng: np.random.Generator, label: int) -> Scene:
 def _count(rng: np.random.Generator, label: int) -> Scene:
     """Four objects of which 1 to 4 travel round circles; the rest jump about on theirs."""
     tracks = []
-    for number in range(TRAVELLERS):
+    for number in range(TRAVELERS):
         radius = rng.uniform(18, 30)
         angle = rng.uniform(0, 2 * np.pi) + 2 * np.pi / FRAMES * np.arange(FRAMES)
         angle = angle * (1 if rng.random() < 0.5 else -1)
@@ -201,7 +201,7 @@ def _count(rng: np.random.Generator, label: int) -> Scene:
             angle = angle[jumping]
         centre = _somewhere(rng, radius + 20)
         tracks.append(Track(side=rng.uniform(40, 60), centre=centre + radius * _circle(angle)))
-    order = rng.permutation(TRAVELLERS)
+    order = rng.permutation(TRAVELERS)
     return Scene(tracks=[tracks[k] for k in order], labels={"count": float(label)})
 
 

@@ -38,7 +38,7 @@ def score(factor: Factor, predicted: Sequence[np.ndarray], truth: Sequence[np.nd
     """Score answers.
 
     Args:
-        predicted, truth: Of each seed: (n,) float64, clips in order, so that neighbours share a
+        predicted, truth: Of each seed: (n,) float64, clips in order, so that neighbors share a
             scene.
 
     Returns:
@@ -71,8 +71,8 @@ def _sums(factor: Factor, predicted: np.ndarray, truth: np.ndarray) -> np.ndarra
             return np.stack([both, np.ones(len(both))], axis=1)
         parts = [right, np.ones(len(right))]
     else:
-        centred = truth - truth.mean()
-        parts = [(predicted - truth) ** 2, np.ones(len(truth)), centred, centred**2]
+        centered = truth - truth.mean()
+        parts = [(predicted - truth) ** 2, np.ones(len(truth)), centered, centered**2]
     stacked = np.stack(parts, axis=1)
     return np.add.reduceat(stacked, np.arange(0, len(stacked), 2), axis=0)
 
@@ -110,7 +110,7 @@ def read_out(
     """Fit a linear read-out and ask it about test clips.
 
     Args:
-        learn, choose, test: (n, D) float32 features. All are standardised by what `learn` has.
+        learn, choose, test: (n, D) float32 features. All are standardized by what `learn` has.
         targets: `learn` and `choose`: (n,) numbers, or classes.
         classes: Number of classes, which are regressed on one by one; 0 for a number.
 

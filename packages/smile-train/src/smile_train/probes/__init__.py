@@ -1,1 +1,1 @@
-"""Probes of frozen encoders: cached features, linear grids, neighbours, attentive grids."""
+"""Probes of frozen encoders: cached features, linear grids, neighbors, attentive grids."""

@@ -19,7 +19,7 @@ from smile_motion.io.files import dump_json, replacing, write_atomically
 from smile_motion.video.tar import ARCHIVE
 
 from smile_train.data.views import TestViews
-from smile_train.datasets import LabelledVideos
+from smile_train.datasets import LabeledVideos
 from smile_train.encoders.video_encoder import VideoEncoder, hash_encoder, hash_settings
 from smile_train.evaluation.predict import ViewReader, ViewShape, iterate_views, map_views
 
@@ -43,7 +43,7 @@ class Features:
 
 def extract_features(
     encoder: VideoEncoder,
-    videos: LabelledVideos,
+    videos: LabeledVideos,
     *,
     shape: ViewShape,
     views: TestViews,
@@ -123,7 +123,7 @@ def _name(folder: Path, part: int) -> Path:
     return folder / f"part_{part:05d}.safetensors"
 
 
-def _stamps(videos: LabelledVideos) -> np.ndarray:
+def _stamps(videos: LabeledVideos) -> np.ndarray:
     """Size and time of change of each sample's file, of members of a tar the tar's: (n, 2) int64,
     -1 where there is none."""
 
@@ -167,7 +167,7 @@ def _write_part(path: Path, found: list[np.ndarray | None], stamps: np.ndarray) 
         save_file(tensors, temporary)
 
 
-def _read_parts(folder: Path, parts: int, videos: LabelledVideos) -> Features:
+def _read_parts(folder: Path, parts: int, videos: LabeledVideos) -> Features:
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 

@@ -70,7 +70,7 @@ def train_linear(
     The loss is convex: no rate, order or seed decides what comes out.
 
     Args:
-        features: (n, D) float32, standardised inside by their own mean and deviation.
+        features: (n, D) float32, standardized inside by their own mean and deviation.
         targets: (n,) int64, or (n, classes) float32 of 0 and 1.
         penalties: Factors of half the squared weights, beside the mean loss over samples.
         iterations: Of L-BFGS, at most.

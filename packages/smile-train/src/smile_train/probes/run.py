@@ -1,4 +1,4 @@
-"""Probes that need features once: a linear grid and nearest neighbours."""
+"""Probes that need features once: a linear grid and nearest neighbors."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from smile_motion.runtime.progress import progress_bar
 from smile_train.checkpoints.backbone import build_encoder, untrained_backbone
 from smile_train.config.finetune_presets import DATASET_PRESETS, PRESETS
 from smile_train.config.machine import settle_machine
-from smile_train.config.probe import FeatureProbeConfig, NeighbourProbeConfig, StrictProbeConfig
+from smile_train.config.probe import FeatureProbeConfig, NeighborProbeConfig, StrictProbeConfig
 from smile_train.data.views import TestViews
-from smile_train.datasets import LabelledVideos, open_split
+from smile_train.datasets import LabeledVideos, open_split
 from smile_train.datasets.base import require_fitting
 from smile_train.encoders.video_encoder import VideoEncoder, hash_encoder, load
 from smile_train.evaluation.metrics import (
     classification_metrics,
     multi_label_metrics,
-    neighbour_votes,
+    neighbor_votes,
 )
 from smile_train.evaluation.predict import Predictions, ViewShape, write_evaluation
 from smile_train.evaluation.results import Results
@@ -90,8 +90,8 @@ def probe_strict(config: StrictProbeConfig, out: Path) -> Results:
     return _probe(config, out, "linear-strict", judge)
 
 
-def probe_neighbours(config: NeighbourProbeConfig, out: Path) -> Results:
-    """Let nearest neighbours vote, their number chosen on the training samples themselves.
+def probe_neighbors(config: NeighborProbeConfig, out: Path) -> Results:
+    """Let nearest neighbors vote, their number chosen on the training samples themselves.
 
     Raises:
         InputError: Checkpoint and data do not fit each other.
@@ -105,13 +105,13 @@ def probe_neighbours(config: NeighbourProbeConfig, out: Path) -> Results:
         labels = torch.from_numpy(train.targets).to(device)
         grid = []
         for count in config.neighbours:
-            votes = neighbour_votes(known, labels, None, neighbours=count, classes=classes)
+            votes = neighbor_votes(known, labels, None, neighbors=count, classes=classes)
             metrics = _metrics(votes.cpu().numpy(), train.targets)
             grid.append({"neighbours": count, "top1": metrics["top1"]})
         best = max(grid, key=lambda entry: entry["top1"])["neighbours"]
         asked = standard(torch.from_numpy(test.values).to(device))
         votes = sum(
-            neighbour_votes(known, labels, asked[:, view], neighbours=best, classes=classes)
+            neighbor_votes(known, labels, asked[:, view], neighbors=best, classes=classes)
             for view in range(asked.shape[1])
         )
         assert isinstance(votes, torch.Tensor)
@@ -187,7 +187,7 @@ def _open_encoder(config: FeatureProbeConfig) -> tuple[str, VideoEncoder]:
 def _extract(
     config: FeatureProbeConfig,
     encoder: VideoEncoder,
-    videos: LabelledVideos,
+    videos: LabeledVideos,
     views: TestViews,
     accelerator: Accelerator,
 ) -> Features:

@@ -41,8 +41,8 @@ class Teacher(nn.Module, ABC):
             size: (height, width) of the images it takes, pixels.
             rows_columns: Its own grid of patches.
             width: Channels of a patch feature.
-            official_input: Feed the student's ImageNet-normalised pixels, as the published code
-                does, instead of the teacher's own normalisation.
+            official_input: Feed the student's ImageNet-normalized pixels, as the published code
+                does, instead of the teacher's own normalization.
         """
         super().__init__()
         self.mean, self.std = (IMAGENET_MEAN, IMAGENET_STD) if official_input else (mean, std)
@@ -67,7 +67,7 @@ class Teacher(nn.Module, ABC):
 
     @abstractmethod
     def encode_images(self, images: torch.Tensor) -> torch.Tensor:
-        """Patch tokens of normalised images: (n, 3, H, W) float to (n, patches, width)."""
+        """Patch tokens of normalized images: (n, 3, H, W) float to (n, patches, width)."""
 
     @torch.no_grad()
     def forward(self, frames: torch.Tensor, grid: TokenGrid) -> torch.Tensor:

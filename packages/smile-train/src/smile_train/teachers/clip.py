@@ -47,8 +47,8 @@ class ClipTeacher(Teacher):
         """Freeze an open_clip image tower.
 
         Args:
-            official_input: Feed the student's ImageNet-normalised pixels, as the published code
-                does, instead of the teacher's own normalisation.
+            official_input: Feed the student's ImageNet-normalized pixels, as the published code
+                does, instead of the teacher's own normalization.
         """
         grid = getattr(visual, "grid_size", None)
         if grid is None:
@@ -206,7 +206,7 @@ class ClipTeacher(Teacher):
 
     @torch.no_grad()
     def encode_images(self, images: torch.Tensor) -> torch.Tensor:
-        """Patch tokens of normalised images: (n, 3, H, W) float to (n, patches, width)."""
+        """Patch tokens of normalized images: (n, 3, H, W) float to (n, patches, width)."""
         if not self._plain:
             return self.visual(images)[1]
         x = self.visual._embeds(images)

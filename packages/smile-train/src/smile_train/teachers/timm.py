@@ -102,7 +102,7 @@ class TimmTeacher(Teacher):
 
     @torch.no_grad()
     def encode_images(self, images: torch.Tensor) -> torch.Tensor:
-        """Patch tokens of normalised images: (n, 3, H, W) float to (n, patches, width)."""
+        """Patch tokens of normalized images: (n, 3, H, W) float to (n, patches, width)."""
         (tokens,) = self.model.forward_intermediates(
             images, indices=1, norm=True, output_fmt="NLC", intermediates_only=True
         )

@@ -26,7 +26,7 @@ from smile_train.training.pretrain import build_models
 
 TRUTH = "motion truth"
 """What workers take for the motion target, within `data`: processor time of one of them."""
-PARTS = ("data", "to device", "teacher", "student forward", "student backward", "optimiser")
+PARTS = ("data", "to device", "teacher", "student forward", "student backward", "optimizer")
 """In the order of a step."""
 
 
@@ -138,7 +138,7 @@ def measure(
                 loss = masked_loss(model, frames, visible, masked, features, config, motion=motion)
         with part("student backward"):
             loss.backward()
-        with part("optimiser"):
+        with part("optimizer"):
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
 
@@ -193,8 +193,8 @@ def advise(timings: Timings, config: PretrainConfig) -> str:
             f"the teacher: {timings.median('teacher') / student:.1f} times as long as the student; "
             f"raise --masks-per-clip (now {config.masks_per_clip}): it runs once for all masks"
         )
-    if timings.median("optimiser") > 0.05 * whole:
-        return "the optimiser: more than 5 % of a step; raise --batch"
+    if timings.median("optimizer") > 0.05 * whole:
+        return "the optimizer: more than 5 % of a step; raise --batch"
     slow = timings.utilization("together") or 0
     if slow < 0.35 and not config.compile and timings.device.type == "cuda":
         return f"arithmetic at {slow:.0%} of the matrix rate; try --compile or a larger --batch"

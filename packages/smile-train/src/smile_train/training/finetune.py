@@ -18,10 +18,10 @@ from smile_train.checkpoints.open import open_backbone
 from smile_train.config.finetune import FinetuneConfig
 from smile_train.config.finetune_presets import changed_options, without_mixing
 from smile_train.data.augmentation import require_rand_augment
-from smile_train.data.labelled_clips import ClipAugmentation, LabelledClips
+from smile_train.data.labeled_clips import ClipAugmentation, LabeledClips
 from smile_train.data.sampling import SampleOrder
 from smile_train.data.views import TestViews
-from smile_train.datasets import LabelledVideos, open_split
+from smile_train.datasets import LabeledVideos, open_split
 from smile_train.datasets.base import require_fitting
 from smile_train.evaluation.predict import Predictions, ViewShape, predict, write_evaluation
 from smile_train.evaluation.results import Results
@@ -32,7 +32,7 @@ from smile_train.training.tasks import (
     GRID,
     AttentiveGrid,
     Counting,
-    LabelledTask,
+    LabeledTask,
     MultiLabel,
     MultiLabelGrid,
     SingleLabel,
@@ -40,8 +40,8 @@ from smile_train.training.tasks import (
 from smile_train.training.trainer import Trainer, TrainingRun, part_size
 
 
-class LabelledRun(TrainingRun[FinetuneConfig, LabelledClips]):
-    """Trains a model on labelled videos, keeps the best weights and the last, and scores them."""
+class LabeledRun(TrainingRun[FinetuneConfig, LabeledClips]):
+    """Trains a model on labeled videos, keeps the best weights and the last, and scores them."""
 
     inputs = {  # noqa: RUF012
         "train_sha256": "the training samples have changed",
@@ -54,10 +54,10 @@ class LabelledRun(TrainingRun[FinetuneConfig, LabelledClips]):
         config: FinetuneConfig,
         out: Path,
         accelerator: Accelerator,
-        task: LabelledTask,
+        task: LabeledTask,
         backbone: Backbone,
-        train: LabelledVideos,
-        test: LabelledVideos,
+        train: LabeledVideos,
+        test: LabeledVideos,
     ) -> None:
         """Build the model and open the clips; nothing is written yet."""
         torch.manual_seed(config.seed)
@@ -78,7 +78,7 @@ class LabelledRun(TrainingRun[FinetuneConfig, LabelledClips]):
         self.shape = ViewShape(
             frames=grid.frames, size=grid.height, stride=config.stride, sampling=config.sampling
         )
-        self.clips = LabelledClips(
+        self.clips = LabeledClips(
             videos=train,
             order=SampleOrder(length=len(train), seed=config.seed),
             frames=grid.frames,
@@ -137,7 +137,7 @@ class LabelledRun(TrainingRun[FinetuneConfig, LabelledClips]):
         with self.accelerator.autocast():
             return self.task.loss(
                 model,
-                # Repeats of a clip lie a batch apart, so that neighbours are different videos.
+                # Repeats of a clip lie a batch apart, so that neighbors are different videos.
                 frames.transpose(0, 1).flatten(0, 1),
                 target.repeat(repeats, *[1] * (target.ndim - 1)),
                 [number + 2**40 * part for part in range(repeats) for number in numbers],
@@ -188,7 +188,7 @@ class LabelledRun(TrainingRun[FinetuneConfig, LabelledClips]):
             write_checkpoint(folder, step, weights=weights, training={}, config=self.describe())
 
 
-def score(run: LabelledRun, views: TestViews) -> Predictions:
+def score(run: LabeledRun, views: TestViews) -> Predictions:
     """Scores of the test split under some views."""
     model: Any = run.tested
     with evaluating(model):
@@ -205,7 +205,7 @@ def score(run: LabelledRun, views: TestViews) -> Predictions:
         )
 
 
-def score_both(run: LabelledRun) -> Results:
+def score_both(run: LabeledRun) -> Results:
     """Test the best weights and the last on all views, and write what was found."""
     views = TestViews(segments=run.config.segments, crops=run.config.crops)
     metrics: dict[str, float] = {}
@@ -268,7 +268,7 @@ def finetune(config: FinetuneConfig, out: Path) -> Results:
     require_fitting(train, test)
     task = open_task(train, config)
     backbone = start_backbone(config)
-    run = LabelledRun(
+    run = LabeledRun(
         config=config,
         out=out,
         accelerator=accelerator,
@@ -306,7 +306,7 @@ def start_backbone(config: FinetuneConfig) -> Backbone:
     )
 
 
-def open_task(videos: LabelledVideos, config: FinetuneConfig) -> LabelledTask:
+def open_task(videos: LabeledVideos, config: FinetuneConfig) -> LabeledTask:
     """The task of a data set under the run's protocol.
 
     Raises:

@@ -15,11 +15,11 @@ from smile_train.training.motion_loss import motion_loss, motion_targets
 def teach(
     frames: torch.Tensor, teacher: Teacher | None, config: PretrainConfig
 ) -> torch.Tensor | None:
-    """The teacher's normalised tokens, (B, T, H, W, 3) uint8 to (B, N, D); none for pixels."""
+    """The teacher's normalized tokens, (B, T, H, W, 3) uint8 to (B, N, D); none for pixels."""
     return (
         None
         if teacher is None
-        else normalise_targets(teacher(frames, config.grid), config.target_norm)
+        else normalize_targets(teacher(frames, config.grid), config.target_norm)
     )
 
 
@@ -39,7 +39,7 @@ def masked_loss(
     Args:
         frames: (B, T, H, W, 3) uint8.
         visible: (B, M, Nv) and masked (B, M, Nm) int64: token numbers of M masks a clip.
-        features: (B, N, D) normalised teacher tokens; none for the pixel target.
+        features: (B, N, D) normalized teacher tokens; none for the pixel target.
         motion: (B, N, 2 * points) displacements, pixels, NaN where unknown; for a student that
             predicts them, whose loss is added with its weight.
         note: Called with the loss of motion, and whether any was known, scalars on the device.
@@ -68,46 +68,46 @@ def masked_loss(
 EPSILON = 1e-6
 """Added to deviations. Official."""
 
-Normalisation = Literal["clip-channel", "token", "none"]
+Normalization = Literal["clip-channel", "token", "none"]
 
 
 def pixel_statistics(cubes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Mean and deviation of each token and colour.
+    """Mean and deviation of each token and color.
 
     Args:
         cubes: (B, n, P * 3) as `cut_cubes`.
 
     Returns:
-        Centred cubes (B, n, P, 3), mean and deviation (B, n, 1, 3), all of pixels in 0..1;
+        Centered cubes (B, n, P, 3), mean and deviation (B, n, 1, 3), all of pixels in 0..1;
         deviation from the unbiased variance, plus epsilon.
     """
     unit = to_unit(cubes).unflatten(-1, (-1, 3))
     mean = unit.mean(-2, keepdim=True)
-    centred = unit - mean
+    centered = unit - mean
     # Two sums over rows of memory: `torch.var` takes an element at a time on a CPU.
-    variance = centred.square().sum(-2, keepdim=True) / (unit.shape[-2] - 1)
-    return centred, mean, variance.sqrt() + EPSILON
+    variance = centered.square().sum(-2, keepdim=True) / (unit.shape[-2] - 1)
+    return centered, mean, variance.sqrt() + EPSILON
 
 
 def pixel_targets(
     frames: torch.Tensor, grid: TokenGrid, index: torch.Tensor | None = None
 ) -> torch.Tensor:
-    """Pixels of tokens, normalised per token and colour (VideoMAE; SMILE, Table 7).
+    """Pixels of tokens, normalized per token and color (VideoMAE; SMILE, Table 7).
 
     Args:
         frames: (B, T, H, W, 3) uint8, or float in 0..1.
         index: (B, n) int64 token numbers; all tokens by default.
 
     Returns:
-        (B, n, P * 3) float32, pixel first (frame, row, column), then colour, as published.
+        (B, n, P * 3) float32, pixel first (frame, row, column), then color, as published.
     """
     cubes = cut_cubes(frames, grid)
-    centred, _, deviation = pixel_statistics(cubes if index is None else take(cubes, index))
-    return (centred / deviation).flatten(2)
+    centered, _, deviation = pixel_statistics(cubes if index is None else take(cubes, index))
+    return (centered / deviation).flatten(2)
 
 
 def restore_pixels(predicted: torch.Tensor, frames: torch.Tensor, grid: TokenGrid) -> torch.Tensor:
-    """Turn normalised pixels back into a clip, with the true mean and contrast of each token.
+    """Turn normalized pixels back into a clip, with the true mean and contrast of each token.
 
     predicted (B, tokens, P * 3) as `pixel_targets`.
     frames    (B, T, H, W, 3), the true clip.
@@ -118,8 +118,8 @@ def restore_pixels(predicted: torch.Tensor, frames: torch.Tensor, grid: TokenGri
     return join_cubes(cubes.flatten(2), grid).clamp(0, 1)
 
 
-def normalise_targets(tokens: torch.Tensor, how: Normalisation = "clip-channel") -> torch.Tensor:
-    """Normalise teacher tokens (B, N, D).
+def normalize_targets(tokens: torch.Tensor, how: Normalization = "clip-channel") -> torch.Tensor:
+    """Normalize teacher tokens (B, N, D).
 
     clip-channel  each channel over all tokens of the clip, masked and visible (SMILE).
     token         each token over its channels.

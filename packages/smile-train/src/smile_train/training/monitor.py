@@ -1,4 +1,4 @@
-"""Looking at a student while it learns: pictures, collapse, nearest neighbours."""
+"""Looking at a student while it learns: pictures, collapse, nearest neighbors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from smile_motion.errors import InputError
 
 from smile_train.config.pretrain import PretrainConfig
 from smile_train.data.views import clip_frames
-from smile_train.evaluation.metrics import neighbour_votes
+from smile_train.evaluation.metrics import neighbor_votes
 from smile_train.models.mae import PretrainModel
 from smile_train.motion_probe.online import OnlineProbe, is_asked, sentence
 from smile_train.teachers import Teacher
@@ -30,8 +30,8 @@ RANKED_CLIPS = 8
 """Clips whose tokens are ranked."""
 RANKED = 2048
 """Tokens whose features tell the rank."""
-NEIGHBOURS = 10
-"""Neighbours that vote on a video's label."""
+NEIGHBORS = 10
+"""Neighbors that vote on a video's label."""
 
 
 @dataclass(kw_only=True, eq=False)
@@ -46,8 +46,8 @@ class Watcher:
     """The student."""
     teacher: Teacher | None
     """Its teacher."""
-    probe: NeighbourProbe | None
-    """Labelled videos to try its features on."""
+    probe: NeighborProbe | None
+    """Labeled videos to try its features on."""
     batch: dict[str, Any] | None = None
     """What was learned last."""
     looked: int = -1
@@ -62,7 +62,7 @@ class Watcher:
         Raises:
             InputError: They cannot be read.
         """
-        probe = None if config.knn is None else NeighbourProbe.open(config.knn, config)
+        probe = None if config.knn is None else NeighborProbe.open(config.knn, config)
         return cls(config=config, out=out, model=model, teacher=teacher, probe=probe)
 
     def look(self, accelerator: Accelerator, report: MetricsLogger, step: int) -> None:
@@ -144,7 +144,7 @@ def effective_rank(features: torch.Tensor) -> float:
     """How many directions features fill (RankMe, arXiv 2210.02885): 1 when they have collapsed.
 
     Args:
-        features: (n, D): the exponential of the entropy of their normalised singular values, at
+        features: (n, D): the exponential of the entropy of their normalized singular values, at
             most the smaller of n and D.
     """
     values = torch.linalg.svdvals(features.double())
@@ -152,21 +152,21 @@ def effective_rank(features: torch.Tensor) -> float:
     return float(torch.exp(-(share * share.log()).sum()))
 
 
-def neighbour_accuracy(features: torch.Tensor, labels: torch.Tensor) -> float:
-    """Share of samples whose label their nearest neighbours vote for, each left out in its turn.
+def neighbor_accuracy(features: torch.Tensor, labels: torch.Tensor) -> float:
+    """Share of samples whose label their nearest neighbors vote for, each left out in its turn.
 
     Args:
         features: (n, D); labels (n,) int64.
     """
-    votes = neighbour_votes(
-        features, labels, None, neighbours=NEIGHBOURS, classes=int(labels.max()) + 1
+    votes = neighbor_votes(
+        features, labels, None, neighbors=NEIGHBORS, classes=int(labels.max()) + 1
     )
     return float((votes.argmax(1) == labels).float().mean())
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class NeighbourProbe:
-    """A few labelled videos on which a student's features are tried."""
+class NeighborProbe:
+    """A few labeled videos on which a student's features are tried."""
 
     frames: torch.Tensor
     """(n, T, H, W, 3) uint8: the middle clip of each video."""
@@ -174,8 +174,8 @@ class NeighbourProbe:
     """(n,) int64."""
 
     @classmethod
-    def open(cls, path: Path, config: PretrainConfig) -> NeighbourProbe:
-        """Decode a list of labelled videos.
+    def open(cls, path: Path, config: PretrainConfig) -> NeighborProbe:
+        """Decode a list of labeled videos.
 
         Raises:
             InputError: It cannot be read, or holds fewer than two labels.
@@ -210,5 +210,5 @@ class NeighbourProbe:
         )
 
     def accuracy(self, model: PretrainModel) -> float:
-        """Share of the videos that their nearest neighbours in a student's features tell."""
-        return neighbour_accuracy(encode(model, self.frames), self.labels)
+        """Share of the videos that their nearest neighbors in a student's features tell."""
+        return neighbor_accuracy(encode(model, self.frames), self.labels)

@@ -30,7 +30,7 @@ class Reconstruction:
     predicted: torch.Tensor
     """(Nm, D) float: predicted targets."""
     features: torch.Tensor | None
-    """(N, D) float: the teacher's tokens; none where the target is normalised pixels."""
+    """(N, D) float: the teacher's tokens; none where the target is normalized pixels."""
 
 
 def draw_loss_curve(path: Path, history: list[dict[str, float]]) -> None:
@@ -63,7 +63,7 @@ def draw_loss_curve(path: Path, history: list[dict[str, float]]) -> None:
 def draw_reconstructions(path: Path, clips: list[Reconstruction], grid: TokenGrid) -> None:
     """Show input, what was visible, and the reconstruction, for some frames of each clip.
 
-    Normalised pixels are shown with each token's true mean and contrast, features by the three
+    Normalized pixels are shown with each token's true mean and contrast, features by the three
     principal components of the teacher's tokens.
     """
     pixels = clips[0].features is None

@@ -1,4 +1,4 @@
-"""The loss of predicted motion: normalised displacements of masked tokens, where they are known."""
+"""The loss of predicted motion: normalized displacements of masked tokens, where they are known."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ EPSILON = 1e-6
 def motion_targets(
     displacement: torch.Tensor, how: MotionNorm, patch: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Normalise displacements.
+    """Normalize displacements.
 
     size   divided by the token's side: 1 is a whole token.
     token  each axis over the token's known points, (x - mean) / (sqrt(unbiased variance) + 1e-6):
@@ -37,10 +37,10 @@ def motion_targets(
     elif how == "token":
         count = known.sum(-2, keepdim=True)
         mean = values.sum(-2, keepdim=True) / count.clamp(min=1)
-        centred = torch.where(known, values - mean, 0.0)
-        variance = centred.square().sum(-2, keepdim=True) / (count - 1).clamp(min=1)
+        centered = torch.where(known, values - mean, 0.0)
+        variance = centered.square().sum(-2, keepdim=True) / (count - 1).clamp(min=1)
         known = known & (count > 1)
-        values = torch.where(known, centred / (variance.sqrt() + EPSILON), 0.0)
+        values = torch.where(known, centered / (variance.sqrt() + EPSILON), 0.0)
     return values.flatten(-2), known.flatten(-2)
 
 

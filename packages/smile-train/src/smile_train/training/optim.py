@@ -18,7 +18,7 @@ def parameter_groups(
         scales: A factor for each parameter, by name; see `layer_scales`.
 
     Returns:
-        Groups for an optimiser; each has `lr_scale` besides `params` and `weight_decay`.
+        Groups for an optimizer; each has `lr_scale` besides `params` and `weight_decay`.
     """
     groups: dict[tuple[float, float], dict] = {}
     for name, parameter in model.named_parameters():

@@ -204,7 +204,7 @@ class PretrainRun(TrainingRun[PretrainConfig, TrainingClips]):
 
 
 def total_steps(config: PretrainConfig, clips: TrainingClips) -> int:
-    """Optimiser steps of a stage: --steps, or the whole batches in --epochs."""
+    """Optimizer steps of a stage: --steps, or the whole batches in --epochs."""
     if config.steps is not None:
         return config.steps
     return max(1, config.epochs * clips.order.length // config.batch)

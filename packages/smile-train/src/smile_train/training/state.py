@@ -34,7 +34,7 @@ SPARE_SHARE = 1.1
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RunState:
-    """What a run continues from: weights, optimiser, random numbers, step."""
+    """What a run continues from: weights, optimizer, random numbers, step."""
 
     config: RunOptions
     """The run."""
@@ -49,7 +49,7 @@ class RunState:
     model: torch.nn.Module
     """The student, as prepared by the accelerator: whole, or a shard of it."""
     optimizer: torch.optim.Optimizer
-    """Its optimiser, prepared too."""
+    """Its optimizer, prepared too."""
 
     def keep(self, step: int, more: Mapping[str, Any] | None = None) -> Path:
         """Write a checkpoint of the step that has just ended; all processes call this.
@@ -72,7 +72,7 @@ class RunState:
                 weights=weights,
                 training={
                     "step": step,
-                    "optimiser": optimizer,
+                    "optimiser": optimizer,  # As checkpoints of every release have it.
                     "generator": torch.get_rng_state(),
                     "scaler": self.accelerator.scaler and self.accelerator.scaler.state_dict(),
                     **(more or {}),
@@ -168,5 +168,5 @@ def require_room(folder: Path, needed: int) -> None:
 
 
 def _inner(optimizer: Any) -> torch.optim.Optimizer:
-    """The optimiser that Accelerate has wrapped."""
+    """The optimizer that Accelerate has wrapped."""
     return getattr(optimizer, "optimizer", optimizer)

@@ -17,8 +17,8 @@ from torch import nn
 from smile_train.checkpoints.backbone import Backbone, classifier_weights
 from smile_train.config.finetune import FinetuneConfig
 from smile_train.data.augmentation import mix
-from smile_train.data.labelled_clips import sample_length
-from smile_train.datasets import LabelledVideos
+from smile_train.data.labeled_clips import sample_length
+from smile_train.datasets import LabeledVideos
 from smile_train.evaluation.metrics import (
     classification_metrics,
     counting_errors,
@@ -31,7 +31,7 @@ from smile_train.training.optim import layer_scales, parameter_groups
 
 
 @dataclass(frozen=True, kw_only=True)
-class LabelledTask(ABC):
+class LabeledTask(ABC):
     """What a task brings to the loop."""
 
     main_metric: ClassVar[str]
@@ -76,7 +76,7 @@ class LabelledTask(ABC):
         return replace(backbone.grid, frames=frames, height=side, width=side)
 
     def groups(self, model: torch.nn.Module, depth: int) -> list[dict[str, Any]]:
-        """Parameters for the optimiser, with `weight_decay` and `lr_scale` of each group.
+        """Parameters for the optimizer, with `weight_decay` and `lr_scale` of each group.
 
         Args:
             depth: Blocks of the encoder.
@@ -107,11 +107,11 @@ class LabelledTask(ABC):
         """What is averaged over views: the model's outputs as probabilities, or rates."""
 
     @abstractmethod
-    def metrics(self, predictions: Predictions, videos: LabelledVideos) -> dict[str, float]:
+    def metrics(self, predictions: Predictions, videos: LabeledVideos) -> dict[str, float]:
         """Scores of a split."""
 
 
-class SingleLabel(LabelledTask):
+class SingleLabel(LabeledTask):
     """One class of each video: cross-entropy against mixed, smoothed labels."""
 
     main_metric = "top1"
@@ -139,11 +139,11 @@ class SingleLabel(LabelledTask):
     def score(self, outputs: torch.Tensor) -> torch.Tensor:
         return outputs.float().softmax(-1)
 
-    def metrics(self, predictions: Predictions, videos: LabelledVideos) -> dict[str, float]:
+    def metrics(self, predictions: Predictions, videos: LabeledVideos) -> dict[str, float]:
         return classification_metrics(predictions.scores, predictions.targets)
 
 
-class MultiLabel(LabelledTask):
+class MultiLabel(LabeledTask):
     """Any number of classes of each video: binary cross-entropy, the views' maximum (SEVERE)."""
 
     main_metric = "map"
@@ -161,11 +161,11 @@ class MultiLabel(LabelledTask):
     def score(self, outputs: torch.Tensor) -> torch.Tensor:
         return outputs.float().sigmoid()
 
-    def metrics(self, predictions: Predictions, videos: LabelledVideos) -> dict[str, float]:
+    def metrics(self, predictions: Predictions, videos: LabeledVideos) -> dict[str, float]:
         return multi_label_metrics(predictions.scores, predictions.targets)
 
 
-class Counting(LabelledTask):
+class Counting(LabeledTask):
     """Repetitions: a rate, times the video's length. The loss is the error of its logarithm; the
     relative error itself is least for the slowest rate, where a head has learned nothing yet."""
 
@@ -195,7 +195,7 @@ class Counting(LabelledTask):
     def score(self, outputs: torch.Tensor) -> torch.Tensor:
         return outputs.float() / self.config.stride
 
-    def metrics(self, predictions: Predictions, videos: LabelledVideos) -> dict[str, float]:
+    def metrics(self, predictions: Predictions, videos: LabeledVideos) -> dict[str, float]:
         found = {video.key: video for video in videos.videos}
         lengths = np.array([sample_length(found[key]) for key in predictions.keys])
         return counting_errors(predictions.scores[:, 0] * lengths, predictions.targets)
@@ -225,7 +225,7 @@ GRID = tuple(product(RATES, DECAYS))
 """All pairs."""
 
 
-class AttentiveGrid(LabelledTask):
+class AttentiveGrid(LabeledTask):
     """A probe for every learning rate and weight decay; the best on the tested split is reported,
     as the protocol has it, and the whole grid beside it."""
 
@@ -281,7 +281,7 @@ class AttentiveGrid(LabelledTask):
         scores = outputs.float()
         return (scores.sigmoid() if self.multi_label else scores.softmax(-1)).flatten(1)
 
-    def metrics(self, predictions: Predictions, videos: LabelledVideos) -> dict[str, float]:
+    def metrics(self, predictions: Predictions, videos: LabeledVideos) -> dict[str, float]:
         """Those of the best probe, with its `rate` and `weight_decay`."""
         best = self._best(predictions)
         rate, decay = GRID[best]

@@ -1,4 +1,4 @@
-"""Read a labelled data set from its own annotations, check it, and write a manifest of a split."""
+"""Read a labeled data set from its own annotations, check it, and write a manifest of a split."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Colour tokens by the first three principal components of their features, beside each video."""
+"""Color tokens by the first three principal components of their features, beside each video."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Options(FigureOptions):
     checkpoint: Annotated[str, tyro.conf.Positional]
     """A run, a checkpoint, a published file or a hub id."""
     over: Literal["video", "all"] = "video"
-    """Components of each video's own tokens, or of those of all videos: then a colour means the
+    """Components of each video's own tokens, or of those of all videos: then a color means the
     same in all of them. Either way it means the same from frame to frame."""
     form: Literal["mp4", "webp"] = "mp4"
     """Videos, or animations for pages."""

@@ -101,7 +101,7 @@ def describe_map(weights: np.ndarray) -> dict[str, object]:
     Returns:
         `spread`, the entropy over that of uniform attention, from 0 (one token) to 1 (all alike);
         `slices`, the share of each time slice; `peak`, slice, row and column of the highest;
-        `shown`, the ends of the colour scale as multiples of uniform attention; `map`, all weights.
+        `shown`, the ends of the color scale as multiples of uniform attention; `map`, all weights.
     """
     flat = weights[weights > 0]
     entropy = -(flat * np.log(flat)).sum() / np.log(weights.size)
@@ -140,9 +140,9 @@ def paint_attention(
     smooth = np.stack([cv2.resize(s, size, interpolation=cv2.INTER_LINEAR) for s in strength])
     smooth = smooth.repeat(grid.tubelet, axis=0)
     colors = colormaps["inferno"](smooth)[..., :3] * 255
-    grey = frames.mean(-1, keepdims=True).repeat(3, -1) * 0.7
+    gray = frames.mean(-1, keepdims=True).repeat(3, -1) * 0.7
     share = (0.35 + 0.45 * smooth)[..., None]
-    painted = (grey * (1 - share) + colors * share).round().astype(np.uint8)
+    painted = (gray * (1 - share) + colors * share).round().astype(np.uint8)
     if query.slice is not None:
         y, x = query.row * grid.patch, query.column * grid.patch
         for frame in painted[query.slice * grid.tubelet :][: grid.tubelet]:

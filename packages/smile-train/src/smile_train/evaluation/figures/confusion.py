@@ -23,10 +23,10 @@ SHOWN = 12
 
 
 def draw_confusion(counts: np.ndarray, classes: Sequence[str], path: Path) -> None:
-    """Draw a confusion matrix, a row for each true class, shares of the row as colour.
+    """Draw a confusion matrix, a row for each true class, shares of the row as color.
 
     Up to `NAMED` classes are named at the axes; of more, the most frequent confusions are named
-    below. Colours follow the square root, so that rare confusions are seen.
+    below. Colors follow the square root, so that rare confusions are seen.
 
     Args:
         counts: (classes, classes) int64 as from `metrics.confusion`.

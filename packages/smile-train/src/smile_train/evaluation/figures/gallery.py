@@ -1,4 +1,4 @@
-"""Colours, strips of frames and files that all figures share."""
+"""Colors, strips of frames and files that all figures share."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#555555")
-"""Of lines; told apart by the colour-blind as well (Okabe and Ito)."""
+"""Of lines; told apart by the color-blind as well (Okabe and Ito)."""
 MARKERS = "osD^vP"
-"""On lines; not as many as colours, so that no pair of the two comes again soon."""
+"""On lines; not as many as colors, so that no pair of the two comes again soon."""
 SMALLEST_PX = 224
 """Side that clips are enlarged to for showing, at least."""
 

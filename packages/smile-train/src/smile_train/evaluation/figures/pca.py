@@ -1,4 +1,4 @@
-"""What features have in common: tokens coloured by their first three principal components."""
+"""What features have in common: tokens colored by their first three principal components."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from smile_motion.tokens import TokenGrid
 COMPONENTS = 3
 """Red, green and blue."""
 CLIPPED = 0.02
-"""Share of values at either end that are drawn as the extreme colour."""
+"""Share of values at either end that are drawn as the extreme color."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Components:
-    """Directions in which tokens differ most, and how they become colours."""
+    """Directions in which tokens differ most, and how they become colors."""
 
     mean: np.ndarray
     """(D,) float64."""
@@ -42,7 +42,7 @@ class Components:
         """
         tokens = np.concatenate(clips).astype(np.float64)
         mean = tokens.mean(0)
-        # The (D, D) moments need no copy of all centred tokens, however many clips there are.
+        # The (D, D) moments need no copy of all centered tokens, however many clips there are.
         moments = tokens.T @ tokens / len(tokens) - np.outer(mean, mean)
         variances, vectors = np.linalg.eigh(moments)
         if variances[-1] <= 1e-12 * max(1.0, float((mean**2).sum())):
@@ -60,7 +60,7 @@ class Components:
         return (tokens.astype(np.float64) - self.mean) @ self.basis.T
 
     def colors(self, tokens: np.ndarray) -> np.ndarray:
-        """Colours of (N, D) tokens: (N, 3) uint8."""
+        """Colors of (N, D) tokens: (N, 3) uint8."""
         span = np.maximum(self.high - self.low, 1e-12)
         share = np.clip((self.project(tokens) - self.low) / span, 0, 1)
         return (255 * share).round().astype(np.uint8)

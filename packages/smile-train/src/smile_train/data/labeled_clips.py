@@ -1,4 +1,4 @@
-"""Clips of labelled videos, to train on."""
+"""Clips of labeled videos, to train on."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from smile_motion.video import open_index, read_frames
 from smile_train.data.augmentation import augment
 from smile_train.data.sampling import SampleOrder, make_or_replace
 from smile_train.data.views import Sampling, frame_range, square_crops, training_frames
-from smile_train.datasets import LabelledVideo, LabelledVideos
+from smile_train.datasets import LabeledVideo, LabeledVideos
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +32,7 @@ class ClipAugmentation:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LabelledClips:
+class LabeledClips:
     """Sample number -> augmented clips of a video, and its label; depends on the number alone.
 
     An item is `frames` (repeats, T, H, W, 3) uint8, `target` (class number, class marks, or
@@ -42,7 +42,7 @@ class LabelledClips:
 
     preload_module: ClassVar[str] = "smile_train.data._preload_finetune"
 
-    videos: LabelledVideos
+    videos: LabeledVideos
     """The samples."""
     order: SampleOrder
     """Where a sample number points."""
@@ -129,7 +129,7 @@ class LabelledClips:
 
 
 def read_training_frames(
-    video: LabelledVideo,
+    video: LabeledVideo,
     *,
     frames: int,
     stride: int,
@@ -147,7 +147,7 @@ def read_training_frames(
     return read_frames(index, first + places)
 
 
-def sample_length(video: LabelledVideo) -> int:
+def sample_length(video: LabeledVideo) -> int:
     """Frames of a sample."""
     first, end = frame_range(open_index(video.path), video)
     return end - first
