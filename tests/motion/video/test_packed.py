@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from smile_motion.backgrounds.sources import VideoBackground
 from smile_motion.errors import InputError
 from smile_motion.video import find_videos, index_video, open_index, packed, read_frames
-from smile_motion.video.packer import VideoPacking, psnr_db, resized
+from smile_motion.video.packer import psnr_db, reencode, resized
+from smile_motion.video.packing import VideoPacking
 from smile_motion.video.shards import ShardWriter, open_shard
 from smile_motion.video.stretches import DecodedStretches
 
@@ -37,7 +38,7 @@ def pack(folder: Path, videos: dict[str, Path], **options: Any) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     writer = ShardWriter(folder / "shard-00000.tar")
     for name, path in videos.items():
-        facts, table = packing.pack(path, folder / "one.mp4")
+        facts, table = reencode(packing, path, folder / "one.mp4")
         del facts["bytes"]
         writer.add(folder / "one.mp4", table, **facts, name=name, source=path.name, label="cycling")
         (folder / "one.mp4").unlink()

@@ -1,206 +1,145 @@
-"""Re-encoding of videos so that every frame is cheap to read.
-
-VideoPacking(size=256).pack(Path("bikes.mp4"), Path("bikes.packed.mp4"))
-"""
+"""Re-encoding of videos by the settings of `VideoPacking`."""
 
 from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 
 from smile_motion.errors import InputError
 from smile_motion.io.files import hash_file
-from smile_motion.io.options import FrameRate, Side, Stride, Within, require_within
 from smile_motion.video.decoder import decoded_frames, opened, upright
 from smile_motion.video.index import VideoIndex, index_video
 from smile_motion.video.packed import PackedVideo, read_packed
-from smile_motion.video.shards import FRAME, TICKS_PER_S, PackedCodec, PackedRecord
+from smile_motion.video.packing import ENCODERS, VideoPacking
+from smile_motion.video.shards import FRAME, TICKS_PER_S, PackedRecord
 
 if TYPE_CHECKING:
     from av import VideoFrame
 
 SAMPLED = 8
 """Number of frames that the PSNR of a video is measured on."""
-_ENCODERS: dict[PackedCodec, tuple[str, str, str]] = {
-    "h264": ("libx264", "yuv420p", "itu601"),
-    "mjpeg": ("mjpeg", "yuvj420p", "itu601"),
-}
-"""FFmpeg's encoder, pixel format and color matrix."""
-_QUALITY: dict[PackedCodec, int] = {"h264": 18, "mjpeg": 3}
 _LIMITED, _FULL = 1, 2
 """FFmpeg's numbers of color ranges."""
 _SMPTE170M, _BT470BG = 6, 5
 """FFmpeg's numbers of the color matrix of BT.601, which players assume for small videos."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class VideoPacking:
-    """Settings of re-encoding, to upright video without sound, in 8 bits and 4:2:0."""
+def reencode(
+    packing: VideoPacking, source: Path, target: Path
+) -> tuple[dict[str, Any], np.ndarray]:
+    """Re-encode a video.
 
-    size: Side = 256
-    """Shorter side, pixels; videos that are smaller keep their size. Sides are even."""
-    codec: PackedCodec = "h264"
-    """`h264`: small; `mjpeg`: larger by half, decoded in less time still."""
-    quality: Annotated[int, Within(1, 51)] | None = None
-    """H.264: constant rate factor; MJPEG: quantiser, 2 to 31. Lower is better. Default: 18, 3."""
-    group: Annotated[int, Within(1, 600)] = 1
-    """Frames from one key frame to the next: 1 makes every frame one; 12 makes H.264 smaller and
-    slower to read. There are no B-frames."""
-    stride: Stride = 1
-    """Keep each n-th frame."""
-    rate_hz: FrameRate | None = None
-    """Keep at most so many frames a second, those that are shown first. Default: all."""
+    Args:
+        packing: Settings.
+        source: Anything that `index_video` reads.
+        target: File to write, an MP4.
 
-    def __post_init__(self) -> None:
-        require_within(self)
-        if self.codec == "mjpeg" and self.group > 1:
+    Returns:
+        Fields of the `PackedRecord` that are known, and the table of frames, (N,) `FRAME`. The
+        bytes depend on the source and these settings only.
+
+    Raises:
+        InputError: The source cannot be read.
+    """
+    index = index_video(source)
+    numbers = packing.kept_frames(index)
+    duration_s = float(index.times_s[-1])
+    rate_hz = len(numbers) / duration_s if len(numbers) < len(index) else index.rate_hz
+    times = _ticks(index.times_s[numbers])
+    chosen = np.unique(np.linspace(0, len(numbers) - 1, SAMPLED).round().astype(np.int64))
+    samples = _encode(packing, _shown_frames(index, numbers), target, times, rate_hz, set(chosen))
+    facts, table = _read_back(packing, source, target, times)
+    facts |= {"rate_hz": rate_hz, "stride": round(len(index) / len(numbers), 3)}
+    record = PackedRecord(**facts, name="", source="", psnr_db=0, start=0)
+    packed = read_packed(PackedVideo(shard=target, record=record, table=table), chosen)
+    return facts | {"psnr_db": round(psnr_db(packed, samples), 2)}, table
+
+
+def _encode(
+    packing: VideoPacking,
+    frames: Iterator[VideoFrame],
+    target: Path,
+    times: np.ndarray,
+    rate_hz: float,
+    chosen: set[int],
+) -> np.ndarray:
+    """Write frames, and return the chosen ones before encoding, (n, H, W, 3) uint8."""
+    import av
+
+    encoder, pixel_format, matrix = ENCODERS[packing.codec]
+    is_limited = packing.codec == "h264"
+    color = {"dst_colorspace": matrix, "dst_color_range": _LIMITED if is_limited else _FULL}
+    tick = Fraction(1, TICKS_PER_S)
+    kept = []
+    with av.open(str(target), "w", format="mp4") as container:
+        rate = Fraction(rate_hz).limit_denominator(1001)
+        stream = container.add_stream(encoder, rate=rate, options=_encoder_options(packing))
+        assert isinstance(stream, av.VideoStream)
+        stream.pix_fmt = pixel_format
+        stream.time_base = stream.codec_context.time_base = tick
+        stream.codec_context.color_range = _LIMITED if is_limited else _FULL
+        stream.codec_context.colorspace = _SMPTE170M if is_limited else _BT470BG
+        for number, (frame, time) in enumerate(zip(frames, times.tolist(), strict=True)):
+            image = resized(upright(frame), packing.size)
+            if number == 0:
+                stream.height, stream.width = image.shape[:2]
+            if number in chosen:
+                kept.append(image)
+            picture = av.VideoFrame.from_ndarray(image, format="rgb24")
+            picture = picture.reformat(format=pixel_format, threads=1, **color)
+            picture.pts, picture.time_base = time, tick
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode())
+    return np.stack(kept)
+
+
+def _encoder_options(packing: VideoPacking) -> dict[str, str]:
+    quality = str(packing.encoder_quality)
+    if packing.codec == "mjpeg":
+        return {"qmin": quality, "qmax": quality, "huffman": "optimal", "threads": "1"}
+    # Without arithmetic coding and deblocking, half of decoding, files are a seventh larger.
+    # The encoder's macroblock tree reads memory that it never wrote: bytes would differ.
+    fast = {"preset": "veryfast", "tune": "fastdecode", "crf": quality, "mbtree": "0"}
+    return fast | {"g": str(packing.group), "bf": "0", "sc_threshold": "0", "threads": "1"}
+
+
+def _read_back(
+    packing: VideoPacking, source: Path, target: Path, times: np.ndarray
+) -> tuple[dict[str, Any], np.ndarray]:
+    """Read the positions of the packets that were written."""
+    table = np.zeros(len(times), FRAME)
+    with opened(target) as (container, stream), target.open("rb") as file:
+        packets = [packet for packet in container.demux(stream) if packet.size]
+        if len(packets) != len(times):
             raise InputError(
-                f"--group is {self.group}: of MJPEG every frame is a key frame; use --codec h264"
+                f"{source}: {len(times)} frames became {len(packets)} packets; leave it out"
             )
-        if self.codec == "mjpeg" and not 2 <= (self.quality or 2) <= 31:
-            raise InputError(f"--quality is {self.quality}; give 2 to 31 with --codec mjpeg")
-        if self.stride > 1 and self.rate_hz is not None:
-            raise InputError("--stride and --rate-hz both thin frames out; give one of them")
-
-    @property
-    def encoder_quality(self) -> int:
-        """Quality that the encoder is given."""
-        return _QUALITY[self.codec] if self.quality is None else self.quality
-
-    def require_encoder(self) -> None:
-        """Raise InputError if this FFmpeg cannot encode or decode the codec."""
-        import av
-        from av.codec.codec import UnknownCodecError
-
-        encoder = _ENCODERS[self.codec][0]
-        other = "mjpeg" if self.codec == "h264" else "h264"
-        try:
-            av.Codec(encoder, "w")
-            av.Codec(self.codec, "r")
-        except UnknownCodecError as error:
-            raise InputError(
-                f"--codec {self.codec}: this FFmpeg lacks {encoder}, or a decoder for it; use "
-                f"--codec {other}, or install a PyAV that has both"
-            ) from error
-
-    def kept_frames(self, index: VideoIndex) -> np.ndarray:
-        """Return the numbers of the source's frames that are packed, (n,) int64 ascending."""
-        if self.rate_hz is None or index.rate_hz <= self.rate_hz:
-            return np.arange(0, len(index), self.stride)
-        ticks = np.floor(index.times_s[:-1] * self.rate_hz + 1e-6).astype(np.int64)
-        return np.flatnonzero(np.diff(ticks, prepend=-1))
-
-    def pack(self, source: Path, target: Path) -> tuple[dict[str, Any], np.ndarray]:
-        """Re-encode a video.
-
-        Args:
-            source: Anything that `index_video` reads.
-            target: File to write, an MP4.
-
-        Returns:
-            Fields of the `PackedRecord` that are known, and the table of frames, (N,) `FRAME`. The
-            bytes depend on the source and these settings only.
-
-        Raises:
-            InputError: The source cannot be read.
-        """
-        index = index_video(source)
-        numbers = self.kept_frames(index)
-        duration_s = float(index.times_s[-1])
-        rate_hz = len(numbers) / duration_s if len(numbers) < len(index) else index.rate_hz
-        times = _ticks(index.times_s[numbers])
-        chosen = np.unique(np.linspace(0, len(numbers) - 1, SAMPLED).round().astype(np.int64))
-        samples = self._encode(_shown_frames(index, numbers), target, times, rate_hz, set(chosen))
-        facts, table = self._read_back(source, target, times)
-        facts |= {"rate_hz": rate_hz, "stride": round(len(index) / len(numbers), 3)}
-        record = PackedRecord(**facts, name="", source="", psnr_db=0, start=0)
-        packed = read_packed(PackedVideo(shard=target, record=record, table=table), chosen)
-        return facts | {"psnr_db": round(psnr_db(packed, samples), 2)}, table
-
-    def _encode(
-        self,
-        frames: Iterator[VideoFrame],
-        target: Path,
-        times: np.ndarray,
-        rate_hz: float,
-        chosen: set[int],
-    ) -> np.ndarray:
-        """Write frames, and return the chosen ones before encoding, (n, H, W, 3) uint8."""
-        import av
-
-        encoder, pixel_format, matrix = _ENCODERS[self.codec]
-        is_limited = self.codec == "h264"
-        color = {"dst_colorspace": matrix, "dst_color_range": _LIMITED if is_limited else _FULL}
-        tick = Fraction(1, TICKS_PER_S)
-        kept = []
-        with av.open(str(target), "w", format="mp4") as container:
-            rate = Fraction(rate_hz).limit_denominator(1001)
-            stream = container.add_stream(encoder, rate=rate, options=self._encoder_options())
-            assert isinstance(stream, av.VideoStream)
-            stream.pix_fmt = pixel_format
-            stream.time_base = stream.codec_context.time_base = tick
-            stream.codec_context.color_range = _LIMITED if is_limited else _FULL
-            stream.codec_context.colorspace = _SMPTE170M if is_limited else _BT470BG
-            for number, (frame, time) in enumerate(zip(frames, times.tolist(), strict=True)):
-                image = resized(upright(frame), self.size)
-                if number == 0:
-                    stream.height, stream.width = image.shape[:2]
-                if number in chosen:
-                    kept.append(image)
-                picture = av.VideoFrame.from_ndarray(image, format="rgb24")
-                picture = picture.reformat(format=pixel_format, threads=1, **color)
-                picture.pts, picture.time_base = time, tick
-                container.mux(stream.encode(picture))
-            container.mux(stream.encode())
-        return np.stack(kept)
-
-    def _encoder_options(self) -> dict[str, str]:
-        quality = str(self.encoder_quality)
-        if self.codec == "mjpeg":
-            return {"qmin": quality, "qmax": quality, "huffman": "optimal", "threads": "1"}
-        # Without arithmetic coding and deblocking, half of decoding, files are a seventh larger.
-        # The encoder's macroblock tree reads memory that it never wrote: bytes would differ.
-        fast = {"preset": "veryfast", "tune": "fastdecode", "crf": quality, "mbtree": "0"}
-        return fast | {"g": str(self.group), "bf": "0", "sc_threshold": "0", "threads": "1"}
-
-    def _read_back(
-        self, source: Path, target: Path, times: np.ndarray
-    ) -> tuple[dict[str, Any], np.ndarray]:
-        """Read the positions of the packets that were written."""
-        table = np.zeros(len(times), FRAME)
-        with opened(target) as (container, stream), target.open("rb") as file:
-            packets = [packet for packet in container.demux(stream) if packet.size]
-            if len(packets) != len(times):
+        for number, packet in enumerate(packets):
+            if packet.is_keyframe != (number % packing.group == 0) or packet.pos is None:
                 raise InputError(
-                    f"{source}: {len(times)} frames became {len(packets)} packets; leave it out"
+                    f"{source}: FFmpeg put a key frame elsewhere than asked, at frame "
+                    f"{number}; pack with --group 1"
                 )
-            for number, packet in enumerate(packets):
-                if packet.is_keyframe != (number % self.group == 0) or packet.pos is None:
-                    raise InputError(
-                        f"{source}: FFmpeg put a key frame elsewhere than asked, at frame "
-                        f"{number}; pack with --group 1"
-                    )
-                file.seek(packet.pos)
-                crc = zlib.crc32(file.read(packet.size))
-                table[number] = packet.pos, packet.size, times[number], crc
-            facts = {
-                "codec": self.codec,
-                "group": self.group,
-                "frames": len(times),
-                "width": stream.width,
-                "height": stream.height,
-                "bytes": target.stat().st_size,
-                "sha256": hash_file(target),
-                "extradata": (stream.codec_context.extradata or b"").hex(),
-            }
-        return facts, table
+            file.seek(packet.pos)
+            crc = zlib.crc32(file.read(packet.size))
+            table[number] = packet.pos, packet.size, times[number], crc
+        facts = {
+            "codec": packing.codec,
+            "group": packing.group,
+            "frames": len(times),
+            "width": stream.width,
+            "height": stream.height,
+            "bytes": target.stat().st_size,
+            "sha256": hash_file(target),
+            "extradata": (stream.codec_context.extradata or b"").hex(),
+        }
+    return facts, table
 
 
 def resized(image: np.ndarray, size: int) -> np.ndarray:

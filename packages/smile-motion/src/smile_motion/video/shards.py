@@ -26,6 +26,7 @@ from annotated_types import Ge, Len
 from smile_motion.errors import InputError
 from smile_motion.io.files import dump_lines, encode_json
 from smile_motion.io.schema import parse_text, read_records
+from smile_motion.video.packing import PackedCodec
 from smile_motion.video.tar import ARCHIVE, is_archive
 
 TICKS_PER_S = 90_000
@@ -40,7 +41,6 @@ _MAGIC = b"SMILEVID"
 _TAIL = 1 << 15
 """Number of bytes at the end of a shard that contain the end of the index."""
 _REMEDY = "copy the shard again, or delete it and pack again"
-PackedCodec = Literal["h264", "mjpeg"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,8 @@ from smile_motion.export.base import ClipShard, Format, Line
 from smile_motion.export.collection import Collection
 from smile_motion.io.files import dump_lines, hash_file, replacing, sha256, write_atomically
 from smile_motion.video import find_videos
-from smile_motion.video.packer import VideoPacking
+from smile_motion.video.packer import reencode
+from smile_motion.video.packing import VideoPacking
 from smile_motion.video.shards import PackedRecord, ShardWriter, open_shard
 
 VIDEOS = "videos.jsonl"
@@ -133,7 +134,7 @@ class PackedVideos(Format):
                 for number, numbered in zip(shard.clips, clips, strict=True):
                     video: SourceVideo = numbered.clip
                     try:
-                        facts, table = self.packing.pack(video.path, encoded)
+                        facts, table = reencode(self.packing, video.path, encoded)
                     except InputError as error:
                         writer.refuse(number, _text(str(error)))
                         continue

@@ -16,7 +16,7 @@ import tyro
 from smile_motion.cli.app import Outcome
 from smile_motion.io.options import Count, Groups, Index, OnlyWith, Workers
 from smile_motion.runtime.devices import available_cores
-from smile_motion.video.packer import VideoPacking
+from smile_motion.video.packing import VideoPacking
 
 if TYPE_CHECKING:
     from smile_motion.export.collection import Collection
