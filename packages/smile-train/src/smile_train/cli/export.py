@@ -50,6 +50,8 @@ def run(options: Options) -> Outcome:
     from smile_train.checkpoints.to_transformers import export_transformers
     from smile_train.config.machine import use_cores
     from smile_train.models.heads import Classifier
+    from smile_train.models.mae import MODEL_CARD
+    from smile_train.training.model_card import write_model_card
 
     if options.push and options.to in ("onnx", "official"):
         raise InputError(f"--push: --to {options.to} writes a file; push one of the folders")
@@ -66,10 +68,16 @@ def run(options: Options) -> Outcome:
         case "hub":
             _save_for_hub(model, out)
             kind = type(model).__name__
+            use = f"import smile_train\n\nmodel = smile_train.load({out.name!r})  # or OWNER/NAME"
+            write_model_card(out, model, source, library=MODEL_CARD["library_name"], use=use)
             print(f"{out}: {source} for smile_train.models.{kind}.from_pretrained({str(out)!r})")
         case _:
             whole = options.to == "transformers-pretraining"
             export_transformers(model, out, pretraining=whole, classes=classes)
+            kind = _their_class(model, whole)
+            use = f"from transformers import {kind}\n\n"
+            use += f"model = {kind}.from_pretrained({out.name!r})  # or OWNER/NAME"
+            write_model_card(out, model, source, library="transformers", use=use)
             print(f"{out}: {source} for {_their_class(model, whole)}.from_pretrained({str(out)!r})")
     if options.push:
         from huggingface_hub import HfApi
