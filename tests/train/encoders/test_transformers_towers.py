@@ -119,13 +119,13 @@ def test_a_probe_of_motion_takes_one(folders: dict[str, Path], tmp_path: Path) -
 
 
 def test_without_a_processor_defaults_are_said(
-    folders: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    folders: dict[str, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     shutil.copytree(folders["vivit"], tmp_path / "bare")
     for path in (tmp_path / "bare").glob("*preprocessor*"):
         path.unlink()
     model = smile_train.load(tmp_path / "bare")
-    assert "no preprocessor_config.json; pixels are standardised" in capsys.readouterr().err
+    assert "no preprocessor_config.json; pixels are standardized" in caplog.text
     # x / 127.5 - 1, then less one half, through one half: of a unit the mean is .75, deviation .25
     assert model.encoder.mean == pytest.approx((0.75,) * 3)
     assert model.encoder.std == pytest.approx((0.25,) * 3)

@@ -20,7 +20,7 @@ from smile_train.models.heads import Classifier
 from smile_train.models.mae import Encoder
 
 TABLE_TOLERANCE = 1e-4
-"""Most that a stored table of positions may differ from the computed one."""
+"""Largest difference between a stored table of positions and the computed one."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -53,10 +53,10 @@ class Backbone:
 def untrained_backbone(
     student: StudentName, *, frames: int | None, size: int | None, patch: int, seed: int
 ) -> Backbone:
-    """Random weights of an encoder, the same for a seed: what nothing was learned by.
+    """Random weights of an encoder, the same for a seed: the control of every pre-training.
 
     Args:
-        frames, size: Of its clips, size in pixels; none for the paper's, 16 and 224.
+        frames, size: Frames and side in pixels of its clips; None for the paper's, 16 and 224.
         patch: Side of a token, pixels.
 
     Raises:
@@ -121,9 +121,9 @@ def classifier_weights(
     """The part of a checkpoint that a classifier starts from.
 
     Args:
-        classes: Of the classifier.
+        classes: Number of the classifier's classes.
         reset_head: Leave out a head that the checkpoint has.
-        names: Of the classes by number, where they are known.
+        names: Names of the classes by number, where they are known.
 
     Returns:
         Weights by the classifier's names; what is not among them keeps its first values: `fc_norm`

@@ -1,4 +1,4 @@
-"""What strangers' configurations say of a model: known fields, of their types, within bounds.
+"""Model configurations from other sources: known fields, of their types, within bounds.
 
 A configuration can name code, devices and other repositories. Only the fields below are looked at,
 and what they say of sizes must be that of the weights beside them.
@@ -219,7 +219,7 @@ def require_sizes(
     """Raise InputError where sizes are not those of the weights, before anything is built of them.
 
     Args:
-        prefix: Before the encoder's names; `encoder.` for a whole pre-training model, whose decoder
+        prefix: Prefix of the encoder's names; `encoder.` for a pre-training model, whose decoder
             is looked at as well.
     """
     stacks = [("", prefix, student.width, student.depth)]

@@ -1,4 +1,4 @@
-"""Checkpoints that are whole or not there, and the way back from them."""
+"""Checkpoints: written atomically, with the hashes of their files, and read back."""
 
 from __future__ import annotations
 
@@ -64,8 +64,9 @@ def save_checkpoint(
     """Write `step_00000000` into a folder: under another name first, forced to disk, then renamed.
 
     Args:
-        weights: Of the model.
-        training: What besides the weights a run continues from; tensors and plain values only.
+        weights: The model's state dict.
+        training: State of the optimizer, random generators and the like; tensors and plain values
+            only.
         keep: Older checkpoints than the last `keep` are deleted afterwards.
 
     Returns:
@@ -172,10 +173,10 @@ def read_run_config(path: Path) -> dict[str, Any]:
 
 
 def stored_settings(*runs: Path) -> dict[str, Any]:
-    """Settings that a run began with; nothing where none has begun.
+    """Read the settings that a run began with; empty where none has begun.
 
     Args:
-        *runs: Its folder, or those of its stages; the first that has begun tells.
+        *runs: The run's folder, or those of its stages; the first that has begun is read.
     """
     for run in runs:
         for folder in (*reversed(_numbered(run / "checkpoints")), run):
@@ -200,7 +201,7 @@ def _force(path: Path) -> None:
 
 
 def holds_a_run(out: Path) -> bool:
-    """Whether a folder has checkpoints, of whatever stage; not one whose first was not finished."""
+    """Whether a folder has a finished checkpoint of any stage."""
     return any(
         next((folder / "checkpoints").glob("step_*"), None) for folder in (out, out / "stage-1")
     )

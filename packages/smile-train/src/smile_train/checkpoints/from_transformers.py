@@ -27,8 +27,8 @@ from smile_train.checkpoints.to_transformers import from_their_names
 from smile_train.checkpoints.weight_files import (
     ENCODERS,
     TRANSFORMERS,
+    log_left_out,
     open_folder,
-    say_what_was_left_out,
 )
 from smile_train.models.config import StudentConfig, ratio_of
 from smile_train.models.mae import Encoder
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from transformers import VideoMAEConfig, VideoMAEModel
 
 THEIR_HEAD_EPSILON = 1e-5
-"""Of the LayerNorms before their heads, which their configuration cannot change."""
+"""Epsilon of the LayerNorms before their heads, which their configuration cannot change."""
 V2_SIZES = "model_config"
 """Where VideoMAE V2's folders keep sizes, which shows that they are such."""
 
@@ -98,7 +98,7 @@ def _parts(
         return source.config, from_their_names(source.state_dict(), type(source).__name__), None
     sizes = take_fields(VideoMAESizes, read_config(source / CONFIG), source / CONFIG)
     opened = open_folder(source, TRANSFORMERS)
-    say_what_was_left_out(opened)
+    log_left_out(opened)
     return sizes, from_their_names(opened.weights, str(source)), opened.path
 
 
@@ -135,7 +135,7 @@ def backbone_from_videomae_v2(folder: Path) -> Backbone:
     if faults:
         raise InputError(f"{folder}: {', '.join(faults)}; give a VideoMAE V2 as published")
     opened = open_folder(folder, ENCODERS)
-    say_what_was_left_out(opened)
+    log_left_out(opened)
     _, weights = find_encoder(opened.weights, opened.path)
     sides = {"height": theirs.img_size, "width": theirs.img_size, "patch": theirs.patch_size}
     try:

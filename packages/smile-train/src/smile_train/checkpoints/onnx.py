@@ -14,9 +14,9 @@ from smile_train.models.heads import Classifier
 from smile_train.models.mae import Encoder
 
 TOLERANCE = 1e-4
-"""Most that ONNX Runtime's outputs may differ from torch's, for a file to be kept."""
+"""Largest difference between outputs of ONNX Runtime and torch for which a file is kept."""
 CHECKED = 3
-"""Clips that a file is checked on; another number than it is traced with."""
+"""Clips that a file is checked on: not the number that it is traced with."""
 
 
 class _Tokens(nn.Module):

@@ -182,7 +182,7 @@ def open_model(
     """Open a pre-training model, or a classifier, with all its weights.
 
     Args:
-        path: As `open_backbone` takes it.
+        path: What `open_backbone` takes.
 
     Returns:
         The model in evaluation mode, names of a classifier's classes, and what was opened.
@@ -261,8 +261,8 @@ def start_from(source: PretrainModel, opened: Path, model: PretrainModel) -> lis
     """Fill a new model with another's weights.
 
     Args:
-        opened: What the source was opened from, for messages.
-        model: Of the same student; built with the source's `trained` grid.
+        opened: File or folder that the source was read from, for messages.
+        model: A model of the same student, built with the source's `trained` grid.
 
     Returns:
         A line for each thing that is not the source's.

@@ -13,7 +13,7 @@ from smile_motion.tokens import TokenGrid
 
 from smile_train.checkpoints.configs import count_blocks, require_sizes
 from smile_train.checkpoints.families import split_bias
-from smile_train.checkpoints.weight_files import ENCODERS, Kind, open_weights, say_what_was_left_out
+from smile_train.checkpoints.weight_files import ENCODERS, Kind, log_left_out, open_weights
 from smile_train.models.config import STUDENTS, StudentConfig, ratio_of
 from smile_train.models.heads import Classifier
 from smile_train.models.mae import PretrainModel
@@ -43,7 +43,7 @@ def load_official(path: Path, *, kind: Kind = ENCODERS) -> OfficialCheckpoint:
     """Read a published checkpoint, or what another training loop left; nothing in it is called.
 
     Args:
-        kind: Of model that is looked for.
+        kind: Kind of model that is expected.
 
     Raises:
         InputError: The file is missing, unreadable, or holds no weights.
@@ -51,7 +51,7 @@ def load_official(path: Path, *, kind: Kind = ENCODERS) -> OfficialCheckpoint:
     if not path.is_file():
         raise InputError(f"{path}: no such checkpoint file")
     opened = open_weights(path, kind)
-    say_what_was_left_out(opened)
+    log_left_out(opened)
     return OfficialCheckpoint(
         path=path, weights=opened.weights, args=opened.args, epoch=opened.epoch
     )
@@ -63,7 +63,7 @@ def infer_student(
     """Read widths and depths off the shapes; shapes do not tell the heads.
 
     Args:
-        heads, decoder_heads: Where given. Otherwise what the file's own arguments say, else those
+        heads, decoder_heads: Attention heads. Default: what the file's arguments say, else those
             of a published width, else the width over 64; a decoder of which none of these tells has
             as many heads as the encoder.
 
@@ -121,7 +121,7 @@ def infer_encoder(
     """Sizes and tokens of an encoder's weights under our names; see `infer_student`.
 
     Args:
-        frames: Of a clip, where the checkpoint's arguments do not say.
+        frames: Frames of a clip, where the checkpoint's arguments do not say.
     """
     bare = replace(checkpoint, weights=weights)
     return infer_student(bare, heads=heads), infer_grid(bare, frames=frames)
@@ -190,7 +190,7 @@ def open_pretrained(
     """Build the pre-training model that a published checkpoint is of, with its weights.
 
     Args:
-        grid: Of the clips; by default what the checkpoint says.
+        grid: Token grid of the clips. Default: what the checkpoint says.
     """
     checkpoint = load_official(path)
     weights: dict[str, torch.Tensor] = {}

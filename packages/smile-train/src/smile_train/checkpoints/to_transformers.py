@@ -30,7 +30,7 @@ _OUTSIDE = {
     "norm.weight": "layernorm.weight",
     "norm.bias": "layernorm.bias",
 }
-"""Of the encoder, below `videomae.` where it is part of another model."""
+"""Names of the encoder's weights, below `videomae.` where it is part of another model."""
 _TOP = {
     "fc_norm.weight": "fc_norm.weight",
     "fc_norm.bias": "fc_norm.bias",
@@ -43,7 +43,7 @@ _TOP = {
     "encoder_to_decoder.weight": "encoder_to_decoder.weight",
     "mask_token": "mask_token",
 }
-"""Of heads and the pre-training model."""
+"""Names of weights of heads and of the pre-training model."""
 _INSIDE = {
     "norm1": "layernorm_before",
     "attn.proj": "attention.output.dense",
@@ -51,7 +51,7 @@ _INSIDE = {
     "mlp.fc1": "intermediate.dense",
     "mlp.fc2": "output.dense",
 }
-"""Of a block; each has a weight and a bias."""
+"""Names of a block's layers; each has a weight and a bias."""
 _QKV = ("query", "key", "value")
 
 
@@ -59,7 +59,7 @@ def to_their_names(ours: dict[str, torch.Tensor], prefix: str) -> dict[str, torc
     """Rename weights; those of queries, keys and values become three.
 
     Args:
-        prefix: Before the encoder's names: `videomae.`, or nothing in a `VideoMAEModel`.
+        prefix: Prefix of the encoder's names: `videomae.`, or empty in a `VideoMAEModel`.
     """
     renamed: dict[str, torch.Tensor] = {}
     for name, value in ours.items():

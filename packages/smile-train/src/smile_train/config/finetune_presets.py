@@ -123,7 +123,7 @@ _ROWS: dict[str, tuple[FinetuneConfig, str]] = {
 PRESETS: dict[str, FinetuneConfig] = {
     name: replace(config, preset=name) for name, (config, _) in _ROWS.items()
 }
-"""By name."""
+"""Presets by name."""
 NOTES: dict[str, str] = {name: note for name, (_, note) in _ROWS.items()}
 """Where each comes from."""
 

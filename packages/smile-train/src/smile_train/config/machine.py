@@ -23,7 +23,7 @@ DTYPES: dict[PrecisionName, torch.dtype] = {
     "fp16": torch.float16,
     "fp32": torch.float32,
 }
-"""By precision."""
+"""Types of activations by precision."""
 GAIN = 0.9
 """Share of float32's time that bfloat16 may take on a CPU to be chosen. Ours: near it nothing is
 won but rounding."""
@@ -40,9 +40,9 @@ class Machine:
     """What a run uses."""
 
     precision: PrecisionName
-    """Of activations."""
+    """Type of activations."""
     cpu_threads: int
-    """Of torch, in this process."""
+    """Threads of torch in this process."""
     said: str
     """What was chosen and why, a line each; to be printed once, by one process."""
 
@@ -57,9 +57,9 @@ def settle_machine(
     """Set torch's threads, choose a precision; all processes of a run get the same one.
 
     Args:
-        precision: As asked for.
-        cpu_threads: As asked for; none for this process's share of the cores.
-        begun_precision: What the run began with, which it keeps unless another is asked for.
+        precision: The one asked for.
+        cpu_threads: Number asked for; None for this process's share of the cores.
+        begun_precision: Precision that the run began with and keeps unless another is asked for.
         begun_threads: The same of threads, so far as there are as many cores here.
 
     Raises:
@@ -164,8 +164,8 @@ def threads_of_environment(
     launcher is, or where the launcher was started with it.
 
     Args:
-        environment: Of this process.
-        launcher: The one that its parent was started with, where it can be read.
+        environment: Environment variables of this process.
+        launcher: Environment of the parent process, where it can be read.
     """
     value = environment.get("OMP_NUM_THREADS", "")
     if not value.isdecimal() or int(value) < 1:

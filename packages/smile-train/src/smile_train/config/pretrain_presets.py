@@ -164,6 +164,6 @@ _ROWS: dict[str, tuple[PretrainConfig, str]] = {
 PRESETS: dict[str, PretrainConfig] = {
     name: replace(config, preset=name) for name, (config, _) in _ROWS.items()
 }
-"""By name."""
+"""Presets by name."""
 NOTES: dict[str, str] = {name: note for name, (_, note) in _ROWS.items()}
 """Where each comes from; pairs of figures are the paper's top-1 on K400m / SSv2m."""

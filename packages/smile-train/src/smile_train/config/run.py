@@ -61,9 +61,9 @@ class RunOptions:
         """Raise InputError where a stored configuration differs in a field that matters.
 
         Args:
-            other: Of the run that is there.
-            source: Where that is.
-            more: What else differs.
+            other: Configuration of the run that is there, by option.
+            source: Its file or folder, for the message.
+            more: Further differences, a phrase each.
         """
         if differing := [*self.differing(other), *more]:
             raise InputError(

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 CROP_AREA = (0.08, 1.0)
 """Share of the frame's area that a training crop has. VideoMAE."""
 CROP_ASPECT = (3 / 4, 4 / 3)
-"""Its width over its height. VideoMAE."""
+"""Width over height of the crop. VideoMAE."""
 CROP_ATTEMPTS = 10
 """Crops drawn before the center is taken. torchvision."""
 

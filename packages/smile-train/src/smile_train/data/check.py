@@ -1,4 +1,4 @@
-"""Trying the videos of a list before a run depends on them."""
+"""Check that the videos of a list can be decoded."""
 
 from __future__ import annotations
 

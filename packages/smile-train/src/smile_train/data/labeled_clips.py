@@ -59,7 +59,7 @@ class LabeledClips:
     augmentation: ClipAugmentation | None
     """What is done to a clip; none where it is cut as for testing."""
     seed: int
-    """Of everything drawn."""
+    """Seed of everything drawn."""
 
     @cached_property
     def targets(self) -> np.ndarray:

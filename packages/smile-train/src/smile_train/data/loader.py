@@ -42,7 +42,7 @@ def open_batches(
     """Start workers that make batches, each an item of a data set, and return these in order.
 
     Args:
-        order: What each item is asked for with.
+        order: Index of each item, in order.
         workers: Processes; 0 makes them in this one.
         preload: Modules that workers share, imported once by the process that they are forked from.
         pin: Copy batches to page-locked memory.
@@ -269,7 +269,7 @@ def _shared(shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
 
 
 _CARRIED = "Original Traceback"
-"""In what torch makes of a worker's error."""
+"""Part of the text that torch makes of a worker's error."""
 _KILLED = re.compile(r"DataLoader worker \(pid.*(?:is killed by signal|exited unexpectedly)")
 
 

@@ -78,7 +78,7 @@ class TrainingClips:
         """Make samples into a batch's memory, without a copy.
 
         Args:
-            numbers: Of the samples, as many as the batch has room for.
+            numbers: Sample numbers, as many as the batch has room for.
             batch: Tensors as from `new_batch`, overwritten.
 
         Returns:
@@ -196,7 +196,7 @@ def draw_masks(
 
     Args:
         coverage: Gives `Truth.token_coverage`; called only where trajectories matter.
-        motion: Of its tokens, where masks depend on it.
+        motion: Motion of the clip's tokens, where masks depend on it.
     """
     if config.masking == "motion-bins":
         assert motion is not None

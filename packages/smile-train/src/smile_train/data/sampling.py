@@ -1,4 +1,4 @@
-"""In what order samples are seen: a function of the seed and the step alone."""
+"""Order of the samples of a run: a function of the seed and the step alone."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def make_or_replace(order: SampleOrder, number: int, make: Callable[[int, int], 
     """Make a sample, or in place of one whose file is broken another.
 
     Args:
-        order: Where the number points; the replacement depends on its seed and the number alone.
+        order: Order of the samples; the replacement depends on its seed and the number alone.
         number: Counted from the start of the run.
         make: Makes the sample of an epoch and an index; raises InputError for a broken file.
 

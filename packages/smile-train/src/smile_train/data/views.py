@@ -1,4 +1,4 @@
-"""Which frames and which part of the picture a clip of a labeled video shows.
+"""Frames and crops that clips of labeled videos show.
 
 dense, stride 2     . . . . x . x . x . x . . .      a stretch of the video, training: anywhere
 uniform             . x . . . x . x . . . . x .      one frame of each equal part of the video
@@ -67,8 +67,12 @@ def training_frames(
     """Draw a clip's frames (VideoMAE family).
 
     Args:
-        count: Frames of the sample; where they are too few for the stride, the clip's are spread
-            evenly over all of them.
+        count: Frames of the sample; where they are too few for the stride, those of the clip are
+            spread evenly over all of them.
+        frames: Frames T of the clip.
+        stride: Sample frames from one clip frame to the next, where sampling is dense.
+        sampling: A stretch of the sample, or one frame of each of its equal parts.
+        rng: Draws the stretch, or the frame of each part.
 
     Returns:
         (frames,) int64, ascending, each below `count`.

@@ -119,10 +119,10 @@ def build_split(
     """Find the files of a split's samples.
 
     Args:
-        rows: Of each sample its name, its target, and its span, if it is a part of a file.
+        rows: Name, target and, where it is a part of a file, span of each sample.
         candidates: Where the file of a name may be, from the data set's folder on; the first one
             that is there is taken.
-        keys: Of samples by number, where names are not unique.
+        keys: Keys of samples by number, where names are not unique.
 
     Raises:
         InputError: Videos are missing and `place.allow_missing` is not given, or when all are.

@@ -41,7 +41,7 @@ class LabeledVideo:
     """A video, or a part of one, and what is asked about it."""
 
     key: str
-    """Its name within the data set; no two samples of a split share one."""
+    """Name within the data set; no two samples of a split share one."""
     path: Path
     """The file, or a member of a tar as if that were a folder."""
     target: Target

@@ -37,7 +37,7 @@ def read(
     """Read a split; raises InputError as `open_split` says.
 
     Args:
-        sizes: Of the splits; the official ones by default.
+        sizes: Samples of each split. Default: the official numbers.
     """
     index = find_annotation(place, "Charades_v1_classes.txt", "Charades/Charades_v1_classes.txt")
     lines = [line.split(maxsplit=1) for line in read_lines(index, remedy=DOWNLOAD) if line.strip()]

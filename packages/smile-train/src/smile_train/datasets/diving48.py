@@ -39,7 +39,7 @@ def read(
     """Read a split; raises InputError as `open_split` says.
 
     Args:
-        sizes: Of the splits; the official ones by default.
+        sizes: Samples of each split. Default: the official numbers.
     """
     vocabulary = find_annotation(place, "Diving48_vocab.json")
     parts = read_json(vocabulary, list[list[str]])

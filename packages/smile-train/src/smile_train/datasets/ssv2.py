@@ -47,7 +47,7 @@ def read(
     """Read a split; raises InputError as `open_split` says.
 
     Args:
-        sizes: Of the splits; the official ones by default.
+        sizes: Samples of each split. Default: the official numbers.
     """
     only_splits(place, split, "train", "validation")
     labels = find_annotation(place, "labels.json", f"{PREFIX}labels.json")

@@ -69,7 +69,7 @@ class ClipFrames(nn.Module):
 
 
 HEAD_WIDTH = 64
-"""Of both published sizes."""
+"""Channels of a head in both published sizes."""
 PREFIX = "vision_encoder."
 DROPPED = ("text_encoder.", "temp")
 """What else a checkpoint holds."""

@@ -6,7 +6,7 @@ transformers builds the model of these and never sees the folder.
 
 from __future__ import annotations
 
-import sys
+import logging
 from collections.abc import Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -30,9 +30,10 @@ from smile_train.checkpoints.configs import (
     tower_of,
 )
 from smile_train.checkpoints.files import CONFIG
-from smile_train.checkpoints.weight_files import open_folder, say_what_was_left_out
+from smile_train.checkpoints.weight_files import log_left_out, open_folder
 from smile_train.models.layers import to_unit
 
+_LOGGER = logging.getLogger(__name__)
 PIXEL_FILES = ("video_preprocessor_config.json", "preprocessor_config.json")
 """Where a folder says how pixels are standardized, as transformers looks for it."""
 _PIXELS: dict[TowerName, PixelSettings] = {
@@ -87,7 +88,7 @@ class TransformersTower(nn.Module):
         except InputError as error:
             raise InputError(f"{folder / CONFIG}: {error}") from error
         opened = open_folder(folder, None)
-        say_what_was_left_out(opened)
+        log_left_out(opened)
         weights = _own_weights(opened.weights, kind)
         model = _build(kind, sizes, weights, folder)
         pixels = _read_pixels(folder, kind)
@@ -250,9 +251,10 @@ def _read_pixels(folder: Path, kind: TowerName) -> PixelSettings:
             given = {**vars(own), **read_config(folder / name)}
             read = take_fields(PixelSettings, given, folder / name)
             return read if kind == "vivit" else replace(read, offset=False)
-    print(
-        f"{folder}: no {PIXEL_FILES[-1]}; pixels are standardised as transformers does by default "
-        f"for {TOWERS[kind]}",
-        file=sys.stderr,
+    _LOGGER.warning(
+        "%s: no %s; pixels are standardized as transformers does by default for %s",
+        folder,
+        PIXEL_FILES[-1],
+        TOWERS[kind],
     )
     return own

@@ -107,7 +107,7 @@ def multi_label_metrics(scores: np.ndarray, marks: np.ndarray) -> dict[str, floa
 
 
 TEMPERATURE = 0.07
-"""Of the votes' weights, exp(similarity / temperature). DINO."""
+"""Temperature of the votes' weights, exp(similarity / temperature). DINO."""
 AT_ONCE = 4096
 """Queries compared at a time."""
 

@@ -98,7 +98,7 @@ def map_views(
     """Pass samples' views through a model, in batches that samples share.
 
     Args:
-        samples: As from `iterate_views`.
+        samples: Samples with their views, from `iterate_views`.
         batch: Views in a forward pass, at most.
 
     Yields:
@@ -222,7 +222,7 @@ def write_evaluation(
     """Write results.json, predictions.npz, classes.json and, of classes, confusion.png.
 
     Args:
-        grid: What was tried, and what the choice was made on, if there was one: grid.json.
+        grid: Settings tried, and scores that the choice was made by; written to grid.json.
     """
     out.mkdir(parents=True, exist_ok=True)
     content = io.BytesIO()

@@ -37,7 +37,7 @@ class Results:
     samples: Annotated[int, Ge(0)]
     """Samples measured, each once."""
     metrics: dict[str, float]
-    """By name; accuracies and precision in percent: `top1`, `top5`, and their means over classes,
+    """Scores by name; accuracies and precision in percent: `top1`, `top5`, means over classes
     `mean_class_top1`, `mean_class_top5`; `map`; of counting `mae` (relative mean absolute error),
     `off_by_one` (percent)."""
     main_metric: str
@@ -57,7 +57,7 @@ class Results:
     ours: tuple[str, ...] = ()
     """Options whose values no publication gives."""
     versions: dict[str, str] = field(default_factory=lambda: package_versions())
-    """Of the packages it was computed with."""
+    """Versions of the packages it was computed with."""
 
     def write(self, folder: Path) -> Path:
         """Write results.json into a folder, whole or not at all."""

@@ -21,7 +21,7 @@ class Experiment:
     factor: str
     """What changes from pre-training to the task."""
     dataset: DatasetName
-    """Its data."""
+    """Data set."""
     few: int | None = None
     """Training samples of each class, where not all are used."""
     metric: str = "top1"
@@ -38,7 +38,7 @@ EXPERIMENTS: dict[ExperimentName, Experiment] = {
     "ucf-rc": Experiment(factor="task", dataset="ucf-rc", metric="mae"),
     "charades": Experiment(factor="task", dataset="charades", metric="map"),
 }
-"""In the order of the paper's Table 6."""
+"""The experiments in the order of the paper's Table 6."""
 TABLE = "severe.json"
 """File of the experiments and their mean, in the benchmark's folder."""
 SETTINGS_NOTE = (

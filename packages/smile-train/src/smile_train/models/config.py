@@ -37,10 +37,10 @@ class StudentConfig:
     """Sine-cosine table over the flat token index (VideoMAE, SMILE), or over time, rows and columns
     (MVD)."""
     epsilon: float = 1e-6
-    """Of the encoder's LayerNorms, and of the decoder's blocks. Official: 1e-6."""
+    """Epsilon of LayerNorms of the encoder and of the decoder's blocks. Official: 1e-6."""
     head_epsilon: float = 1e-6
-    """Of the LayerNorms before a head: `fc_norm`, the decoder's last. Official: 1e-6; transformers'
-    port has 1e-5."""
+    """Epsilon of the LayerNorms before a head: `fc_norm`, the decoder's last. Official: 1e-6;
+    transformers' port has 1e-5."""
 
     def __post_init__(self) -> None:
         for name, value, most in (

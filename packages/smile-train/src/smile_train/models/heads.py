@@ -81,7 +81,7 @@ class Classifier(nn.Module, StrictLoading, PyTorchModelHubMixin, **MODEL_CARD):
 
 
 WIDTH = 256
-"""Of the rhythm head. Ours."""
+"""Channels of the rhythm head. Ours."""
 TYPICAL_RATE = 1 / 32
 """Repetitions a frame that an untrained head predicts. Ours."""
 

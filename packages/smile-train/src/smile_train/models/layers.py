@@ -55,7 +55,7 @@ def linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = No
 
 
 def quicken(module: Any) -> Any:
-    """Have the linear layers of a frozen model of others computed so; returns the model."""
+    """Make the linear layers of another library's frozen model `Linear`; returns the model."""
     for part in module.modules():
         if type(part) in (nn.Linear, NonDynamicallyQuantizableLinear):
             part.__class__ = Linear
@@ -95,7 +95,7 @@ class _OneDnnLinear(torch.autograd.Function):
 
 
 EPSILON = 1e-6
-"""Of LayerNorms. Official."""
+"""Epsilon of LayerNorms. Official."""
 
 
 class Attention(nn.Module):

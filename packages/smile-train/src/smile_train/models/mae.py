@@ -131,7 +131,7 @@ class PretrainModel(nn.Module, StrictLoading, PyTorchModelHubMixin, **MODEL_CARD
         """Build the model, its weights drawn from torch's generator.
 
         Args:
-            student: Its sizes.
+            student: Sizes of encoder and decoder.
             target_dim: Values predicted for each token.
             trained: The grid that weights to be loaded were learned on, where that is another.
             motion_dim: Values of motion predicted for each token besides, by a decoder of its own

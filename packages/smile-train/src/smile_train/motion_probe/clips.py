@@ -136,7 +136,7 @@ Part = Literal["learn", "choose", "test"]
 """Clips that classifiers learn from, that penalties are chosen by, and that are judged."""
 PARTS: tuple[Part, ...] = get_args(Part)
 SHARES = (0.6, 0.15, 0.25)
-"""Of a bank's objects, by part."""
+"""Share of a bank's objects in each part."""
 MOST_OBJECTS = 4
 """Objects of a clip, at most."""
 LEAST_OBJECTS = 2 * MOST_OBJECTS

@@ -50,7 +50,7 @@ class Factor:
     classes: int
     """Number of answers; 0 where it is a number."""
     question: str
-    """In words, for people."""
+    """The question in words."""
     chance: float
     """What guessing reaches: percent right; of a number R2, in percent."""
     both: bool = False
@@ -84,7 +84,7 @@ FACTORS: dict[FactorName, Factor] = {
         question="way round, both of two clips that differ in nothing else",
     ),
 }
-"""By name."""
+"""Factors by name."""
 SCENE_CLASSES: dict[SceneName, int] = {
     name: {"direction": 8, "count": 4}.get(name, 2) for name in get_args(SceneName)
 }

@@ -168,11 +168,11 @@ class Candidate:
     """An encoder that is asked."""
 
     name: str
-    """In tables."""
+    """Name in tables."""
     encoder: Callable[[int], FrozenEncoder]
-    """By seed, counted from 0: random weights are others each time."""
+    """Opens the encoder of a draw, counted from 0; random weights differ from draw to draw."""
     sha256: str
-    """Of weights and settings; random weights are told apart by the seed."""
+    """Hash of weights and settings; the seed stands for random weights."""
     shown: tuple[Shown, ...] = SHOWN
     """What it is shown."""
 
@@ -183,7 +183,7 @@ def trained_and_untrained(
     """An encoder with all its controls, and its architecture with random weights.
 
     Args:
-        precision: That it runs in: features depend on it.
+        precision: Precision of the encoder, which features depend on.
     """
     settings = f"{hash_settings(encoder)} {precision}"
     trained = hashlib.sha256(f"{hash_encoder(encoder)} {settings}".encode()).hexdigest()

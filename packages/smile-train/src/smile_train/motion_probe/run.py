@@ -34,7 +34,7 @@ class Finding:
     """What one encoder reached in one factor."""
 
     encoder: str
-    """Its name."""
+    """Name of the encoder."""
     shown: Shown
     """What it was shown."""
     pooling: PoolingName
@@ -93,9 +93,9 @@ def probe_motion(
     """Ask every candidate about every factor.
 
     Args:
-        backdrops: Behind clips to learn from and to choose by, and behind those of the test.
+        backdrops: Backgrounds of clips to learn from and to choose by, and of the test's clips.
         cache: Folder of features; none keeps none.
-        computing: Entered around encoders, such as a precision.
+        computing: Context in which encoders run, such as autocast.
 
     Raises:
         InputError: The bank is too small, or a background cannot be read.

@@ -38,7 +38,7 @@ def score(factor: Factor, predicted: Sequence[np.ndarray], truth: Sequence[np.nd
     """Score answers.
 
     Args:
-        predicted, truth: Of each seed: (n,) float64, clips in order, so that neighbors share a
+        predicted, truth: Arrays (n,) float64, one per seed, clips in order: neighbors share a
             scene.
 
     Returns:

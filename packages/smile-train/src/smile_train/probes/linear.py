@@ -73,7 +73,7 @@ def train_linear(
         features: (n, D) float32, standardized inside by their own mean and deviation.
         targets: (n,) int64, or (n, classes) float32 of 0 and 1.
         penalties: Factors of half the squared weights, beside the mean loss over samples.
-        iterations: Of L-BFGS, at most.
+        iterations: Most iterations of L-BFGS.
 
     Returns:
         The heads, in the order of the penalties, on the device.

@@ -23,8 +23,8 @@ def open_teacher(
     """Open a teacher of a kind by name or path.
 
     Args:
-        grid: Of the student. DINOv2 is fed frames of about its size (its own 518 px would cost ten
-            times as much); the others see their own size.
+        grid: Token grid of the student. DINOv2 is fed frames of about its size (its own 518 px
+            would cost ten times as much); the others see their own size.
 
     Raises:
         InputError: The weights are not there, are of another kind of model, or the frames are not

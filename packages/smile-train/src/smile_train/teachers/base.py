@@ -37,9 +37,9 @@ class Teacher(nn.Module, ABC):
         """Describe the model.
 
         Args:
-            mean, std: Of the pixels, in 0..1, that it was trained on.
+            mean, std: Mean and deviation, per color, of the pixels in 0..1 it was trained on.
             size: (height, width) of the images it takes, pixels.
-            rows_columns: Its own grid of patches.
+            rows_columns: Rows and columns of its patches.
             width: Channels of a patch feature.
             official_input: Feed the student's ImageNet-normalized pixels, as the published code
                 does, instead of the teacher's own normalization.

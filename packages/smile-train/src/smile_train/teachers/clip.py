@@ -14,7 +14,7 @@ from smile_motion.io.schema import read
 from smile_motion.runtime.open_clip import HUB_PREFIX, open_clip_model
 from torch import nn
 
-from smile_train.checkpoints.weight_files import CLIP, open_weights, say_what_was_left_out
+from smile_train.checkpoints.weight_files import CLIP, log_left_out, open_weights
 from smile_train.models.layers import linear, quicken
 from smile_train.teachers.base import Teacher
 
@@ -130,7 +130,7 @@ class ClipTeacher(Teacher):
 
         Args:
             heads: Attention heads; the width over 64 by default.
-            mean, std: Of the pixels, in 0..1, that the tower was trained on.
+            mean, std: Mean and deviation, per color, of the pixels in 0..1 it was trained on.
         """
         from open_clip.transformer import QuickGELU, VisionTransformer
 
@@ -174,7 +174,7 @@ class ClipTeacher(Teacher):
     @classmethod
     def _from_file(cls, path: Path, official_input: bool) -> ClipTeacher:
         opened = open_weights(path, CLIP)
-        say_what_was_left_out(opened)
+        log_left_out(opened)
         weights = opened.weights
         try:
             described = _read_description(path.with_suffix(".json"))

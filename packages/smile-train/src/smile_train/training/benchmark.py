@@ -27,7 +27,7 @@ from smile_train.training.pretrain import build_models
 TRUTH = "motion truth"
 """What workers take for the motion target, within `data`: processor time of one of them."""
 PARTS = ("data", "to device", "teacher", "student forward", "student backward", "optimizer")
-"""In the order of a step."""
+"""Parts of a step, in order."""
 
 
 @dataclass(kw_only=True)
@@ -76,9 +76,9 @@ def measure(
     """Time the parts of a run's steps on one device, then whole steps.
 
     Args:
-        config: With its precision settled.
-        teacher: Instead of the configuration's.
-        on_step: Called after each step that was timed.
+        config: The run; its precision is settled.
+        teacher: Replaces the teacher that the configuration names.
+        on_step: Callback after each timed step.
     """
     config.require_moving_objects()
     clips = open_clips(config)

@@ -29,8 +29,8 @@ def count_flops(module: nn.Module, *arguments: Any) -> int:
     The pass runs on meta tensors, which have shapes and no memory; the module stays as it is.
 
     Args:
-        module: On any device, not compiled.
-        arguments: What it is called with, tensors on the meta device.
+        module: Module on any device, not compiled.
+        arguments: Arguments of the call, tensors on the meta device.
 
     Returns:
         Operations of matrix products, convolutions and attention, a multiplication and an addition
@@ -71,8 +71,8 @@ def measure_matrix_rate(device: torch.device, dtype: torch.dtype, *, seconds: fl
     """Measure the operations a second of a large matrix product: the best that a device does.
 
     Args:
-        device: Where it is computed.
-        dtype: Of the matrices.
+        device: Device to measure.
+        dtype: Type of the matrices.
         seconds: Length of the measurement.
     """
     side = MATRIX_SIDE.get(device.type, 2048)
@@ -117,7 +117,7 @@ class Utilization:
         """Count a run's arithmetic and measure this process's device.
 
         Args:
-            config: With its precision settled.
+            config: The run; its precision is settled.
             model: The student, not compiled.
             teacher: None for pixels.
             accelerator: The run's processes.

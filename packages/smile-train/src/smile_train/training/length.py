@@ -1,4 +1,4 @@
-"""How many steps fit into the time that a run may take, and how that time is said."""
+"""Number of steps that fit into the time that a run may take."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def fit_steps(
     numbers stay as they are. What is chosen is to be stored: clocks differ from run to run.
 
     Args:
-        steps: Of the run, where there is time for them.
+        steps: Steps of the whole run.
 
     Returns:
         All of them, or whole tens of them; and a line that says how long they take.

@@ -42,7 +42,7 @@ def masked_loss(
         features: (B, N, D) normalized teacher tokens; none for the pixel target.
         motion: (B, N, 2 * points) displacements, pixels, NaN where unknown; for a student that
             predicts them, whose loss is added with its weight.
-        note: Called with the loss of motion, and whether any was known, scalars on the device.
+        note: Callback with the loss of motion and whether any was known, scalars on the device.
     """
     masks = visible.shape[1]
     visible, masked = visible.flatten(0, 1), masked.flatten(0, 1)

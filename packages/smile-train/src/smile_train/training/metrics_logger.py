@@ -1,4 +1,4 @@
-"""What a run says while it goes: progress, log, curves."""
+"""Progress, log and loss curve of a run."""
 
 from __future__ import annotations
 
@@ -93,8 +93,8 @@ class MetricsLogger:
             views: Masks that each clip is learned under.
             batch: Clips in a step, over all processes.
             epoch: Clips in an epoch.
-            processes: That have as many clips in a step as this one.
-            track: Called with values and step, for a tracker.
+            processes: Processes of the run, each with as many clips in a step as this one.
+            track: Callback of a tracker, with values and step.
             quiet: Write and show nothing: another process does.
         """
         self.out, self.steps, self.quiet = out, steps, quiet

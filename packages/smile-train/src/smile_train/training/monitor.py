@@ -1,4 +1,4 @@
-"""Looking at a student while it learns: pictures, collapse, nearest neighbors."""
+"""Monitoring of a student: pictures, rank of the features, nearest neighbors, motion probes."""
 
 from __future__ import annotations
 

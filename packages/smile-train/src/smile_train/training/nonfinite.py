@@ -1,4 +1,4 @@
-"""Losses that stopped being numbers: which step it was, and on which samples."""
+"""Non-finite losses: the step, and its samples."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class FiniteLosses:
         """Watch a stage.
 
         Args:
-            out: Its folder.
+            out: Folder of the stage.
             clips: Tells which file a sample is from.
         """
         self.out, self.clips = out, clips

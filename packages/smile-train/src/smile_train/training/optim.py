@@ -15,7 +15,7 @@ def parameter_groups(
     """Group parameters by weight decay and, with `scales`, by learning-rate scale.
 
     Args:
-        scales: A factor for each parameter, by name; see `layer_scales`.
+        scales: Factor on the learning rate of each parameter, by name; see `layer_scales`.
 
     Returns:
         Groups for an optimizer; each has `lr_scale` besides `params` and `weight_decay`.

@@ -1,4 +1,4 @@
-"""A run's checkpoints: written while there is room, and taken up again."""
+"""State of a run in its checkpoints: written, and restored by --resume."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class RunState:
         """Write a checkpoint of the step that has just ended; all processes call this.
 
         Args:
-            more: What else the run continues from; tensors and plain values only.
+            more: Further state of the run; tensors and plain values only.
 
         Raises:
             InputError: The disk has no room for it.

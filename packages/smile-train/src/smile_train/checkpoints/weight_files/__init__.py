@@ -6,7 +6,7 @@ be an optimizer's state, paths, options, classes that are not installed here.
 
 from __future__ import annotations
 
-import sys
+import logging
 from pathlib import Path
 
 import torch
@@ -32,12 +32,15 @@ __all__ = [
     "VICLIP",
     "Kind",
     "WeightFile",
+    "log_left_out",
     "open_folder",
     "open_weights",
     "read_own_state",
     "read_weights",
-    "say_what_was_left_out",
 ]
+
+
+_LOGGER = logging.getLogger(__name__)
 
 
 def read_weights(path: Path) -> dict[str, torch.Tensor]:
@@ -49,7 +52,7 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
     return open_weights(path, None).weights
 
 
-def say_what_was_left_out(file: WeightFile) -> None:
-    """Print what was chosen and left out in opening a file."""
+def log_left_out(file: WeightFile) -> None:
+    """Log what was chosen and left out in opening a file, as warnings."""
     for line in file.said:
-        print(f"{file.path}: {line}", file=sys.stderr)
+        _LOGGER.warning("%s: %s", file.path, line)

@@ -42,7 +42,7 @@ class TorchFile:
     described: Description
     """What its pickle would make."""
     places: dict[str, tuple[int, int, int | None]] = field(repr=False)
-    """By a storage's key: where its bytes start, how many, and their CRC-32 where it is known."""
+    """Of each storage, by key: offset, number of bytes, and their CRC-32 where it is known."""
     size: int
     """Bytes of the file."""
 

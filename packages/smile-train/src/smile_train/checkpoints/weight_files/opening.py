@@ -39,7 +39,7 @@ _LARGEST_INDEX = 64 << 20
 _DEEPEST_STATE, _LARGEST_STATE = 32, 1_000_000
 """Dicts and lists in each other, and entries, of what a run continues from."""
 _LARGEST_HEADER = 100_000_000
-"""Of safetensors, as its library has it."""
+"""Bytes of the largest header of safetensors, as its library has it."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -49,7 +49,7 @@ class WeightFile:
     path: Path
     """The file."""
     weights: dict[str, torch.Tensor]
-    """By their names without wrappers."""
+    """Weights by name, without the prefixes of wrappers."""
     args: dict[str, Any] = field(default_factory=dict)
     """Plain values among the options that the file's training loop kept."""
     epoch: int | None = None
@@ -64,7 +64,7 @@ def open_weights(path: Path, kind: Kind | None) -> WeightFile:
     Args:
         path: .safetensors; what torch.save or torch.jit.save wrote, of any age; or the index of
             shards of these.
-        kind: Of model; None for all of the file's weights as they are named.
+        kind: Kind of model; None for all of the file's weights as they are named.
 
     Raises:
         InputError: The file is damaged, or holds no weights; it says what is refused.

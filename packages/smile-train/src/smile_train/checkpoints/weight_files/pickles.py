@@ -43,7 +43,7 @@ class Made:
     state: Any = None
     """What its attributes would be set to."""
     items: dict[Any, Any] = field(default_factory=dict)
-    """Its entries, where it would be a dictionary."""
+    """Entries of the object, where it would be a dictionary."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,11 +51,11 @@ class Storage:
     """Bytes of a checkpoint that tensors are views of."""
 
     key: str
-    """Its name in the file."""
+    """Name of the storage in the file."""
     dtype: torch.dtype
-    """Of its values."""
+    """Type of the values."""
     count: int
-    """Its values."""
+    """Number of values."""
     first: int = 0
     """Value of the stored bytes that is its first; files before PyTorch 1.6 store views so."""
 

@@ -23,7 +23,7 @@ TENSOR_FUNCTIONS = "torch._utils._rebuild"
 _AVERAGES = ("ema", "teacher", "target", "momentum", "average", "shadow", "swa")
 """Parts of names of second models, which are taken where there is no other."""
 _COUNTER = "n_averaged"
-"""Of torch's AveragedModel."""
+"""Counter of torch's AveragedModel."""
 _DEPTH = 4
 """Dictionaries in dictionaries that are looked into."""
 _LISTED = 4
@@ -53,7 +53,7 @@ class Found:
     place: str
     """Keys that lead to it; empty for the file itself."""
     entries: Mapping[str, Any]
-    """Its entries: tensors, and what else there is."""
+    """Entries by name: tensors and other values."""
 
 
 def find_state_dicts(content: Any) -> list[Found]:

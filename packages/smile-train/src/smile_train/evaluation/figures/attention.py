@@ -21,9 +21,9 @@ class Query:
     slice: int | None = None
     """Time slice of the token; none for the mean over all tokens' queries."""
     row: int = 0
-    """Its row."""
+    """Row of the token."""
     column: int = 0
-    """Its column."""
+    """Column of the token."""
 
     def number(self, grid: TokenGrid) -> int | None:
         """The token's number; none for the mean query.

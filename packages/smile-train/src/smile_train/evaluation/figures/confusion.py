@@ -30,7 +30,7 @@ def draw_confusion(counts: np.ndarray, classes: Sequence[str], path: Path) -> No
 
     Args:
         counts: (classes, classes) int64 as from `metrics.confusion`.
-        path: Of the PNG; the most frequent confusions are listed in a JSON file beside it.
+        path: PNG to write; the most frequent confusions are listed in a JSON file beside it.
     """
     from matplotlib.colors import PowerNorm
     from matplotlib.figure import Figure

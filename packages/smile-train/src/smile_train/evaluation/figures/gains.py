@@ -38,7 +38,7 @@ class ClassScores:
     """Scores of one run by class."""
 
     run: str
-    """Its folder."""
+    """Folder of the run."""
     score: str
     """Which: a key of `SCORES`."""
     classes: tuple[str, ...]
@@ -92,9 +92,9 @@ class Gain:
     name: str
     """The class."""
     first: float
-    """Its score in the first run, percent."""
+    """Score of the class in the first run, percent."""
     second: float
-    """Its score in the second."""
+    """Score of the class in the second run, percent."""
     gain: float
     """Their difference, points."""
     error: float | None
@@ -159,7 +159,7 @@ def draw_gains(
     """Draw the largest gains and the largest losses as bars, with all classes as a curve beside.
 
     Args:
-        gains: As from `class_gains`.
+        gains: Result of `class_gains`.
         first: Name of the first run, `second` of the second; `score` a key of `SCORES`.
         count: Bars at either end.
     """

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#555555")
-"""Of lines; told apart by the color-blind as well (Okabe and Ito)."""
+"""Colors of lines that the color-blind tell apart as well (Okabe and Ito)."""
 MARKERS = "osD^vP"
 """On lines; not as many as colors, so that no pair of the two comes again soon."""
 SMALLEST_PX = 224
@@ -64,7 +64,7 @@ class Exhibit:
     """A clip and its picture."""
 
     name: str
-    """Of the video."""
+    """Name of the video."""
     frames: np.ndarray
     """(T, H, W, 3) uint8: the input."""
     painted: np.ndarray

@@ -77,7 +77,7 @@ class Line:
     source: str
     """The checkpoint."""
     cells: Mapping[str, tuple[Value, ...]]
-    """By column; several numbers where the same was measured more than once."""
+    """Values by column; several where the same was measured more than once."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +105,7 @@ class ComparisonReport:
     """All tables, and what fits none."""
 
     tables: tuple[FilledTable, ...]
-    """In the paper's order."""
+    """Tables in the paper's order."""
     others: tuple[Run, ...]
     """Runs that are in no table."""
     runs: tuple[Run, ...]

@@ -33,7 +33,7 @@ class SheetLine:
     """A line of a table."""
 
     label: str
-    """Its head."""
+    """Head of the line."""
     ours: bool = False
     """Measured by us, not published."""
     detail: str = ""
@@ -51,7 +51,7 @@ class Sheet:
     title: str
     """What it shows."""
     heads: tuple[str, ...]
-    """Of its columns."""
+    """Heads of the columns."""
     lines: tuple[SheetLine, ...]
     """The paper's and ours, ours below what they belong to."""
     about: str = ""
@@ -59,7 +59,7 @@ class Sheet:
     source: str = ""
     """Where published numbers come from."""
     notes: tuple[str, ...] = ()
-    """By letter: a, b, …"""
+    """Notes in the order of their letters: a, b, …"""
 
     @property
     def has_ours(self) -> bool:

@@ -40,7 +40,7 @@ class Placement:
     rows: tuple[str, ...]
     """Keys; several where presets share their values, none where no row is known."""
     notes: tuple[str, ...] = ()
-    """In what its pre-training differs from the row's, and whether it was finished."""
+    """Differences from the row's pre-training, and whether the run was finished."""
 
 
 def place(results: Results, given: str | None = None) -> Placement:

@@ -84,7 +84,7 @@ _TUNED: dict[str, tuple[float, float | None, str]] = {
     "trackmae-vit-l": (75.7, 86.7, _TRACKMAE_PAPER),
     "trackmae-ssv2": (72.5, None, _TRACKMAE_PAPER),
 }
-"""Of a row: top-1 on SSv2 and on K400, and where they are published, if not in the paper."""
+"""Top-1 of rows on SSv2 and on K400, and where they are published, if not in the paper."""
 _TUNED_SOURCES = {key: source for key, (_, _, source) in _TUNED.items()}
 _OTHER_MODELS = ("omnimae", "videomaev2", "mvd", "mgmae", "mme", "sigma")
 _PROBES: tuple[Protocol, ...] = ("linear-sigma", "linear-strict")
@@ -356,7 +356,7 @@ TABLES: tuple[Table, ...] = (
         note="Runs of benchmarks/evidence: top-1, a number for each seed.",
     ),
 )
-"""In the paper's order, then what is ours."""
+"""Tables in the paper's order, then ours."""
 
 ROWS: frozenset[str] = frozenset(row.key for table in TABLES for row in table.rows)
 """All that a run can be a row of."""

@@ -16,9 +16,9 @@ class Column:
     """One measurement."""
 
     key: str
-    """Its name within the table."""
+    """Name within the table."""
     title: str
-    """Its head."""
+    """Head of the column."""
     datasets: tuple[str, ...] = ()
     """Data sets, as results name them, that are meant; none for any."""
     protocols: tuple[Protocol, ...] = ("finetune",)
