@@ -60,15 +60,15 @@ class Sizes:
     """How much is rendered."""
 
     clips: int
-    """To learn from and to choose by, of each scene."""
+    """Clips of each scene to learn from and to choose penalties by."""
     test: int
-    """To test on."""
+    """Clips of each scene to test on."""
     seeds: int
     """Draws."""
     size: int
     """Side of the frames, pixels."""
     seed: int
-    """Of the first draw."""
+    """Seed of the first draw."""
     batch: int
     """Clips encoded at once."""
 

@@ -10,7 +10,7 @@ import numpy as np
 from smile_train.motion_probe.config import Factor
 
 RESAMPLES = 2000
-"""Of the bootstrap."""
+"""Resamples of the bootstrap."""
 LEAK_ERRORS = 3.5
 """Standard errors above chance from which a control tells that a probe leaks: of a hundred sound
 ones, one in forty tables would."""

@@ -39,7 +39,7 @@ class Timings:
     device: torch.device
     """Waited for at the end of every part."""
     seconds: dict[str, list[float]] = field(default_factory=dict)
-    """By part; `together` for whole steps, in which parts overlap."""
+    """Seconds of each step, by part; `together` for whole steps, in which parts overlap."""
     flops: dict[str, float] = field(default_factory=dict)
     """Floating-point operations of a step, by part that has any."""
     matrix_rate: float = 0.0

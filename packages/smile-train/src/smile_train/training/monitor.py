@@ -41,11 +41,11 @@ class Watcher:
     config: PretrainConfig
     """The stage."""
     out: Path
-    """Its folder: loss.png, reconstruction.png."""
+    """Folder of the stage, for loss.png and reconstruction.png."""
     model: PretrainModel
     """The student."""
     teacher: Teacher | None
-    """Its teacher."""
+    """The run's teacher; None for pixels."""
     probe: NeighborProbe | None
     """Labeled videos to try its features on."""
     batch: dict[str, Any] | None = None

@@ -39,17 +39,17 @@ class RunState:
     config: RunOptions
     """The run."""
     described: dict[str, Any]
-    """What its checkpoints say of it."""
+    """Content of `config.json`, by name, without sections."""
     inputs: Mapping[str, str]
     """Entries of `described` that tell inputs apart, and what to say where one has changed."""
     out: Path
-    """Its folder."""
+    """Folder of the stage."""
     accelerator: Accelerator
     """The processes."""
     model: torch.nn.Module
     """The student, as prepared by the accelerator: whole, or a shard of it."""
     optimizer: torch.optim.Optimizer
-    """Its optimizer, prepared too."""
+    """The optimizer, prepared too."""
 
     def keep(self, step: int, more: Mapping[str, Any] | None = None) -> Path:
         """Write a checkpoint of the step that has just ended; all processes call this.

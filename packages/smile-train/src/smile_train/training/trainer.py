@@ -44,26 +44,26 @@ Clips = TypeVar("Clips", bound=TrainingSamples)
 
 
 class TrainingRun(ABC, Generic[Config, Clips]):
-    """What a kind of training brings to the loop; hooks that it leaves out do nothing."""
+    """A kind of training, as the loop sees it; hooks that it leaves out do nothing."""
 
     config: Config
-    """Its options, with its precision and threads settled."""
+    """Options of the run; precision and threads are settled."""
     out: Path
-    """Its folder."""
+    """Folder of the stage."""
     accelerator: Accelerator
-    """Its processes."""
+    """Processes of the run."""
     model: Any
     """What is trained, a module, as it was before `accelerator.prepare`."""
     clips: Clips
     """What it is trained on."""
     steps: int
-    """Of the whole run."""
+    """Steps of the whole run."""
     views: int
-    """Of a clip in a step."""
+    """Views of a clip in a step."""
     title: str
-    """What the run says of itself when it begins."""
+    """Line that the run logs when it begins."""
     said: list[str]
-    """Lines that a new run says besides."""
+    """Further lines that a new run logs."""
     inputs: ClassVar[Mapping[str, str]]
     """Entries of `describe` that tell inputs apart, and what to say where one has changed."""
     batch: dict[str, Any] | None = None
@@ -117,7 +117,7 @@ class TrainingRun(ABC, Generic[Config, Clips]):
 
 
 class Trainer:
-    """Trains what a run brings: optimizer, step, log, state, loop."""
+    """The training loop of a run: optimizer, step, log, state."""
 
     def __init__(self, run: TrainingRun[Any, Any]) -> None:
         """Put the model on its device, among its processes, with an optimizer."""
