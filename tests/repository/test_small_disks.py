@@ -83,3 +83,16 @@ def test_a_run_says_what_its_next_checkpoint_takes(tmp_path: Path, small_bank: O
     assert not [file for file in full["files"] if "checkpoints/" in file]
     assert roomy["code"] == 0, roomy["said"]
     assert "out/checkpoints/step_00000002/training.pt" in roomy["files"]
+
+
+def test_packing_goes_on_when_there_is_room_again(
+    real_videos: dict[str, Path], tmp_path: Path
+) -> None:
+    words = ("data", "pack", str(real_videos["bikes"]), "--size=64", "--workers=0")
+    full, roomy = run_twice(tmp_path / "disk", 256, "smile_train", *words)
+    assert full["code"] == 2
+    (line,) = full["said"].splitlines()
+    assert re.search(r"shard-00000\.tar[^:]*: No space left on device; free some space", line), line
+    assert not [file for file in full["files"] if file.endswith(".tmp")]
+    assert roomy["code"] == 0, roomy["said"]
+    assert {"out/shard-00000.tar", "out/index.jsonl", "out/README.md"} <= set(roomy["files"])

@@ -72,7 +72,7 @@ def main() -> None:
         mount_own(folder, size_kb)
     except OSError:
         sys.exit(NO_DISK)
-    for again in ([], ["--resume"] if module == "smile_train" else []):
+    for again in ([], ["--resume"] if "pretrain" in arguments else []):
         code, said = run(module, [*arguments, *again])
         files = {
             path.relative_to(folder).as_posix(): hash_file(path)

@@ -15,7 +15,7 @@ from smile_motion.errors import InputError
 from smile_motion.io.images import cut, draw_crop, read_photograph
 from smile_motion.io.options import NoiseKind
 from smile_motion.video import open_index, read_frames
-from smile_motion.video.packed import read_packed
+from smile_motion.video.packed import iterate_packed
 from smile_motion.video.stretches import DecodedStretches
 
 
@@ -195,7 +195,10 @@ class VideoBackground(_Cut):
             crop_rng: Chooses the crop, where `rng` chooses the stretch alone, which several clips
                 share.
         """
-        images, origin = self._draw(rng, index, frames, size, crop_rng)
+        place = None if self.still else out
+        images, origin = self._draw(rng, index, frames, size, crop_rng=crop_rng, out=place)
+        if images is out:
+            return BackgroundClip(images, origin)
         return BackgroundClip(repeat_frames(images, frames, out), origin)
 
     def _draw(
@@ -204,7 +207,9 @@ class VideoBackground(_Cut):
         index: int,
         frames: int,
         size: tuple[int, int],
+        *,
         crop_rng: np.random.Generator | None = None,
+        out: np.ndarray | None = None,
     ) -> tuple[np.ndarray, dict[str, Any]]:
         """Decode and crop a stretch of one video, or one frame of it."""
         file = self.files[index % len(self.files)]
@@ -217,19 +222,22 @@ class VideoBackground(_Cut):
             )
         first = int(rng.integers(0, len(video) - span + 1))
         numbers = np.arange(first, first + span, self.stride)
+        if out is None:
+            out = np.empty((len(numbers), *size, 3), np.uint8)
         if video.packed is not None and self.decoded is None:  # Convert the crop alone.
             record = video.packed.record
             crop = draw_crop(crop_rng or rng, record.height, record.width)
-            images = cut(read_packed(video.packed, numbers, crop=crop), (0, 0, *crop[2:]), size)
+            parts = iterate_packed(video.packed, numbers, crop=crop)
+            cut(parts, (0, 0, *crop[2:]), size, out=out)
         else:
             read = read_frames if self.decoded is None else self.decoded.read
             images = read(video, numbers)
             crop = draw_crop(crop_rng or rng, images.shape[1], images.shape[2])
-            images = cut(images, crop, size)
+            cut(images, crop, size, out=out)
         origin = {
             "kind": "frame" if self.still else "natural",
             "file": str(file),
             "frames": numbers.tolist(),
             "crop": list(crop),
         }
-        return images, origin
+        return out, origin

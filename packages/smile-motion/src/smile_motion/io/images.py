@@ -178,13 +178,20 @@ def draw_crop(rng: np.random.Generator, height: int, width: int) -> tuple[int, i
     return x, y, crop_w, crop_h
 
 
-def cut(images: np.ndarray, crop: tuple[int, int, int, int], size: tuple[int, int]) -> np.ndarray:
+def cut(
+    images: np.ndarray | Iterable[np.ndarray],
+    crop: tuple[int, int, int, int],
+    size: tuple[int, int],
+    *,
+    out: np.ndarray | None = None,
+) -> np.ndarray:
     """Crop images and resize them.
 
     Args:
-        images: (n, H, W, 3) uint8.
+        images: (n, H, W, 3) uint8; with `out` also one after the other.
         crop: x, y, width, height, pixels; see `draw_crop`.
         size: (height, width) of the result, pixels.
+        out: (n, *size, 3) uint8 array to cut into; a new one by default.
 
     Returns:
         (n, *size, 3) uint8: area average if the width shrinks, else bilinear.
@@ -192,12 +199,14 @@ def cut(images: np.ndarray, crop: tuple[int, int, int, int], size: tuple[int, in
     x, y, width, height = crop
     shrinks = width > size[1]
     how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    target = np.empty((len(images), *size, 3), np.uint8)
-    for image, place in zip(images, target, strict=True):
+    if out is None:
+        assert isinstance(images, np.ndarray)
+        out = np.empty((len(images), *size, 3), np.uint8)
+    for image, place in zip(images, out, strict=True):
         cv2.resize(
             image[y : y + height, x : x + width], (size[1], size[0]), place, interpolation=how
         )
-    return target
+    return out
 
 
 _UP = (cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP)

@@ -78,18 +78,36 @@ def read_packed(
         InputError: The shard has changed since it was packed, or FFmpeg lacks the decoder.
     """
     numbers, places = np.unique(np.asarray(wanted, np.int64), return_inverse=True)
-    record = video.record
-    x, y, width, height = crop or (0, 0, record.width, record.height)
-    cutter = None if crop is None else _Cutter(crop)
+    _, _, width, height = crop or (0, 0, video.record.width, video.record.height)
     images = np.empty((len(numbers), height, width, 3), np.uint8)
-    for place, frame in enumerate(decode_packed(video, numbers, threads=threads)):
-        part = frame if cutter is None else cutter.cut(frame)
-        (rows,) = _planes(to_rgb(part))
-        pixels = rows[y % 2 : y % 2 + height, 3 * (x % 2) : 3 * (x % 2 + width)]
-        images[place].reshape(height, 3 * width)[:] = pixels
+    for place, image in enumerate(iterate_packed(video, numbers, crop=crop, threads=threads)):
+        images[place] = image
     if len(places) == len(numbers) and (places[1:] > places[:-1]).all():
         return images
     return images[places]
+
+
+def iterate_packed(
+    video: PackedVideo, numbers: np.ndarray, *, crop: Crop | None = None, threads: int = 1
+) -> Iterator[np.ndarray]:
+    """Decode frames one by one; arguments as of `read_packed`.
+
+    Args:
+        video: The packed video.
+        numbers: (n,) frame numbers, ascending, without repeats.
+        crop: The part of the picture that is converted to RGB; all of it by default.
+        threads: Decoding threads.
+
+    Yields:
+        (H, W, 3) uint8 RGB in the decoder's memory: to be read before the next is asked for.
+    """
+    x, y, width, height = crop or (0, 0, video.record.width, video.record.height)
+    cutter = None if crop is None else _Cutter(crop)
+    for frame in decode_packed(video, numbers, threads=threads):
+        (rows,) = _planes(to_rgb(frame if cutter is None else cutter.cut(frame)))
+        top, left = (y % 2, x % 2) if crop is not None else (0, 0)
+        pixels = rows[top : top + height, 3 * left : 3 * (left + width)]
+        yield pixels.reshape(height, width, 3)
 
 
 class _Cutter:
