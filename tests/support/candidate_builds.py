@@ -155,6 +155,9 @@ def _run(
     if log is not None:
         sys.stdout = sys.stderr = log.open("w", buffering=1)
     if largest_file is not None:
+        # Python writes what fits of a module's bytecode, and later processes fail to read it.
+        sys.dont_write_bytecode = True
+        os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, resource.RLIM_INFINITY))
     if dies_at is not None:
         _die_at(*dies_at)

@@ -1,6 +1,7 @@
 import errno
 import os
 import resource
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,10 +24,13 @@ from smile_motion.video.encoder import write_video
 def largest_file(size: int) -> Iterator[None]:
     """Let the system refuse more bytes in a file, as a full disk does."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    wrote_bytecode = not sys.dont_write_bytecode
+    sys.dont_write_bytecode = True  # Python leaves what fits of a module's, and reads that later.
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:
         yield
     finally:
+        sys.dont_write_bytecode = not wrote_bytecode
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
