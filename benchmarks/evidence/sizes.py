@@ -55,13 +55,13 @@ SIZES: dict[SizeName, Size] = {
     "cpu": Size(
         student="tiny",
         side=64,
-        patch=8,
+        patch=16,
         steps=800,
         video_steps=400,
         batch=16,
         masks_per_clip=1,
         base_lr=1.6e-2,
-        epochs=15,
+        epochs=12,
         finetune_batch=32,
         finetune_lr=8e-3,
         processes=1,
@@ -99,5 +99,5 @@ SIZES: dict[SizeName, Size] = {
         workers=6,
     ),
 }
-"""Meant for a night on two CPU cores, some minutes of a data-center GPU, and a day of one; how long
-they take has not been measured."""
+"""For a night on two CPU cores (about eight hours for Tables 7, 4a and 4g, estimated in
+docs/evidence.md), and, not measured, some minutes of a data-center GPU and a day of one."""
