@@ -218,6 +218,12 @@ DOCUMENTS: dict[str, Document] = {
         {"img_size": 64, "embed_dim": 48, "mlp_ratio": 4, "cos_attn": False, "init_values": 0.0},
         "ignore",
     ),
+    "pixels of transformers": Document(
+        configs.PixelSettings,
+        {"do_rescale": True, "rescale_factor": 0.004, "offset": False, "do_normalize": True,
+         "image_mean": 0.5, "image_std": [0.5, 0.5, 0.5]},
+        "ignore",
+    ),
     "timm": Document(timm_teacher._Config, {"architecture": "vit"}, "ignore"),
     "CLIP's description": Document(
         clip_teacher._Description,

@@ -121,7 +121,7 @@ def sound_shards(
     for number in numbers:
         shard, line = collection.shard(number), None
         if collection.format.is_there(collection.folder, shard):
-            with suppress(DAMAGED):  # It is rendered again.
+            with suppress(*DAMAGED):  # It is rendered again.
                 line = collection.format.describe(collection.folder, shard)
         yield number, line if known.get(number, line) == line else None
 
