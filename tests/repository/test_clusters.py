@@ -53,24 +53,37 @@ def script(name: str, **smaller: str) -> str:
 
 
 def submit(folder: Path, text: str, *words: str, **variables: object) -> int:
+    """Run a batch script in a folder, with the variables that SLURM sets; its exit code."""
     environment = os.environ | {key: str(value) for key, value in variables.items()}
     environment["PATH"] = f"{folder / 'slurm'}:{environment['PATH']}"
     command = ["bash", "-c", text, "sbatch", *words]
     return subprocess.run(command, cwd=folder, env=environment, timeout=500).returncode
 
 
+JOB = {"SLURM_NTASKS": 2, "SLURM_JOB_ID": 4711, "SLURM_JOB_NODELIST": "localhost"}
+
+
+@pytest.mark.parametrize(("codes", "requeued"), [("75 75", True), ("0 0", False), ("1 0", False)])
+def test_a_job_requeues_itself_after_75_alone(cluster: Path, codes: str, requeued: bool) -> None:
+    """Tasks that end with these codes, in the place of training."""
+    task = f"bash -c 'codes=({codes}); exit ${{codes[$RANK]}}'"
+    text = script("pretrain.sbatch", **{"smile-train pretrain": task})
+    assert submit(cluster, text, **JOB) == max(map(int, codes.split()))
+    assert (cluster / "requeued").exists() == requeued
+    if requeued:
+        assert (cluster / "requeued").read_text() == "requeue 4711\n"
+        assert EXIT_REQUEUE == 75
+
+
 @pytest.mark.slow
-def test_training_requeues_itself_and_goes_on(cluster: Path) -> None:
-    words = "--preset tiny --samples 8 --steps 4 --batch 2 --size 32 --track none --workers 0"
-    words += " --cpu-threads 1 --out runs/first"
-    job = {"SLURM_NTASKS": 2, "SLURM_JOB_ID": 4711, "SLURM_JOB_NODELIST": "localhost"}
-    text = script("pretrain.sbatch")
-    assert submit(cluster, text, *words.split(), "--stop-at", "2", **job) == EXIT_REQUEUE
-    assert (cluster / "requeued").read_text() == "requeue 4711\n"
-    assert submit(cluster, text, *words.split(), **job) == 0
-    assert (cluster / "requeued").read_text() == "requeue 4711\n"
-    steps = re.findall(r'"step": (\d+)', (cluster / "runs/first/log.jsonl").read_text())
-    assert max(map(int, steps)) == 4
+def test_the_tasks_of_a_job_train_together(
+    cluster: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    words = "--preset tiny --samples 8 --steps 4 --stop-at 2 --batch 2 --size 32 --track none"
+    words += " --workers 0 --cpu-threads 1 --out runs/first"
+    assert submit(cluster, script("pretrain.sbatch"), *words.split(), **JOB) == 0
+    assert "on 2 x CPU (DDP)" in capfd.readouterr().err
+    assert not (cluster / "requeued").exists()
 
 
 @pytest.mark.slow
