@@ -34,7 +34,7 @@ ZERO = {
     *("min_score", "margin", "guidance", "shard_index", "picture_every", "token", "mixed_share"),
     *("trajectory_visible", "coverage_threshold", "decoder_mask_ratio", "min_lr", "weight_decay"),
     *("warmup_epochs", "betas", "drop_path", "head_dropout", "head_scale", "label_smoothing"),
-    *("mixup", "cutmix", "erasing"),
+    *("mixup", "cutmix", "erasing", "motion_share"),
 }
 """Options of which 0 makes sense: no workers, no objects, a free port, no such loss."""
 NEGATIVE = {"max_distance", "min_raw", "min_score"}
@@ -88,7 +88,7 @@ def test_every_number_declares_its_limits(program: str, command: Command) -> Non
 def sample_words(program: str, command: Command) -> list[str]:
     """The words that a command cannot do without."""
     positional = {
-        "bank push": ["F", "a/b"], "bank pull": ["a/b"], "data list": ["folder", "F"],
+        "bank push": ["F", "a/b"], "bank pull": ["a/b"], "data list": ["folder", "F"], "data pack": ["F"],
         "evaluate gains": ["A", "B"], "completion": ["bash"], "evaluate severe": ["F"],
     }  # fmt: skip
     words = positional.get(command.name, [])
@@ -101,7 +101,7 @@ def sample_words(program: str, command: Command) -> list[str]:
     for name in ("out", "videos"):
         field = needed.get(name)
         if field is not None and field.default is field.default_factory and name not in ("",):
-            words = words if command.name == "data check" and name == "videos" else [
+            words = words if command.name.startswith("data ") and name == "videos" else [
                 *words, f"--{name}", "F"
             ]  # fmt: skip
     return words

@@ -65,7 +65,9 @@ class PretrainConfig(RunOptions, ClipOptions, MotionTargetOptions):
             *("batch", "accumulate", "base_lr", "min_lr", "warmup_epochs"),
             *("weight_decay", "betas", "clip_grad"),
         ),
-        "how fast": ("precision", "compile", "render", "workers", "cpu_threads"),
+        "how fast": (
+            *("precision", "compile", "render", "clips_per_video", "workers", "cpu_threads"),
+        ),
         "what is recorded": (
             *("track", "log_every", "save_every", "keep"),
             *("picture_every", "probe_motion_every", "knn"),
