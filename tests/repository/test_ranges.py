@@ -88,8 +88,9 @@ def test_every_number_declares_its_limits(program: str, command: Command) -> Non
 def sample_words(program: str, command: Command) -> list[str]:
     """The words that a command cannot do without."""
     positional = {
-        "bank push": ["F", "a/b"], "bank pull": ["a/b"], "data list": ["folder", "F"], "data pack": ["F"],
-        "evaluate gains": ["A", "B"], "completion": ["bash"], "evaluate severe": ["F"],
+        "bank push": ["F", "a/b"], "bank pull": ["a/b"], "data list": ["folder", "F"],
+        "data pack": ["F"], "evaluate gains": ["A", "B"], "completion": ["bash"],
+        "evaluate severe": ["F"],
     }  # fmt: skip
     words = positional.get(command.name, [])
     if command.name == "bank build":
