@@ -16,7 +16,7 @@ import mutations
 import numpy as np
 import smile_train
 import torch
-from fuzz_records import make_records, read_journals
+from fuzz_records import make_records, pack_video, read_journals
 from smile_motion import ClipMaker, MotionRecipe, ObjectBank, make_background, read_clip, read_plan
 from smile_motion.bank import ProceduralSource, build
 from smile_motion.bank.candidates.categories import read_categories
@@ -90,6 +90,7 @@ def make_inputs(root: Path) -> None:
     (root / "recipe/official.json").write_text(json.dumps(MotionRecipe.official().to_json()))
     (root / "video").mkdir()
     write_video(root / "video/a.mp4", np.concatenate([maker.make(one).frames for one in range(3)]))
+    pack_video(root / "video/a.mp4", root / "packed/shard-00000.tar")
     (root / "image").mkdir()
     for suffix in ("png", "jpg", "webp", "bmp"):
         cv2.imwrite(str(root / f"image/a.{suffix}"), clip.frames[0])
@@ -257,6 +258,9 @@ READERS: dict[str, Kind] = {
     ),
     "video": Kind(
         folder="video", files=("*.mp4",), change=mutations.change_bytes, read=read_videos
+    ),
+    "packed": Kind(
+        folder="packed", files=("*.tar",), change=mutations.change_ending, read=read_videos
     ),
     "image": Kind(
         folder="image", files=("*.*",), change=mutations.change_bytes,

@@ -18,6 +18,9 @@ from smile_motion.bank.candidates.store import CandidateLine, StoredCandidate
 from smile_motion.bank.candidates.types import Candidate, Category, Thresholds
 from smile_motion.bank.format import CARD, MaskScore
 from smile_motion.io.files import dump_lines
+from smile_motion.video.packer import reencode
+from smile_motion.video.packing import VideoPacking
+from smile_motion.video.shards import ShardWriter
 
 
 def make_records(root: Path, bank: ObjectBank) -> None:
@@ -53,6 +56,17 @@ def make_records(root: Path, bank: ObjectBank) -> None:
     annotated = {"categories": [{"name": "bow_(weapon)", "def": "a bow"}, {"name": "cat"}]}
     write(root / "annotations/lvis.json", json.dumps(annotated))
     write_lines(root / "log/log.jsonl", [{"step": step, "loss": 0.5} for step in range(4)])
+
+
+def pack_video(video: Path, shard: Path) -> None:
+    """Pack a video into a shard of its own."""
+    shard.parent.mkdir()
+    facts, table = reencode(VideoPacking(size=32), video, shard.parent / "one.mp4")
+    del facts["bytes"]
+    writer = ShardWriter(shard)
+    writer.add(shard.parent / "one.mp4", table, **facts, name="a", source="a.mp4", label="1")
+    writer.finish()
+    (shard.parent / "one.mp4").unlink()
 
 
 def write_lines(path: Path, records: list[dict[str, Any]]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import struct
 import zipfile
 from collections.abc import Callable
@@ -77,6 +78,26 @@ def change_lines(data: bytes, rng: Random) -> bytes:
         ([change_json(lines[at], rng)],) * 6 + ([], [lines[at]] * 2, [lines[at]] * 500)
     )
     return b"\n".join(lines) + b"\n"
+
+
+def change_ending(data: bytes, rng: Random) -> bytes:
+    """Change bytes or numbers near the end, where shards have their index, or anywhere."""
+    if rng.random() < 0.2:
+        return change_bytes(data, rng)
+    begin = max(0, len(data.rstrip(b"\0")) - 2500)
+    ending = data[begin:]
+    if rng.random() < 0.5:
+        return data[:begin] + change_bytes(ending, rng)
+    numbers = list(re.finditer(rb"(?<=[:, ])\d+(?=[,}])", ending))
+    if not numbers:
+        return data[:begin] + change_bytes(ending, rng)
+    number = rng.choice(numbers)
+    # As many characters as before, so that what follows stays where it is.
+    size = number.end() - number.start()
+    other = rng.choice(
+        (b"9" * size, b"0" * (size - 1) + b"1", b"-" + b"9" * (size - 1), b"0" * size)
+    )
+    return data[:begin] + ending[: number.start()] + other + ending[number.end() :]
 
 
 def change_text(data: bytes, rng: Random) -> bytes:

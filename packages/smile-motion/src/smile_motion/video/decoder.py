@@ -105,7 +105,7 @@ _CONTAINERS = (
 _ONE_FILE = {"format_whitelist": _CONTAINERS, "protocol_whitelist": "file,subfile"}
 """Containers that hold their own frames. FFmpeg would also follow playlists to other files and
 hosts."""
-_BOUNDED = {"max_pixels": str(LARGEST_SIDE_PX**2)}
+DECODER_LIMITS = {"max_pixels": str(LARGEST_SIDE_PX**2)}
 """Limit for decoders, since frames can be larger than the header says."""
 
 
@@ -137,7 +137,7 @@ def opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
         raise InputError(f"{path}: empty (0 bytes); replace it or leave it out")
     try:
         # PyAV hands the options on to the decoders of FFmpeg's first look at the streams as well.
-        with av.open(span.url, options=_ONE_FILE | _BOUNDED, **_any_encoding()) as container:
+        with av.open(span.url, options=_ONE_FILE | DECODER_LIMITS, **_any_encoding()) as container:
             stream = container.streams.best("video")
             if not isinstance(stream, av.VideoStream):
                 raise InputError(f"{path}: has no picture in it; replace it or leave it out")
@@ -149,7 +149,7 @@ def opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
                     f"{path}: {stream.width} x {stream.height} px, at most {LARGEST_SIDE_PX} a "
                     f"side are read; make it smaller or leave it out"
                 )
-            stream.codec_context.options = _BOUNDED
+            stream.codec_context.options = DECODER_LIMITS
             yield container, stream
     except (av.error.FFmpegError, OSError) as error:
         if isinstance(error, PermissionError):

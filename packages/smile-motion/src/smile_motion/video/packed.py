@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from smile_motion.errors import InputError
-from smile_motion.video.decoder import to_rgb
+from smile_motion.video.decoder import DECODER_LIMITS, to_rgb
 from smile_motion.video.shards import PackedRecord, shard_around
 
 if TYPE_CHECKING:
@@ -52,6 +52,8 @@ def find_packed(path: Path) -> PackedVideo | None:
     return PackedVideo(shard=shard.path, record=shard.records[place], table=shard.table(place))
 
 
+_FORMATS = ("yuv420p", "yuvj420p")
+"""Pixel formats of packed videos, by FFmpeg's names."""
 Crop = tuple[int, int, int, int]
 """A part of a picture: x, y, width, height in pixels."""
 
@@ -175,6 +177,7 @@ def decode_packed(
     try:
         for frame in _decoded(context, video, needed, name):
             if frame.pts == following:
+                _require_form(frame, video.record, name)
                 yield frame
                 following = next(left, None)
     except FFmpegError as error:
@@ -183,6 +186,16 @@ def decode_packed(
         ) from error
     if following is not None:
         raise InputError(f"{name}: frame {following} cannot be decoded; {_PACK_AGAIN}")
+
+
+def _require_form(frame: VideoFrame, record: PackedRecord, name: str) -> None:
+    """Refuse a picture of another size or layout than the index says, before it is copied."""
+    found = frame.width, frame.height, frame.format.name
+    if found[:2] != (record.width, record.height) or found[2] not in _FORMATS:
+        raise InputError(
+            f"{name}: frame {frame.pts} is {found[0]} x {found[1]} in {found[2]}, the index says "
+            f"{record.width} x {record.height} in 4:2:0; {_PACK_AGAIN}"
+        )
 
 
 def needed_frames(numbers: np.ndarray, group: int) -> np.ndarray:
@@ -213,8 +226,11 @@ def _open_decoder(video: PackedVideo, name: str) -> VideoCodecContext:
             f"{name}: its codec is {video.record.codec}, which this FFmpeg cannot decode; install "
             f"a PyAV that can, or pack again with another --codec"
         ) from error
-    if video.record.extradata:
-        context.extradata = bytes.fromhex(video.record.extradata)
+    context.options = dict(DECODER_LIMITS)
+    try:
+        context.extradata = bytes.fromhex(video.record.extradata) or None
+    except ValueError as error:
+        raise InputError(f"{name}: its index is damaged (extradata); {_PACK_AGAIN}") from error
     return context
 
 

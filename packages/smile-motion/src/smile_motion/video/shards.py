@@ -21,11 +21,12 @@ from pathlib import Path
 from typing import Annotated, Any, BinaryIO, Literal
 
 import numpy as np
-from annotated_types import Ge, Len
+from annotated_types import Ge, Gt, Interval, Len
 
 from smile_motion.errors import InputError
 from smile_motion.io.files import dump_lines, encode_json
 from smile_motion.io.schema import parse_text, read_records
+from smile_motion.video.decoder import LARGEST_SIDE_PX
 from smile_motion.video.packing import PackedCodec
 from smile_motion.video.tar import ARCHIVE, is_archive
 
@@ -54,24 +55,24 @@ class PackedRecord:
     label: str | None = None
     """Label of the list, or folder of the class."""
     codec: PackedCodec
-    group: Annotated[int, Ge(1)]
+    group: Annotated[int, Interval(ge=1, le=600)]
     """Distance of key frames: exactly the frames i that are multiples of it."""
-    frames: Annotated[int, Ge(1)]
-    rate_hz: float
+    frames: Annotated[int, Interval(ge=1, le=1 << 28)]
+    rate_hz: Annotated[float, Gt(0)]
     """Average frame rate."""
-    width: Annotated[int, Ge(1)]
-    height: Annotated[int, Ge(1)]
+    width: Annotated[int, Interval(ge=1, le=LARGEST_SIDE_PX)]
+    height: Annotated[int, Interval(ge=1, le=LARGEST_SIDE_PX)]
     stride: float = 1
     """Frames of the original per packed frame."""
     psnr_db: float
     """Mean PSNR of evenly sampled frames against the input of the encoder, dB."""
-    start: Annotated[int, Ge(0)]
+    start: Annotated[int, Interval(ge=0, le=1 << 60)]
     """Offset of the video's file in the shard, bytes."""
-    bytes: Annotated[int, Ge(1)]
+    bytes: Annotated[int, Interval(ge=1, le=1 << 60)]
     """Of the video's file."""
     sha256: Annotated[str, Len(64, 64)]
     """Of the video's file."""
-    extradata: str
+    extradata: Annotated[str, Len(0, 1 << 16)]
     """Initialization data of the decoder, in hexadecimal."""
 
 
