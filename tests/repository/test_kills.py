@@ -20,8 +20,8 @@ def test_commands_killed_at_random_moments_lose_nothing(
             words[0], words[1:], cwd=place, environment={kills.MARK: mark}, said=place / "said"
         )
 
-    monkeypatch.setattr(kills, "TOGETHER", 2)  # Kills before each continuation.
+    monkeypatch.setattr(kills, "TOGETHER", 1)  # Kills before each continuation.
     monkeypatch.setattr(kills, "LATEST", 0.5)  # Of its time: few end before they are killed.
     jobs = kills.make_jobs(tmp_path, ("build", "render-webdataset", "pretrain"))
-    assert list(kills.campaign(jobs, 6, 0, tmp_path, start)) == []
-    assert "6/6 kills" in capsys.readouterr().out
+    assert list(kills.campaign(jobs, 3, 0, tmp_path, start)) == []
+    assert "3/3 kills" in capsys.readouterr().out

@@ -78,13 +78,13 @@ def test_no_factor_leaks_through_a_real_encoder_or_pixels(bank: ObjectBank) -> N
     findings = probe_motion(
         candidates,
         tuple(FACTORS),
-        ("slices", "mean", "attentive"),
+        ("slices", "mean"),
         replace(SIZES, clips=480, test=400),
         bank,
         (Texture(), Texture()),
     )
     assert leaks(findings) == []
-    assert len(findings) == len(FACTORS) * 7 * 3
+    assert len(findings) == len(FACTORS) * 7 * 2
 
 
 def test_features_are_kept_and_taken_for_the_same_encoder_alone(
