@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from smile_motion.cli.app import Outcome
+from smile_motion.cli.engine import ENGINE_FIELDS, EngineOptions, make_shards
 from smile_motion.clips.options import OVER_FILES, ClipOptions
 from smile_motion.errors import InputError, UnusableFile
 from smile_motion.io.options import (
@@ -21,14 +20,11 @@ from smile_motion.io.options import (
     FrameCount,
     FrameRate,
     Groups,
-    Index,
     OnlyWith,
     Points,
     Seed,
     Side,
-    Workers,
 )
-from smile_motion.runtime.devices import available_cores
 from smile_motion.runtime.extras import require_extra
 
 if TYPE_CHECKING:
@@ -56,7 +52,7 @@ EXAMPLES = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options(ClipOptions):
+class Options(EngineOptions, ClipOptions):
     """Options of `smile-motion render`."""
 
     GROUPS: ClassVar[Groups] = {
@@ -66,7 +62,7 @@ class Options(ClipOptions):
         ),
         **ClipOptions.GROUPS,
         "where from": (*ClipOptions.GROUPS["where from"], "allow_broken"),
-        "how fast": ("workers", "engine", "address", "shard_index", "num_shards"),
+        "how fast": ENGINE_FIELDS,
     }
 
     out: Path
@@ -96,22 +92,8 @@ class Options(ClipOptions):
         Points, OnlyWith(lambda options: options.format == "tapvid", "with --format tapvid")
     ] = 256
     """Points a clip for --format tapvid."""
-    workers: Annotated[
-        Workers | None, OnlyWith(lambda options: options.engine == "local", "with --engine local")
-    ] = None
-    """Processes of --engine local. Default: one per core. The files do not depend on it."""
-    engine: Literal["local", "ray"] = "local"
-    """Processes of this machine, or a Ray cluster; the files are the same."""
-    address: Annotated[
-        str | None, OnlyWith(lambda options: options.engine == "ray", "with --engine ray")
-    ] = None
-    """Head of the Ray cluster, HOST:PORT. Default: RAY_ADDRESS, else this machine alone."""
     allow_broken: Annotated[bool, OVER_FILES] = False
     """Put another file behind a clip whose own cannot be used, and say so."""
-    shard_index: Index | None = None
-    """Which of --num-shards jobs this one is, from 0; together they make what one would."""
-    num_shards: Count | None = None
-    """Jobs, as of a job array, that share the work; the last to finish writes the index."""
 
 
 def run(options: Options) -> Outcome:
@@ -164,31 +146,14 @@ def _render(
         kept = len(lines)
         done = collection.clips_in([*lines])
         on_progress("rendering", done, total)
-        for number, line in _rendered(options, collection, todo):
+        chunk = max(1, CLIPS_AT_A_TIME // collection.format.clips_together)
+        made = make_shards(options, collection, todo, chunk=chunk, worth_a_process=8)
+        for number, line in made:
             lines[number] = line
             on_progress("rendering", done := done + collection.clips_in([number]), total)
         written = write_index(collection, lines, job)
     broken = {number: told for line in lines.values() for number, told in _broken(line).items()}
     return _report(options, collection, job, kept, written, broken)
-
-
-def _rendered(
-    options: Options, collection: Collection, todo: Sequence[int]
-) -> Iterator[tuple[int, dict[str, Any]]]:
-    from smile_motion.export.collection import render_shard
-    from smile_motion.runtime.ray import run_on_ray
-    from smile_motion.runtime.workers import run_in_processes
-
-    work = partial(render_shard, collection=collection)
-    chunk = max(1, CLIPS_AT_A_TIME // collection.format.clips_together)
-    if not todo:
-        return iter(())
-    if options.engine == "ray":
-        return run_on_ray(work, todo, address=options.address, chunk=chunk)
-    workers = options.workers
-    if workers is None:
-        workers = min(available_cores(), collection.clips_in(todo) // 8, len(todo))
-    return run_in_processes(work, todo, workers=workers, chunk=chunk)
 
 
 def _format(options: Options) -> Format:

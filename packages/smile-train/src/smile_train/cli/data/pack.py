@@ -6,16 +6,14 @@ The same command continues what was stopped, and makes again what is missing or 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import tyro
 from smile_motion.cli.app import Outcome
-from smile_motion.io.options import Count, Groups, Index, OnlyWith, Workers
-from smile_motion.runtime.devices import available_cores
+from smile_motion.cli.engine import ENGINE_FIELDS, EngineOptions, make_shards
+from smile_motion.io.options import Count, Groups
 from smile_motion.video.packing import VideoPacking
 
 if TYPE_CHECKING:
@@ -30,12 +28,10 @@ MAKES = "packed videos"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options(VideoPacking):
+class Options(EngineOptions, VideoPacking):
     """Options of `smile_train data pack`."""
 
-    GROUPS: ClassVar[Groups] = {
-        "how fast": ("workers", "engine", "address", "shard_index", "num_shards"),
-    }
+    GROUPS: ClassVar[Groups] = {"how fast": ENGINE_FIELDS}
 
     videos: Annotated[Path, tyro.conf.Positional]
     """A list (`path label` lines), a folder, a tar or a video. In a folder, the folder that a video
@@ -46,20 +42,6 @@ class Options(VideoPacking):
     """The most videos in a shard; they are balanced."""
     allow_missing: bool = False
     """Count videos of a list that are not there as broken, instead of refusing the list."""
-    workers: Annotated[
-        Workers | None, OnlyWith(lambda options: options.engine == "local", "with --engine local")
-    ] = None
-    """Processes of --engine local. Default: one per core. The files do not depend on it."""
-    engine: Literal["local", "ray"] = "local"
-    """Processes of this machine, or a Ray cluster; the files are the same."""
-    address: Annotated[
-        str | None, OnlyWith(lambda options: options.engine == "ray", "with --engine ray")
-    ] = None
-    """Head of the Ray cluster, HOST:PORT. Default: RAY_ADDRESS, else this machine alone."""
-    shard_index: Index | None = None
-    """Which of --num-shards jobs this one is, from 0; together they make what one would."""
-    num_shards: Count | None = None
-    """Jobs, as of a job array, that share the work; the last to finish writes the index."""
 
     @property
     def packing(self) -> VideoPacking:
@@ -112,27 +94,11 @@ def _pack(options: Options, collection: Collection, job: Partition | None) -> Ou
                 lines[number] = line
                 on_shard(number, line, True)
         kept = len(lines)
-        for number, line in _packed(options, collection, todo):
+        for number, line in make_shards(options, collection, todo):
             lines[number] = line
             on_shard(number, line, False)
         written = write_index(collection, lines, job)
     return _report(options, collection, lines, kept, written)
-
-
-def _packed(
-    options: Options, collection: Collection, todo: Sequence[int]
-) -> Iterator[tuple[int, dict[str, Any]]]:
-    from smile_motion.export.collection import render_shard
-    from smile_motion.runtime.ray import run_on_ray
-    from smile_motion.runtime.workers import run_in_processes
-
-    work = partial(render_shard, collection=collection)
-    if not todo:
-        return iter(())
-    if options.engine == "ray":
-        return run_on_ray(work, todo, address=options.address)
-    workers = min(available_cores(), len(todo)) if options.workers is None else options.workers
-    return run_in_processes(work, todo, workers=workers)
 
 
 def _settings(collection: Collection) -> dict[str, Any]:
