@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -169,11 +169,10 @@ def refine_grid(tracks: VideoTracks, factor: int) -> VideoTracks:
     lower = places[:, y1][:, :, x0] * (1 - u) + places[:, y1][:, :, x1] * u
     whole = seen[:, y0] & seen[:, y1]
     whole = whole[:, :, x0] & whole[:, :, x1]
-    return VideoTracks(
-        path=tracks.path,
+    return replace(
+        tracks,
         positions=(upper * (1 - v) + lower * v).reshape(frames, -1, 2),
         visible=whole.reshape(frames, -1),
-        size=tracks.size,
         grid=(factor * rows, factor * columns),
     )
 
@@ -216,19 +215,22 @@ def track_displacement(
             f"{tracks.path}: of a video of {tracks.size[1]} x {tracks.size[0]} px, {video} is "
             f"larger; {_REMEDY}"
         )
-    tracks = refine_grid(tracks, points)
     begins = numbers[:: grid.tubelet]
+    tracks = replace(
+        tracks, positions=tracks.positions[begins], visible=tracks.visible[begins]
+    )  # Before they are refined: a video has many more frames than a clip has slices.
+    tracks = refine_grid(tracks, points)
     scale = np.array([grid.width / width, grid.height / height], np.float32)
-    places = (tracks.positions[begins] - np.array([x, y], np.float32) + 0.5) * scale - 0.5
+    places = (tracks.positions - np.array([x, y], np.float32) + 0.5) * scale - 0.5
     moved = np.diff(places, axis=0)
     moved = np.concatenate([moved, moved[-1:]])
     pixels = point_pixels(grid, points)
     shape = (*grid.shape, points * points, 2)
     found = np.full(shape, np.nan, np.float32)
-    of_slice = [_nearest(places[0], tracks.visible[begins[0]], pixels, grid.patch)]
+    of_slice = [_nearest(places[0], tracks.visible[0], pixels, grid.patch)]
     for s in range(grid.slices):
         if reading == "present" and s:
-            of_slice.append(_nearest(places[s], tracks.visible[begins[s]], pixels, grid.patch))
+            of_slice.append(_nearest(places[s], tracks.visible[s], pixels, grid.patch))
         near, chosen = of_slice[-1]
         found[s] = np.where(near[:, None], moved[s, chosen], np.nan).reshape(shape[1:])
     return found

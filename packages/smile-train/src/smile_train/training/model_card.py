@@ -3,6 +3,7 @@ what it was measured to know."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from smile_train.models.heads import Classifier
 from smile_train.models.mae import MODEL_CARD, PretrainModel
 from smile_train.training.metrics_logger import MEASURES, LogEntry, read_log
 
+_LOGGER = logging.getLogger(__name__)
 _RUN_DEPTH = 3
 """Folders between a checkpoint and the run that wrote it, at most."""
 _TRAINED_WITH = (
@@ -144,7 +146,8 @@ def _results(source: Path) -> Iterator[Results]:
     for path in sorted(found):
         try:
             result = Results.read(path)
-        except InputError:
+        except InputError as error:
+            _LOGGER.warning("%s; not on the model's card", error)
             continue
         if result.checkpoint["sha256"] == own:
             yield result
@@ -160,7 +163,8 @@ def _license(config: Mapping[str, Any]) -> Markdown:
     for folder in [bank] if isinstance(bank, str) else bank or []:
         try:
             card = read_record(Path(folder) / CARD, dict[str, Any], remedy="")
-        except (OSError, InputError):
+        except (OSError, InputError) as error:
+            _LOGGER.warning("%s; the license of its objects is not on the model's card", error)
             continue
         said = card.get("licence")
         text += Markdown("\n\nObjects of the bank {}: {} ({}).").format(
