@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, ValuesView
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -11,6 +11,7 @@ from smile_motion.io.options import Count, Index, OnlyWith, Workers
 
 if TYPE_CHECKING:
     from smile_motion.export.collection import Collection
+    from smile_motion.runtime.partition import Partition
 
 ENGINE_FIELDS = ("workers", "engine", "address", "shard_index", "num_shards")
 """Fields of `EngineOptions`, for the heading that they stand under."""
@@ -36,29 +37,77 @@ class EngineOptions:
     """Jobs, as of a job array, that share the work; the last to finish writes the index."""
 
 
-def make_shards(
+@dataclass(frozen=True, kw_only=True)
+class Completed:
+    """What there is of a job's shards once the missing ones have been made."""
+
+    lines: dict[int, dict[str, Any]]
+    """Lines of the index by shard number."""
+    kept: int
+    """Shards that were there already."""
+    written: list[str]
+    """Files that the last job writes; none while other jobs are missing."""
+
+
+def complete_shards(
     options: EngineOptions,
     collection: Collection,
-    numbers: Sequence[int],
+    job: Partition | None,
     *,
+    stage: str,
     chunk: int = 1,
     worth_a_process: int = 1,
-) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Make shards on the engine that was chosen.
+    note: Callable[[ValuesView[dict[str, Any]]], str] = lambda lines: "",
+) -> Completed:
+    """Make the shards of a job that are missing, torn or changed, then the index.
 
     Args:
         options: The engine, and its processes.
         collection: Description of all shards.
-        numbers: Shards to make.
+        job: This job's share; None for all.
+        stage: What making them is called beside the bar, such as `rendering`.
         chunk: Shards that a worker is given at a time.
         worth_a_process: Clips for which another process pays, where --workers is not given.
-
-    Yields:
-        Number and line of the index of each shard, in the order of completion.
+        note: Text beside the bar, from the lines of the shards that are there.
 
     Raises:
         InputError: A shard cannot be made, or the engine cannot be used.
     """
+    from smile_motion.export.collection import read_index, sound_shards, write_index
+    from smile_motion.runtime.progress import progress_bar
+    from smile_motion.runtime.signals import stopped_by_signals
+
+    numbers = collection.numbers(job)
+    total = collection.clips_in(numbers)
+    lines: dict[int, dict[str, Any]] = {}
+    todo = []
+    with progress_bar(note=lambda: note(lines.values())) as on_progress, stopped_by_signals():
+        on_progress("checking", checked := 0, total)
+        for number, line in sound_shards(collection, numbers, read_index(collection)):
+            if line is None:
+                todo.append(number)
+            else:
+                lines[number] = line
+            on_progress("checking", checked := checked + collection.clips_in([number]), total)
+        kept = len(lines)
+        done = collection.clips_in([*lines])
+        on_progress(stage, done, total)
+        made = _make_shards(options, collection, todo, chunk, worth_a_process)
+        for number, line in made:
+            lines[number] = line
+            on_progress(stage, done := done + collection.clips_in([number]), total)
+        written = write_index(collection, lines, job)
+    return Completed(lines=lines, kept=kept, written=[*written])
+
+
+def _make_shards(
+    options: EngineOptions,
+    collection: Collection,
+    numbers: Sequence[int],
+    chunk: int,
+    worth_a_process: int,
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Make shards on the engine that was chosen, in the order of completion."""
     from smile_motion.export.collection import render_shard
     from smile_motion.runtime.devices import available_cores
     from smile_motion.runtime.ray import run_on_ray

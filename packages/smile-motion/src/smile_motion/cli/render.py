@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from smile_motion.cli.app import Outcome
-from smile_motion.cli.engine import ENGINE_FIELDS, EngineOptions, make_shards
+from smile_motion.cli.engine import ENGINE_FIELDS, Completed, EngineOptions, complete_shards
 from smile_motion.clips.options import OVER_FILES, ClipOptions
 from smile_motion.errors import InputError, UnusableFile
 from smile_motion.io.options import (
@@ -119,41 +119,14 @@ def run(options: Options) -> Outcome:
 def _render(
     options: Options, collection: Collection, settings: dict[str, Any], job: Partition | None
 ) -> Outcome:
-    from smile_motion.export.collection import (
-        read_index,
-        record_settings,
-        sound_shards,
-        write_index,
-    )
-    from smile_motion.runtime.progress import progress_bar
-    from smile_motion.runtime.signals import stopped_by_signals
+    from smile_motion.export.collection import record_settings
 
     record_settings(options.out / SETTINGS, settings, RenderSettings, what="clips", job=job)
-    numbers = collection.numbers(job)
-    total = collection.clips_in(numbers)
-    lines: dict[int, dict[str, Any]] = {}
-    todo = []
-    with progress_bar() as on_progress, stopped_by_signals():
-        on_progress("checking", 0, total)
-        known = read_index(collection)
-        checked = 0
-        for number, line in sound_shards(collection, numbers, known):
-            if line is None:
-                todo.append(number)
-            else:
-                lines[number] = line
-            on_progress("checking", checked := checked + collection.clips_in([number]), total)
-        kept = len(lines)
-        done = collection.clips_in([*lines])
-        on_progress("rendering", done, total)
-        chunk = max(1, CLIPS_AT_A_TIME // collection.format.clips_together)
-        made = make_shards(options, collection, todo, chunk=chunk, worth_a_process=8)
-        for number, line in made:
-            lines[number] = line
-            on_progress("rendering", done := done + collection.clips_in([number]), total)
-        written = write_index(collection, lines, job)
-    broken = {number: told for line in lines.values() for number, told in _broken(line).items()}
-    return _report(options, collection, job, kept, written, broken)
+    chunk = max(1, CLIPS_AT_A_TIME // collection.format.clips_together)
+    completed = complete_shards(
+        options, collection, job, stage="rendering", chunk=chunk, worth_a_process=8
+    )
+    return _report(options, collection, job, completed)
 
 
 def _format(options: Options) -> Format:
@@ -229,12 +202,14 @@ def _report(
     options: Options,
     collection: Collection,
     job: Partition | None,
-    kept: int,
-    written: list[str],
-    broken: dict[str, list[str]],
+    completed: Completed,
 ) -> Outcome:
     from smile_motion.export.collection import INDEX
 
+    kept, written = completed.kept, completed.written
+    broken = {
+        number: told for line in completed.lines.values() for number, told in _broken(line).items()
+    }
     numbers = collection.numbers(job)
     clips = collection.clips_in(numbers)
     facts = {

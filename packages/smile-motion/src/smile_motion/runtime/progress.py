@@ -11,8 +11,12 @@ INTERVAL_S = 0.05
 
 
 @contextmanager
-def progress_bar() -> Iterator[OnProgress]:
-    """Show each stage as a bar with elapsed and remaining time; nothing without a terminal."""
+def progress_bar(note: Callable[[], str] = lambda: "") -> Iterator[OnProgress]:
+    """Show each stage as a bar with elapsed and remaining time; nothing without a terminal.
+
+    Args:
+        note: Returns what is shown behind the times, at each update of the bar.
+    """
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -31,6 +35,7 @@ def progress_bar() -> Iterator[OnProgress]:
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
     )
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         tasks: dict[str, TaskID] = {}
@@ -39,11 +44,11 @@ def progress_bar() -> Iterator[OnProgress]:
         def show(stage: str, done: int, total: int) -> None:
             now_s = time.monotonic()
             if stage not in tasks:
-                tasks[stage] = progress.add_task(stage, total=total)
+                tasks[stage] = progress.add_task(stage, total=total, note="")
             elif done != total and now_s - shown_s[stage] < INTERVAL_S:
                 return
             shown_s[stage] = now_s
-            progress.update(tasks[stage], completed=done)
+            progress.update(tasks[stage], completed=done, note=note())
 
         yield show
 

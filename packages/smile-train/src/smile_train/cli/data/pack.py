@@ -6,19 +6,20 @@ The same command continues what was stopped, and makes again what is missing or 
 from __future__ import annotations
 
 import json
+from collections.abc import ValuesView
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import tyro
 from smile_motion.cli.app import Outcome
-from smile_motion.cli.engine import ENGINE_FIELDS, EngineOptions, make_shards
+from smile_motion.cli.engine import ENGINE_FIELDS, Completed, EngineOptions, complete_shards
 from smile_motion.io.options import Count, Groups
 from smile_motion.video.packing import VideoPacking
 
 if TYPE_CHECKING:
     from smile_motion.export.collection import Collection
-    from smile_motion.runtime.partition import Partition
 
 EXAMPLES = (
     "smile-train data pack VIDEOS --out packed",
@@ -74,31 +75,9 @@ def run(options: Options) -> Outcome:
     array = None if job is None else f"{job.of} jobs, {sha256(dump_json(settings))}"
     with output_folder(options.out, array=array):
         record_settings(options.out / SETTINGS, settings, PackSettings, what="videos", job=job)
-        return _pack(options, collection, job)
-
-
-def _pack(options: Options, collection: Collection, job: Partition | None) -> Outcome:
-    from smile_motion.export.collection import read_index, sound_shards, write_index
-    from smile_motion.runtime.signals import stopped_by_signals
-
-    from smile_train.data.packing_progress import packing_progress
-
-    numbers = collection.numbers(job)
-    lines: dict[int, dict[str, Any]] = {}
-    todo = []
-    with packing_progress(collection, numbers) as on_shard, stopped_by_signals():
-        for number, line in sound_shards(collection, numbers, read_index(collection)):
-            if line is None:
-                todo.append(number)
-            else:
-                lines[number] = line
-                on_shard(number, line, True)
-        kept = len(lines)
-        for number, line in make_shards(options, collection, todo):
-            lines[number] = line
-            on_shard(number, line, False)
-        written = write_index(collection, lines, job)
-    return _report(options, collection, lines, kept, written)
+        note = partial(_sizes, shards=len(collection.numbers(job)))
+        completed = complete_shards(options, collection, job, stage="packing", note=note)
+        return _report(options, collection, completed)
 
 
 def _settings(collection: Collection) -> dict[str, Any]:
@@ -122,15 +101,16 @@ class PackSettings:
     format: Literal["packed videos"]
 
 
-def _report(
-    options: Options,
-    collection: Collection,
-    lines: dict[int, dict[str, Any]],
-    kept: int,
-    written: list[str],
-) -> Outcome:
+def _sizes(lines: ValuesView[dict[str, Any]], *, shards: int) -> str:
+    """The size of what is packed, and about that of all shards, which are equally long."""
+    size = sum(line["bytes"] for line in lines) / 1e9
+    return f"{size:.1f} of about {size / max(len(lines), 1) * shards:.1f} GB"
+
+
+def _report(options: Options, collection: Collection, completed: Completed) -> Outcome:
     from smile_train.data.packing import BROKEN, CARD, broken_in, total
 
+    lines, kept, written = completed.lines, completed.kept, completed.written
     sums = total([*lines.values()])
     broken = {
         str(collection.maker.make(int(number)).path): reasons[0]
