@@ -6,13 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from smile_motion.bank import ObjectBank
 from smile_motion.errors import InputError
+from smile_motion.io.options import MotionReading
 from smile_motion.motion.plan import MotionPlan
 from smile_motion.motion.recipe import MotionRecipe
 from smile_motion.seeding import Stream, keyed_generator
 from smile_motion.tokens import TokenGrid
 from smile_motion.truth.flow import optical_flow
 from smile_motion.truth.instances import Truth
-from smile_motion.truth.token_motion import point_pixels, token_motion
+from smile_motion.truth.token_motion import object_rates, point_pixels, token_motion
 
 GRIDS = (
     TokenGrid(height=96, width=128),
@@ -131,6 +132,62 @@ def test_a_background_that_moves_by_itself_is_unknown(small_bank: ObjectBank) ->
         np.testing.assert_allclose(
             motion.by_position(), lengths.mean(axis=(0, 3)).ravel(), rtol=1e-5
         )
+
+
+@clips
+@settings(max_examples=30, deadline=None)
+def test_rates_are_those_of_the_plan_of_the_object_that_covers(
+    small_bank: ObjectBank, recipe: str, index: int, grid: TokenGrid, points: int
+) -> None:
+    truth = draw(small_bank, recipe, index)
+    plan = truth.plan
+    slot = truth.token_motion(grid, points=points).slot
+    rates = truth.token_rates(grid, slot)
+    assert (np.isnan(rates).all(-1) == (slot < 0)).all()
+    assert not np.isnan(rates[slot >= 0]).any()
+    for s in range(grid.slices):
+        here = min(s, grid.slices - 2) * grid.tubelet
+        there = here + grid.tubelet
+        for k in np.unique(slot[s][slot[s] >= 0]):
+            own = rates[s][slot[s] == k].astype(float)
+            turned = plan.angle_deg[k, here] + own[:, 0] * grid.tubelet
+            np.testing.assert_allclose(turned, plan.angle_deg[k, there], atol=1e-3)
+            grown = plan.scale[k, here] * np.exp(own[:, 1:] * grid.tubelet)
+            np.testing.assert_allclose(grown, np.broadcast_to(plan.scale[k, there], grown.shape))
+
+
+def test_rates_of_a_side_that_vanishes_are_unknown_and_mirroring_turns_them_about(
+    small_bank: ObjectBank,
+) -> None:
+    plan = draw(small_bank, "paper", 3).plan
+    scale = plan.scale.copy()
+    scale[0, 4, 1] = 0
+    rates = object_rates(replace(plan, scale=scale), GRIDS[0])
+    assert np.isnan(rates[0]).sum(0).tolist() == [0, 0, 2]
+    assert not np.isnan(rates[1:]).any()
+    mirrored = object_rates(plan.mirrored(), GRIDS[0])
+    np.testing.assert_allclose(mirrored, object_rates(plan, GRIDS[0]) * [-1, 1, 1], atol=1e-12)
+
+
+@pytest.mark.parametrize("reading", ["present", "started"])
+def test_a_device_sees_as_much_and_on_the_same_objects(
+    small_bank: ObjectBank, reading: MotionReading
+) -> None:
+    import torch
+    from smile_motion.truth.device import token_motion as on_device
+
+    for index, grid in enumerate(GRIDS):
+        truth = draw(small_bank, "effects", index)
+        maps = truth.plan.placement()[:, :: grid.tubelet]
+        found = on_device(
+            *(torch.from_numpy(values)[None] for values in (truth.ids, maps)), grid,
+            points=3, reading=reading, visible=True,
+        )  # fmt: skip
+        expected = truth.token_motion(grid, points=3, reading=reading)
+        assert found.visible is not None
+        assert (found.visible[0].numpy() == expected.visible).all()
+        assert 0 < expected.visible[expected.slot >= 0].mean() < 1
+        assert (found.label[0].numpy() - 1 == expected.slot).all()
 
 
 def test_what_cannot_be_asked_is_refused_in_one_line(small_bank: ObjectBank) -> None:

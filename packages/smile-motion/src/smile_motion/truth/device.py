@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -10,7 +12,18 @@ from smile_motion.tokens import TokenGrid
 from smile_motion.truth.token_motion import point_pixels
 
 
-def token_displacement(
+class DeviceMotion(NamedTuple):
+    """What `TokenMotion` says, for a batch on a device."""
+
+    displacement: Tensor
+    """(B, slices, rows, columns, points ** 2, 2) float32 x, y, pixels; NaN if unknown."""
+    visible: Tensor | None
+    """(B, slices, rows, columns, points ** 2) bool; None if it was not asked for."""
+    label: Tensor
+    """(B, slices, rows, columns, points ** 2) int64: 0 for the background, slots plus 1."""
+
+
+def token_motion(
     ids: Tensor,
     maps: Tensor,
     grid: TokenGrid,
@@ -18,8 +31,9 @@ def token_displacement(
     points: int = 2,
     reading: MotionReading = "present",
     still: bool = True,
-) -> Tensor:
-    """Compute the displacements of `Truth.token_motion` for a batch.
+    visible: bool = False,
+) -> DeviceMotion:
+    """Compute `Truth.token_motion` for a batch.
 
     Args:
         ids: (B, T, H, W) uint8 modal id maps.
@@ -29,35 +43,62 @@ def token_displacement(
         points: Along each side of a token.
         reading: Which points a token has the motion of.
         still: The background stays; else its points have NaN.
-
-    Returns:
-        (B, slices, rows, columns, points ** 2, 2) float32 x, y, pixels.
+        visible: Compute visibility, too.
     """
     x, y = torch.from_numpy(point_pixels(grid, points)).to(ids.device).flatten(0, 2).unbind(-1)
     steps = torch.arange(grid.slices, device=ids.device)
+    first = steps.clamp(max=grid.slices - 2)
+    own = ids[:, :: grid.tubelet]
     if reading == "present":
-        labels = ids[:, :: grid.tubelet][:, :, y, x].long()
+        label = own[:, :, y, x].long()
         other = steps + torch.where(steps < grid.slices - 1, 1, -1)
-        sign = torch.where(steps < grid.slices - 1, 1.0, -1.0).double()
-        moves = (_carry(maps, maps[:, :, other]) - _stay(maps)) * sign[:, None, None]
+        # A point is where it is, and goes to (or has come from) another place.
+        source, carried = maps, [(other, maps[:, :, other])]
     else:
-        labels = ids[:, 0][:, y, x].long()[:, None].expand(-1, grid.slices, -1)
-        carried = _carry(maps[:, :, :1].expand_as(maps), maps)
-        first = steps.clamp(max=grid.slices - 2)
-        moves = carried[:, :, first + 1] - carried[:, :, first]
-    # The background, label 0, does not move.
-    moves = torch.cat([torch.zeros_like(moves[:, :1]), moves], dim=1).transpose(1, 2).flatten(3)
-    chosen = moves.gather(2, labels[..., None].expand(-1, -1, -1, 6)).unflatten(-1, (2, 3))
+        label = own[:, 0][:, y, x].long()[:, None].expand(-1, grid.slices, -1)
+        source = maps[:, :, :1].expand_as(maps)
+        carried = [(number, maps[:, :, number]) for number in (first, first + 1)]
     at = torch.stack([x, y, torch.ones_like(x)], dim=-1).double()
-    found = (chosen * at[:, None]).sum(-1).float()
+    places = [at[:, :2].expand(*label.shape, 2)] if reading == "present" else []
+    places += [_follow(_carry(source, target), label, at) for _, target in carried]
+    moved = places[1] - places[0]
+    if reading == "present":
+        moved = torch.where(steps[:, None, None] < grid.slices - 1, moved, -moved)
+    found = moved.float()
     if not still:
-        found = torch.where(labels[..., None] == 0, torch.nan, found)
-    return found.view(len(ids), *grid.shape, points * points, 2)
+        found = torch.where(label[..., None] == 0, torch.nan, found)
+    shape = (len(ids), *grid.shape, points * points)
+    seen = None
+    if visible:
+        seen = torch.ones_like(label, dtype=torch.bool)
+        for (number, _), place in zip(carried, places[-len(carried) :], strict=True):
+            seen &= _is_on_top(own[:, number], place, label)
+        seen = seen.view(shape)
+    return DeviceMotion(found.view(*shape, 2), seen, label.view(shape))
 
 
-def _stay(maps: Tensor) -> Tensor:
-    """The map of pixels that leaves them where they are, (2, 3)."""
-    return torch.eye(2, 3, dtype=maps.dtype, device=maps.device)
+def _follow(maps: Tensor, label: Tensor, at: Tensor) -> Tensor:
+    """Where points are carried: maps (B, K, slices, 2, 3), label (B, slices, points), at (points,
+    3) to (B, slices, points, 2); the background, label 0, stays."""
+    stay = torch.eye(2, 3, dtype=maps.dtype, device=maps.device).expand_as(maps[:, :1])
+    all_ = torch.cat([stay, maps], dim=1).transpose(1, 2).flatten(3)
+    chosen = all_.gather(2, label[..., None].expand(-1, -1, -1, 6)).unflatten(-1, (2, 3))
+    return (chosen * at[:, None]).sum(-1)
+
+
+def _is_on_top(ids: Tensor, place: Tensor, label: Tensor) -> Tensor:
+    """Whether places are inside the frame and their nearest pixels have these labels.
+
+    Args:
+        ids: (B, slices, H, W) uint8.
+        place: (B, slices, points, 2) float64 x, y.
+        label: (B, slices, points) int64.
+    """
+    height, width = ids.shape[-2:]
+    column, row = place.round().unbind(-1)
+    inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
+    pixel = row.clamp(0, height - 1).long() * width + column.clamp(0, width - 1).long()
+    return inside & (ids.flatten(2).gather(2, pixel).long() == label)
 
 
 def _carry(source: Tensor, target: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from smile_motion.motion.plan import MotionPlan
 from smile_motion.renderer.cpu import paint
 from smile_motion.tokens import TokenGrid
 from smile_motion.truth.flow import OpticalFlow, optical_flow
-from smile_motion.truth.token_motion import TokenMotion, token_motion
+from smile_motion.truth.token_motion import TokenMotion, token_motion, token_rates
 from smile_motion.truth.tracks import PointTracks, track_points
 
 if TYPE_CHECKING:
@@ -170,6 +170,10 @@ class Truth:
     ) -> TokenMotion:
         """Displacements of points of every token to the next slice; see `token_motion`."""
         return token_motion(self.plan, self.ids, grid, points=points, reading=reading)
+
+    def token_rates(self, grid: TokenGrid, slot: np.ndarray) -> np.ndarray:
+        """Rates of rotation and growth of the objects that points are on; see `token_rates`."""
+        return token_rates(self.plan, grid, slot)
 
     def _whole_pixels(self) -> np.ndarray:
         """Count the pixels of each silhouette, outside the frame too, (K, T) int64."""

@@ -3,6 +3,7 @@
 motion = clip.truth.token_motion(TokenGrid(), points=2, reading="present")
 motion.displacement        # (8, 14, 14, 4, 2) pixels to the next slice
 motion.visible, motion.slot
+rates = clip.truth.token_rates(TokenGrid(), motion.slot)   # (8, 14, 14, 4, 3) a frame
 """
 
 from __future__ import annotations
@@ -101,6 +102,44 @@ def token_motion(
         *(out, visible, slot),
     )
     return TokenMotion(out, visible, slot)
+
+
+def object_rates(plan: MotionPlan, grid: TokenGrid) -> np.ndarray:
+    """Compute how fast each object turns and grows in each slice, from the plan's own numbers.
+
+    Args:
+        plan: Motion of the objects.
+        grid: Token grid of the clip, of two slices or more.
+
+    Returns:
+        (K, slices, 3) float64, means from the first frame of a slice to that of the next, a frame:
+        rotation in degrees, counter-clockwise, and the change of the logarithms of width and
+        height; in the last slice those of the slice before. NaN where a side is 0.
+    """
+    frames = np.arange(grid.slices) * grid.tubelet
+    turned = np.diff(plan.angle_deg[:, frames])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        grown = np.diff(np.log(np.abs(plan.scale[:, frames])), axis=1)
+    rates = np.concatenate([turned[..., None], grown], axis=-1) / grid.tubelet
+    rates[~np.isfinite(rates)] = np.nan
+    return np.concatenate([rates, rates[:, -1:]], axis=1)
+
+
+def token_rates(plan: MotionPlan, grid: TokenGrid, slot: np.ndarray) -> np.ndarray:
+    """Give each point of each token the rates of the object that it is on.
+
+    Args:
+        plan: Motion of the objects.
+        grid: Token grid of the clip.
+        slot: (slices, rows, columns, points) integers, slots of objects and -1 for the background:
+            `TokenMotion.slot`.
+
+    Returns:
+        (slices, rows, columns, points, 3) float32: `object_rates`; NaN on the background.
+    """
+    rates = np.full((plan.slots + 1, grid.slices, 3), np.nan, np.float32)
+    rates[:-1] = object_rates(plan, grid)
+    return rates[slot, np.arange(grid.slices)[:, None, None, None]]
 
 
 def point_pixels(grid: TokenGrid, points: int = 2) -> np.ndarray:

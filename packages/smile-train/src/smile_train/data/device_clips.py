@@ -16,7 +16,7 @@ from smile_motion.masking.masks import draw_keys
 from smile_motion.renderer.device import DeviceRecords, DeviceRenderer
 from smile_motion.renderer.device_records import LayerRecords, make_records
 from smile_motion.tokens import masked_tokens
-from smile_motion.truth.device import token_displacement
+from smile_motion.truth.device import token_motion
 from smile_motion.video.stretches import DecodedStretches
 from torch import Tensor
 
@@ -130,7 +130,7 @@ class PlanRenderer:
         clips = self.renderer.paint(sent["background"], records)
         sent["frames"] = clips.frames
         if "places" in sent:
-            moved = token_displacement(
+            moved = token_motion(
                 clips.ids,
                 sent["places"],
                 self.config.grid,
@@ -138,7 +138,7 @@ class PlanRenderer:
                 reading=self.config.motion_reading,
                 still=self.config.has_still_background,
             )
-            sent["motion"] = moved.flatten(4).flatten(1, 3)
+            sent["motion"] = moved.displacement.flatten(4).flatten(1, 3)
         if "keys" in sent:
             grid, keys = self.config.grid, sent["keys"]
             coverage = clips.token_coverage(grid).repeat_interleave(keys.shape[1], dim=0)
