@@ -3,10 +3,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from huggingface_hub import DatasetCard
 from PIL import Image
+from smile_motion.__main__ import COMMANDS
 from smile_motion.bank import ObjectBank, verify
 from smile_motion.bank.dataset_card import hub_license
+from smile_motion.bank.format import read_card
 from smile_motion.bank.hub import export_bank, neutral_name
+from smile_motion.bank.union import unite
+from smile_motion.cli.app import run_app
 from smile_motion.errors import InputError
 
 
@@ -104,3 +109,49 @@ def test_faulty_banks_and_taken_folders_are_not_written_to(
     with pytest.raises(InputError, match=f"{image.name}: missing"):
         export_bank(bank, tmp_path / "out")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bank", "taken"]
+
+
+def test_license_and_attribution_go_with_the_objects(
+    split_bank: ObjectBank,
+    small_bank: ObjectBank,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def run(*words: object) -> int:
+        return run_app("smile-motion", "", COMMANDS, [str(word) for word in words])
+
+    own, said = tmp_path / "own", "CC-BY-4.0: our | lab's"
+    build = ("build-bank", "--source", "folder", "--from", split_bank.path.parent / "rgba")
+    build = (*build, "--workers", 0, "--out", own)
+    assert run(*build, "--license", said, "--attribution", "Jane Doe <example.org>") == 0
+    card = read_card(own)
+    assert (card["licence"], card["attribution"]) == (said, "Jane Doe <example.org>")
+    assert run(*build, "--license", "MIT") == 2
+    assert "holds a bank made otherwise (licence" in capsys.readouterr().err
+    export_bank(own, tmp_path / "exported")
+    readme = tmp_path / "exported/README.md"
+    assert "license: cc-by-4.0\n" in readme.read_text()
+    assert "Attribution: Jane Doe &lt;example.org&gt;." in readme.read_text()
+
+    both = unite([own, small_bank.path], tmp_path / "both")
+    assert both.card["attribution"] == "Jane Doe <example.org>"
+    for number, banks in enumerate([(both.path,), (own, small_bank.path)]):
+        out = tmp_path / f"clips{number}"
+        few = ("--n", 1, "--frames", 2, "--size", 32, "--format", "frames", "--workers", 0)
+        assert run("render", *few, "--bank", *banks, "--out", out) == 0
+        page = DatasetCard.load(out / "README.md")
+        assert page.data.license == "other"
+        lines = page.text.splitlines()
+        assert (
+            "* Objects of the bank own: CC-BY-4.0: our \\| lab's (cc-by-4.0). "
+            "Attribution: Jane Doe &lt;example.org&gt;."
+        ) in lines
+        assert any(line.startswith("* Objects of the bank small: CC0-1.0") for line in lines)
+        assert "| background | NoiseBackground |" in lines
+    for options, message in (
+        (("--source", "procedural", "--license", "MIT"), "--license has an effect only with"),
+        (("--source", "folder", "--from", tmp_path, "--license", " "), "--license is empty"),
+    ):
+        assert run("build-bank", *options, "--out", tmp_path / "no") == 2
+        assert message in capsys.readouterr().err
+    assert not (tmp_path / "no").exists()

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from smile_motion.backgrounds import make_background
-    from smile_motion.bank import ObjectBank, embedded_bank, open_bank
+    from smile_motion.bank import ObjectBank, draw_from, embedded_bank, open_bank
     from smile_motion.clips.clip import Clip, ClipMaker, read_clip
     from smile_motion.clips.overlay import MotionOverlay
     from smile_motion.errors import InputError
@@ -41,6 +41,7 @@ __all__ = [
     "ObjectBank",
     "TokenGrid",
     "Truth",
+    "draw_from",
     "embedded_bank",
     "make_background",
     "open_bank",
@@ -62,6 +63,7 @@ _HOMES = {
     "ObjectBank": "bank",
     "TokenGrid": "tokens",
     "Truth": "truth.instances",
+    "draw_from": "bank",
     "embedded_bank": "bank",
     "make_background": "backgrounds",
     "open_bank": "bank",

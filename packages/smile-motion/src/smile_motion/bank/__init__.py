@@ -7,6 +7,7 @@ from smile_motion.bank.builder.procedural import ProceduralSource
 from smile_motion.bank.builder.shapes import ShapeSource
 from smile_motion.bank.integrity import verify
 from smile_motion.bank.object_bank import ObjectBank
+from smile_motion.bank.subset import draw_from
 from smile_motion.bank.union import open_bank
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "ShapeSource",
     "banks_folder",
     "build",
+    "draw_from",
     "embedded_bank",
     "open_bank",
     "verify",

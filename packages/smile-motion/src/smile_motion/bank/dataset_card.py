@@ -26,7 +26,8 @@ _LICENCES = (
 _SIZES = (1_000, 10_000, 100_000, 1_000_000)
 _NAMES = ("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M")
 _NOT_FACTS = (
-    "licence", "safety", "format", "metadata_sha256", "candidates_sha256", "fell_short", "timings",
+    "licence", "attribution", "safety", "format", "metadata_sha256", "candidates_sha256",
+    "fell_short", "timings",
 )  # fmt: skip
 """Entries of a bank's card that are not listed under `How it was made`."""
 
@@ -45,7 +46,7 @@ def write_dataset_card(
     parts = [_summary(card, records)]
     if (path.parent / CARD_SHEET).is_file():
         parts.append(Markdown(f"![objects by category]({CARD_SHEET})"))
-    parts += [_use(), _facts(card), _contents(records), _license(card)]
+    parts += [_use(), _facts(card), _contents(records), _license(card, name)]
     title = Markdown("# {}").format(name)
     text = Markdown("\n\n").join([title, *parts])
     write_atomically(path, f"{_header(card, len(records), name)}\n\n{text}\n".encode())
@@ -148,9 +149,32 @@ def _contents(records: Sequence[Mapping[str, Any]]) -> Markdown:
     return Markdown("## Contents\n\n{}").format(text)
 
 
-def _license(card: Mapping[str, Any]) -> Markdown:
+def credit_lines(card: Mapping[str, Any], name: str) -> list[Markdown]:
+    """A line for each bank whose objects a bank has: its license, and whom it says to name.
+
+    Args:
+        card: Card of the bank.
+        name: Name of the bank.
+    """
+    parts = card.get(ORIGINS)
+    if isinstance(parts, list) and all(isinstance(part, Mapping) for part in parts):
+        return [line for part in parts for line in credit_lines(part, str(part.get("bank", name)))]
+    said = card.get("licence")
+    line = Markdown("* Objects of the bank {}: {} ({}).").format(
+        name, str(said or "not stated").rstrip("."), hub_license(said)
+    )
+    if attribution := card.get("attribution"):
+        line += Markdown(" Attribution: {}.").format(str(attribution).rstrip("."))
+    return [line]
+
+
+def _license(card: Mapping[str, Any], name: str) -> Markdown:
     licence = card.get("licence") or "not stated: ask whoever made the bank"
     text = Markdown("## License and safety\n\nLicense: {}.").format(licence)
+    if card.get(ORIGINS):
+        text += Markdown("\n\n") + Markdown("\n").join(credit_lines(card, name))
+    elif attribution := card.get("attribution"):
+        text += Markdown("\n\nAttribution: {}.").format(str(attribution).rstrip("."))
     if safety := card.get("safety"):
         if isinstance(safety, Mapping):
             notes = [Markdown("* {}: {}").format(key, value) for key, value in safety.items()]

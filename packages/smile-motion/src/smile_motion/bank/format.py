@@ -38,6 +38,7 @@ class BankCard:
     metadata_sha256: Hash
     source: str | None = None
     licence: str | None = None
+    attribution: str | None = None
     categories: Annotated[int, Interval(ge=0)] | None = None
     candidates_sha256: Hash | None = None
     safety: str | dict[str, Any] | None = None

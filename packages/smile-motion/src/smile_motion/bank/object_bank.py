@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from io import FileIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -28,11 +30,33 @@ if TYPE_CHECKING:
     from shapely import Geometry
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ObjectDraws:
+    """Distribution that objects are drawn from: G groups, each with a probability, uniform within.
+
+    `smile_motion.bank.subset.draw_from` makes it.
+    """
+
+    members: np.ndarray
+    """(M,) int64: numbers of the objects, group by group."""
+    start: np.ndarray
+    """(G,) int64: index of each group's first object in `members`."""
+    count: np.ndarray
+    """(G,) int64: objects of each group, 1 or more."""
+    edges: np.ndarray
+    """(G,) float64, ascending to 1: probability of a group and all before it."""
+    chosen: Mapping[str, Any]
+    """What was asked for, by the names of `draw_from`'s arguments; JSON values."""
+
+
 class ObjectBank:
     """An open object bank; pixels are mapped from disk and shared by all processes.
 
     Objects are numbered by category, then by id. Opening reads no image and no record.
     """
+
+    draws: ObjectDraws | None = None
+    """What `sample` draws from; by default all objects, by category."""
 
     def __init__(self, path: Path) -> None:
         """Open a packed bank; prefer `ObjectBank.open`, which packs it first where needed.
@@ -154,9 +178,24 @@ class ObjectBank:
         """File of each object's pixels, and `start`, (K,) bytes, as an offset in that file."""
         return [self._file] * len(objects), start
 
-    def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
+    def __reduce__(self) -> tuple[Any, ...]:
         """Pickle as a path: another process maps the same files."""
-        return ObjectBank, (self.path,)
+        return (ObjectBank, (self.path,), *self._changes())
+
+    def _changes(self) -> tuple[dict[str, Any], ...]:
+        """What a pickle has besides the arguments of the class."""
+        return () if self.draws is None else ({"draws": self.draws},)
+
+    def with_draws(self, draws: ObjectDraws) -> Self:
+        """Return the same bank, whose `sample` draws from `draws`."""
+        other = object.__new__(type(self))
+        other.__dict__ |= self.__dict__ | {"draws": draws, "_reading": threading.local()}
+        return other
+
+    @property
+    def origins(self) -> np.ndarray:
+        """(N,) int32: number of each object's bank among `folders`."""
+        return np.zeros(len(self), np.int32)
 
     def __len__(self) -> int:
         """Count the objects."""
@@ -220,6 +259,8 @@ class ObjectBank:
     def sample(self, rng: np.random.Generator, count: int) -> np.ndarray:
         """Draw objects uniformly over categories, then uniformly within the category.
 
+        `smile_motion.bank.subset.draw_from` changes the categories and their probabilities.
+
         Args:
             rng: Generator to draw from.
             count: Number of objects to draw, with replacement.
@@ -228,6 +269,10 @@ class ObjectBank:
             (count,) int64, numbers of the objects.
         """
         drawn = rng.random((2, count))
+        if (draws := self.draws) is not None:
+            group = np.searchsorted(draws.edges, drawn[0], side="right")
+            within = (drawn[1] * draws.count[group]).astype(np.int64)
+            return draws.members[draws.start[group] + within]
         category = (drawn[0] * len(self.categories)).astype(np.int64)
         within = (drawn[1] * self._class_count[category]).astype(np.int64)
         return self._class_start[category] + within

@@ -169,14 +169,16 @@ def _united(
 def _stated_together(
     folders: Sequence[Path], cards: Sequence[Mapping[str, Any]]
 ) -> dict[str, str | dict[str, str]]:
-    """License and safety entries of the union's card."""
+    """License, attribution and safety entries of the union's card."""
     licences = list(dict.fromkeys(card.get("licence") or "not stated" for card in cards))
-    licence = licences[0] if len(licences) == 1 else f"several: {'; '.join(licences)}"
+    stated = {"licence": licences[0] if len(licences) == 1 else f"several: {'; '.join(licences)}"}
+    if attributions := list(dict.fromkeys(filter(None, (c.get("attribution") for c in cards)))):
+        stated["attribution"] = "; ".join(attributions)
     safety = {
         f"{number} ({folder.resolve().name})": _in_words(card.get("safety"))
         for number, (folder, card) in enumerate(zip(folders, cards, strict=True))
     }
-    return {"licence": licence, "safety": safety}
+    return {**stated, "safety": safety}
 
 
 def _in_words(safety: object) -> str:
@@ -288,9 +290,14 @@ class UnitedBank(ObjectBank):
         bank = self._numbering.bank[objects]
         return [self._files[number] for number in bank.tolist()], start - self._start[bank]
 
-    def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
+    def __reduce__(self) -> tuple[Any, ...]:
         """Pickle as paths and numbers: another process maps the files and reads no records."""
-        return UnitedBank, (self._parts, self._numbering)
+        return (UnitedBank, (self._parts, self._numbering), *self._changes())
+
+    @property
+    def origins(self) -> np.ndarray:
+        """(N,) int32: number of each object's bank among `folders`."""
+        return self._numbering.bank
 
     @cached_property
     def card(self) -> dict[str, Any]:

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar
 
-from smile_motion.io.options import ONE_FOLDER, Banks, Groups, Port, Positive
+from smile_motion.clips.options import BANK_FIELDS, BankOptions
+from smile_motion.io.options import ONE_FOLDER, Groups, Port, Positive
 from smile_motion.runtime.extras import require_extra
 
 EXAMPLES = (
@@ -23,16 +24,14 @@ EXAMPLES = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
+class Options(BankOptions):
     """Options of `smile-motion explore`."""
 
     GROUPS: ClassVar[Groups] = {
-        "where from": ("bank", "videos", "images"),
+        "where from": (*BANK_FIELDS, "videos", "images"),
         "the page": ("port", "open", "max_upload_mb", "max_upload_seconds"),
     }
 
-    bank: Banks = None
-    """Object bank, or several as one. Default: the embedded one, made on first use."""
     videos: Annotated[Path | None, ONE_FOLDER] = None
     """Video, folder or list (`path label` lines) to move objects over."""
     images: Annotated[Path | None, ONE_FOLDER] = None
@@ -52,7 +51,6 @@ def run(options: Options) -> None:
     require_extra("explore", "gradio", extra="explore")
     from smile_motion.backgrounds import make_background
     from smile_motion.bank import embedded_bank
-    from smile_motion.clips.options import open_banks
     from smile_motion.explore.server import serve
     from smile_motion.explore.state import ExplorerInputs, UploadLimits
 
@@ -62,8 +60,10 @@ def run(options: Options) -> None:
         make_background("places", images=options.images)
     with ended_by_signals():
         serve(
-            open_banks(options.bank) if options.bank else embedded_bank(),
-            ExplorerInputs(bank=options.bank, videos=options.videos, images=options.images),
+            options.open_bank(embedded_bank),
+            ExplorerInputs(
+                **{name: getattr(options, name) for name in (*BANK_FIELDS, "videos", "images")}
+            ),
             UploadLimits(
                 bytes=int(options.max_upload_mb * 1e6), seconds=options.max_upload_seconds
             ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
@@ -14,11 +15,13 @@ from smile_motion.io.options import (
     Banks,
     EffectName,
     FrameCount,
+    Gathered,
     Groups,
     NoiseKind,
     ObjectCount,
     OnlyWith,
     PathName,
+    Positive,
     RecipeName,
     Seed,
     Side,
@@ -40,6 +43,9 @@ MOST_PIXELS = 1 << 28
 _OF_VIDEOS = ("natural", "frame")
 _OF_IMAGES = ("places", "pseudo-motion")
 """Backgrounds from --images; those above are from --videos."""
+BANK_FIELDS = ("bank", "bank_weights", "categories", "exclude_categories")
+"""Fields of `BankOptions`."""
+_OF_SEVERAL = OnlyWith(lambda options: len(given_banks(options.bank)) > 1, "with several of --bank")
 _OVER_NOISE = OnlyWith(
     lambda options: options.background_kind == "noise", "with --background noise"
 )
@@ -56,13 +62,58 @@ _MOVING = OnlyWith(lambda options: options.objects != 0, "with --objects 1 or mo
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClipOptions:
+class BankOptions:
+    """Where objects come from, and which of them are drawn how often."""
+
+    bank: Banks = None
+    """Object bank, or several as one: `--bank A B` is what `bank merge A B` would write. Default:
+    the embedded one, for a baseline its own, made on first use."""
+    bank_weights: Annotated[tuple[Positive, ...] | None, Gathered(), _OF_SEVERAL] = None
+    """Sampling probability of each bank, such as `2 1`: two objects of three are from the first.
+    Default: all categories of all banks alike."""
+    categories: Annotated[tuple[str, ...] | None, Gathered()] = None
+    """Draw objects of these categories only. Default: all that the bank has."""
+    exclude_categories: Annotated[tuple[str, ...] | None, Gathered()] = None
+    """Draw no objects of these categories."""
+
+    def __post_init__(self) -> None:
+        require_within(self)
+        if self.bank_weights is not None and len(self.bank_weights) != len(given_banks(self.bank)):
+            raise OptionError(
+                f"--bank-weights are {len(self.bank_weights)} and --bank names "
+                f"{len(given_banks(self.bank))}; give a weight for each bank"
+            )
+
+    def open_bank(self, default: Callable[[], ObjectBank]) -> ObjectBank:
+        """Open the bank or banks, to be drawn from as the options say.
+
+        Args:
+            default: Opens the bank that is meant where none is named.
+
+        Raises:
+            InputError: As `open_banks` and `draw_from` do.
+        """
+        from smile_motion.bank import draw_from
+
+        bank = open_banks(self.bank) if self.bank else default()
+        if self.bank_weights is self.categories is self.exclude_categories is None:
+            return bank
+        return draw_from(
+            bank,
+            categories=self.categories,
+            exclude=self.exclude_categories,
+            weights=self.bank_weights,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipOptions(BankOptions):
     """Content of clips: the options that `render`, `preview` and training share."""
 
     GROUPS: ClassVar[Groups] = {
         "what moves": ("recipe", "recipe_file", "objects", "path", "transform", "effects"),
         "what it moves over": ("background", "noise", "noise_per_frame"),
-        "where from": ("bank", "videos", "images"),
+        "where from": (*BANK_FIELDS, "videos", "images"),
         "how large": ("frames", "size", "width", "stride", "tubelet", "patch", "seed"),
     }
 
@@ -70,9 +121,6 @@ class ClipOptions:
     """Behind the objects: video, one of its frames, a photograph, black, or noise (Table 7), or a
     photograph in motion. Default: natural with --videos, places with --images; else noise, and
     behind a baseline's motion what its paper has."""
-    bank: Banks = None
-    """Object bank, or several as one: `--bank A B` is what `bank merge A B` would write. Default:
-    the embedded one, for a baseline its own, made on first use."""
     videos: Annotated[Path | None, ONE_FOLDER] = None
     """Video, folder or list (`path label` lines) for --background natural, which they imply, or
     frame."""
@@ -111,7 +159,7 @@ class ClipOptions:
     """Seed of all clips; clip i depends on it and i alone."""
 
     def __post_init__(self) -> None:
-        require_within(self)
+        super().__post_init__()
         if self.tubelet != ClipOptions.tubelet and self.frames % self.tubelet:
             raise OptionError(
                 f"--tubelet is {self.tubelet}, which does not divide --frames {self.frames}"
@@ -212,9 +260,7 @@ class ClipOptions:
             noise_per_frame=self.noise_per_frame,
         )
         return ClipMaker(
-            bank=open_banks(self.bank)
-            if self.bank
-            else recipe_bank(self.recipe, images=self.images),
+            bank=self.open_bank(lambda: recipe_bank(self.recipe, images=self.images)),
             recipe=self.make_recipe(),
             background=background,
             frames=self.frames,

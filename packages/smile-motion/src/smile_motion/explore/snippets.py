@@ -51,11 +51,15 @@ def clip_python(controls: Controls, sources: ExplorerInputs) -> str:
     background = _call("make_background", [repr(options.background_kind)], options, _BACKGROUND)
     opener = "embedded_bank" if options.bank is None else "open_bank"
     bank = f"{opener}({', '.join(repr(str(path)) for path in given_banks(options.bank))})"
-    names = sorted(["ClipMaker", "MotionRecipe", "TokenGrid", "make_background", opener])
+    names = ["ClipMaker", "MotionRecipe", "TokenGrid", "make_background", opener]
+    chosen = {name: value for name, field in _DRAWS.items() if (value := getattr(options, field))}
+    if chosen:
+        given = "".join(f", {name}={value!r}" for name, value in chosen.items())
+        bank, names = f"draw_from({bank}{given})", [*names, "draw_from"]
     return _what_to_replace(controls) + "\n".join(
         [
             *(["from pathlib import Path", ""] if "Path(" in background else []),
-            f"from smile_motion import {', '.join(names)}",
+            f"from smile_motion import {', '.join(sorted(names))}",
             "",
             f"recipe = {made}",
             "maker = ClipMaker(",
@@ -84,6 +88,12 @@ def clip_file(shown: Shown) -> str:
     return json.dumps(clip_json(shown.maker, 0, shown.clip))
 
 
+_DRAWS = {
+    "categories": "categories",
+    "exclude": "exclude_categories",
+    "weights": "bank_weights",
+}
+"""Arguments of `draw_from` and their options."""
 _NAMED = ("objects", "path", "effects")
 _BACKGROUND = ("videos", "images", "stride", "noise")
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from smile_motion.backgrounds import make_background
 from smile_motion.backgrounds.base import Background
 from smile_motion.clips.clip import Clip, ClipMaker
-from smile_motion.clips.options import ClipOptions
+from smile_motion.clips.options import BANK_FIELDS, BankOptions, ClipOptions
 from smile_motion.errors import InputError
 from smile_motion.io.options import EffectName, NoiseKind, PathName
 from smile_motion.masking.masks import (
@@ -41,11 +41,9 @@ MOST_OBJECTS, MOST_FRAMES, LARGEST_SIDE_PX = 16, 32, 448
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExplorerInputs:
+class ExplorerInputs(BankOptions):
     """Bank and background files of the explorer's clips, from the options of its command."""
 
-    bank: Path | tuple[Path, ...] | None = None
-    """Object bank, or several as one; the embedded one by default."""
     videos: Path | None = None
     """Video, folder or list to move objects over."""
     images: Path | None = None
@@ -149,7 +147,7 @@ class Controls:
         films = self.background_kind in ("natural", "frame")
         return ClipOptions(
             background=self.background_kind,
-            bank=sources.bank,
+            **{name: getattr(sources, name) for name in BANK_FIELDS},
             videos=videos if films else None,
             images=sources.images if self.background_kind == "places" else None,
             noise=self.noise if self.background_kind == "noise" else "uniform",

@@ -123,7 +123,27 @@ def clip_name(index: int) -> str:
     return f"clip_{index:06d}"
 
 
-class _OneByOne(Format):
+class _ClipFormat(Format):
+    """Formats of clips; their collections have a data set card."""
+
+    layout: ClassVar[str]
+    """What a reader finds in the collection's folder, Markdown."""
+    header: ClassVar[str] = ""
+    """Further YAML lines for the hub's header of the card."""
+
+    def finish(self, folder: Path, maker: ClipMaker, lines: list[Line]) -> tuple[str, ...]:
+        """Write the data set card, `README.md`."""
+        from smile_motion.export.card import write_collection_card
+
+        count = sum(line.get("clips", 1) for line in lines)
+        return (
+            write_collection_card(
+                folder, maker, count=count, layout=self.layout, header=self.header
+            ),
+        )
+
+
+class _OneByOne(_ClipFormat):
     """Formats that write each clip to separate files."""
 
     extensible: ClassVar[bool] = True
@@ -214,7 +234,7 @@ class ClipFolders(_OneByOne):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Packed(Format):
+class Packed(_ClipFormat):
     """Formats of many clips per file, each as a video."""
 
     clips_per_shard: int = 256

@@ -59,6 +59,11 @@ class Coco(ClipFolders):
     bank's order.
     """
 
+    layout: ClassVar[str] = (
+        "`clip_000000/frames/00000.png`, `clip.json` with plan and truth; `instances.json` "
+        "has the masks of all clips."
+    )
+
     layout: Layout
     """COCO has an annotation per object and frame; YouTube-VIS one per object and clip."""
 
@@ -98,7 +103,7 @@ class Coco(ClipFolders):
             _dump(file, things[0], things[1](indexes, maker))
             _dump(file, "annotations", rows(folder, indexes, maker))
             file.write(f'"categories": {json.dumps(categories, ensure_ascii=False)}}}\n')
-        return ("instances.json",)
+        return ("instances.json", *super().finish(folder, maker, lines))
 
 
 def _masks(masks: np.ndarray) -> dict[str, list[Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -27,6 +27,11 @@ class FlowFiles(ClipFolders):
     `occluded` is 255 where the point is covered or outside in the next frame. The flow of a static
     background is 0; that of a moving one is unknown.
     """
+
+    layout: ClassVar[str] = (
+        "`clip_000000/frames/00000.png`; `flow/00000.flo` or `.png`, from frame 0 to 1; "
+        "`occluded/00000.png`; `clip.json`, with plan and truth: a folder a clip."
+    )
 
     encoding: Literal["flo", "kitti"]
     """Middlebury's floats, or PNG in steps of 1/64 px with a channel of validity."""

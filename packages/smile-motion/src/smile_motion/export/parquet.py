@@ -5,17 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
-from smile_motion.export.base import ClipShard, Line, NumberedClip, Packed
+from smile_motion.export.base import ClipShard, NumberedClip, Packed
 from smile_motion.export.mp4 import encode_video
 from smile_motion.export.png_folders import encode_ids
-from smile_motion.io.files import write_atomically
-
-if TYPE_CHECKING:
-    from smile_motion.clips.clip import ClipMaker
 
 ROWS = 16
 """Clips per row group, the unit that a reader loads into memory."""
@@ -30,6 +26,21 @@ class Parquet(Packed):
     """
 
     needs: ClassVar[tuple[str, ...]] = ("datasets", "pyarrow")
+    header: ClassVar[str] = """configs:
+- config_name: default
+  data_files:
+  - split: train
+    path: "*.parquet"
+"""
+    layout: ClassVar[str] = """A row of `*.parquet` is a clip.
+
+| column | holds |
+|---|---|
+| `index` | number of the clip |
+| `video` | mp4 |
+| `ids` | an image per frame: slot + 1 of the visible object, 0 for the background |
+| `objects` | per slot: `id`, `category`; per frame: `boxes` (x0, y0, x1, y1, pixel centers at integers; null where outside), `visible_share` |
+| `json` | motion plan, background, full boxes and polygons |"""  # noqa: E501
 
     def file_name(self, shard: ClipShard) -> str:
         """Name of a shard's file, as on the hub."""
@@ -58,19 +69,6 @@ class Parquet(Packed):
 
         rows = pq.read_table(path, columns=["json"]).column("json")
         return [str(row).encode() for row in rows.to_pylist()]
-
-    def finish(self, folder: Path, maker: ClipMaker, lines: list[Line]) -> tuple[str, ...]:
-        """Write the data set card."""
-        count = sum(line["clips"] for line in lines)
-        text = _README.format(
-            count=count,
-            frames=maker.frames,
-            height=maker.size[0],
-            width=maker.size[1],
-            licence=maker.bank.card.get("licence", "not stated"),
-        )
-        write_atomically(folder / "README.md", text.encode())
-        return ("README.md",)
 
     def _row(self, clip: NumberedClip) -> dict[str, Any]:
         truth, name = clip.clip.truth, clip.name
@@ -118,31 +116,3 @@ def _features() -> Any:
             "json": Value("string"),
         }
     )
-
-
-_README = """---
-configs:
-- config_name: default
-  data_files:
-  - split: train
-    path: "*.parquet"
-task_categories:
-- object-detection
-- video-classification
----
-
-# {count} clips of moving objects
-
-Each has {frames} frames of {height} x {width} pixels: objects on random smooth trajectories, with
-their ground truth. A row is a clip.
-
-| column | holds |
-|---|---|
-| `index` | number of the clip |
-| `video` | mp4 |
-| `ids` | an image per frame: slot + 1 of the visible object, 0 for the background |
-| `objects` | per slot: `id`, `category`; per frame: `boxes` (x0, y0, x1, y1, pixel centers at integers; null where outside), `visible_share` |
-| `json` | motion plan, background, full boxes and polygons |
-
-License of the objects: {licence}.
-"""  # noqa: E501

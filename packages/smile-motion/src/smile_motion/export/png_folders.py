@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -18,6 +19,12 @@ class Frames(ClipFolders):
 
     The value of a mask is the visible object's slot + 1, or 0 for the background.
     """
+
+    layout: ClassVar[str] = (
+        "`clip_000000/frames/00000.png`, `ids/00000.png` (slot + 1 of the visible object, 0 "
+        "for the background; palette of DAVIS) and `clip.json`, with plan and truth: a folder "
+        "a clip."
+    )
 
     def encode(self, clip: NumberedClip) -> Mapping[str, bytes]:
         """Encode the frames and id masks of a clip."""

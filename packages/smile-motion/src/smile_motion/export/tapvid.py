@@ -24,6 +24,11 @@ class TapVid(LooseFiles):
     same arrays, and `numpy.load` opens it with `allow_pickle=False`.
     """
 
+    layout: ClassVar[str] = (
+        "`clip_000000.npz` with `video`, `points` and `occluded` as TAP-Vid has them, and "
+        "`clip_000000.json`, with plan and truth: a pair a clip."
+    )
+
     points: int = 256
     """Points per clip."""
 

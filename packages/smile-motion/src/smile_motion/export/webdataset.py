@@ -7,6 +7,7 @@ import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -25,6 +26,11 @@ class WebDataset(Packed):
     `ids` in the NPZ is the id mask, (T, H, W) uint8. Names, times and owners in the tar are fixed,
     so that its bytes depend on its clips alone.
     """
+
+    layout: ClassVar[str] = (
+        "`shard-00000.tar` with a clip's `.mp4`, `.ids.npz` (id mask, (T, H, W) uint8) and "
+        "`.json`, with plan and truth."
+    )
 
     def file_name(self, shard: ClipShard) -> str:
         """Name of a shard's file."""

@@ -271,7 +271,7 @@ def gather_repeated_options(options: type, arguments: Sequence[str]) -> list[str
     into = parts[0]
     for word in arguments:
         name, equals, value = word.removeprefix("--").partition("=")
-        if not word.startswith("-"):
+        if not word.startswith("-") or _is_number(word):
             into.append(word)
         elif word.startswith("--") and name in several:
             if name not in gathered:
@@ -286,6 +286,14 @@ def gather_repeated_options(options: type, arguments: Sequence[str]) -> list[str
         if not given:
             raise OptionError(f"{option}: no value is given; give one or more, or leave it out")
     return [word for part in parts for word in part]
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
 
 
 def refuse_repeated_options(options: type, arguments: Sequence[str]) -> None:

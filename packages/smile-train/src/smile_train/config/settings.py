@@ -48,7 +48,8 @@ SECTIONS: dict[str, tuple[str, ...]] = {
         *("augment", "flip", "rand_augment", "erasing", "segments", "crops"),
     ),
     "motion": (
-        *("bank", "recipe", "recipe_file", "path", "transform", "objects", "effects"),
+        *("bank", "bank_weights", "categories", "exclude_categories"),
+        *("recipe", "recipe_file", "path", "transform", "objects", "effects"),
         *("strategy", "mixed_share"),
     ),
     "mask": (

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from smile_motion.bank.dataset_card import README, hub_license
+from smile_motion.bank.dataset_card import README, credit_lines
 from smile_motion.bank.format import CARD
 from smile_motion.errors import InputError
 from smile_motion.io.files import write_atomically
@@ -30,6 +30,7 @@ _TRAINED_WITH = (
     *("background", "strategy", "target", "teacher", "target_norm", "motion_target"),
     *("masking", "mask_ratio", "masks_per_clip", "frames", "size", "stride", "epochs"),
     *("steps_total", "batch", "base_lr", "precision", "seed", "bank_sha256"),
+    *("bank_weights", "categories", "exclude_categories"),
 )
 """Entries of a run's configuration that a card lists; none is a path."""
 
@@ -166,8 +167,5 @@ def _license(config: Mapping[str, Any]) -> Markdown:
         except (OSError, InputError) as error:
             _LOGGER.warning("%s; the license of its objects is not on the model's card", error)
             continue
-        said = card.get("licence")
-        text += Markdown("\n\nObjects of the bank {}: {} ({}).").format(
-            Path(folder).name, said or "not stated", hub_license(said)
-        )
+        text += Markdown("\n\n") + Markdown("\n").join(credit_lines(card, Path(folder).name))
     return text

@@ -24,7 +24,7 @@ from smile_motion.cli.bank.options import (
     local_device,
     writers,
 )
-from smile_motion.errors import InputError
+from smile_motion.errors import InputError, OptionError
 from smile_motion.io.options import Count, Groups, OnlyWith, Seed, Workers
 
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ SHOWN = 10
 """Largest number of categories that fell short to name."""
 FROM_CANDIDATES = ("stable-diffusion", "images")
 """Sources whose objects are selected from candidates."""
+OWN_PICTURES = ("folder", "images", "crops")
+"""Sources whose objects are of pictures that the user gives."""
 
 _CHOSEN = OnlyWith(
     lambda options: (
@@ -42,6 +44,13 @@ _CHOSEN = OnlyWith(
         and not (options.source == "auto" and options.from_)
     ),
     "with --source stable-diffusion or images",
+)
+
+_OF_OWN = OnlyWith(
+    lambda options: (
+        options.source in OWN_PICTURES or (options.source == "auto" and options.from_ is not None)
+    ),
+    "with --source folder, images or crops",
 )
 
 EXAMPLES = (
@@ -59,6 +68,7 @@ class Options:
     GROUPS: ClassVar[Groups] = {
         "what is made": ("out", "n", "source", "seed"),
         "where from": ("from_", "list_", "images"),
+        "whose they are (--source folder, images or crops)": ("license", "attribution"),
         "what objects are of (--source stable-diffusion; --deny for images too)": ("category",),
         "how images are made (--source stable-diffusion)": ("diffusion",),
         "which candidates become objects (--source stable-diffusion or images)": ("scoring",),
@@ -100,6 +110,12 @@ class Options:
         Path | None, OnlyWith(lambda options: options.source == "crops", "with --source crops")
     ] = None
     """Folder of photographs for --source crops."""
+    license: Annotated[str | None, _OF_OWN] = None
+    """License of the images, such as `CC-BY-4.0: photographs of our lab`; best begun with an
+    identifier of the Hugging Face hub. On the card, and on those of clips and models made with
+    it."""
+    attribution: Annotated[str | None, _OF_OWN] = None
+    """Whom to name wherever the objects are seen, such as `Jane Doe, example.org/cats`."""
     out: Path | None = None
     """The bank's folder. Default: object_banks/SOURCE-N."""
     seed: Seed = 0
@@ -118,6 +134,11 @@ class Options:
     )
     shard: Annotated[ShardOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=ShardOptions)
 
+    def __post_init__(self) -> None:
+        for name in ("license", "attribution"):
+            if (said := getattr(self, name)) is not None and not said.strip():
+                raise OptionError(f"--{name} is empty; say it in words, or leave it out")
+
 
 def run(options: Options) -> Outcome | None:
     """Build the bank and report it."""
@@ -131,7 +152,9 @@ def run(options: Options) -> Outcome | None:
     main = launched is None or launched.rank == 0
     if reason and main:
         print(f"source: {chosen}, because {reason}", file=sys.stderr)
-    card = {"source_requested": options.source, "source_reason": reason}
+    card: dict[str, Any] = {"source_requested": options.source, "source_reason": reason}
+    said = {"licence": options.license, "attribution": options.attribution}
+    card |= {name: text.strip() for name, text in said.items() if text is not None}
     make, count = _maker(options, chosen, card, launched.local_rank if launched else None)
     out = options.out or banks_folder() / f"{chosen}-{count or 'all'}"
     jobs = options.shard
@@ -149,7 +172,7 @@ def run(options: Options) -> Outcome | None:
             make(out, None)
         elif not _build_together(out, make, launched.rank, launched.world):
             return None
-    return _report(out, finished)
+    return _report(options, out, finished)
 
 
 Make = Callable[[Path, "Partition | None"], None]
@@ -306,7 +329,7 @@ def _build_together(out: Path, make: Make, rank: int, world: int) -> bool:
     return True
 
 
-def _report(out: Path, finished: bool) -> Outcome:
+def _report(options: Options, out: Path, finished: bool) -> Outcome:
     from smile_motion.bank import ObjectBank
     from smile_motion.bank.builder.folder import CUT_OUT
     from smile_motion.io.images import say_counts
@@ -317,6 +340,8 @@ def _report(out: Path, finished: bool) -> Outcome:
         f"{out}: {'already complete, ' if finished else ''}{len(bank)} objects "
         f"in {len(bank.categories)} categories"
     )
+    if card.get("source") in OWN_PICTURES and options.license is None:
+        print(f"license: {card['licence']}; --license and --attribution say whose they are")
     if left_out := card.get("left_out"):
         hint = f"; {CUT_OUT}" if card["source"] == "folder" else ""
         print(f"images left out: {say_counts(left_out)}{hint}")
