@@ -52,7 +52,7 @@ def test_a_clone_has_the_extras_of_the_packages() -> None:
 
 PUBLIC = {
     "smile_motion": "Clip ClipMaker DeviceRenderer InputError MotionOverlay MotionPlan "
-    "MotionRecipe ObjectBank TokenGrid Truth embedded_bank make_background open_bank "
+    "MotionRecipe ObjectBank TokenGrid Truth draw_from embedded_bank make_background open_bank "
     "plan_from_json plan_to_json read_clip read_plan render",
     "smile_train": "VideoEncoder load",
 }

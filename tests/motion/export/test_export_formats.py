@@ -288,6 +288,10 @@ def clips(small_bank: ObjectBank) -> list[Clip]:
     return [maker.make(index) for index in range(COUNT)]
 
 
+CARD_NAMES = {"webdataset": "shard-00000.tar", "datasets": "*.parquet"}
+"""What the cards of collections name first; others a clip's files."""
+
+
 @pytest.fixture
 def written(small_bank: ObjectBank, tmp_path: Path):
     """Writes a collection in a format and gives its folder."""
@@ -298,6 +302,9 @@ def written(small_bank: ObjectBank, tmp_path: Path):
             "--bank", small_bank.path, "--size", SIZE, "--frames", FRAMES, "--seed", "3",
             "--n", COUNT, "--format", form, *arguments, "--out", out, "--workers", "0",
         ) == 0  # fmt: skip
+        card = (out / "README.md").read_text()
+        assert f"# {COUNT} clips of moving objects" in card
+        assert f"`{CARD_NAMES.get(form, 'clip_000000')}" in card
         return out
 
     return write

@@ -49,7 +49,7 @@ def test_labels_of_every_form_of_list(folder: Path, text: str, labels: list[str]
     [
         ("path,label\na.mp4,3,4\n", r"list\.csv:2: a\.mp4,3,4: 3 columns, the first line names 2"),
         ("where,what\na.mp4,3\n", r"list\.csv:1: where,what: names no file"),
-        ("frames 12 3\n", r"list\.csv:1: frames 12 3: names a folder; folders of frames are not"),
+        ("frames 12 3\n", r"list\.csv:1: frames 12 3: names a folder; name videos, or"),
         ("path,label\n", "an empty list"),
     ],
 )

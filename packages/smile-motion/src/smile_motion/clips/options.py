@@ -46,6 +46,9 @@ _OF_IMAGES = ("places", "pseudo-motion")
 BANK_FIELDS = ("bank", "bank_weights", "categories", "exclude_categories")
 """Fields of `BankOptions`."""
 _OF_SEVERAL = OnlyWith(lambda options: len(given_banks(options.bank)) > 1, "with several of --bank")
+_MOVING = OnlyWith(
+    lambda options: getattr(options, "objects", None) != 0, "with --objects 1 or more"
+)
 _OVER_NOISE = OnlyWith(
     lambda options: options.background_kind == "noise", "with --background noise"
 )
@@ -58,7 +61,6 @@ OVER_FILES = OnlyWith(
 )
 """Condition of options on the files of backgrounds."""
 _BY_NAME = OnlyWith(lambda options: options.recipe_file is None, "without --recipe-file")
-_MOVING = OnlyWith(lambda options: options.objects != 0, "with --objects 1 or more")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,12 +70,12 @@ class BankOptions:
     bank: Banks = None
     """Object bank, or several as one: `--bank A B` is what `bank merge A B` would write. Default:
     the embedded one, for a baseline its own, made on first use."""
-    bank_weights: Annotated[tuple[Positive, ...] | None, Gathered(), _OF_SEVERAL] = None
+    bank_weights: Annotated[tuple[Positive, ...] | None, Gathered(), _OF_SEVERAL, _MOVING] = None
     """Sampling probability of each bank, such as `2 1`: two objects of three are from the first.
     Default: all categories of all banks alike."""
-    categories: Annotated[tuple[str, ...] | None, Gathered()] = None
+    categories: Annotated[tuple[str, ...] | None, Gathered(), _MOVING] = None
     """Draw objects of these categories only. Default: all that the bank has."""
-    exclude_categories: Annotated[tuple[str, ...] | None, Gathered()] = None
+    exclude_categories: Annotated[tuple[str, ...] | None, Gathered(), _MOVING] = None
     """Draw no objects of these categories."""
 
     def __post_init__(self) -> None:

@@ -126,7 +126,7 @@ def clip_name(index: int) -> str:
 class _ClipFormat(Format):
     """Formats of clips; their collections have a data set card."""
 
-    layout: ClassVar[str]
+    contents: ClassVar[str]
     """What a reader finds in the collection's folder, Markdown."""
     header: ClassVar[str] = ""
     """Further YAML lines for the hub's header of the card."""
@@ -138,7 +138,7 @@ class _ClipFormat(Format):
         count = sum(line.get("clips", 1) for line in lines)
         return (
             write_collection_card(
-                folder, maker, count=count, layout=self.layout, header=self.header
+                folder, maker, count=count, contents=self.contents, header=self.header
             ),
         )
 

@@ -24,7 +24,7 @@ tags:
 
 
 def write_collection_card(
-    folder: Path, maker: ClipMaker, *, count: int, layout: str, header: str = ""
+    folder: Path, maker: ClipMaker, *, count: int, contents: str, header: str = ""
 ) -> str:
     """Write the card of a collection.
 
@@ -32,7 +32,7 @@ def write_collection_card(
         folder: Folder of the collection.
         maker: Maker of its clips.
         count: Number of clips.
-        layout: What its files hold, Markdown.
+        contents: What its files hold, Markdown.
         header: Further YAML lines of the hub's header.
 
     Returns:
@@ -50,7 +50,7 @@ def write_collection_card(
                 "with their ground truth. Made with SMILE Motion; `render.json` has the settings, "
                 "and `index.jsonl` the hash of every file."
             ).format(maker.frames, *maker.size, maker.recipe.objects),
-            Markdown(layout),
+            Markdown(contents),
             _made(maker, name),
             Markdown("## License\n\n")
             + Markdown("\n").join(

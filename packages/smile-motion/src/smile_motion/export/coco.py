@@ -59,7 +59,7 @@ class Coco(ClipFolders):
     bank's order.
     """
 
-    layout: ClassVar[str] = (
+    contents: ClassVar[str] = (
         "`clip_000000/frames/00000.png`, `clip.json` with plan and truth; `instances.json` "
         "has the masks of all clips."
     )

@@ -28,7 +28,7 @@ class FlowFiles(ClipFolders):
     background is 0; that of a moving one is unknown.
     """
 
-    layout: ClassVar[str] = (
+    contents: ClassVar[str] = (
         "`clip_000000/frames/00000.png`; `flow/00000.flo` or `.png`, from frame 0 to 1; "
         "`occluded/00000.png`; `clip.json`, with plan and truth: a folder a clip."
     )

@@ -18,7 +18,7 @@ from smile_motion.video import write_video
 class Videos(LooseFiles):
     """`clip_000000.mp4`, and `clip_000000.json` with plan and truth."""
 
-    layout: ClassVar[str] = (
+    contents: ClassVar[str] = (
         "`clip_000000.mp4` and `clip_000000.json`, with plan and truth: a pair a clip."
     )
 

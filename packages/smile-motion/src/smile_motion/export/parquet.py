@@ -32,7 +32,7 @@ class Parquet(Packed):
   - split: train
     path: "*.parquet"
 """
-    layout: ClassVar[str] = """A row of `*.parquet` is a clip.
+    contents: ClassVar[str] = """A row of `*.parquet` is a clip.
 
 | column | holds |
 |---|---|

@@ -20,7 +20,7 @@ class Frames(ClipFolders):
     The value of a mask is the visible object's slot + 1, or 0 for the background.
     """
 
-    layout: ClassVar[str] = (
+    contents: ClassVar[str] = (
         "`clip_000000/frames/00000.png`, `ids/00000.png` (slot + 1 of the visible object, 0 "
         "for the background; palette of DAVIS) and `clip.json`, with plan and truth: a folder "
         "a clip."

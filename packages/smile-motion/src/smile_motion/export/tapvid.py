@@ -24,7 +24,7 @@ class TapVid(LooseFiles):
     same arrays, and `numpy.load` opens it with `allow_pickle=False`.
     """
 
-    layout: ClassVar[str] = (
+    contents: ClassVar[str] = (
         "`clip_000000.npz` with `video`, `points` and `occluded` as TAP-Vid has them, and "
         "`clip_000000.json`, with plan and truth: a pair a clip."
     )

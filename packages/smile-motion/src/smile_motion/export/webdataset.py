@@ -27,7 +27,7 @@ class WebDataset(Packed):
     so that its bytes depend on its clips alone.
     """
 
-    layout: ClassVar[str] = (
+    contents: ClassVar[str] = (
         "`shard-00000.tar` with a clip's `.mp4`, `.ids.npz` (id mask, (T, H, W) uint8) and "
         "`.json`, with plan and truth."
     )

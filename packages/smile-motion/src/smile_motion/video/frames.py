@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -10,6 +10,7 @@ from smile_motion.errors import InputError
 from smile_motion.video.decoder import decoded_frames, opened, upright
 from smile_motion.video.index import VideoIndex
 from smile_motion.video.packed import read_packed
+from smile_motion.video.pictures import iterate_pictures
 
 
 def read_frames(
@@ -38,6 +39,11 @@ def read_frames(
         )
     if video.packed is not None:
         return read_packed(video.packed, wanted, threads=threads)
+    if video.pictures is not None:
+        numbers, place = np.unique(wanted, return_inverse=True)
+        images = list(iterate_pictures(video.pictures, numbers.tolist()))
+        _require_one_size(video, images)
+        return np.stack(images)[place]
     times = np.unique(video.pts[wanted])
     decoded: dict[int, np.ndarray] = {}
     back = 0
@@ -54,14 +60,18 @@ def read_frames(
         # A container may seek by decoding time and land too late: step back a keyframe.
         back = 0 if found else back + 1
         decoded |= found
-    sizes = {frame.shape for frame in decoded.values()}
+    _require_one_size(video, decoded.values())
+    return np.stack([decoded[int(video.pts[index])] for index in wanted])
+
+
+def _require_one_size(video: VideoIndex, images: Iterable[np.ndarray]) -> None:
+    sizes = {image.shape for image in images}
     if len(sizes) > 1:
         raise InputError(
             f"{video.path}: its picture changes size ("
             + ", ".join(f"{width} x {height}" for height, width, _ in sorted(sizes))
             + "); encode it anew at one size or leave it out"
         )
-    return np.stack([decoded[int(video.pts[index])] for index in wanted])
 
 
 def _decode_run(

@@ -16,6 +16,7 @@ import numpy as np
 from smile_motion.errors import InputError
 from smile_motion.video.decoder import decoded_frames, opened, refuse_cut_short
 from smile_motion.video.packed import PackedVideo, find_packed
+from smile_motion.video.pictures import Pictures, find_pictures, frame_times_ms
 from smile_motion.video.shards import TICKS_PER_S, shard_around
 from smile_motion.video.tar import locate
 
@@ -55,6 +56,8 @@ class VideoIndex:
     they are not counted otherwise."""
     packed: PackedVideo | None = None
     """Place of the frames of a packed video, which is read without opening a container."""
+    pictures: Pictures | None = None
+    """Files of a video that is a folder of images, or an animation."""
 
     def __len__(self) -> int:
         """Count the frames."""
@@ -97,19 +100,32 @@ class _Scan:
 def index_video(path: str | Path) -> VideoIndex:
     """Index the frames of a video.
 
-    An intact file is not decoded. A file that begins within a group of pictures, or joins several
-    streams, is decoded to find the frames that come out; a logged warning counts the rest.
+    An intact file is not decoded, but for animated WebP and APNG. A file that begins within a group
+    of pictures, or joins several streams, is decoded to find the frames that come out; a logged
+    warning counts the rest.
 
     Args:
-        path: Path of a video, or of one in a tar.
+        path: Path of a video, of one in a tar, or of a folder of numbered images.
 
     Raises:
-        InputError: The file is missing, empty, truncated, or has no video stream.
+        InputError: The file is missing, empty, truncated, or has no video stream, or a folder lacks
+            a number.
     """
     path = Path(path)
     packed = find_packed(path)
     if packed is not None:
         return _packed_index(path, packed)
+    pictures = find_pictures(path)
+    if pictures is not None:
+        times = frame_times_ms(pictures)
+        return VideoIndex(
+            path=path,
+            pts=times[:-1],
+            keyframes=times[:1] if pictures.is_animation else times[:-1],
+            rate_hz=1000 * (len(times) - 1) / int(times[-1]),
+            tick_s=1e-3,
+            pictures=pictures,
+        )
     scan = _scan(path)
     stated = shown = scan.shown
     counted = not scan.has_times
@@ -261,6 +277,8 @@ def open_index(path: Path) -> VideoIndex:
     shard = shard_around(path)
     span = locate(path) if shard is None else None
     file = shard.path if shard is not None else span and span.file
+    if file is None and path.is_dir():
+        file = path
     if file is None:
         return index_video(path)  # It says what is wrong.
     state = file.stat()

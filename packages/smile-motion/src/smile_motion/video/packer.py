@@ -17,6 +17,7 @@ from smile_motion.video.decoder import decoded_frames, opened, upright
 from smile_motion.video.index import VideoIndex, index_video
 from smile_motion.video.packed import PackedVideo, read_packed
 from smile_motion.video.packing import ENCODERS, VideoPacking
+from smile_motion.video.pictures import iterate_pictures
 from smile_motion.video.shards import FRAME, TICKS_PER_S, PackedRecord
 
 if TYPE_CHECKING:
@@ -177,9 +178,17 @@ def _shown_frames(index: VideoIndex, numbers: np.ndarray) -> Iterator[VideoFrame
     Raises:
         InputError: A frame cannot be decoded, or the frame size changes.
     """
+    size: tuple[int, int] | None = None
+    if index.pictures is not None:
+        import av
+
+        for image in iterate_pictures(index.pictures, numbers.tolist()):
+            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+            size = _same_size(index, frame, size)
+            yield frame
+        return
     wanted = index.pts[numbers].tolist()
     found = 0
-    size: tuple[int, int] | None = None
     with opened(index.path) as (container, stream):
         stream.thread_type = "NONE"
         stream.codec_context.thread_count = 1
@@ -187,12 +196,7 @@ def _shown_frames(index: VideoIndex, numbers: np.ndarray) -> Iterator[VideoFrame
             time = number if index.counted else frame.pts
             if time != wanted[found]:
                 continue
-            if size not in (None, (frame.width, frame.height)):
-                raise InputError(
-                    f"{index.path}: its picture changes size; encode it anew at one size or leave "
-                    f"it out"
-                )
-            size = frame.width, frame.height
+            size = _same_size(index, frame, size)
             yield frame
             found += 1
             if found == len(wanted):
@@ -201,3 +205,14 @@ def _shown_frames(index: VideoIndex, numbers: np.ndarray) -> Iterator[VideoFrame
         f"{index.path}: frame {numbers[found]} of {len(index)} cannot be "
         f"decoded; the file is damaged: replace it or leave it out"
     )
+
+
+def _same_size(
+    index: VideoIndex, frame: VideoFrame, size: tuple[int, int] | None
+) -> tuple[int, int]:
+    """Return a frame's width and height, which are those of the frames before it."""
+    if size not in (None, (frame.width, frame.height)):
+        raise InputError(
+            f"{index.path}: its picture changes size; encode it anew at one size or leave it out"
+        )
+    return frame.width, frame.height

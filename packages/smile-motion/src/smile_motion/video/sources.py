@@ -23,29 +23,31 @@ def find_videos(
     Args:
         source: A video, a tar of videos, a folder of either (searched recursively, sorted, links
             followed, hidden files skipped), or a list; see `read_list`. Packed videos have the
-            labels that they were packed with.
+            labels that they were packed with. A folder that holds nothing but numbered images is a
+            video too, and so are animated GIF, WebP and APNG.
         remedy: Remedy named in errors.
         keep_missing: Accept a list that names files which do not exist.
 
     Raises:
         InputError: The source has no video, or a line of a list names no file.
     """
-    from smile_motion.video.shards import require_whole  # imports NumPy, which no --help needs
+    # These import NumPy, which no --help needs.
+    from smile_motion.video.pictures import is_animation
+    from smile_motion.video.shards import require_whole
 
     source = Path(source)
     if source.is_dir():
-        found = []
         require_whole(source)
-        for path in find_files(source, (*SUFFIXES, ARCHIVE)):
-            found += _videos_in(path) if is_archive(path) else [ListedVideo(path, None)]
+        found = _videos_below(source)
         if not found:
             raise InputError(
-                f"{source}: no video below it (looked for {', '.join(SUFFIXES)}); {remedy}"
+                f"{source}: no video below it (looked for {', '.join(SUFFIXES)}, animated WebP and "
+                f"APNG, and folders of numbered images alone); {remedy}"
             )
         return found
     if not source.is_file():
         raise InputError(f"{source}: no such file or folder; {remedy}")
-    if source.suffix.lower() in SUFFIXES:
+    if source.suffix.lower() in SUFFIXES or is_animation(source):
         return [ListedVideo(source, None)]
     if is_archive(source):
         found = _videos_in(source)
@@ -53,6 +55,38 @@ def find_videos(
             raise InputError(f"{source}: no video in it ({', '.join(SUFFIXES)}); {remedy}")
         return found
     return read_list(source, remedy, keep_missing=keep_missing)
+
+
+def _videos_below(folder: Path) -> list[ListedVideo]:
+    from smile_motion.io.images import IMAGE_SUFFIXES
+    from smile_motion.video.pictures import ANIMATIONS, is_animation, numbered_images
+
+    found: list[ListedVideo] = []
+    is_video: dict[Path, bool] = {}
+    for path in find_files(folder, (*SUFFIXES, *ANIMATIONS, *IMAGE_SUFFIXES, ARCHIVE)):
+        kind, home = path.suffix.lower(), path.parent
+        if is_archive(path):
+            found += _videos_in(path)
+        elif kind in SUFFIXES:
+            found.append(ListedVideo(path, None))
+        else:
+            if home not in is_video:
+                is_video[home] = bool(numbered_images(home))
+                found += [ListedVideo(home, None)] * is_video[home]
+            if not is_video[home] and is_animation(path):
+                found.append(ListedVideo(path, None))
+    return found
+
+
+def _is_there(path: Path) -> bool:
+    """Whether a path leads to a file, a member of a tar, or a folder of numbered images."""
+    if locate(path) is not None:
+        return True
+    if not os.path.isdir(path):  # noqa: PTH112 - long lines
+        return False
+    from smile_motion.video.pictures import numbered_images
+
+    return bool(numbered_images(path))
 
 
 def _videos_in(archive: Path) -> list[ListedVideo]:
@@ -72,7 +106,7 @@ def _videos_in(archive: Path) -> list[ListedVideo]:
 
 SUFFIXES = (
     *(".mp4", ".avi", ".mkv", ".webm", ".mov", ".m4v", ".mpg", ".mpeg", ".ts"),
-    *(".flv", ".wmv", ".3gp", ".m2ts", ".mts", ".vob", ".ogv"),
+    *(".flv", ".wmv", ".3gp", ".m2ts", ".mts", ".vob", ".ogv", ".gif"),
 )
 """Suffixes of videos."""
 _PATHS = (
@@ -141,8 +175,8 @@ def read_list(source: Path, remedy: str, *, keep_missing: bool = False) -> list[
             places = (source.parent / line[:cut] for cut in _cuts(line))
             if any(os.path.isdir(place) for place in places):  # noqa: PTH112 - long lines
                 raise InputError(
-                    f"{source}:{number}: {known}: names a folder; folders of frames are not read: "
-                    f"name the videos"
+                    f"{source}:{number}: {known}: names a folder; name videos, or a folder that "
+                    f"holds numbered images alone"
                 )
             raise InputError(
                 f"{source}:{number}: {known}: names no file; "
@@ -180,7 +214,7 @@ def _read_row(
     path_at = next(columns.index(name) for name in _PATHS if name in columns)
     label_at = next((columns.index(name) for name in _LABELS if name in columns), None)
     path = source.parent / row[path_at]
-    return path, (row[label_at] or None) if label_at is not None else None, locate(path) is not None
+    return path, (row[label_at] or None) if label_at is not None else None, _is_there(path)
 
 
 def _read_line(line: str, folder: Path) -> tuple[Path, str | None, bool]:
@@ -191,11 +225,11 @@ def _read_line(line: str, folder: Path) -> tuple[Path, str | None, bool]:
     if line.startswith('"') and '"' in line[1:]:
         name, _, rest = line[1:].partition('"')
         path = folder / name
-        return path, rest.strip(_AROUND).strip('"') or None, locate(path) is not None
+        return path, rest.strip(_AROUND).strip('"') or None, _is_there(path)
     cuts = _cuts(line)
     for cut in cuts:
         path = folder / line[:cut].rstrip(_AROUND)
-        if locate(path) is not None:
+        if _is_there(path):
             return path, line[cut:].strip(_AROUND).strip('"') or None, True
     named = [at for at in reversed(cuts) if line[:at].lower().endswith(SUFFIXES)]
     cut = named[0] if named else cuts[1] if len(cuts) > 1 else len(line)

@@ -71,7 +71,7 @@ def find_sources(source: Path, *, allow_missing: bool = False) -> tuple[SourceVi
             name = f"{name}-{used[name]}"
             used[name] += 1
         label = video.label
-        if label is None and top is not None and path.parent != top:
+        if label is None and top is not None and top not in (path, path.parent):
             label = _text(path.parent.name)
         videos.append(
             SourceVideo(path=video.path, source=below, name=name, label=label and _text(label))
