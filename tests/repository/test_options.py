@@ -25,9 +25,9 @@ ALWAYS = {
     "smile-train pretrain": "out resume stop-at compile workers track save-every keep log-every "
     "background bank videos images recipe-file frames size width tubelet patch seed preset "
     "list-presets student init gradient-checkpointing target strategy masking mask-ratio "
-    "masks-per-clip decoder-mask-ratio motion-target steps batch accumulate base-lr min-lr "
-    "warmup-epochs weight-decay betas clip-grad render knn picture-every probe-motion-every "
-    "precision cpu-threads minutes config",
+    "masks-per-clip decoder-mask-ratio visible-weight target-layers motion-target steps batch "
+    "accumulate base-lr min-lr warmup-epochs weight-decay betas clip-grad render knn picture-every "
+    "probe-motion-every precision cpu-threads minutes config",
 }
 """Options that others never make idle, of the commands where some are: a new option belongs here,
 or says what it needs."""

@@ -30,6 +30,8 @@ ZERO = {
         "max_area",
         "min_raw",
         "probe_motion_every",
+        "probe_linear_every",
+        "visible_weight",
     ),
     *("min_score", "margin", "guidance", "shard_index", "picture_every", "token", "mixed_share"),
     *("trajectory_visible", "coverage_threshold", "decoder_mask_ratio", "min_lr", "weight_decay"),

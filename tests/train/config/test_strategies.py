@@ -1,6 +1,7 @@
 """Stages, mixtures, starts from checkpoints and early ends, as a user runs them."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -252,3 +253,47 @@ def test_a_probe_of_labeled_videos_is_tried_at_every_picture(
     assert [entry["step"] for entry in measures] == [2, 4]
     assert all(0 <= entry["knn_accuracy"] <= 1 for entry in measures)
     assert all(entry["token_rank"] > 1 for entry in measures)
+
+
+def test_a_linear_probe_leaves_each_sample_out_and_is_the_same_again() -> None:
+    from smile_train.training.monitor import linear_accuracy
+
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(60) % 3
+    noise = torch.randn(60, 32, generator=generator)
+    near = torch.eye(32)[:3][labels] + 0.1 * noise
+    assert linear_accuracy(near, labels, seed=0) == 1
+    # More channels than samples: a classifier asked about what it was fitted to would be right.
+    found = [linear_accuracy(noise.repeat(1, 4), labels, seed=seed) for seed in (0, 0, 1)]
+    assert found[0] == found[1]
+    assert max(found) < 0.6
+    assert 0 <= linear_accuracy(near[[0, 1, 3, 4]], labels[[0, 1, 3, 4]], seed=0) <= 1
+
+
+@pytest.mark.slow
+def test_a_linear_probe_of_a_run_is_measured_drawn_and_not_asked_twice(
+    small_bank: ObjectBank, scenes: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    listing = tmp_path / "probe.csv"
+    found = sorted(scenes.glob("train/*/*.mp4"))
+    listing.write_text("".join(f"{path} {path.parent.name}\n" for path in found))
+    options = config(small_bank, knn=listing, probe_linear_every=2, steps=4, save_every=2)
+    pretrain(options, tmp_path / "straight")
+    said = capfd.readouterr().err
+    assert f"of {len(found)} videos right" in said
+    pretrain(replace(options, stop_at=2), tmp_path / "run")
+    pretrain(replace(options, resume=True), tmp_path / "run")
+    one, other = (
+        [json.loads(line) for line in (tmp_path / run / "measures.jsonl").read_text().splitlines()]
+        for run in ("straight", "run")
+    )
+    linear = [[e["linear_accuracy"] for e in own if "linear_accuracy" in e] for own in (one, other)]
+    assert linear[0] == linear[1]
+    assert len(linear[0]) == 2
+    assert (tmp_path / "run/loss.png").stat().st_size > 10_000
+    lonely = tmp_path / "lonely.csv"
+    lonely.write_text(listing.read_text() + f"{found[0]} alone\n")
+    with pytest.raises(InputError, match="label alone has one video; --probe-linear-every"):
+        pretrain(replace(options, knn=lonely), tmp_path / "other")
+    with pytest.raises(InputError, match="needs labeled videos; give their list, --knn"):
+        replace(options, knn=None)

@@ -20,7 +20,7 @@ from smile_train.models.layers import take
 from smile_train.models.mae import PretrainModel
 from smile_train.training.benchmark import TRUTH, measure
 from smile_train.training.losses import masked_loss, mean_squared_error, pixel_targets
-from smile_train.training.motion_loss import motion_loss, motion_targets
+from smile_train.training.motion_loss import motion_loss, motion_losses, motion_targets
 from smile_train.training.pretrain import pretrain
 
 SMALL = StudentConfig(
@@ -107,7 +107,7 @@ def test_a_second_decoder_changes_nothing_of_the_first() -> None:
     frames = torch.randint(0, 256, (2, 4, 64, 64, 3), dtype=torch.uint8)
     order = torch.stack([torch.randperm(grid.tokens) for _ in range(2)])
     visible, masked = order[:, :8], order[:, 8:]
-    predicted, moved = model(frames, visible, masked)
+    predicted, moved, _ = model(frames, visible, masked)
     assert moved.shape == (2, 24, 8)
     assert (predicted == plain(frames, visible, masked)).all()
     assert (model.reconstruct(frames, visible, masked) == predicted).all()
@@ -129,11 +129,38 @@ def test_the_loss_is_the_other_and_that_of_motion_weighted(
     frames, visible, masked = inputs
     loss = masked_loss(*(model, frames, visible, masked, None, options), motion=batch["motion"])
     twice = frames.repeat_interleave(2, 0)
-    predicted, moved = model(twice, visible.flatten(0, 1), masked.flatten(0, 1))
+    predicted, moved, _ = model(twice, visible.flatten(0, 1), masked.flatten(0, 1))
     pixels = pixel_targets(twice, options.grid, masked.flatten(0, 1))
     of_motion = take(batch["motion"].repeat_interleave(2, 0), masked.flatten(0, 1)) / 16
     expected = (predicted - pixels).square().mean() + factor * (moved - of_motion).square().mean()
     torch.testing.assert_close(loss, expected)
+
+
+@pytest.mark.parametrize("norm", ["size", "none"])
+def test_visibility_and_rates_are_learned_where_they_are_known(
+    small_bank: ObjectBank, norm: str
+) -> None:
+    options = config(small_bank, motion_visibility=True, motion_rates=True, motion_norm=norm)
+    assert options.motion_dim == 24
+    generator = torch.Generator().manual_seed(2)
+    motion = torch.randn(2, 5, 24, generator=generator)
+    motion[..., 8:12] = (motion[..., 8:12] > 0).float()
+    motion[0, 1, 8:10], motion[1, 2:, 12:] = float("nan"), float("nan")
+    predicted = torch.randn(2, 5, 24, generator=generator, requires_grad=True)
+    losses, known = motion_losses(predicted, motion, options)
+    assert bool(known)
+    sure = torch.sigmoid(predicted[..., 8:12])
+    entropy = -torch.where(motion[..., 8:12] == 1, sure, 1 - sure).log()
+    entropy = torch.where(motion[..., 8:12].isnan(), torch.nan, entropy)
+    torch.testing.assert_close(losses["visibility"], entropy.nanmean((1, 2)).mean())
+    units = [torch.pi / 180 * 2, 2.0, 2.0] if norm == "size" else [1.0, 1.0, 1.0]
+    rates = motion[..., 12:] * torch.tensor(units * 4)
+    errors = (predicted[..., 12:] - rates).square()
+    torch.testing.assert_close(losses["rates"], errors.nanmean((1, 2)).mean())
+    torch.stack(list(losses.values())).sum().backward()
+    assert predicted.grad is not None
+    assert not predicted.grad[motion.isnan()].any()
+    assert predicted.grad[~motion.isnan()].all()
 
 
 def test_weights_beside_pixels_and_features_are_the_published_ones() -> None:
@@ -152,6 +179,13 @@ def test_batches_hold_the_truth_of_their_clips(small_bank: ObjectBank) -> None:
     expected = truth.displacement.reshape(options.grid.tokens, 8)
     assert (sample["motion"].numpy() == expected).all()
     assert (expected != 0).any()
+    more = open_clips(replace(options, motion_visibility=True, motion_rates=True))[5]["motion"]
+    assert more.shape == (options.grid.tokens, 8 + 4 + 12)
+    seen, rates = more[:, 8:12].numpy(), more[:, 12:].numpy()
+    assert (more[:, :8].numpy() == expected).all()
+    assert (seen == truth.visible.reshape(seen.shape)).all()
+    of_plan = clips.maker.make(index, epoch).truth.token_rates(options.grid, truth.slot)
+    np.testing.assert_array_equal(rates, of_plan.reshape(rates.shape))
     plain = open_clips(replace(options, motion_target="none"))[5]
     assert "motion" not in plain
     for name in ("frames", "visible", "masked"):
@@ -163,7 +197,10 @@ def test_batches_hold_the_truth_of_their_clips(small_bank: ObjectBank) -> None:
 def test_the_device_finds_the_motion_that_workers_do(
     small_bank: ObjectBank, reading: str, strategy: str
 ) -> None:
-    options = config(small_bank, motion_reading=reading, strategy=strategy, size=96, frames=8)
+    options = config(
+        small_bank, motion_reading=reading, strategy=strategy, size=96, frames=8,
+        motion_visibility=True, motion_rates=True,
+    )  # fmt: skip
     planned = replace(options, render="device")
     expected, batch = (open_clips(one).new_batch(4) for one in (options, planned))
     open_clips(options).fill([0, 1, 2, 3], expected)
@@ -172,8 +209,10 @@ def test_the_device_finds_the_motion_that_workers_do(
     painted = painter(batch)
     assert (painted["frames"] == expected["frames"]).all()
     assert painted["motion"].shape == expected["motion"].shape
-    torch.testing.assert_close(painted["motion"], expected["motion"], rtol=1e-5, atol=2e-5)
-    assert (expected["motion"] != 0).any()
+    torch.testing.assert_close(
+        painted["motion"], expected["motion"], rtol=1e-5, atol=2e-5, equal_nan=True
+    )
+    assert (expected["motion"][..., :8] != 0).any()
 
 
 def test_on_a_device_natural_video_is_unknown_too(
@@ -293,6 +332,7 @@ def test_natural_video_is_unknown_where_no_object_is(
         ({"motion_points": 9, "patch": 8}, "--motion-points is 9; give 1 to 8"),
         ({"motion_points": 17}, "--motion-points is 17; give 1 to 16"),
         ({"motion_target": "official"}, "--motion-target official is for tracks of videos"),
+        ({"motion_target": "official", "motion_rates": True}, "not in a tracker's files; use"),
         (
             {"render": "device", "masking": "motion-bins"},
             "--masking motion-bins is made by the workers; use --render cpu",

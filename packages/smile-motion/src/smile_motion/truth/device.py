@@ -77,6 +77,22 @@ def token_motion(
     return DeviceMotion(found.view(*shape, 2), seen, label.view(shape))
 
 
+def gather_rates(rates: Tensor, label: Tensor) -> Tensor:
+    """Give points the rates of the objects that they are on, as `truth.token_motion.token_rates`.
+
+    Args:
+        rates: (B, K, slices, 3) float64: `object_rates`.
+        label: (B, slices, rows, columns, points) int64: `DeviceMotion.label`.
+
+    Returns:
+        (B, slices, rows, columns, points, 3) float32; NaN on the background.
+    """
+    none = torch.full_like(rates[:, :1], torch.nan)
+    all_ = torch.cat([none, rates], dim=1).transpose(1, 2).float()
+    chosen = label.flatten(2)[..., None].expand(-1, -1, -1, 3)
+    return all_.gather(2, chosen).view(*label.shape, 3)
+
+
 def _follow(maps: Tensor, label: Tensor, at: Tensor) -> Tensor:
     """Where points are carried: maps (B, K, slices, 2, 3), label (B, slices, points), at (points,
     3) to (B, slices, points, 2); the background, label 0, stays."""

@@ -19,7 +19,7 @@ from smile_motion.io.images import IMAGENET_MEAN, IMAGENET_STD
 from smile_motion.io.schema import parse, read_record
 from smile_motion.tokens import TokenGrid
 
-from smile_train.models.config import StudentConfig, hidden_width
+from smile_train.models.config import DEEPEST, StudentConfig, hidden_width
 
 LARGEST_CONFIG = 16 << 20
 """Bytes; one with 30,000 names of classes has two million."""
@@ -179,6 +179,9 @@ class OwnSizes:
     trained: TokenGrid | None = None
     target_dim: Annotated[int, Interval(ge=1, le=1 << 20)] | None = None
     classes: Annotated[tuple[str, ...], Len(0, MOST_CLASSES)] = ()
+    target_layers: Annotated[
+        tuple[Annotated[int, Interval(ge=1, le=DEEPEST)], ...], Len(0, DEEPEST)
+    ] = ()
 
     @classmethod
     def read(cls, config: Mapping[str, Any], source: Path) -> OwnSizes:
@@ -189,6 +192,7 @@ class OwnSizes:
             "trained": config.get("trained_grid", config.get("trained")),
             "target_dim": config.get("target_dim"),
             "classes": config.get("class_names", config.get("classes", ())),
+            "target_layers": config.get("target_layers", ()),
         }
         return take_fields(cls, given, source)
 

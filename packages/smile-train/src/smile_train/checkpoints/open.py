@@ -229,6 +229,8 @@ def open_checkpoint(path: Path, *, heads: int | None = None) -> tuple[PretrainMo
         trained=sizes.trained,
         motion_dim=motion_dim,
         motion_depth=motion_depth,
+        predict_visible="decoder.visible_head.weight" in weights,
+        target_layers=sizes.target_layers,
     )
     load_weights(model, weights, path)
     return model.eval(), path
@@ -271,22 +273,41 @@ def start_from(source: PretrainModel, opened: Path, model: PretrainModel) -> lis
         InputError: The student or its tokens are of another size.
     """
     weights, own = source.state_dict(), model.state_dict()
-    said = []
+    said: list[str] = []
+
+    def leave_as_new(*prefixes: str) -> None:
+        nonlocal weights
+        weights = {n: value for n, value in weights.items() if not n.startswith(prefixes)}
+        weights |= {name: value for name, value in own.items() if name.startswith(prefixes)}
+
     if source.target_dim != model.target_dim:
         said.append(
             f"{opened} predicts {source.target_dim} values a token, this run {model.target_dim}: "
             f"the decoder's head is new"
         )
-        weights |= {name: own[name] for name in own if name.startswith("decoder.head.")}
+        leave_as_new("decoder.head.", "decoder.visible_head.")
+    if source.decoder.predict_visible != model.decoder.predict_visible:
+        if model.decoder.predict_visible:
+            said.append(f"{opened} does not predict visible tokens: their head is new")
+        else:
+            said.append(f"{opened} predicts visible tokens besides, this run does not: left out")
+        leave_as_new("decoder.visible_head.")
+    if source.target_layers != model.target_layers:
+        theirs, ours = (
+            " ".join(map(str, one.target_layers or (one.config.depth,))) for one in (source, model)
+        )
+        said.append(
+            f"the decoder of {opened} is given layers {theirs} of the encoder, that of this run "
+            f"{ours}: what joins them is new"
+        )
+        leave_as_new("encoder_to_decoder.", "layer_norms.")
     sizes = [(one.motion_dim, one.motion_depth) for one in (source, model)]
     if sizes[0] != sizes[1]:
         if model.motion_dim:
             said.append(f"{opened} has no decoder of this run's motion: it is new")
         else:
             said.append(f"{opened} predicts motion besides, this run does not: left out")
-        of_motion = ("tracker_decoder.", "encoder_to_tracker.")
-        weights = {n: value for n, value in weights.items() if not n.startswith(of_motion)}
-        weights |= {name: value for name, value in own.items() if name.startswith(of_motion)}
+        leave_as_new("tracker_decoder.", "encoder_to_tracker.")
     if source.trained.shape != model.grid.shape:
         said.append(f"positions interpolated from {source.trained.shape} to {model.grid.shape}")
     load_weights(model, weights, opened)

@@ -162,6 +162,15 @@ def require_own_positions(model: PretrainModel | Classifier) -> None:
         )
 
 
+def require_one_layer(model: PretrainModel, where: str) -> None:
+    """Raise InputError where a decoder is given several layers of the encoder."""
+    if model.target_layers:
+        raise InputError(
+            f"the decoder is given layers {' '.join(map(str, model.target_layers))} of the "
+            f"encoder, {where} has it given the last; export the encoder alone, or a hub folder"
+        )
+
+
 def load_weights(model: torch.nn.Module, weights: dict[str, torch.Tensor], source: Path) -> None:
     """Load weights whose names and shapes must match exactly.
 
@@ -244,10 +253,14 @@ def save_official(
         args: More entries for its `args`, beside those from which the model is built again.
 
     Raises:
-        InputError: There is something at `path` already, and for frames that are not square, which
-            the published code does not know.
+        InputError: There is something at `path` already, and for frames that are not square, or a
+            decoder that is given several layers, which the published code does not know.
     """
     config, grid = model.config, model.grid
+    weights = model.state_dict()
+    if isinstance(model, PretrainModel):
+        require_one_layer(model, "the published format")
+        weights = {n: v for n, v in weights.items() if not n.startswith("decoder.visible_head.")}
     if grid.height != grid.width:
         raise InputError(
             f"frames of {grid.height} x {grid.width}: the published format knows square ones only"
@@ -263,7 +276,7 @@ def save_official(
         "num_frames": grid.frames,
         "input_size": grid.width,
     }
-    data = {"model": model.state_dict(), "epoch": epoch, "args": own | args}
+    data = {"model": weights, "epoch": epoch, "args": own | args}
     with replacing(path) as temporary:
         torch.save(data, temporary)
 

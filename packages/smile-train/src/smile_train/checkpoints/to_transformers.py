@@ -11,7 +11,7 @@ from smile_motion.errors import InputError
 from smile_motion.io.images import IMAGENET_MEAN, IMAGENET_STD
 from smile_motion.io.output_folders import new_folder
 
-from smile_train.checkpoints.published import require_own_positions
+from smile_train.checkpoints.published import require_one_layer, require_own_positions
 from smile_train.models.config import hidden_width
 from smile_train.models.heads import Classifier
 from smile_train.models.mae import PretrainModel
@@ -150,6 +150,7 @@ def pretraining_to_transformers(model: PretrainModel) -> VideoMAEForPreTraining:
     """
     from transformers import VideoMAEForPreTraining
 
+    require_one_layer(model, "transformers")
     pixels = 3 * model.grid.token_pixels
     if model.target_dim != pixels:
         raise InputError(
@@ -158,10 +159,10 @@ def pretraining_to_transformers(model: PretrainModel) -> VideoMAEForPreTraining:
         )
     theirs = VideoMAEForPreTraining(_their_config(model, use_mean_pooling=False))
     weights = to_their_names(model.encoder.state_dict(), prefix="videomae.")
-    weights |= to_their_names(
-        {f"decoder.{name}": value for name, value in model.decoder.state_dict().items()}, prefix=""
-    )
-    weights["encoder_to_decoder.weight"] = model.encoder_to_decoder.weight
+    decoder = model.decoder.state_dict()
+    own = {f"decoder.{n}": v for n, v in decoder.items() if not n.startswith("visible_head.")}
+    weights |= to_their_names(own, prefix="")
+    weights["encoder_to_decoder.weight"] = model.state_dict()["encoder_to_decoder.weight"]
     weights["mask_token"] = model.mask_token
     theirs.load_state_dict(_as_released(weights, theirs))
     theirs.decoder.norm.eps = model.config.head_epsilon

@@ -61,7 +61,7 @@ def run(options: Options) -> Outcome:
     match options.to:
         case "official":
             save_official(out, model, args={"model": "smile"}, epoch=0)
-            print(f"{out}: {source} in the published format")
+            print(f"{out}: {source} in the published format{_left_out(model)}")
         case "onnx":
             worst = export_onnx(model if isinstance(model, Classifier) else model.encoder, out)
             print(f"{out}: {source}, ONNX Runtime's outputs within {worst:.1e} of torch's")
@@ -78,7 +78,8 @@ def run(options: Options) -> Outcome:
             use = f"from transformers import {kind}\n\n"
             use += f"model = {kind}.from_pretrained({out.name!r})  # or OWNER/NAME"
             write_model_card(out, model, source, library="transformers", use=use)
-            print(f"{out}: {source} for {_their_class(model, whole)}.from_pretrained({str(out)!r})")
+            said = _left_out(model) if whole else ""
+            print(f"{out}: {source} for {kind}.from_pretrained({str(out)!r}){said}")
     if options.push:
         from huggingface_hub import HfApi
         from smile_motion.io.hub import hub_errors_explained, require_online
@@ -89,6 +90,14 @@ def run(options: Options) -> Outcome:
             commit = HfApi().upload_folder(repo_id=made.repo_id, folder_path=out)
         print(f"{commit.commit_url}: smile_train.load({made.repo_id!r})")
     return Outcome({"out": out, "to": options.to, "source": source, "pushed": options.push})
+
+
+def _left_out(model: PretrainModel | Classifier) -> str:
+    """What of a pre-training model other formats have no place for."""
+    from smile_train.models.mae import PretrainModel
+
+    seen = isinstance(model, PretrainModel) and model.decoder.predict_visible
+    return ", without the head for visible tokens" if seen else ""
 
 
 def _their_class(model: PretrainModel | Classifier, whole: bool) -> str:

@@ -26,6 +26,9 @@ _OR_TRACKS = (
     "--motion-target official"
 )
 _LEARNED = OnlyWith(lambda options: options.motion_target != "none", "with a --motion-target")
+_EXACT = OnlyWith(
+    lambda options: options.motion_target == "displacement", "with --motion-target displacement"
+)
 _USED = OnlyWith(
     lambda options: options.motion_target != "none" or options.masking == "motion-bins",
     "with a --motion-target, or with --masking motion-bins",
@@ -53,6 +56,12 @@ class MotionTargetOptions:
     its place in the clip's first frame, wherever that has gone (TrackMAE)."""
     motion_points: Annotated[int, Within(1, 16), _USED] = 2
     """Points along each side of a token. TrackMAE: 2, so that a token has 8 values."""
+    motion_visibility: Annotated[bool, _EXACT] = False
+    """Also predict whether each point is visible now and in the next slice: cross-entropy. Ours."""
+    motion_rates: Annotated[bool, _EXACT] = False
+    """Also predict how the object that each point is on turns and grows: radians, and logarithms of
+    its two sides, a slice; with --motion-norm none degrees and logarithms a frame. Unknown on the
+    background. Ours."""
     motion_norm: Annotated[MotionNorm, _LEARNED] = "size"
     """Displacements divided by the token's side (ours); per token over its points, each axis by
     itself, which turns a rigid shift into zeros (TrackMAE); or as they are, in pixels."""
@@ -69,12 +78,24 @@ class MotionTargetOptions:
 
     @property
     def motion_dim(self: Any) -> int:
-        """Values of a token's motion, x and y of its points; 0 where none is learned: in clips
-        without objects, such as those of a second stage, exact displacements tell nothing."""
+        """Values of a token's motion; 0 where none is learned: in clips without objects, such as
+        those of a second stage, exact displacements tell nothing."""
         if self.motion_target == "none":
             return 0
         known = self.motion_target == "official" or self.objects != 0
-        return 2 * self.motion_points**2 if known else 0
+        return sum(self.motion_parts.values()) if known else 0
+
+    @property
+    def motion_parts(self: Any) -> dict[str, int]:
+        """What a token's motion is made of, in order, and how many values each part has: x and y of
+        its points one after the other, whether each is visible, three rates of each."""
+        points = self.motion_points**2
+        parts = {"displacement": 2 * points}
+        if self.motion_visibility:
+            parts["visibility"] = points
+        if self.motion_rates:
+            parts["rates"] = 3 * points
+        return parts
 
     @property
     def motion_factor(self: Any) -> float:
@@ -113,6 +134,11 @@ class MotionTargetOptions:
             )
         if binned and self.motion_target != "official" and self.objects == 0:
             raise InputError(f"{asked} needs objects{_OR_TRACKS}")
+        if self.motion_target == "official" and len(self.motion_parts) > 1:
+            raise InputError(
+                "--motion-visibility and --motion-rates are exact, and not in a tracker's files; "
+                "use --motion-target displacement"
+            )
         if self.motion_target == "official" and self.background_kind != "natural":
             raise InputError(
                 f"--motion-target official is for tracks of videos; --background is "

@@ -22,12 +22,13 @@ from smile_motion.io.options import (
     Positive,
     Share,
     Views,
+    Within,
 )
 from smile_motion.tokens import TokenGrid, masked_tokens
 
 from smile_train.config.motion_target import MotionTargetOptions
 from smile_train.config.run import RunOptions
-from smile_train.models.config import STUDENTS, StudentConfig, StudentName
+from smile_train.models.config import DEEPEST, STUDENTS, StudentConfig, StudentName, require_layers
 
 TargetName = Literal["pixel", "clip", "dino", "dinov2", "mae"]
 TEACHERS: dict[TargetName, str] = {
@@ -52,8 +53,9 @@ class PretrainConfig(RunOptions, ClipOptions, MotionTargetOptions):
         "the student": ("student", "init", "gradient_checkpointing"),
         "what it learns": (
             *("target", "teacher", "target_norm", "official_teacher_input"),
-            *("motion_target", "tracks", "motion_reading", "motion_points", "motion_norm"),
-            *("motion_weight", "motion_depth"),
+            *("visible_weight", "visible_scaling", "target_layers"),
+            *("motion_target", "tracks", "motion_reading", "motion_points", "motion_visibility"),
+            *("motion_rates", "motion_norm", "motion_weight", "motion_depth"),
             *("strategy", "mixed_share", "second_epochs"),
         ),
         "what is masked": (
@@ -70,7 +72,7 @@ class PretrainConfig(RunOptions, ClipOptions, MotionTargetOptions):
         ),
         "what is recorded": (
             *("track", "log_every", "save_every", "keep"),
-            *("picture_every", "probe_motion_every", "knn"),
+            *("picture_every", "knn", "probe_linear_every", "probe_motion_every"),
         ),
     }
 
@@ -119,6 +121,19 @@ class PretrainConfig(RunOptions, ClipOptions, MotionTargetOptions):
     """Features normalized per channel over a clip's tokens (paper), per token, or not at all."""
     official_teacher_input: Annotated[bool, _OF_FEATURES] = False
     """Feed the teacher ImageNet-normalized pixels, as the published code does."""
+    visible_weight: NonNegative = 0.0
+    """Weight of the loss of visible tokens, which a head of their own predicts from the decoder's
+    output, beside that of masked ones. Ours: 0, none; V-JEPA 2.1 (arXiv 2603.14482): 0.5."""
+    visible_scaling: Annotated[
+        Literal["distance", "none"],
+        OnlyWith(lambda options: options.visible_weight > 0, "with a --visible-weight"),
+    ] = "distance"
+    """Errors of visible tokens divided by the root of the distance, in tokens, to the nearest
+    masked one (V-JEPA 2.1), or as they are."""
+    target_layers: tuple[Annotated[int, Within(1, DEEPEST)], ...] = ()
+    """Blocks of the encoder, the last among them, whose outputs the decoder is given together; it
+    predicts as many of the teacher's, those at the same shares of its depth, or once the pixels
+    (V-JEPA 2.1: 3 6 9 12 of 12). Default: the last block of both alone."""
     strategy: Literal["single", "mixed", "progressive"] = "single"
     """Objects in all clips; in a share of them; or first with, then without objects, from the first
     stage's weights, with a new optimizer and warm-up (Table 4d; paper: progressive)."""
@@ -190,6 +205,12 @@ class PretrainConfig(RunOptions, ClipOptions, MotionTargetOptions):
     knn: Path | None = None
     """List of labeled videos (`path label` lines) that a nearest-neighbor probe of the student's
     features is tried on at every picture."""
+    probe_linear_every: Annotated[
+        Index | None, OnlyWith(lambda options: options.knn is not None, "with --knn")
+    ] = None
+    """Steps between linear probes of the student's features on the videos of --knn: each is
+    classified by a ridge regression on the others, in five parts. 0: at the end alone. Default:
+    never."""
     probe_motion_every: Index | None = None
     """Steps between small motion probes of the student: does an object grow or shrink, and in which
     of eight directions does one travel? 0 asks at the end alone, where the architecture with random
@@ -205,8 +226,11 @@ class PretrainConfig(RunOptions, ClipOptions, MotionTargetOptions):
             raise InputError(
                 f"--masking {self.masking} needs objects; use --masking tube with --objects 0"
             )
+        if self.probe_linear_every is not None and self.knn is None:
+            raise InputError("--probe-linear-every needs labeled videos; give their list, --knn")
         _ = self.grid
         self.require_motion()
+        require_layers(self.target_layers, self.student_config.depth)
 
     @property
     def grid(self) -> TokenGrid:

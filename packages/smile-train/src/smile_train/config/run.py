@@ -88,6 +88,6 @@ class RunOptions:
 
 
 FREE_FIELDS = frozenset(field.name for field in fields(RunOptions)) - {"precision"} | {
-    *("picture_every", "probe_motion_every", "allow_missing", "minutes")
+    *("picture_every", "probe_motion_every", "probe_linear_every", "allow_missing", "minutes")
 }
 """Fields that a resumed run may change: they do not touch what is learned."""

@@ -58,8 +58,9 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     ),
     "target": (
         *("target", "teacher", "target_norm", "official_teacher_input"),
-        *("motion_target", "tracks", "motion_reading", "motion_points", "motion_norm"),
-        *("motion_weight", "motion_depth"),
+        *("visible_weight", "visible_scaling", "target_layers"),
+        *("motion_target", "tracks", "motion_reading", "motion_points", "motion_visibility"),
+        *("motion_rates", "motion_norm", "motion_weight", "motion_depth"),
         *("label_smoothing", "mixup", "cutmix"),
     ),
     "optimizer": (
@@ -69,7 +70,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "run": (
         *("preset", "protocol", "seed", "out", "resume", "stop_at", "precision", "cpu_threads"),
         *("compile", "track", "save_every", "keep", "log_every", "picture_every"),
-        *("probe_motion_every", "validate_every", "config", "list_presets"),
+        *("probe_motion_every", "probe_linear_every", "validate_every", "config", "list_presets"),
     ),
 }
 """The options of pre-training and fine-tuning, by section."""

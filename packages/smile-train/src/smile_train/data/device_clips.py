@@ -16,7 +16,8 @@ from smile_motion.masking.masks import draw_keys
 from smile_motion.renderer.device import DeviceRecords, DeviceRenderer
 from smile_motion.renderer.device_records import LayerRecords, make_records
 from smile_motion.tokens import masked_tokens
-from smile_motion.truth.device import token_motion
+from smile_motion.truth.device import gather_rates, token_motion
+from smile_motion.truth.token_motion import object_rates
 from smile_motion.video.stretches import DecodedStretches
 from torch import Tensor
 
@@ -32,8 +33,8 @@ class PlannedClips(TrainingClips):
     A sample holds `background` (T, H, W, 3) uint8, or (1, H, W, 3) where it is still; the fields of
     `LayerRecords`; and `visible` and `masked`, or, where masks follow trajectories, `keys`
     (masks, n) float64; with a motion target also `places` (objects, slices, 2, 3) float64, where
-    objects are when slices begin. `PlanRenderer` makes of a batch what `TrainingClips` would have
-    held.
+    objects are when slices begin, and `rates` (objects, slices, 3) float64 where they are learned.
+    `PlanRenderer` makes of a batch what `TrainingClips` would have held.
     """
 
     def shapes(self) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
@@ -48,6 +49,8 @@ class PlannedClips(TrainingClips):
             del shapes["motion"]
             objects = max(self.maker.recipe.objects, 1)
             shapes["places"] = ((objects, self.config.grid.slices, 2, 3), torch.float64)
+            if self.config.motion_rates:
+                shapes["rates"] = ((objects, self.config.grid.slices, 3), torch.float64)
         if self.config.masking == "trajectory":
             del shapes["visible"], shapes["masked"]
             keys = draw_keys(np.random.default_rng(0), self.config.grid)
@@ -87,6 +90,9 @@ class PlannedClips(TrainingClips):
         if "places" in row:
             row["places"][...] = 0
             row["places"][: plan.slots] = plan.placement()[:, :: self.config.tubelet]
+        if "rates" in row:
+            row["rates"][...] = np.nan
+            row["rates"][: plan.slots] = object_rates(plan, self.config.grid)
         generators = mask_generators(self.config, epoch, index)
         if "keys" in row:
             for part, rng in enumerate(generators):
@@ -137,8 +143,15 @@ class PlanRenderer:
                 points=self.config.motion_points,
                 reading=self.config.motion_reading,
                 still=self.config.has_still_background,
+                visible=self.config.motion_visibility,
             )
-            sent["motion"] = moved.displacement.flatten(4).flatten(1, 3)
+            parts = [moved.displacement.flatten(4)]
+            if moved.visible is not None:
+                unknown = moved.displacement[..., 0].isnan()
+                parts.append(moved.visible.float().masked_fill(unknown, torch.nan))
+            if "rates" in sent:
+                parts.append(gather_rates(sent["rates"], moved.label).flatten(4))
+            sent["motion"] = torch.cat(parts, dim=-1).flatten(1, 3)
         if "keys" in sent:
             grid, keys = self.config.grid, sent["keys"]
             coverage = clips.token_coverage(grid).repeat_interleave(keys.shape[1], dim=0)

@@ -34,8 +34,8 @@ class TrainingClips:
 
     An item is `frames` (T, H, W, 3) uint8, `visible` (masks, Nv) and `masked` (masks, Nm) int64
     token numbers, its `number`, and `broken`, what is wrong with files that could not be used; with
-    a motion target also `motion` (tokens, 2 * points) float32: displacements, pixels, x and y of a
-    point after the other, NaN where unknown.
+    a motion target also `motion` (tokens, motion_dim) float32: `motion_parts` one after the other,
+    NaN where unknown; first displacements, pixels, x and y of a point after the other.
     """
 
     preload_module: ClassVar[str] = "smile_train.data._preload_pretrain"
@@ -136,13 +136,15 @@ def clip_motion(
     """Say how what is in a clip's tokens moves: from its plan, and with --tracks from those.
 
     Args:
-        out: (tokens, 2 * points) float32, to be filled with the displacements.
+        out: (tokens, motion_dim) float32, to be filled with the displacements, and with what else
+            is learned of motion.
 
     Raises:
         InputError: The tracks of its video are missing or do not fit.
     """
     grid, points = config.grid, config.motion_points
     shape = (*grid.shape, points * points, 2)
+    alone = len(config.motion_parts) == 1
     motion = token_motion(
         clip.plan,
         clip.truth.ids,
@@ -150,8 +152,19 @@ def clip_motion(
         points=points,
         reading=config.motion_reading,
         still=config.has_still_background,
-        out=None if out is None else out.reshape(shape),
+        out=out.reshape(shape) if out is not None and alone else None,
     )
+    if out is not None and not alone:
+        tokens = (grid.tokens, -1)
+        known = ~np.isnan(motion.displacement[..., 0])
+        parts = {
+            "displacement": motion.displacement,
+            "visibility": np.where(known, motion.visible, np.float32(np.nan)),
+            "rates": clip.truth.token_rates(grid, motion.slot) if config.motion_rates else None,
+        }
+        np.concatenate(
+            [parts[name].reshape(tokens) for name in config.motion_parts], axis=1, out=out
+        )
     if config.motion_target == "official" and config.tracks is not None:
         from smile_motion.video import open_index
 

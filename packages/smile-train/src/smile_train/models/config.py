@@ -1,6 +1,8 @@
 """Sizes of students. Importable without torch."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 from smile_motion.errors import InputError
@@ -61,6 +63,23 @@ class StudentConfig:
                     f"{name} width {width} cannot be split over {heads} heads; "
                     f"use a multiple of the heads"
                 )
+
+
+def require_layers(layers: Sequence[int], depth: int) -> None:
+    """Raise InputError unless numbers of an encoder's blocks are ascending and end with the last.
+
+    Args:
+        layers: Counted from 1; none are sound, too.
+        depth: Number of the encoder's blocks.
+    """
+    sound = all(isinstance(own, int) and own >= 1 for own in layers) and all(
+        one < other for one, other in pairwise(layers)
+    )
+    if layers and not (sound and len(layers) > 1 and layers[-1] == depth):
+        raise InputError(
+            f"--target-layers {' '.join(map(str, layers))}: the student has {depth} blocks; give "
+            f"two or more of their numbers, ascending, the last {depth}"
+        )
 
 
 def hidden_width(width: int, mlp_ratio: float) -> int:

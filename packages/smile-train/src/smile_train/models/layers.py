@@ -8,6 +8,7 @@ are not Intel's: oneDNN takes half the time with AVX-512, and 0.8 of it with AVX
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Literal
 
 import numpy as np
@@ -156,7 +157,9 @@ class Block(nn.Module):
         return x + self.drop_path(self.mlp(self.norm2(x)))
 
 
-def run_blocks(blocks: nn.ModuleList, x: torch.Tensor, *, again: bool = False) -> torch.Tensor:
+def run_blocks(
+    blocks: Iterable[nn.Module], x: torch.Tensor, *, again: bool = False
+) -> torch.Tensor:
     """Run blocks one after the other; `again` keeps no activations and computes them twice."""
     for block in blocks:
         if again and torch.is_grad_enabled():

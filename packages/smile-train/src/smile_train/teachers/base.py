@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -32,6 +33,7 @@ class Teacher(nn.Module, ABC):
         size: tuple[int, int],
         rows_columns: tuple[int, int],
         width: int,
+        depth: int,
         official_input: bool = False,
     ) -> None:
         """Describe the model.
@@ -41,6 +43,7 @@ class Teacher(nn.Module, ABC):
             size: (height, width) of the images it takes, pixels.
             rows_columns: Rows and columns of its patches.
             width: Channels of a patch feature.
+            depth: Number of its blocks.
             official_input: Feed the student's ImageNet-normalized pixels, as the published code
                 does, instead of the teacher's own normalization.
         """
@@ -50,7 +53,31 @@ class Teacher(nn.Module, ABC):
         self.register_buffer("_mean", torch.tensor(self.mean), persistent=False)
         self.register_buffer("_std", torch.tensor(self.std), persistent=False)
         self.size, self.rows_columns = size, rows_columns
-        self.width = width
+        self.width, self.depth = width, depth
+        self.layers: tuple[int, ...] = (depth,)
+        """Blocks whose features are the target, counted from 1; the last by default."""
+
+    @property
+    def target_dim(self) -> int:
+        """Values of a token's target: the features of all `layers`, one after the other."""
+        return self.width * len(self.layers)
+
+    def choose_layers(self, shares: Sequence[float]) -> None:
+        """Teach several blocks, those at the same shares of the depth as a student's.
+
+        Args:
+            shares: Ascending, in 0..1; the last is 1.
+
+        Raises:
+            InputError: Two fall on one block.
+        """
+        layers = tuple(max(1, round(share * self.depth)) for share in shares)
+        if len(set(layers)) < len(layers):
+            raise InputError(
+                f"--target-layers: {len(layers)} layers of the student fall on blocks "
+                f"{' '.join(map(str, layers))} of a teacher of {self.depth}; give fewer"
+            )
+        self.layers = layers
 
     def require_fits(self, grid: TokenGrid) -> None:
         """Raise InputError where frames would have to be squeezed out of shape."""
@@ -67,7 +94,8 @@ class Teacher(nn.Module, ABC):
 
     @abstractmethod
     def encode_images(self, images: torch.Tensor) -> torch.Tensor:
-        """Patch tokens of normalized images: (n, 3, H, W) float to (n, patches, width)."""
+        """Patch tokens of normalized images: (n, 3, H, W) float to (n, patches, target_dim), of
+        each layer after the final norm."""
 
     @torch.no_grad()
     def forward(self, frames: torch.Tensor, grid: TokenGrid) -> torch.Tensor:
@@ -77,8 +105,8 @@ class Teacher(nn.Module, ABC):
             frames: (B, T, H, W, 3) uint8.
 
         Returns:
-            (B, grid.tokens, width) float32, in the grid's token order; the teacher's own patch grid
-            is resized bilinearly where it differs.
+            (B, grid.tokens, target_dim) float32, in the grid's token order; the teacher's own patch
+            grid is resized bilinearly where it differs.
         """
         unit = to_unit(frames[:, :: grid.tubelet])
         batch, slices = unit.shape[:2]
@@ -91,4 +119,4 @@ class Teacher(nn.Module, ABC):
             field = tokens.transpose(1, 2).unflatten(2, self.rows_columns)
             field = F.interpolate(field, (grid.rows, grid.columns), mode="bilinear")
             tokens = field.flatten(2).transpose(1, 2)
-        return tokens.reshape(batch, slices * grid.slice_tokens, self.width)
+        return tokens.reshape(batch, slices * grid.slice_tokens, self.target_dim)

@@ -62,6 +62,7 @@ class ClipTeacher(Teacher):
             size=(size, size) if isinstance(size, int) else tuple(size),
             rows_columns=tuple(grid),
             width=int(visual.ln_post.weight.shape[0]),
+            depth=len(visual.transformer.resblocks),
             official_input=official_input,
         )
         visual.output_tokens = True
@@ -206,13 +207,28 @@ class ClipTeacher(Teacher):
 
     @torch.no_grad()
     def encode_images(self, images: torch.Tensor) -> torch.Tensor:
-        """Patch tokens of normalized images: (n, 3, H, W) float to (n, patches, width)."""
+        """Patch tokens of normalized images: (n, 3, H, W) float to (n, patches, target_dim)."""
         if not self._plain:
-            return self.visual(images)[1]
+            return self._encode_by_open_clip(images)
         x = self.visual._embeds(images)
-        for block in self.visual.transformer.resblocks:
+        kept = []
+        for number, block in enumerate(self.visual.transformer.resblocks, start=1):
             x = self._run_block(block, x)
-        return self.visual.ln_post(x)[:, 1:]
+            if number in self.layers:
+                kept.append(self.visual.ln_post(x)[:, 1:])
+        return torch.cat(kept, -1) if len(kept) > 1 else kept[0]
+
+    def _encode_by_open_clip(self, images: torch.Tensor) -> torch.Tensor:
+        if len(self.layers) == 1:
+            return self.visual(images)[1]
+        found = self.visual.forward_intermediates(
+            images,
+            indices=[layer - 1 for layer in self.layers],
+            normalize_intermediates=True,
+            intermediates_only=True,
+            output_fmt="NLC",
+        )
+        return torch.cat(found["image_intermediates"], -1)
 
 
 def _is_plain(visual: Any) -> bool:

@@ -30,7 +30,8 @@ class TimmTeacher(Teacher):
     def __init__(self, model: Any, *, official_input: bool = False) -> None:
         """Freeze a timm vision transformer; see `Teacher` for `official_input`."""
         grid = getattr(getattr(model, "patch_embed", None), "grid_size", None)
-        if grid is None or not hasattr(model, "forward_intermediates"):
+        parts = ("forward_intermediates", "blocks")
+        if grid is None or not all(hasattr(model, part) for part in parts):
             raise InputError(f"{type(model).__name__}: a teacher must be a vision transformer")
         settings = model.pretrained_cfg
         super().__init__(
@@ -39,6 +40,7 @@ class TimmTeacher(Teacher):
             size=tuple(model.patch_embed.img_size),
             rows_columns=tuple(grid),
             width=model.embed_dim,
+            depth=len(model.blocks),
             official_input=official_input,
         )
         self.model = quicken(model.eval().requires_grad_(False))
@@ -102,11 +104,15 @@ class TimmTeacher(Teacher):
 
     @torch.no_grad()
     def encode_images(self, images: torch.Tensor) -> torch.Tensor:
-        """Patch tokens of normalized images: (n, 3, H, W) float to (n, patches, width)."""
-        (tokens,) = self.model.forward_intermediates(
-            images, indices=1, norm=True, output_fmt="NLC", intermediates_only=True
+        """Patch tokens of normalized images: (n, 3, H, W) float to (n, patches, target_dim)."""
+        tokens = self.model.forward_intermediates(
+            images,
+            indices=[layer - 1 for layer in self.layers],
+            norm=True,
+            output_fmt="NLC",
+            intermediates_only=True,
         )
-        return tokens
+        return torch.cat(tokens, -1) if len(tokens) > 1 else tokens[0]
 
 
 @dataclass(frozen=True, kw_only=True)

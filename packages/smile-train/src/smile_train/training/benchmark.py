@@ -22,7 +22,7 @@ from smile_train.teachers import Teacher
 from smile_train.training.flops import measure_matrix_rate, student_flops, teacher_flops
 from smile_train.training.losses import masked_loss, teach
 from smile_train.training.optim import parameter_groups
-from smile_train.training.pretrain import build_models
+from smile_train.training.pretrain import build_models, choose_layers, student_options
 
 TRUTH = "motion truth"
 """What workers take for the motion target, within `data`: processor time of one of them."""
@@ -85,12 +85,9 @@ def measure(
     if teacher is None:
         model, teacher, _ = build_models(config)
     else:
+        choose_layers(teacher, config)
         model = PretrainModel(
-            config.student_config,
-            config.grid,
-            teacher.width,
-            motion_dim=config.motion_dim,
-            motion_depth=config.motion_depth,
+            config.student_config, config.grid, teacher.target_dim, **student_options(config)
         )
     model.to(device)
     if teacher is not None:

@@ -8,19 +8,23 @@ from smile_motion.tokens import TokenGrid
 
 from smile_train.config.pretrain import PretrainConfig
 from smile_train.models.layers import cut_cubes, join_cubes, take, to_unit
+from smile_train.models.mae import Prediction
 from smile_train.teachers import Teacher
-from smile_train.training.motion_loss import motion_loss, motion_targets
+from smile_train.training.motion_loss import motion_losses
 
 
 def teach(
     frames: torch.Tensor, teacher: Teacher | None, config: PretrainConfig
 ) -> torch.Tensor | None:
-    """The teacher's normalized tokens, (B, T, H, W, 3) uint8 to (B, N, D); none for pixels."""
-    return (
-        None
-        if teacher is None
-        else normalize_targets(teacher(frames, config.grid), config.target_norm)
-    )
+    """The teacher's normalized tokens, (B, T, H, W, 3) uint8 to (B, N, D), those of one layer
+    after the other; none for pixels."""
+    if teacher is None:
+        return None
+    tokens = teacher(frames, config.grid)
+    if len(teacher.layers) == 1:
+        return normalize_targets(tokens, config.target_norm)
+    layers = tokens.unflatten(-1, (len(teacher.layers), -1))
+    return normalize_targets(layers, config.target_norm).flatten(-2)
 
 
 def masked_loss(
@@ -32,7 +36,7 @@ def masked_loss(
     config: PretrainConfig,
     *,
     motion: torch.Tensor | None = None,
-    note: Callable[[torch.Tensor, torch.Tensor], None] = lambda loss, known: None,
+    note: Callable[[dict[str, torch.Tensor]], None] = lambda parts: None,
 ) -> torch.Tensor:
     """Loss over a batch under all its masks.
 
@@ -40,29 +44,80 @@ def masked_loss(
         frames: (B, T, H, W, 3) uint8.
         visible: (B, M, Nv) and masked (B, M, Nm) int64: token numbers of M masks a clip.
         features: (B, N, D) normalized teacher tokens; none for the pixel target.
-        motion: (B, N, 2 * points) displacements, pixels, NaN where unknown; for a student that
-            predicts them, whose loss is added with its weight.
-        note: Callback with the loss of motion and whether any was known, scalars on the device.
+        motion: (B, N, motion_dim), NaN where unknown; for a student that predicts it, whose loss
+            is added with its weight.
+        note: Callback with the parts that the loss is made of, if it has several, scalars on the
+            device: `masked_loss`, that of each layer (`layer_4_loss`), `visible_loss`,
+            `motion_loss` and its parts; and `motion_known`, whether any motion was known.
     """
     masks = visible.shape[1]
     visible, masked = visible.flatten(0, 1), masked.flatten(0, 1)
     if masks > 1:
         frames = frames.repeat_interleave(masks, 0)
         features = None if features is None else features.repeat_interleave(masks, 0)
-    with torch.no_grad():
-        if features is None:
-            target = pixel_targets(frames, config.grid, masked)
-        else:
-            target = take(features, masked)
-    if motion is None:
-        return mean_squared_error(student(frames, visible, masked), target)
-    with torch.no_grad():
+
+    def target_of(tokens: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad():
+            if features is None:
+                return pixel_targets(frames, config.grid, tokens)
+            return take(features, tokens)
+
+    predicted = student(frames, visible, masked)
+    if not isinstance(predicted, Prediction):
+        predicted = Prediction(predicted)
+    target = target_of(masked)
+    loss = of_masked = mean_squared_error(predicted.masked, target)
+    parts: dict[str, torch.Tensor] = {}
+    if config.target_layers and features is not None:
+        parts |= layer_losses(predicted.masked, target, config.target_layers)
+    if predicted.visible is not None:
+        distance = mask_distance(visible, config.grid)
+        scale = distance.rsqrt() if config.visible_scaling == "distance" else None
+        of_visible = mean_squared_error(predicted.visible, target_of(visible), scale)
+        parts |= {"masked_loss": of_masked, "visible_loss": of_visible}
+        loss = loss + config.visible_weight * of_visible
+    if predicted.motion is not None and motion is not None:
         moved = take(motion.repeat_interleave(masks, 0), masked)
-        moved, known = motion_targets(moved, config.motion_norm, config.patch)
-    predicted, of_motion = student(frames, visible, masked)
-    loss, any_known = motion_loss(of_motion, moved, known)
-    note(loss.detach(), any_known)
-    return mean_squared_error(predicted, target) + config.motion_factor * loss
+        of_motion, known = motion_losses(predicted.motion, moved, config)
+        total = torch.stack(list(of_motion.values())).sum()
+        loss = loss + config.motion_factor * total
+        parts |= {"motion_loss": total, "motion_known": known}
+        if len(of_motion) > 1:
+            parts |= {f"motion_{name}_loss": value for name, value in of_motion.items()}
+    if parts:
+        note({name: value.detach() for name, value in parts.items()})
+    return loss
+
+
+@torch.no_grad()
+def layer_losses(
+    predicted: torch.Tensor, target: torch.Tensor, layers: tuple[int, ...]
+) -> dict[str, torch.Tensor]:
+    """Tell the loss of each layer apart: (B, n, layers * D) both, of which theirs is the mean."""
+    both = (values.float().unflatten(-1, (len(layers), -1)) for values in (predicted, target))
+    errors = torch.sub(*both).square().mean((0, 1, 3)).unbind()
+    return {f"layer_{layer}_loss": error for layer, error in zip(layers, errors, strict=True)}
+
+
+def mask_distance(visible: torch.Tensor, grid: TokenGrid) -> torch.Tensor:
+    """Compute how far visible tokens are from the nearest masked one (V-JEPA 2.1).
+
+    Args:
+        visible: (B, Nv) int64 token numbers; all others are masked.
+
+    Returns:
+        (B, Nv) float32: Euclidean distance over slices, rows and columns, in tokens; infinite where
+        all are visible.
+    """
+    square = torch.zeros((len(visible), grid.tokens), device=visible.device)
+    square.scatter_(1, visible, torch.inf)
+    square = square.unflatten(1, grid.shape)
+    for axis, length in enumerate(grid.shape, start=1):
+        # The nearest along one axis after the other is the nearest of all.
+        place = torch.arange(length, device=visible.device)
+        apart = (place[:, None] - place).square()
+        square = (square.movedim(axis, -1)[..., None, :] + apart).amin(-1).movedim(-1, axis)
+    return square.flatten(1).gather(1, visible).sqrt()
 
 
 EPSILON = 1e-6
@@ -119,7 +174,7 @@ def restore_pixels(predicted: torch.Tensor, frames: torch.Tensor, grid: TokenGri
 
 
 def normalize_targets(tokens: torch.Tensor, how: Normalization = "clip-channel") -> torch.Tensor:
-    """Normalize teacher tokens (B, N, D).
+    """Normalize teacher tokens (B, N, D), or (B, N, layers, D) of several layers.
 
     clip-channel  each channel over all tokens of the clip, masked and visible (SMILE).
     token         each token over its channels.
@@ -132,6 +187,15 @@ def normalize_targets(tokens: torch.Tensor, how: Normalization = "clip-channel")
     return (tokens - mean) / (variance.sqrt() + EPSILON)
 
 
-def mean_squared_error(predicted: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Mean over masked tokens and channels, in float32: scalar."""
-    return (predicted.float() - target.float()).square().mean()
+def mean_squared_error(
+    predicted: torch.Tensor, target: torch.Tensor, scale: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Mean over tokens and channels, in float32: scalar.
+
+    Args:
+        predicted: (B, n, D).
+        target: (B, n, D).
+        scale: (B, n) factors of the tokens' errors; none by default.
+    """
+    squares = (predicted.float() - target.float()).square()
+    return (squares if scale is None else squares * scale[..., None]).mean()

@@ -1,4 +1,5 @@
-"""Monitoring of a student: pictures, rank of the features, nearest neighbors, motion probes."""
+"""Monitoring of a student: pictures, rank of the features, nearest neighbors, linear and motion
+probes."""
 
 from __future__ import annotations
 
@@ -18,10 +19,11 @@ from smile_train.data.views import clip_frames
 from smile_train.evaluation.metrics import neighbor_votes
 from smile_train.models.mae import PretrainModel
 from smile_train.motion_probe.online import OnlineProbe, is_asked, sentence
+from smile_train.motion_probe.scores import read_out
 from smile_train.teachers import Teacher
 from smile_train.training.losses import teach
 from smile_train.training.metrics_logger import MetricsLogger
-from smile_train.training.monitor_plots import Reconstruction, draw_loss_curve, draw_reconstructions
+from smile_train.training.monitor_plots import Reconstruction, draw_curves, draw_reconstructions
 from smile_train.training.state import is_sharded
 
 SHOWN = 3
@@ -32,6 +34,10 @@ RANKED = 2048
 """Tokens whose features tell the rank."""
 NEIGHBORS = 10
 """Neighbors that vote on a video's label."""
+FOLDS = 5
+"""Parts of the labeled videos that the linear probe leaves out in turn. Ours."""
+LINEAR = "linear_accuracy"
+"""What its accuracy is called among measures."""
 
 
 @dataclass(kw_only=True, eq=False)
@@ -46,12 +52,13 @@ class Watcher:
     """The student."""
     teacher: Teacher | None
     """The run's teacher; None for pixels."""
-    probe: NeighborProbe | None
+    probe: LabeledProbe | None
     """Labeled videos to try its features on."""
     batch: dict[str, Any] | None = None
     """What was learned last."""
     looked: int = -1
     """The last step that was looked at."""
+    _encoded: tuple[int, torch.Tensor] | None = None
 
     @classmethod
     def open(
@@ -62,7 +69,9 @@ class Watcher:
         Raises:
             InputError: They cannot be read.
         """
-        probe = None if config.knn is None else NeighborProbe.open(config.knn, config)
+        probe = None if config.knn is None else LabeledProbe.open(config.knn, config)
+        if probe is not None and config.probe_linear_every is not None:
+            probe.require_two_of_each()
         return cls(config=config, out=out, model=model, teacher=teacher, probe=probe)
 
     def look(self, accelerator: Accelerator, report: MetricsLogger, step: int) -> None:
@@ -70,23 +79,58 @@ class Watcher:
         if self.batch is None or not accelerator.is_main_process or self.looked == step:
             return
         self.looked = step
-        draw_loss_curve(self.out / "loss.png", report.history)
+        draw_curves(self.out / "loss.png", report.history, report.measures)
         if is_sharded(self.model):
             return  # This process holds a part of the student only.
         with evaluating(self.model):
             self._draw(self.batch)
             values = {"token_rank": token_rank(self.model, self.batch["frames"][:RANKED_CLIPS])}
             if self.probe is not None:
-                values["knn_accuracy"] = self.probe.accuracy(self.model)
+                features = self._features(step)
+                values["knn_accuracy"] = neighbor_accuracy(features, self.probe.labels)
         report.measure(step, values)
+        if self.probe is not None:
+            draw_curves(self.out / "loss.png", report.history, report.measures)
+
+    def probe_linear(
+        self, accelerator: Accelerator, report: MetricsLogger, step: int, *, last: bool
+    ) -> None:
+        """Classify the labeled videos, in the main process; at the end say how many are right."""
+        if not self._is_due(self.config.probe_linear_every, accelerator, step, last=last):
+            return
+        assert self.probe is not None
+        accuracy = report.measures.get(step, {}).get(LINEAR)  # From before this run was resumed.
+        if accuracy is None:
+            with evaluating(self.model):
+                features = self._features(step)
+            accuracy = linear_accuracy(features, self.probe.labels, seed=self.config.seed)
+            report.measure(step, {LINEAR: accuracy})
+            draw_curves(self.out / "loss.png", report.history, report.measures)
+        if last:
+            report.say(
+                f"linear probe: {accuracy:.0%} of {len(self.probe.labels)} videos right "
+                f"(guessing {self.probe.chance:.0%})"
+            )
+
+    def _features(self, step: int) -> torch.Tensor:
+        """Features of the labeled videos, encoded once a step."""
+        if self._encoded is None or self._encoded[0] != step:
+            assert self.probe is not None
+            self._encoded = step, encode(self.model, self.probe.frames)
+        return self._encoded[1]
+
+    def _is_due(
+        self, every: int | None, accelerator: Accelerator, step: int, *, last: bool
+    ) -> bool:
+        """Whether this process, which must hold the whole student, probes it at a step."""
+        due = every is not None and (last or (every > 0 and step % every == 0))
+        return due and accelerator.is_main_process and not is_sharded(self.model)
 
     def probe_motion(
         self, accelerator: Accelerator, report: MetricsLogger, step: int, *, last: bool
     ) -> None:
         """Ask the student about motion, in the main process; at the end say what came of it."""
-        every = self.config.probe_motion_every
-        due = every is not None and (last or (every > 0 and step % every == 0))
-        if not due or not accelerator.is_main_process or is_sharded(self.model):
+        if not self._is_due(self.config.probe_motion_every, accelerator, step, last=last):
             return
         if is_asked(report.measures.get(step, {}), untrained=last):
             return  # Before this run was resumed.
@@ -164,17 +208,48 @@ def neighbor_accuracy(features: torch.Tensor, labels: torch.Tensor) -> float:
     return float((votes.argmax(1) == labels).float().mean())
 
 
+def linear_accuracy(features: torch.Tensor, labels: torch.Tensor, *, seed: int) -> float:
+    """Share of samples that linear read-outs of other samples classify rightly.
+
+    Samples are split into `FOLDS` parts, or as many as there are samples, with about the same share
+    of each label. Each is asked about by a ridge regression on the others, whose penalty is chosen
+    by the part that follows.
+
+    Args:
+        features: (n, D) float32; labels (n,) int64, two or more of each.
+        seed: Which samples are in which part; nothing else is random.
+    """
+    values, truth = features.numpy(), labels.numpy()
+    order = np.random.default_rng(seed).permutation(len(truth))
+    part = np.empty(len(truth), np.int64)
+    parts = min(FOLDS, len(truth))
+    part[order[np.argsort(truth[order], kind="stable")]] = np.arange(len(truth)) % parts
+    right = 0
+    for own in range(parts):
+        test, choose = part == own, part == (own + 1) % parts
+        learn = ~(test | choose)
+        targets = {"learn": truth[learn], "choose": truth[choose]}
+        learned, chosen, asked = (values[rows] for rows in (learn, choose, test))
+        answers = read_out(learned, chosen, asked, targets, int(truth.max()) + 1)
+        right += int((answers.predicted == truth[test]).sum())
+    return right / len(truth)
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
-class NeighborProbe:
+class LabeledProbe:
     """A few labeled videos on which a student's features are tried."""
 
     frames: torch.Tensor
     """(n, T, H, W, 3) uint8: the middle clip of each video."""
     labels: torch.Tensor
     """(n,) int64."""
+    names: tuple[str, ...]
+    """Label of each number."""
+    path: Path
+    """Their list."""
 
     @classmethod
-    def open(cls, path: Path, config: PretrainConfig) -> NeighborProbe:
+    def open(cls, path: Path, config: PretrainConfig) -> LabeledProbe:
         """Decode a list of labeled videos.
 
         Raises:
@@ -207,8 +282,20 @@ class NeighborProbe:
         return cls(
             frames=torch.from_numpy(np.stack(frames)),
             labels=torch.tensor([number[label] for label in labels]),
+            names=tuple(map(str, number)),
+            path=path,
         )
 
-    def accuracy(self, model: PretrainModel) -> float:
-        """Share of the videos that their nearest neighbors in a student's features tell."""
-        return neighbor_accuracy(encode(model, self.frames), self.labels)
+    @property
+    def chance(self) -> float:
+        """Share of the most frequent label."""
+        return float(self.labels.bincount().max()) / len(self.labels)
+
+    def require_two_of_each(self) -> None:
+        """Raise InputError where a label has one video: left out, none is there to learn from."""
+        lonely = (self.labels.bincount() < 2).nonzero().flatten().tolist()
+        if lonely:
+            raise InputError(
+                f"{self.path}: label {self.names[lonely[0]]} has one video; --probe-linear-every "
+                f"needs two or more of each"
+            )

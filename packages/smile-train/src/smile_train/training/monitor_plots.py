@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,14 +34,41 @@ class Reconstruction:
     """(N, D) float: the teacher's tokens; none where the target is normalized pixels."""
 
 
-def draw_loss_curve(path: Path, history: list[dict[str, float]]) -> None:
-    """Plot loss and learning rate over steps.
+ACCURACIES = {
+    "linear_accuracy": ("linear probe", "#1f5f99"),
+    "knn_accuracy": ("nearest neighbors", "#c77d2e"),
+}
+"""Measures of labeled videos that are drawn below the loss, with names and colors."""
+
+
+def draw_curves(
+    path: Path, history: list[dict[str, float]], measures: Mapping[int, Mapping[str, float]]
+) -> None:
+    """Plot loss and learning rate over steps, and below them what is known of labeled videos.
 
     Args:
         history: Records with `step`, `loss` and `lr`.
+        measures: What was measured now and then, by step; without `ACCURACIES` the loss is alone.
     """
-    figure = Figure(figsize=(7, 3.6))
-    axes = figure.subplots()
+    curves = {
+        name: [(step, values[name]) for step, values in sorted(measures.items()) if name in values]
+        for name in ACCURACIES
+    }
+    measured = any(curves.values())
+    figure = Figure(figsize=(7, 5.6 if measured else 3.6))
+    if measured:
+        axes, below = figure.subplots(2, sharex=True, height_ratios=[2, 1])
+        for name, points in curves.items():
+            if points:
+                label, color = ACCURACIES[name]
+                steps, values = zip(*points, strict=True)
+                below.plot(steps, values, "o-", color=color, markersize=3, label=label)
+        below.set_ylim(0, 1)
+        below.set_ylabel("share right")
+        below.grid(alpha=0.3)
+        below.legend(frameon=False)
+    else:
+        axes = below = figure.subplots()
     steps = [record["step"] for record in history]
     losses = np.array([record["loss"] for record in history])
     axes.plot(steps, losses, color="#9ec5e8", linewidth=1, label="loss")
@@ -49,7 +77,7 @@ def draw_loss_curve(path: Path, history: list[dict[str, float]]) -> None:
         weights = np.ones(window) / window
         smooth = np.convolve(losses, weights, mode="valid")
         axes.plot(steps[window - 1 :], smooth, color="#1f5f99", linewidth=2, label="mean")
-    axes.set_xlabel("step")
+    below.set_xlabel("step")
     axes.set_ylabel("mean squared error, masked tokens")
     axes.grid(alpha=0.3)
     rate = axes.twinx()

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
+import torch.nn.functional as F
 
 from smile_train.config.motion_target import MotionNorm
+from smile_train.config.pretrain import PretrainConfig
 
 EPSILON = 1e-6
 """Added to deviations. TrackMAE."""
@@ -58,6 +62,72 @@ def motion_loss(
     Returns:
         The loss, and whether anything was known, both scalars, in float32 and bool.
     """
-    squares = torch.where(known, predicted.float() - target, 0.0).square().sum((1, 2))
-    count = known.sum((1, 2))
-    return (squares / count.clamp(min=1)).mean(), count.any()
+    squares = torch.where(known, predicted.float() - target, 0.0).square()
+    return _mean_of_known(squares, known), known.any()
+
+
+def visibility_loss(predicted: torch.Tensor, visible: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy of visibility where it is known, a mean over views as of `motion_loss`.
+
+    Args:
+        predicted: (B, Nm, points) log-odds.
+        visible: (B, Nm, points) 0 or 1; NaN where unknown.
+    """
+    known = ~visible.isnan()
+    target = visible.float().nan_to_num()
+    entropy = F.binary_cross_entropy_with_logits(predicted.float(), target, reduction="none")
+    return _mean_of_known(torch.where(known, entropy, 0.0), known)
+
+
+def _mean_of_known(values: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
+    return (values.sum((1, 2)) / known.sum((1, 2)).clamp(min=1)).mean()
+
+
+def rate_targets(
+    rates: torch.Tensor, how: MotionNorm, tubelet: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Put rates of rotation and growth into units in which they are as large as displacements are.
+
+    Args:
+        rates: (..., 3 * points) float, of a point after the other: degrees a frame, and the changes
+            of the logarithms of width and height a frame; NaN where unknown.
+        how: `size` and `token`: radians and logarithms a slice; `none`: as they are. Per token,
+            rates of one object would all be zeros.
+        tubelet: Frames in a slice.
+
+    Returns:
+        Targets (..., 3 * points) float32, 0 where unknown, and which are known, bool.
+    """
+    values = rates.float().unflatten(-1, (-1, 3))
+    if how != "none":
+        turn, growth = values.split([1, 2], -1)
+        values = torch.cat([turn * (math.pi / 180 * tubelet), growth * tubelet], -1)
+    return values.nan_to_num().flatten(-2), ~rates.isnan()
+
+
+def motion_losses(
+    predicted: torch.Tensor, motion: torch.Tensor, config: PretrainConfig
+) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+    """Compute the loss of each part of `MotionTargetOptions.motion_parts`.
+
+    Args:
+        predicted: (B, Nm, motion_dim).
+        motion: (B, Nm, motion_dim), as batches have it; NaN where unknown.
+
+    Returns:
+        Scalars by part, and whether any displacement was known, scalar bool.
+    """
+    parts = config.motion_parts
+    of, true = (
+        dict(zip(parts, values.split(list(parts.values()), -1), strict=True))
+        for values in (predicted, motion)
+    )
+    targets = motion_targets(true["displacement"], config.motion_norm, config.patch)
+    displacement, known = motion_loss(of["displacement"], *targets)
+    losses = {"displacement": displacement}
+    if "visibility" in parts:
+        losses["visibility"] = visibility_loss(of["visibility"], true["visibility"])
+    if "rates" in parts:
+        targets = rate_targets(true["rates"], config.motion_norm, config.tubelet)
+        losses["rates"], _ = motion_loss(of["rates"], *targets)
+    return losses, known

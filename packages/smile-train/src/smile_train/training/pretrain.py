@@ -109,7 +109,7 @@ class PretrainRun(TrainingRun[PretrainConfig, TrainingClips]):
         self.config, self.steps, self.views = config, steps, config.masks_per_clip
         self.title = f"{steps} steps of {config.batch} clips x {config.masks_per_clip} masks"
         self.utilization = Utilization.of(config, self.model, self.teacher, accelerator)
-        self._motion_loss: torch.Tensor | None = None
+        self._parts: dict[str, torch.Tensor] = {}
         self._unknown: torch.Tensor | None = None
         self._said_unknown = False
         self.watcher = Watcher.open(config, out, self.model, self.teacher)
@@ -144,18 +144,18 @@ class PretrainRun(TrainingRun[PretrainConfig, TrainingClips]):
         with self.accelerator.autocast():
             features = teach(frames, self.teacher, self.config)
         motion = batch.get("motion")
-        if motion is None:
-            return masked_loss(model, frames, visible, masked, features, self.config)
         return masked_loss(
             *(model, frames, visible, masked, features, self.config),
-            motion=motion.to(device, non_blocking=True),
-            note=self._note_motion,
+            motion=None if motion is None else motion.to(device, non_blocking=True),
+            note=self._note_parts,
         )
 
-    def _note_motion(self, loss: torch.Tensor, known: torch.Tensor) -> None:
-        """Keep what is said of motion when the step is logged, without waiting for the device."""
-        self._motion_loss = loss
-        self._unknown = ~known if self._unknown is None else self._unknown | ~known
+    def _note_parts(self, parts: dict[str, torch.Tensor]) -> None:
+        """Keep what is said of the loss when the step is logged, without waiting for the device."""
+        self._parts = parts
+        known = parts.pop("motion_known", None)
+        if known is not None:
+            self._unknown = ~known if self._unknown is None else self._unknown | ~known
 
     def require_sound(self, report: MetricsLogger) -> None:
         """Raise InputError where more than `BROKEN_SHARE` of the files tried are broken."""
@@ -168,30 +168,30 @@ class PretrainRun(TrainingRun[PretrainConfig, TrainingClips]):
                 )
 
     def measures(self, step: int) -> dict[str, float]:
-        """The share of the devices' speed that is used, and the loss of motion in this process."""
+        """The share of the devices' speed that is used, and parts of the loss in this process."""
         measured = self.utilization.since(step)
-        if self._motion_loss is None or self._unknown is None:
-            return measured
-        if not self._said_unknown and bool(self._unknown):
+        if self._unknown is not None and not self._said_unknown and bool(self._unknown):
             self._said_unknown = True
             self.accelerator.print(
                 "a batch had no masked token whose motion is known: its loss of motion is 0; this "
                 "is said once",
                 file=sys.stderr,
             )
-        return measured | {"motion_loss": float(self._motion_loss)}
+        return measured | {name: float(value) for name, value in self._parts.items()}
 
     def watch(self, report: MetricsLogger, step: int, *, ending: bool) -> None:
-        """Draw pictures and ask about motion, where that is due."""
+        """Draw pictures and probe the student, where that is due."""
         if self.config.picture_every and step % self.config.picture_every == 0:
             self._look(report, step)
+        self.watcher.probe_linear(self.accelerator, report, step, last=False)
         if not ending:
             self.watcher.probe_motion(self.accelerator, report, step, last=False)
 
     def finish(self, report: MetricsLogger, step: int) -> None:
-        """Draw the last pictures; where all steps are done, ask about motion."""
+        """Draw the last pictures; where all steps are done, probe the student."""
         self._look(report, step)
         if step == self.steps:
+            self.watcher.probe_linear(self.accelerator, report, step, last=True)
             self.watcher.probe_motion(self.accelerator, report, step, last=True)
 
     def owes(self, report: MetricsLogger, step: int) -> bool:
@@ -208,6 +208,28 @@ def total_steps(config: PretrainConfig, clips: TrainingClips) -> int:
     if config.steps is not None:
         return config.steps
     return max(1, config.epochs * clips.order.length // config.batch)
+
+
+def student_options(config: PretrainConfig) -> dict[str, Any]:
+    """What a run's student predicts besides the target of masked tokens, as `PretrainModel` takes
+    it."""
+    return {
+        "motion_dim": config.motion_dim,
+        "motion_depth": config.motion_depth,
+        "predict_visible": config.visible_weight > 0,
+        "target_layers": config.target_layers,
+    }
+
+
+def choose_layers(teacher: Teacher, config: PretrainConfig) -> None:
+    """Have a teacher teach the layers at the same shares of its depth as --target-layers.
+
+    Raises:
+        InputError: Two fall on one of its blocks.
+    """
+    if config.target_layers:
+        depth = config.student_config.depth
+        teacher.choose_layers([layer / depth for layer in config.target_layers])
 
 
 def build_models(config: PretrainConfig) -> tuple[PretrainModel, Teacher | None, list[str]]:
@@ -228,7 +250,8 @@ def build_models(config: PretrainConfig) -> tuple[PretrainModel, Teacher | None,
             grid=grid,
             official_input=config.official_teacher_input,
         )
-    target_dim = 3 * grid.token_pixels if teacher is None else teacher.width
+        choose_layers(teacher, config)
+    target_dim = 3 * grid.token_pixels if teacher is None else teacher.target_dim
     trained, source, opened = None, None, None
     if config.init is not None:
         source, opened = open_checkpoint(config.init)
@@ -243,8 +266,7 @@ def build_models(config: PretrainConfig) -> tuple[PretrainModel, Teacher | None,
         grid,
         target_dim,
         trained=trained,
-        motion_dim=config.motion_dim,
-        motion_depth=config.motion_depth,
+        **student_options(config),
     )
     said = [] if source is None or opened is None else start_from(source, opened, model)
     if config.gradient_checkpointing:
