@@ -28,6 +28,12 @@ QUICK = [
 ]
 
 
+HEADS = [
+    "--visible-weight=0.5", "--target-layers", "2", "4", "--motion-target=displacement",
+    "--motion-visibility", "--motion-rates",
+]  # fmt: skip
+
+
 def start(*arguments: str, cwd: Path) -> forked.ForkedProgram:
     return forked.start("smile_train", arguments, cwd=cwd)
 
@@ -131,9 +137,9 @@ def test_real_videos_a_clip_teacher_resume_and_export(
 
 @pytest.fixture(scope="module")
 def accumulated(noise: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of four steps in one process, each of two parts."""
+    """A run of four steps in one process, each of two parts, with every head that there is."""
     folder = tmp_path_factory.mktemp("accumulated")
-    words = ("pretrain", *noise, "--steps=4", "--out=one", "--accumulate=2")
+    words = ("pretrain", *noise, *HEADS, "--steps=4", "--out=one", "--accumulate=2")
     code, _, err = train(*words, cwd=folder)
     assert code == 0, err
     return folder / "one"
@@ -155,7 +161,7 @@ def test_two_processes_and_accumulation_learn_the_same(
         }
     for more in ("--stop-at=2", "--resume"):
         together = forked.start_together(
-            "smile_train", ["pretrain", *noise, "--steps=4", "--out=two", more],
+            "smile_train", ["pretrain", *noise, *HEADS, "--steps=4", "--out=two", more],
             processes=2, cwd=tmp_path, environment=environment,
         )  # fmt: skip
         said = [process.communicate()[1] for process in together]

@@ -137,9 +137,11 @@ def token_rates(plan: MotionPlan, grid: TokenGrid, slot: np.ndarray) -> np.ndarr
     Returns:
         (slices, rows, columns, points, 3) float32: `object_rates`; NaN on the background.
     """
-    rates = np.full((plan.slots + 1, grid.slices, 3), np.nan, np.float32)
-    rates[:-1] = object_rates(plan, grid)
-    return rates[slot, np.arange(grid.slices)[:, None, None, None]]
+    rates = np.full((grid.slices, plan.slots + 1, 3), np.nan, np.float32)
+    rates[:, 1:] = object_rates(plan, grid).swapaxes(0, 1)
+    first = (plan.slots + 1) * np.arange(grid.slices) + 1
+    rows = slot + first.reshape(-1, 1, 1, 1)
+    return rates.reshape(-1, 3).take(rows, axis=0, mode="clip")
 
 
 def point_pixels(grid: TokenGrid, points: int = 2) -> np.ndarray:

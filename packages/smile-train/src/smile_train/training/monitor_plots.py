@@ -63,7 +63,7 @@ def draw_curves(
                 label, color = ACCURACIES[name]
                 steps, values = zip(*points, strict=True)
                 below.plot(steps, values, "o-", color=color, markersize=3, label=label)
-        below.set_ylim(0, 1)
+        below.set_ylim(0, 1.05)
         below.set_ylabel("share right")
         below.grid(alpha=0.3)
         below.legend(frameon=False)
