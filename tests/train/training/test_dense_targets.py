@@ -155,7 +155,7 @@ def test_a_lower_layer_is_supervised_directly() -> None:
         model = PretrainModel(SMALL, GRID, 8, target_layers=layers)
         model.encoder.norm.weight.data.zero_()  # the last block's way to the decoder
         model(frames, visible, masked).square().mean().backward()
-        grad = model.encoder.blocks[0].mlp.fc1.weight.grad
+        grad = model.get_parameter("encoder.blocks.0.mlp.fc1.weight").grad
         assert grad is not None
         assert bool(grad.any()) == bool(layers)
 
