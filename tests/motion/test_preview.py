@@ -1,14 +1,22 @@
 import base64
+import html
 import io
+import json
 import re
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from PIL import Image, ImageSequence
+from PIL import Image
 from smile_motion import Clip, ClipMaker, MotionRecipe, ObjectBank, TokenGrid, make_background
 from smile_motion.masking.masks import mask_trajectory
+from smile_motion.player import MOST_DRAWN, TRACKED, clip_document
 from smile_motion.preview import write_page
 from smile_motion.visualize import COLORS, ZOOM, draw_mask, draw_overlay, draw_tokens
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 GRID = TokenGrid(frames=4, height=96, width=96)
 
@@ -58,19 +66,93 @@ def test_masked_tokens_are_grey_and_the_others_as_they_are(clip: Clip) -> None:
     assert (cubes[mask.visible] == shown.reshape(72, -1)[mask.visible]).all()
 
 
-def test_pages_hold_every_picture_and_the_numbers(clip: Clip) -> None:
+def decode(address: str) -> np.ndarray:
+    data = base64.b64decode(address.partition(",")[2])
+    return np.asarray(Image.open(io.BytesIO(data)))
+
+
+def test_pages_hold_every_frame_layer_and_number(clip: Clip) -> None:
     page = write_page([clip], GRID, title="<paths> & masks", rate_hz=5)
     assert "<h1>&lt;paths&gt; &amp; masks</h1>" in page
-    pictures = [
-        Image.open(io.BytesIO(base64.b64decode(data)))
-        for data in re.findall(r"data:image/webp;base64,([^\"]+)", page)
-    ]
-    assert len(pictures) == 4
-    for picture in pictures:
-        assert len(list(ImageSequence.Iterator(picture))) == 4
-    first = np.asarray(next(iter(ImageSequence.Iterator(pictures[0]))).convert("RGB"))
-    assert np.abs(first.astype(int) - clip.frames[0]).mean() < 40
+    (text,) = re.findall(r'<pre class="clip" hidden>(.*?)</pre>', page)
+    document = json.loads(html.unescape(text))
+    assert document["rate_hz"] == 5
+    frames = np.stack([decode(one) for one in document["frames"]])
+    assert np.abs(frames.astype(int) - clip.frames).mean() < 12
+    layers = {one["name"]: one for one in document["pictures"]}
+    masks = np.stack([decode(one) for one in layers["masks"]["pictures"]])
+    assert ((masks[..., 3] > 0) == (clip.truth.ids > 0)).all()
+    flow = [one and decode(one) for one in layers["flow"]["pictures"]]
+    assert flow[3] is None
+    assert (flow[0][..., 3] > 0).sum() == (clip.truth.ids[0] > 0).sum()
+    assert layers["coverage"]["every"] == GRID.tubelet
+    shares = np.stack([decode(one)[..., 3] for one in layers["coverage"]["pictures"]])
+    assert shares == pytest.approx(255 * clip.truth.token_coverage(GRID)[0], abs=0.51)
+    (row,) = document["table"]["rows"]
     speed = np.linalg.norm(np.diff(clip.plan.centre[0], axis=0), axis=1).mean()
-    assert f"<td>{speed:.1f}</td>" in page
-    assert f"<td>{clip.truth.visible_share[0].mean():.0%}</td>" in page
-    assert clip.truth.bank.record(int(clip.plan.objects[0]))["id"] in page
+    assert row[0] == clip.truth.bank.record(int(clip.plan.objects[0]))["id"]
+    assert row[2] == f"{speed:.1f}"
+    assert row[-1] == f"{clip.truth.visible_share[0].mean():.0%}"
+    assert sum(one.count("1") for one in document["tokens"]["hidden"]) == 2 * int(0.8 * 36)
+
+
+def test_documents_place_outlines_and_tracks(clip: Clip) -> None:
+    document = clip_document(clip, GRID, title="")
+    (thing,) = document["objects"]
+    assert thing["boxes"][1] == pytest.approx(clip.truth.boxes[0, 1], abs=0.01)
+    for frame, (map_, box) in enumerate(zip(thing["maps"], clip.truth.full_boxes[0], strict=True)):
+        points = np.concatenate([np.reshape(ring, (-1, 2)) for ring in thing["rings"]])
+        placed = points @ np.reshape(map_, (2, 3))[:, :2].T + np.reshape(map_, (2, 3))[:, 2]
+        found = [*placed.min(axis=0), *placed.max(axis=0)]
+        assert found == pytest.approx(box, abs=0.5), frame
+    assert len(document["tracks"]) == TRACKED
+    for track in document["tracks"]:
+        for place, seen, ids in zip(track["points"], track["seen"], clip.truth.ids, strict=True):
+            x, y = np.rint(place).astype(int)
+            if seen == "1":
+                near = ids[max(0, y - 1) : y + 2, max(0, x - 1) : x + 2]
+                assert near.any()
+
+
+def test_lines_are_drawn_of_the_objects_that_cover_most(white_bank: ObjectBank) -> None:
+    maker = ClipMaker(
+        bank=white_bank, recipe=MotionRecipe.named("moving-circles", objects=40),
+        background=make_background("black"), frames=2, size=(64, 64),
+    )  # fmt: skip
+    clip = maker.make(0)
+    document = clip_document(clip, TokenGrid(frames=2, height=64, width=64), title="", flow=False)
+    seen = np.bincount(clip.truth.ids.ravel(), minlength=41)[1:]
+    drawn = [one["center"] for one in document["objects"]]
+    kept = [slot for slot in range(40) if np.round(clip.plan.centre[slot], 2).tolist() in drawn]
+    assert len(drawn) == MOST_DRAWN
+    assert min(seen[kept]) >= max(np.delete(seen, kept))
+    assert "lines for the 24 of 40 objects" in document["note"]
+    assert document["table"]["rows"] == document["tracks"] == []
+    assert document["table"]["sentence"].startswith("40 objects cover ")
+
+
+def test_written_pages_play_by_themselves(clip: Clip, browser: "Browser", tmp_path: Path) -> None:
+    (path := tmp_path / "page.html").write_text(write_page([clip, clip], GRID, title="two"))
+    page = browser.new_page()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url[:30]))
+    page.goto(path.as_uri())
+    page.wait_for_selector("canvas")
+    assert page.locator("canvas").count() == 2
+    while page.locator(".counter").first.inner_text() == "1 / 4":
+        page.wait_for_timeout(20)
+    page.keyboard.press("Space")
+    counters = page.locator(".counter")
+    stopped = counters.first.inner_text()
+    # Keys are for the player that was used last.
+    page.locator(".stage").nth(1).click()
+    page.keyboard.press("End")
+    assert counters.nth(1).inner_text() == "4 / 4"
+    assert counters.first.inner_text() == stopped
+    with page.expect_download() as waited:
+        page.locator(".save-strip").first.click()
+    waited.value.save_as(tmp_path / "strip.webp")
+    assert Image.open(tmp_path / "strip.webp").size == (4 * 256 + 3 * 6, 256)
+    assert page.locator(".save-gif").count() == 0
+    assert all(url.startswith(("file:", "data:", "blob:")) for url in asked)
+    page.close()

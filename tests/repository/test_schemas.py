@@ -187,7 +187,6 @@ DECODERS = {
     "schema.py": "the one reader",
     "validators.py": "its validators",
     "files.py": "the decoder that it uses",
-    "guard.py": "calls of the explorer's page: every name of a file in them is looked for",
     "settings.py": "options of a run, which its schema then checks as it does those in YAML",
 }
 """Modules that decode JSON from outside without a schema, and why."""

@@ -12,6 +12,7 @@ from smile_motion.bank.candidates.segmenters import clipseg
 from smile_motion.bank.candidates.types import Thresholds
 from smile_motion.cli import render
 from smile_motion.clips import clip as clips
+from smile_motion.explore.state import Controls
 from smile_motion.export import base, coco, collection
 from smile_motion.io import output_folders
 from smile_motion.io.validators import Unknown
@@ -79,6 +80,13 @@ DOCUMENTS: dict[str, Document] = {
     "clip": Document(
         clips._ClipJson,
         {"format": 1, "seed": 2, "epoch": 0, "index": 5, "background": {"kind": "noise"}},
+    ),
+    "controls of the explorer": Document(
+        Controls,
+        {
+            "recipe": "official", "objects": 3, "smallest_px": 20.5, "effects": ["motion-blur"],
+            "path": "bounce", "frames": 8, "side": 112, "mask_ratio": 0.5, "compare": "paper",
+        },
     ),
     "bank card": Document(
         bank_format.BankCard,

@@ -18,7 +18,7 @@ class Explorer:
     address: str
     """Of its page, such as http://127.0.0.1:40001/."""
     folder: Path
-    """Its own temporary folder."""
+    """Its own temporary folder, which it lacks where uploads are kept elsewhere."""
     process: subprocess.Popen[str]
     """Its process."""
 
@@ -42,7 +42,7 @@ def explorer(temporary: Path, *arguments: object) -> Iterator[Explorer]:
         assert process.stdout is not None
         line = process.stdout.readline()
         assert line.startswith("http://127.0.0.1:"), line
-        (folder,) = temporary.glob("smile-motion-explore-*")
+        (folder,) = [*temporary.glob("smile-motion-explore-*"), temporary][:1]
         yield Explorer(line.split()[0], folder, process)
     finally:
         process.terminate()

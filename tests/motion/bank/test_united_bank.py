@@ -24,9 +24,9 @@ from smile_motion.bank import ObjectBank, ProceduralSource, build
 from smile_motion.bank.union import unite
 from smile_motion.cli.app import run_app
 from smile_motion.errors import InputError
+from smile_motion.explore.objects import BankBrowser
 from smile_motion.explore.snippets import clip_command, clip_python
 from smile_motion.explore.state import Controls, ExplorerInputs
-from smile_motion.explore.views import BankBrowser
 from smile_motion.io.options import gather_repeated_options
 from smile_motion.seeding import Stream, keyed_generator
 

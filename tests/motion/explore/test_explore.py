@@ -1,29 +1,42 @@
 """What the explorer shows and gives away, and what it refuses, without a browser."""
 
+import io
 import json
 import os
 import shlex
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import smile_motion
+from PIL import Image, ImageSequence
 from smile_motion import InputError, MotionRecipe, ObjectBank, plan_from_json, read_clip
 from smile_motion.__main__ import COMMANDS
 from smile_motion.bank.format import METADATA
 from smile_motion.cli.app import run_app
 from smile_motion.explore.guard import make_room
-from smile_motion.explore.snippets import clip_command, clip_file, clip_python
-from smile_motion.explore.state import Controls, ExplorerInputs, Shown, UploadLimits, make_shown
-from smile_motion.explore.views import ALL, BankBrowser, measure_clip, numbers_html, pages
+from smile_motion.explore.knobs import make_groups
+from smile_motion.explore.objects import ALL, BankBrowser
+from smile_motion.explore.page import encode_gif, plain_name
+from smile_motion.explore.snippets import clip_command, clip_file, clip_python, compared_command
+from smile_motion.explore.state import (
+    LIMITS,
+    Controls,
+    ExplorerInputs,
+    Shown,
+    UploadLimits,
+    make_compared,
+    make_shown,
+)
 from smile_motion.io.files import dump_json, sha256
+from smile_motion.player import clip_document, measure_clip
 from smile_motion.visualize import draw_flow
 
-LIMITS = UploadLimits(bytes=8_000_000, seconds=20)
+UPLOADS = UploadLimits(bytes=8_000_000, seconds=20)
 PLAIN = Controls(frames=8, side=112)
 CHOICES = {
     "as it starts": PLAIN,
@@ -44,7 +57,7 @@ def sources(small_bank: ObjectBank) -> ExplorerInputs:
 
 
 def shown(controls: Controls, sources: ExplorerInputs, bank: ObjectBank) -> Shown:
-    return make_shown(controls, sources, bank, LIMITS)
+    return make_shown(controls, sources, bank, UPLOADS)
 
 
 def test_given_videos_are_what_a_page_begins_with(real_videos: dict[str, Path]) -> None:
@@ -146,17 +159,18 @@ def test_uploads_are_bounded(
     torn = tmp_path / "torn.mp4"
     torn.write_bytes(real_videos["bikes"].read_bytes()[:9000])
     with pytest.raises(InputError, match=r"^torn.mp4: not a readable video"):
-        make_shown(replace(PLAIN, upload=torn), sources, small_bank, LIMITS)
+        make_shown(replace(PLAIN, upload=torn), sources, small_bank, UPLOADS)
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"objects": 17}, "objects is 17; give 0 to 16"),
-        ({"frames": 1000}, "frames is 1000; give 1 to 32"),
-        ({"side": 4096}, "side is 4096; give 1 to 448"),
+        ({"frames": 1000}, "frames is 1000; give 2 to 32"),
+        ({"side": 4096}, "side is 4096; give 64 to 448"),
         ({"side": 100}, "height 100 is not a positive multiple of 16"),
-        ({"mask_ratio": 1.0}, "mask ratio 1.0 masks 49 of the 49"),
+        ({"mask_ratio": float("nan")}, "mask_ratio is nan; give 0.05 to 0.95"),
+        ({"turn_deg": -1}, "turn_deg is -1; give 0 to 30"),
         ({"recipe": "official", "smallest_px": 10, "largest_px": 20}, "none of the published"),
         ({"background": "natural"}, "background natural needs videos"),
     ],
@@ -176,7 +190,8 @@ def test_masks_hide_the_chosen_share(
         controls = replace(PLAIN, masking=masking, mask_ratio=0.5, objects=objects)
         made = shown(controls, sources, small_bank)
         assert len(made.mask.masked) == 4 * int(0.5 * 49)
-        assert "49% of the 196 tokens are hidden" in numbers_html(made)
+        said = clip_document(made.clip, made.grid, made.mask, title="")["table"]["sentence"]
+        assert "49% of the 196 tokens are hidden" in said
 
 
 def test_numbers_are_the_truths(sources: ExplorerInputs, small_bank: ObjectBank) -> None:
@@ -211,19 +226,92 @@ def test_the_browser_lists_best_scores_first(tmp_path: Path, small_bank: ObjectB
     card = bank.card | {"metadata_sha256": sha256(text)}
     (bank.path / "bank.json").write_bytes(dump_json(card))
     browser = BankBrowser(ObjectBank.open(bank.path))
+    assert browser.describe()["scored"]
     found = browser.find()
     scores = [entry.score for entry in found]
     assert scores == [*range(39, 19, -1), *[None] * 10]
     assert browser.find(order="lowest score first")[0].score == 20
-    assert pages(found) == 2
-    assert "25 to 30 of 30" in browser.page_html(found, 2)
-    first = browser.page_html(found, 1)
-    assert "score 39.0" in first
-    assert first.count("<img") == 24
+    second = browser.page(found, 2)
+    assert (second["first"], second["last"], second["total"], second["pages"]) == (25, 30, 30, 2)
+    assert browser.page(found, 99)["page"] == 2
+    first = browser.page(found, 1)["objects"]
+    assert first[0]["score"] == 39
+    assert len(first) == 24
     category = found[3].category
     assert [entry.category for entry in browser.find(category)] == [category]
     assert browser.find(ALL, category.upper())[0].category == category
-    assert "No object is called so" in browser.page_html(browser.find(ALL, "<nothing>"), 1)
+    words = " ".join(reversed(category.split("-")))
+    assert category in {entry.category for entry in browser.find(ALL, words)}
+    assert browser.page(browser.find(ALL, "<nothing>"), 1)["total"] == 0
+    portrait = browser.portrait(found[0].index)
+    assert ["score", "39"] in portrait["record"]
+    with pytest.raises(InputError, match="object 30: the bank has 0 to 29"):
+        browser.portrait(30)
+
+
+def test_every_control_has_a_knob_with_a_line(sources: ExplorerInputs) -> None:
+    """And what is marked as the paper's is the default recipe's, or the published code's."""
+    knobs = [knob for group in make_groups(sources, UPLOADS) for knob in group.knobs]
+    assert sorted(knob.name for knob in knobs) == sorted(entry.name for entry in fields(Controls))
+    for knob in knobs:
+        assert knob.says.endswith(".")
+        value = getattr(Controls(), knob.name)
+        if knob.paper is not None:
+            assert str(knob.paper) == (f"{value:g}" if isinstance(value, float) else str(value))
+        if knob.kind in ("number", "seed"):
+            assert LIMITS[knob.name][0] <= value <= LIMITS[knob.name][1]
+
+
+@pytest.mark.parametrize("name", ["official", "moving-circles"])
+def test_a_recipe_beside_it_has_the_same_seed_and_its_own_command(
+    name, sources: ExplorerInputs, small_bank: ObjectBank, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr("smile_motion.clips.presets.BANK_OBJECTS", 12)
+    controls = replace(PLAIN, side=64, frames=4, seed=5, objects=4, compare=name)
+    made = make_compared(controls, sources, small_bank, UPLOADS)
+    assert made.maker.seed == 5
+    assert made.maker.recipe == MotionRecipe.named(name)
+    monkeypatch.chdir(tmp_path)
+    words = shlex.split(compared_command(controls, sources))
+    assert run_app("smile-motion", "", COMMANDS, [*words[1:], "--lossless"]) == 0
+    video = smile_motion.video.index_video(tmp_path / "compared/clip_000000.mp4")
+    assert (smile_motion.video.read_frames(video, range(4)) == made.clip.frames).all()
+    with pytest.raises(InputError, match="recipe accelerating-crops is not among paper, "):
+        make_compared(replace(PLAIN, compare="accelerating-crops"), sources, small_bank, UPLOADS)
+
+
+def test_kept_uploads_are_named_by_the_command(
+    sources: ExplorerInputs, real_videos: dict[str, Path], tmp_path: Path
+) -> None:
+    controls = replace(PLAIN, upload=real_videos["bikes"])
+    line = clip_command(controls, replace(sources, uploads=tmp_path))
+    assert line.startswith("smile-motion render ")
+    assert str(real_videos["bikes"].resolve()) in shlex.split(line)
+
+
+def test_gifs_keep_still_parts_still() -> None:
+    rng = np.random.default_rng(0)
+    frames = np.repeat(rng.integers(0, 255, (1, 24, 32, 3), np.uint8), 4, axis=0)
+    frames[:, :8, :8] = np.arange(4, dtype=np.uint8)[:, None, None, None] * 60
+    with Image.open(io.BytesIO(encode_gif(frames, 10))) as picture:
+        shown = [np.asarray(one.convert("RGB")) for one in ImageSequence.Iterator(picture)]
+        assert picture.info["duration"] == 100
+    assert len(shown) == 4
+    assert all((one[10:, 10:] == shown[0][10:, 10:]).all() for one in shown)
+    assert np.abs(np.stack(shown).astype(int) - frames).mean() < 20
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("a.mp4", "a.mp4"), ("../../a.mp4", "a.mp4"), ("C:\\x\\a.mp4", "a.mp4"), ("", "video"),
+        ("a\0b\n.mp4", "ab_.mp4"), (".mp4", "mp4"), ("a" * 300 + ".webm", "a" * 80 + ".webm"),
+        ("/", "video"), ("..", "video"),
+    ],
+)  # fmt: skip
+def test_names_of_uploads_are_plain(given: str, kept: str) -> None:
+    assert plain_name(given) == kept
 
 
 def test_oldest_uploads_make_room(tmp_path: Path) -> None:

@@ -2,17 +2,19 @@
 
 import http.client
 import json
+import re
 import shutil
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from smile_motion import ObjectBank
 from support.explorer_process import Explorer, explorer
 
 SECRET = "what nobody may read"
-FILES = "/gradio_api/file="
+TINY = {"side": 64, "frames": 4}
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +28,7 @@ def ask(
     running: Explorer, path: str, *, method: str = "GET", body: bytes | None = None, **headers: str
 ) -> tuple[int, bytes]:
     """Send a path as it is, without a client that would clean it."""
-    connection = http.client.HTTPConnection("127.0.0.1", running.port, timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", running.port, timeout=60)
     connection.putrequest(method, path, skip_host="host" in headers)
     for name, value in headers.items():
         connection.putheader(name.replace("_", "-"), value)
@@ -40,14 +42,20 @@ def ask(
         connection.close()
 
 
+def call(running: Explorer, path: str, body: bytes) -> tuple[int, bytes]:
+    """As the page does."""
+    return ask(running, path, method="POST", body=body, x_smile_motion="page")
+
+
 def upload(running: Explorer, name: str, content: bytes) -> tuple[int, bytes]:
-    head = f'--X\r\nContent-Disposition: form-data; name="files"; filename="{name}"\r\n\r\n'
-    body = head.encode() + content + b"\r\n--X--\r\n"
-    kind = "multipart/form-data; boundary=X"
-    return ask(running, "/gradio_api/upload", method="POST", body=body, content_type=kind)
+    return call(running, f"/api/upload?name={name}", content)
 
 
-@pytest.mark.slow
+def show(running: Explorer, **controls: Any) -> tuple[int, Any]:
+    status, said = call(running, "/api/clip", json.dumps({"controls": TINY | controls}).encode())
+    return status, json.loads(said)
+
+
 def test_it_listens_on_this_machine_alone(running: Explorer) -> None:
     listening = [
         line.split()[1]
@@ -58,49 +66,21 @@ def test_it_listens_on_this_machine_alone(running: Explorer) -> None:
     assert listening == [f"0100007F:{running.port:04X}"]
 
 
-def test_files_outside_its_folder_are_not_served(running: Explorer, tmp_path: Path) -> None:
+def test_no_file_is_served_by_its_name(running: Explorer, tmp_path: Path) -> None:
     secret = tmp_path / "secret.txt"
     secret.write_text(SECRET)
     inside = running.folder / "seen.txt"
-    inside.write_text("mine")
-    assert ask(running, f"{FILES}{inside}") == (200, b"mine")
-    link = running.folder / "link.txt"
-    link.symlink_to(secret)
-    (beside := running.folder.with_name(running.folder.name + "-beside")).mkdir()
-    (beside / "secret.txt").write_text(SECRET)
-    up = "../" * 12
-    encoded = "%2e%2e%2f" * 12
-    doubly = "%252e%252e%252f" * 12
+    inside.write_text(SECRET)
+    up, encoded = "../" * 12, "%2e%2e%2f" * 12
     for path in (
-        f"{FILES}{secret}",
-        f"{FILES}{link}",
-        f"{FILES}{beside}/secret.txt",
-        f"{FILES}{running.folder}/../../{secret}",
-        f"{FILES}{running.folder}/{up}{secret}",
-        f"{FILES}{running.folder}/{encoded}{str(secret)[1:]}",
-        f"{FILES}{running.folder}/{doubly}{str(secret)[1:]}",
-        f"{FILES}{running.folder}/seen.txt%00/../../{secret}",
-        f"{FILES}file://{secret}",
-        f"{FILES}http://127.0.0.1:{running.port}/config",
-        f"{FILES}pyproject.toml",
-        f"{FILES}{up}etc/passwd",
-        f"{FILES}/etc/passwd",
-        f"{FILES}//etc/passwd",
-        "/gradio_api/file//etc/passwd",
-        f"/gradio_api/proxy=file://{secret}",
-        f"/gradio_api/stream/a/b/{encoded}{str(secret)[1:]}",
-        f"/static/{up}{str(secret)[1:]}",
-        f"/static/{encoded}{str(secret)[1:]}",
-        f"/assets/{encoded}{str(secret)[1:]}",
-        f"/assets/..%5c..%5c{secret}",
-        f"/svelte/{encoded}etc/passwd",
-        f"/{up}etc/passwd",
-        f"{secret}",
-        "/gradio_api/custom_component/x/client/component/../../../../etc/passwd",
-        "/monitoring", "/docs", "/gradio_api/openapi.json", "/gradio_api/runs", "/login",
+        f"{secret}", f"{inside}", f"/{inside.name}", f"/file={secret}", f"/player.js/{up}{secret}",
+        f"/{up}etc/passwd", f"/{encoded}etc/passwd", "/etc/passwd", "//etc/passwd",
+        f"/explorer.css/{encoded}{str(secret)[1:]}", f"/..%5c..%5c{secret}", f"file://{secret}",
+        "/state.py", "/explorer.html", "/player.py", "/docs", "/api", "/api/", "/api/upload/1",
+        "/%00", "/player.js%00", f"/api/object?index={secret}", f"/api/objects?page={secret}",
     ):  # fmt: skip
         status, said = ask(running, path)
-        assert status in (400, 403, 404), path
+        assert status in (400, 404, 422), path
         assert SECRET.encode() not in said
         assert b"root:" not in said
 
@@ -111,51 +91,33 @@ def test_a_path_handed_in_as_an_upload_is_refused(
     """The page's own call, with another file than one that was uploaded."""
     secret = tmp_path / "secret.mp4"
     shutil.copyfile(real_videos["bikes"], secret)
-    config = json.loads(ask(running, "/config")[1])
-    kinds = {entry["id"]: entry["type"] for entry in config["components"]}
-    calls = [
-        call
-        for call in config["dependencies"]
-        if any(kinds[place] == "file" for place in call["inputs"]) and len(call["inputs"]) > 10
-    ]
-    assert len(calls) == 1
-    defaults = {entry["id"]: entry["props"].get("value") for entry in config["components"]}
-    stored = json.loads(upload(running, "mine.mp4", b"no video")[1])[0]
-
-    def call(**named: object) -> tuple[int, bytes]:
-        file = {"orig_name": "a.mp4", "meta": {"_type": "gradio.FileData"}} | named
-        data = [file if kinds[place] == "file" else defaults[place] for place in calls[0]["inputs"]]
-        asked = {"data": data, "fn_index": calls[0]["id"], "session_hash": "abc"}
-        body, kind = json.dumps(asked).encode(), "application/json"
-        return ask(running, "/gradio_api/queue/join", method="POST", body=body, content_type=kind)
-
-    for named in (
-        str(secret),
-        f"{running.folder}/../{secret}",
-        f"http://127.0.0.1:{running.port}/config",
-        [str(secret)],
-        secret.name,
-    ):
-        assert call(path=named) == (403, b"a call may name uploaded files only")
-    assert call(path=stored)[0] == 200
-    said = ask(running, "/gradio_api/queue/data?session_hash=abc")[1]
-    assert b"mine.mp4: not a readable video" in said
+    for named in (str(secret), f"{running.folder}/../{secret}", "99", [str(secret)], {"a": 1}):
+        assert show(running, upload=named) == (
+            422,
+            {"problem": "the video is no longer here; upload it again"},
+        )
     assert not list(running.folder.rglob("secret.mp4"))
 
 
 def test_uploads_are_bounded_and_lie_in_its_folder(running: Explorer) -> None:
-    status, said = upload(running, "../../../escaped.mp4", b"small")
+    status, said = upload(running, "../../../escaped.mp4", b"no video")
     assert status == 200
-    (stored,) = json.loads(said)
-    assert Path(stored).is_relative_to(running.folder)
-    everywhere = list(running.folder.parents[1].rglob("escaped.mp4"))
-    assert everywhere == [Path(stored)]
+    given = json.loads(said)
+    assert given["name"] == "escaped.mp4"
+    (stored,) = running.folder.parents[1].rglob("escaped.mp4")
+    assert stored.is_relative_to(running.folder)
+    status, problem = show(running, upload=given["upload"])
+    assert status == 422
+    assert problem["problem"].startswith("escaped.mp4: not a readable video")
+    assert upload(running, "page.html", b"<script>")[0] == 422
     assert upload(running, "large.mp4", bytes(1_100_000))[0] == 413
     assert not list(running.folder.rglob("large.mp4"))
-    claimed = {"content_type": "multipart/form-data; boundary=X", "transfer_encoding": "chunked"}
-    status, _ = ask(running, "/gradio_api/upload", method="POST", body=b"0\r\n\r\n",
-                    content_length="x", **claimed)  # fmt: skip
-    assert status in (400, 411, 413)
+    for wrong in ({"content_length": "x"}, {"transfer_encoding": "chunked"}):
+        status, _ = ask(
+            running, "/api/upload?name=a.mp4", method="POST", body=b"0\r\n\r\n",
+            x_smile_motion="page", **wrong,
+        )  # fmt: skip
+        assert status in (411, 413)
     for number in range(6):
         assert upload(running, f"{number}.mp4", bytes([number]) * 900_000)[0] == 200
     held = sum(path.stat().st_size for path in running.folder.rglob("*") if path.is_file())
@@ -163,14 +125,74 @@ def test_uploads_are_bounded_and_lie_in_its_folder(running: Explorer) -> None:
 
 
 def test_other_pages_and_names_are_refused(running: Explorer) -> None:
-    assert ask(running, "/config")[0] == 200
-    assert ask(running, "/config", host=f"evil.example:{running.port}")[0] == 403
-    assert ask(running, "/config", origin="http://evil.example")[0] == 403
-    assert ask(running, "/config", origin=running.address.rstrip("/"))[0] == 200
+    assert ask(running, "/")[0] == 200
+    assert ask(running, "/", host=f"evil.example:{running.port}")[0] == 403
+    assert ask(running, "/", origin="http://evil.example")[0] == 403
+    assert ask(running, "/", origin=running.address.rstrip("/"))[0] == 200
+    assert ask(running, "/", sec_fetch_site="cross-site")[0] == 403
+    # A form of another site can send no header of its own.
+    assert ask(running, "/api/clip", method="POST", body=b"{}")[0] == 403
+    assert ask(running, "/", method="POST", body=b"{}", x_smile_motion="page")[0] == 404
+    assert call(running, "/api/clip", bytes(70_000))[0] == 413
+
+
+def test_headers_protect_every_answer(running: Explorer) -> None:
+    for path in ("/", "/player.js", "/api/page", "/nothing"):
+        connection = http.client.HTTPConnection("127.0.0.1", running.port, timeout=60)
+        connection.request("GET", path)
+        headers = {name.lower(): value for name, value in connection.getresponse().getheaders()}
+        connection.close()
+        policy = headers["content-security-policy"]
+        assert policy.startswith("default-src 'none'; ")
+        assert ("sandbox" in policy) == (path != "/")
+        assert "unsafe" not in policy
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["cross-origin-resource-policy"] == "same-origin"
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b"{", "controls: not JSON"),
+        (b"[]", r"controls is \[\]; expected|controls: \[\]|controls is \[\]"),
+        (b'{"controls": 3}', "controls: not an object"),
+        (b'{"controls": {"objects": 40}}', "objects is 40; give 0 to 16"),
+        (b'{"controls": {"objects": true}}', "objects is True; expected a valid integer"),
+        (b'{"controls": {"objects": NaN}}', "not JSON|objects"),
+        (b'{"controls": {"mask_ratio": 1e999}}', "mask_ratio|not JSON"),
+        (b'{"controls": {"path": "spiral"}}', "path is 'spiral'; expected"),
+        (b'{"controls": {"speed": 1}}', "speed is an unknown field"),
+        (b'{"controls": {"compare": "accelerating-crops"}}', "baselines of photographs need"),
+        (b'{"controls": {"background": "natural"}}', "background natural needs videos"),
+    ],
+)
+def test_calls_are_checked_in_one_line(running: Explorer, body: bytes, said: str) -> None:
+    status, answer = call(running, "/api/clip", body)
+    assert status == 422
+    problem = json.loads(answer)["problem"]
+    assert re.search(said, problem), problem
+    assert "\n" not in problem
+
+
+def test_exports_fit_their_numbers(running: Explorer) -> None:
+    numbers = "frames=2&height=4&width=6&rate=8"
+    sound = bytes(range(192))
+    status, gif = call(running, f"/api/encode?format=gif&{numbers}", sound)
+    assert (status, gif[:3]) == (200, b"GIF")
+    for query, body in (
+        (f"format=webm&{numbers}", sound),
+        (f"format=gif&{numbers}", sound[:-1]),
+        ("format=gif&frames=-2&height=-4&width=6&rate=8", sound),
+        ("format=gif&frames=2&height=4&width=6&rate=nan", sound),
+        ("format=gif&frames=2&height=4&width=6", sound),
+    ):
+        status, answer = call(running, f"/api/encode?{query}", body)
+        assert status == 422, query
+        assert json.loads(answer)["problem"].endswith("reload the page")
 
 
 def test_a_taken_port_is_said_in_one_line(
-    running: Explorer, small_bank: ObjectBank, capsys: pytest.CaptureFixture[str]
+    small_bank: ObjectBank, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from smile_motion.__main__ import COMMANDS
     from smile_motion.cli.app import run_app
@@ -186,9 +208,15 @@ def test_a_taken_port_is_said_in_one_line(
     assert said.count("\n") == 1
 
 
-@pytest.mark.slow
-def test_nothing_stays_when_it_ends(small_bank: ObjectBank, tmp_path: Path) -> None:
-    with explorer(tmp_path, "--bank", small_bank.path) as started:
-        assert started.folder.is_dir()
+def test_nothing_stays_when_it_ends_but_kept_uploads(
+    small_bank: ObjectBank, tmp_path: Path
+) -> None:
+    (temporary := tmp_path / "temporary").mkdir()
+    kept = tmp_path / "kept"
+    with explorer(temporary, "--bank", small_bank.path, "--uploads", kept) as started:
+        assert upload(started, "mine.mp4", b"first")[0] == 200
+        assert upload(started, "mine.mp4", b"other")[0] == 200
+        assert upload(started, "mine.mp4", b"first")[0] == 200
     assert started.process.returncode == 0
-    assert not list(tmp_path.iterdir())
+    assert not list(temporary.iterdir())
+    assert sorted(path.read_bytes() for path in kept.iterdir()) == [b"first", b"other"]

@@ -1,108 +1,168 @@
-"""Serve the explorer's page to this machine alone."""
+"""A server for one page on this machine alone: fixed paths, no files by name.
+
+An answer is a function of the request: its query and its body. Nothing is looked up by a path that
+the request gives.
+"""
 
 from __future__ import annotations
 
-import os
-import socket
-import tempfile
-from collections.abc import Callable
-from dataclasses import replace
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
-from smile_motion.errors import InputError
-from smile_motion.explore.state import Controls, ExplorerInputs, UploadLimits, make_shown
-
-if TYPE_CHECKING:
-    from smile_motion.bank import ObjectBank
+from smile_motion.errors import InputError, in_one_line
+from smile_motion.explore.guard import HEADERS, NOTHING, PAGE_POLICY, find_refusal
+from smile_motion.io.files import dump_json
 
 ADDRESS = "127.0.0.1"
 """Address that the server listens on."""
+LARGEST_CALL = 65536
+"""Most bytes of a call, unless its route says otherwise; it contains the values of all controls."""
+PATIENCE_S = 60.0
+"""Seconds that a request may take to arrive."""
+KINDS = {
+    ".css": "text/css; charset=utf-8",
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+}
+"""Content type of each kind of file of the package."""
 
 
-def serve(
-    bank: ObjectBank,
-    sources: ExplorerInputs,
-    limits: UploadLimits,
-    *,
-    port: int,
-    on_ready: Callable[[str], None],
-) -> None:
-    """Serve the page until the process is interrupted, then delete uploads.
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What a page asks."""
+
+    query: Mapping[str, str] = field(default_factory=dict)
+    """Values behind the path's question mark."""
+    body: bytes = b""
+    """What was sent."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What the server sends."""
+
+    body: bytes
+    """The content."""
+    kind: str = "application/json"
+    """Its content type."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Route:
+    """How the server answers a path."""
+
+    answer: Callable[[Request], Answer]
+    """Function of the request; an InputError or OSError is shown on the page in one line."""
+    method: str = "POST"
+    """GET or POST."""
+    most_bytes: int = LARGEST_CALL
+    """Most bytes that may be sent."""
+
+
+def answer_json(data: Any) -> Answer:
+    """Answer with JSON values."""
+    return Answer(body=dump_json(data))
+
+
+def file_route(path: Path) -> Route:
+    """Answer with a file of the package, always the same one."""
+    content, kind = path.read_bytes(), KINDS[path.suffix]
+    return Route(method="GET", answer=lambda _request: Answer(body=content, kind=kind))
+
+
+def serve(routes: Mapping[str, Route], *, port: int, on_ready: Callable[[str], None]) -> None:
+    """Serve until the process is interrupted.
 
     Args:
-        bank: Objects of the clips.
-        sources: Videos and photographs of the backgrounds.
-        limits: Limits of uploaded videos.
+        routes: Answer of each path, such as `/`.
         port: Port to listen on; 0 takes a free one.
         on_ready: Called with the page's URL once the server listens.
 
     Raises:
         InputError: The port is in use.
     """
-    listener = _listen(port)
-    with listener, tempfile.TemporaryDirectory(prefix="smile-motion-explore-") as folder:
-        # Gradio reads these on import, the folder of uploads on every use.
-        os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-        os.environ["GRADIO_TEMP_DIR"] = folder
-        os.environ["HF_HUB_OFFLINE"] = "1"
-        # Compiles and loads what the first change would wait for.
-        make_shown(Controls(), sources, bank, limits)
-        _run(bank, sources, replace(limits, folder=Path(folder)), listener, on_ready)
 
+    class Handler(_Handler):
+        answers = routes
 
-def _run(
-    bank: ObjectBank,
-    sources: ExplorerInputs,
-    limits: UploadLimits,
-    listener: socket.socket,
-    on_ready: Callable[[str], None],
-) -> None:
-    import gradio
-    import uvicorn
-    from fastapi import FastAPI
-
-    from smile_motion.explore.app import CSS, build_page, make_theme
-    from smile_motion.explore.guard import Guard
-
-    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    gradio.mount_gradio_app(
-        app,
-        build_page(bank, sources, limits),
-        path="/",
-        server_name=ADDRESS,
-        server_port=listener.getsockname()[1],
-        footer_links=[],
-        run_history=False,
-        show_error=False,
-        max_file_size=limits.bytes,
-        ssr_mode=False,
-        enable_monitoring=False,
-        mcp_server=False,
-        theme=make_theme(),
-        css=CSS,
-    )
-    assert limits.folder is not None
-    guard = Guard(app, folder=limits.folder, largest_upload=limits.bytes)
-    config = uvicorn.Config(guard, log_level="warning", timeout_graceful_shutdown=1)
-
-    class Announced(uvicorn.Server):
-        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-            await super().startup(sockets)
-            on_ready(f"http://{ADDRESS}:{listener.getsockname()[1]}/")
-
-    Announced(config).run(sockets=[listener])
-
-
-def _listen(port: int) -> socket.socket:
-    listener = socket.socket()
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind((ADDRESS, port))
+        server = _Server((ADDRESS, port), Handler)
     except (OSError, OverflowError) as error:
-        listener.close()
         raise InputError(
             f"--port {port}: cannot be listened on ({error}); give another, or 0 for any"
         ) from error
-    listener.listen()
-    return listener
+    with server:
+        on_ready(f"http://{ADDRESS}:{server.server_address[1]}/")
+        server.serve_forever(poll_interval=0.2)
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Keep quiet about browsers that leave; anything else is a fault to be seen."""
+        if not isinstance(sys.exception(), ConnectionError | TimeoutError):
+            super().handle_error(request, client_address)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    answers: Mapping[str, Route]
+    protocol_version = "HTTP/1.1"
+    server_version = "smile-motion"
+    sys_version = ""
+    timeout = PATIENCE_S
+
+    def do_GET(self) -> None:
+        self._handle("GET")
+
+    def do_POST(self) -> None:
+        self._handle("POST")
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Say nothing of requests."""
+
+    def _handle(self, method: str) -> None:
+        address = urlsplit(self.path)
+        route = self.answers.get(address.path)
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        most = LARGEST_CALL if route is None else route.most_bytes
+        refusal = find_refusal(method, headers, most_bytes=most)
+        if refusal is None and (route is None or route.method != method):
+            refusal = (404, "no such page")
+        if refusal is not None:
+            self._refuse(*refusal)
+            return
+        assert route is not None
+        body = self.rfile.read(int(headers["content-length"])) if method == "POST" else b""
+        query = dict(parse_qsl(address.query, keep_blank_values=True, max_num_fields=20))
+        try:
+            answer = route.answer(Request(query=query, body=body))
+        except (InputError, OSError) as error:
+            self._send(422, dump_json({"problem": in_one_line(error, length=400)}))
+        except Exception as error:  # shown on the page in one line, and in the terminal whole
+            traceback.print_exc(file=sys.stderr)
+            said = f"{type(error).__name__}; the terminal that the explorer runs in says more"
+            self._send(500, dump_json({"problem": said}))
+        else:
+            self._send(200, answer.body, answer.kind)
+
+    def _refuse(self, status: int, said: str) -> None:
+        self.close_connection = True  # What was sent is not read.
+        self._send(status, said.encode(), "text/plain; charset=utf-8")
+
+    def _send(self, status: int, body: bytes, kind: str = "application/json") -> None:
+        policy = PAGE_POLICY if kind.startswith("text/html") else NOTHING
+        self.send_response(status)
+        own = {"content-type": kind, "content-length": str(len(body))}
+        if self.close_connection:
+            own["connection"] = "close"
+        for name, value in (HEADERS | own | {"content-security-policy": policy}).items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)

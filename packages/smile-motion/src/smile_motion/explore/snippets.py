@@ -15,14 +15,14 @@ from smile_motion.explore.state import Controls, ExplorerInputs, Shown
 RECIPE_FILE = "recipe.json"
 """File of a recipe that options cannot express."""
 YOUR_VIDEO = "YOUR_VIDEO"
-"""Placeholder of an uploaded video, which is deleted when the page closes."""
+"""Placeholder of an uploaded video that is deleted when the page closes."""
 
 
 def clip_command(controls: Controls, sources: ExplorerInputs) -> str:
     """Shell command that renders the shown clip, with its truth, into the folder `clip`.
 
-    `YOUR_VIDEO` stands for an uploaded video, which is deleted when the page closes; a comment
-    before the command says so.
+    `YOUR_VIDEO` stands for an uploaded video that is deleted when the page closes; a comment
+    before the command says so. Where uploads are kept, the command names the file.
     """
     options = _lasting(controls, sources)
     recipe = controls.make_recipe()
@@ -37,7 +37,15 @@ def clip_command(controls: Controls, sources: ExplorerInputs) -> str:
             **{name: getattr(plain, name) for name in ("recipe", "path", "objects", "effects")},
         )
     words = ["smile-motion", "render", *options.arguments(), "--n", "1", "--out", "clip"]
-    return _what_to_replace(controls) + before + shlex.join(words)
+    return _what_to_replace(controls, sources) + before + shlex.join(words)
+
+
+def compared_command(controls: Controls, sources: ExplorerInputs) -> str:
+    """Shell command of the clip beside the shown one, into the folder `compared`."""
+    options = _absolute(controls.compared_options(sources), controls, sources)
+    words = ["smile-motion", "render", *options.arguments(), "--n", "1", "--out", "compared"]
+    before = _what_to_replace(controls, sources) if options.videos is not None else ""
+    return before + shlex.join(words)
 
 
 def clip_python(controls: Controls, sources: ExplorerInputs) -> str:
@@ -56,7 +64,7 @@ def clip_python(controls: Controls, sources: ExplorerInputs) -> str:
     if chosen:
         given = "".join(f", {name}={value!r}" for name, value in chosen.items())
         bank, names = f"draw_from({bank}{given})", [*names, "draw_from"]
-    return _what_to_replace(controls) + "\n".join(
+    return _what_to_replace(controls, sources) + "\n".join(
         [
             *(["from pathlib import Path", ""] if "Path(" in background else []),
             f"from smile_motion import {', '.join(sorted(names))}",
@@ -110,20 +118,27 @@ def _call(function: str, arguments: list[str], options: ClipOptions, names: tupl
 
 
 def _lasting(controls: Controls, sources: ExplorerInputs) -> ClipOptions:
-    """Options of the shown clip with absolute paths and without uploads."""
-    options = controls.clip_options(sources)
+    """Options of the shown clip with absolute paths and without uploads that will be gone."""
+    return _absolute(controls.clip_options(sources), controls, sources)
+
+
+def _absolute(options: ClipOptions, controls: Controls, sources: ExplorerInputs) -> ClipOptions:
     places = {name: getattr(options, name) for name in ("videos", "images")}
     lasting: dict[str, Any] = {name: path and path.resolve() for name, path in places.items()}
     banks = tuple(path.resolve() for path in given_banks(options.bank))
     lasting["bank"] = banks if len(banks) > 1 else next(iter(banks), None)
-    if controls.upload is not None:
+    if _is_lost(controls, sources) and options.videos is not None:
         lasting["videos"] = Path(YOUR_VIDEO)
     return replace(options, **lasting)
 
 
-def _what_to_replace(controls: Controls) -> str:
+def _is_lost(controls: Controls, sources: ExplorerInputs) -> bool:
+    return controls.upload is not None and sources.uploads is None
+
+
+def _what_to_replace(controls: Controls, sources: ExplorerInputs) -> str:
     """Comment, for shell and Python, on the placeholder of an upload; empty without one."""
-    if controls.upload is None:
+    if controls.upload is None or not _is_lost(controls, sources):
         return ""
     name = " ".join(controls.upload.name.split())
     return f"# {YOUR_VIDEO}: put the path of the video here that was uploaded as {name}\n"

@@ -7,12 +7,15 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
+
 from smile_motion.backgrounds import make_background
-from smile_motion.backgrounds.base import Background
+from smile_motion.backgrounds.base import Background, BackgroundClip
 from smile_motion.clips.clip import Clip, ClipMaker
 from smile_motion.clips.options import BANK_FIELDS, BankOptions, ClipOptions
+from smile_motion.clips.presets import BASELINES, recipe_bank
 from smile_motion.errors import InputError
-from smile_motion.io.options import EffectName, NoiseKind, PathName
+from smile_motion.io.options import BackgroundKind, EffectName, NoiseKind, PathName, RecipeName
 from smile_motion.masking.masks import (
     MaskingName,
     TokenMask,
@@ -26,18 +29,35 @@ from smile_motion.motion.paths import GaussianPath
 from smile_motion.motion.recipe import MotionRecipe
 from smile_motion.motion.sizes import OwnAspectSize, StretchedSize
 from smile_motion.motion.transforms import KeyframeRates, KeyframeValues
+from smile_motion.renderer.cpu import render
 from smile_motion.seeding import Stream, keyed_generator
 from smile_motion.tokens import TokenGrid
+from smile_motion.truth.instances import Truth
 
 if TYPE_CHECKING:
     from smile_motion.bank import ObjectBank
-    from smile_motion.io.options import BackgroundKind
 
 
-LARGEST_SEED = 2**31 - 1
-"""Largest seed that the page accepts."""
-MOST_OBJECTS, MOST_FRAMES, LARGEST_SIDE_PX = 16, 32, 448
-"""Limits of what the server renders."""
+LIMITS: dict[str, tuple[float, float]] = {
+    "objects": (0, 16),
+    "smallest_px": (8, 224),
+    "largest_px": (8, 224),
+    "smoothness": (0.5, 24),
+    "shortest_px": (0, 224),
+    "longest_px": (0, 224),
+    "rotation_deg": (0, 180),
+    "smallest_scale": (0.1, 3),
+    "largest_scale": (0.1, 3),
+    "turn_deg": (0, 30),
+    "growth": (0, 0.2),
+    "shutter": (0.05, 1),
+    "stride": (1, 16),
+    "frames": (2, 32),
+    "side": (64, 448),
+    "mask_ratio": (0.05, 0.95),
+    "seed": (0, 2**31 - 1),
+}
+"""Smallest and largest value of every number: what the page offers and the server renders."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +68,19 @@ class ExplorerInputs(BankOptions):
     """Video, folder or list to move objects over."""
     images: Path | None = None
     """Folder of photographs to move objects over."""
+    uploads: Path | None = None
+    """Folder that keeps uploads; None where they are deleted when the page closes."""
+
+    @property
+    def recipes(self) -> tuple[RecipeName, ...]:
+        """Recipes to compare with; those of photographs only where there are some."""
+        needing = [
+            name
+            for name, one in BASELINES.items()
+            if one.objects == "crops" or one.background == "pseudo-motion"
+        ]
+        hidden = needing if self.images is None else []
+        return tuple(name for name in ("paper", "official", *BASELINES) if name not in hidden)
 
     @property
     def backgrounds(self) -> tuple[BackgroundKind, ...]:
@@ -111,17 +144,13 @@ class Controls:
     seed: int = 0
     """Seed of the clip."""
 
+    compare: RecipeName | None = None
+    """Named recipe that is shown beside the controls' own, with the same seed."""
+
     def __post_init__(self) -> None:
-        for name, most in (
-            ("objects", MOST_OBJECTS),
-            ("frames", MOST_FRAMES),
-            ("side", LARGEST_SIDE_PX),
-            ("stride", 1000),
-            ("seed", LARGEST_SEED),
-        ):
-            least = 0 if name in ("objects", "seed") else 1
-            if not least <= getattr(self, name) <= most:
-                raise InputError(f"{name} is {getattr(self, name)}; give {least} to {most}")
+        for name, (low, high) in LIMITS.items():
+            if not low <= getattr(self, name) <= high:
+                raise InputError(f"{name} is {getattr(self, name)}; give {low:g} to {high:g}")
 
     def make_recipe(self) -> MotionRecipe:
         """Make the recipe of the controls.
@@ -160,6 +189,30 @@ class Controls:
             stride=self.stride if films else ClipOptions.stride,
             seed=self.seed,
         )
+
+    def compared_options(self, sources: ExplorerInputs) -> ClipOptions:
+        """Options of the clip beside it: a named recipe as it is, with the same seed.
+
+        A baseline brings its own objects and background; all others have those of the page.
+
+        Raises:
+            InputError: The recipe is not offered.
+        """
+        if self.compare not in sources.recipes:
+            raise InputError(
+                f"recipe {self.compare} is not among {', '.join(sources.recipes)}; baselines of "
+                f"photographs need --images"
+            )
+        own = self.clip_options(sources)
+        plain = {"recipe": self.compare, "path": None, "objects": None, "effects": ()}
+        baseline = BASELINES.get(self.compare)
+        if baseline is None:
+            return replace(own, **plain)
+        photographs = baseline.objects == "crops" or baseline.background == "pseudo-motion"
+        return ClipOptions(
+            recipe=self.compare, frames=self.frames, size=self.side, seed=self.seed,
+            background=baseline.background, images=sources.images if photographs else None,
+        )  # fmt: skip
 
     @property
     def background_kind(self) -> BackgroundKind:
@@ -235,23 +288,47 @@ def make_shown(
     """
     if controls.upload is not None:
         check_upload(controls.upload, limits)
-    options = controls.clip_options(sources)
+    return _show(controls, controls.clip_options(sources), controls.make_recipe(), bank)
+
+
+def make_compared(
+    controls: Controls, sources: ExplorerInputs, bank: ObjectBank, limits: UploadLimits
+) -> Shown:
+    """Render the clip beside the controls' own; arguments are those of `make_shown`.
+
+    Raises:
+        InputError: The recipe needs what the explorer was not given.
+    """
+    if controls.upload is not None:
+        check_upload(controls.upload, limits)
+    options = controls.compared_options(sources)
+    if options.recipe in BASELINES:
+        bank = recipe_bank(options.recipe, images=options.images)
+    return _show(controls, options, options.make_recipe(), bank)
+
+
+def _show(
+    controls: Controls, options: ClipOptions, recipe: MotionRecipe, bank: ObjectBank
+) -> Shown:
+    kept = (options.background_kind, options.videos, options.images, options.stride, options.noise)
     maker = ClipMaker(
         bank=bank,
-        recipe=controls.make_recipe(),
-        background=_background(
-            controls.background_kind,
-            options.videos,
-            options.images,
-            options.stride,
-            options.noise,
-        ),
-        frames=controls.frames,
-        size=(controls.side, controls.side),
-        seed=controls.seed,
+        recipe=recipe,
+        background=_background(*kept),
+        frames=options.frames,
+        size=options.frame_size,
+        seed=options.seed,
     )
-    grid = TokenGrid(frames=controls.frames, height=controls.side, width=controls.side)
-    clip = maker.make(0)
+    tubelet = 2 if options.frames % 2 == 0 else 1
+    grid = TokenGrid(
+        frames=options.frames, height=options.size, width=options.size, tubelet=tubelet
+    )
+    # Decoding takes most of the time, and most knobs leave the background as it is.
+    behind = _drawn(*kept, options.frames, options.frame_size, options.seed)
+    plan = maker.plan(0)
+    ids = np.empty((plan.frames, plan.height, plan.width), np.uint8)
+    frames = render(behind.frames, plan, bank, ids=ids)
+    clip = Clip(frames, plan, Truth(plan, bank, ids=ids), behind.origin)
     return Shown(maker, clip, grid, draw_clip_mask(controls, clip, grid))
 
 
@@ -304,3 +381,14 @@ def check_upload(path: Path, limits: UploadLimits) -> None:
 def _background(kind, videos, images, stride, noise) -> Background:
     """Cached, because searching folders of videos takes long."""
     return make_background(kind, videos=videos, images=images, stride=stride, noise=noise)
+
+
+@lru_cache(maxsize=4)
+def _drawn(kind, videos, images, stride, noise, frames, size, seed) -> BackgroundClip:
+    """The background of clip 0, read-only."""
+    background = _background(kind, videos, images, stride, noise)
+    rng = keyed_generator(seed, Stream.BACKGROUND, epoch=0, index=0)
+    count = 1 if background.is_static else frames
+    drawn = background.draw(rng, index=0, frames=count, size=size)
+    drawn.frames.flags.writeable = False
+    return drawn
