@@ -12,13 +12,13 @@ from browser import open_browser
 from PIL import Image
 
 TARGET = Path(__file__).parents[1] / "pictures" / "explorer.webp"
-WIDTHS, HEIGHT, GAP = (1280, 390), 1000, 40
+WIDTHS, HEIGHT, GAP = (1280, 390), 900, 40
 
 
 def main(video: str) -> None:
     """Take both screenshots and write them beside each other."""
     explorer = subprocess.Popen(
-        [sys.executable, "-m", "smile_motion", "explore", "--port", "0"],
+        [sys.executable, "-m", "smile_motion", "explore", "--port", "0", "--videos", video],
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -28,17 +28,25 @@ def main(video: str) -> None:
         with open_browser() as browser:
             shots = []
             for width in WIDTHS:
-                page = browser.new_page(viewport={"width": width, "height": HEIGHT})
+                page = browser.new_page(
+                    viewport={"width": width, "height": HEIGHT}, reduced_motion="reduce"
+                )
+                page.set_default_timeout(120_000)
                 page.goto(address)
-                page.wait_for_selector("#view-flow")
-                page.locator("#control-upload input[type=file]").set_input_files(video)
+                page.wait_for_selector("canvas")
                 for name, value in (("objects", "3"), ("seed", "5")):
-                    page.locator(f"#control-{name} input[type=number]").first.fill(value)
-                    page.keyboard.press("Tab")
-                page.wait_for_timeout(2000)
+                    with page.expect_response("**/api/clip"):
+                        page.fill(f"#knob-{name}", value)
+                        page.keyboard.press("Tab")
+                page.wait_for_selector("#show[aria-busy=false]")
+                page.check("input[value=boxes]")
+                page.locator(".scrub").fill("8")
                 if width < HEIGHT:
-                    page.locator("#control-rotation_deg").scroll_into_view_if_needed()
-                    page.wait_for_timeout(300)
+                    page.check("input[value=seen]")
+                    page.uncheck("input[value=boxes]")
+                    page.locator("#knob-objects").scroll_into_view_if_needed()
+                page.mouse.move(0, 0)
+                page.wait_for_timeout(500)
                 shots.append(Image.open(io.BytesIO(page.screenshot())))
     finally:
         explorer.terminate()
@@ -47,7 +55,7 @@ def main(video: str) -> None:
     picture.paste(shots[0], (0, 0))
     picture.paste(shots[1], (WIDTHS[0] + GAP, 0))
     smaller = picture.resize((picture.width * 3 // 4, HEIGHT * 3 // 4), Image.Resampling.LANCZOS)
-    smaller.save(TARGET, quality=80)
+    smaller.save(TARGET, quality=82)
 
 
 if __name__ == "__main__":

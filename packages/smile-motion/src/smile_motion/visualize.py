@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-
 import cv2
 import numpy as np
 
 from smile_motion.clips.clip import Clip
 from smile_motion.masking.masks import TokenMask
 from smile_motion.tokens import TokenGrid
-from smile_motion.video import encode_animation
 
 SLOWEST_PX = 4.0
 """Smallest speed that full color saturation stands for, pixels a frame."""
@@ -44,10 +41,6 @@ def draw_flow(vectors: np.ndarray) -> np.ndarray:
 
 COLORS = ((255, 196, 0), (0, 214, 255), (255, 92, 138), (122, 230, 96), (190, 130, 255))
 """RGB of the first, second, … object's lines."""
-COLOR_STYLE = "".join(
-    f".object-{slot} {{ color: rgb{color}; }}\n" for slot, color in enumerate(COLORS)
-)
-"""CSS of the classes `object-0`, `object-1`, …: the same colors."""
 ZOOM = 2
 """Picture pixels per clip pixel in overlays, so that lines are finer than pixels."""
 
@@ -110,12 +103,6 @@ def draw_tokens(clip: Clip, grid: TokenGrid) -> np.ndarray:
     pictures[:, ::step] = pictures[:, ::step] // 2 + 24
     pictures[:, :, ::step] = pictures[:, :, ::step] // 2 + 24
     return pictures
-
-
-def encode_base64(frames: np.ndarray, *, rate_hz: float, quality: int = 80) -> str:
-    """Encode (T, H, W, 3) uint8 RGB frames as an animated WebP in base64, for `data:` addresses."""
-    data = encode_animation(frames, rate_hz=rate_hz, quality=quality)
-    return base64.b64encode(data).decode()
 
 
 _SHIFT = 4
