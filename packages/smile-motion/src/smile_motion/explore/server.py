@@ -25,6 +25,8 @@ LARGEST_CALL = 65536
 """Most bytes of a call, unless its route says otherwise; it contains the values of all controls."""
 PATIENCE_S = 60.0
 """Seconds that a request may take to arrive."""
+MOST_DRAINED, DRAIN_S = 1 << 28, 5.0
+"""Most bytes of a refused request that are read and dropped, and most seconds between them."""
 KINDS = {
     ".css": "text/css; charset=utf-8",
     ".html": "text/html; charset=utf-8",
@@ -153,8 +155,14 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(200, answer.body, answer.kind)
 
     def _refuse(self, status: int, said: str) -> None:
-        self.close_connection = True  # What was sent is not read.
+        self.close_connection = True
         self._send(status, said.encode(), "text/plain; charset=utf-8")
+        # Who still sends would otherwise see a broken connection in place of the answer.
+        length = self.headers.get("content-length", "0")
+        self.connection.settimeout(DRAIN_S)
+        left = min(int(length), MOST_DRAINED) if length.isascii() and length.isdigit() else 0
+        while left > 0 and (part := self.rfile.read(min(left, 1 << 16))):
+            left -= len(part)
 
     def _send(self, status: int, body: bytes, kind: str = "application/json") -> None:
         policy = PAGE_POLICY if kind.startswith("text/html") else NOTHING
