@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import tyro
+from PIL import Image
 from smile_motion.cli.app import Command
 
 ROOT = Path(__file__).parents[2]
@@ -106,6 +107,18 @@ def test_the_page_of_recipes_has_every_choice(monkeypatch: pytest.MonkeyPatch) -
     shown = set(re.findall(r"pictures/recipes-(\w+)\.webp", page))
     options = drawing.Options(videos=Path("videos"), images=Path("images"))
     assert shown == set(drawing.cells(options))
+
+
+def test_the_gallery_is_light_and_whole() -> None:
+    shown = re.findall(r"\(pictures/(gallery-\w+\.webp)\)", (ROOT / "docs/gallery.md").read_text())
+    pictures = sorted((ROOT / "docs/pictures").glob("gallery-*.webp"))
+    assert sorted(shown) == [path.name for path in pictures]
+    sizes = [path.stat().st_size for path in pictures]
+    assert max(sizes) < 1 << 20
+    assert sum(sizes) < 6 << 20
+    for path in pictures:
+        with Image.open(path) as picture:
+            assert getattr(picture, "n_frames", 1) == 24, path
 
 
 @pytest.mark.slow
