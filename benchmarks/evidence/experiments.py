@@ -53,7 +53,8 @@ class Options:
     bank: Path | None = None
     """Object bank. Default: the embedded one."""
     minutes: float | None = None
-    """Make arms as long as fits into this, by a trial, instead of the size's own steps."""
+    """Stop after this, leaving out what is not done. Without --steps all arms are as long as fits
+    into it, by a trial, instead of the size's own steps."""
     processes: int | None = None
     """Arms run at once. Default: the size's."""
     workers: int | None = None
@@ -62,6 +63,8 @@ class Options:
     """Steps of Table 7's arms; half as many of the others. Default: the size's."""
     epochs: int | None = None
     """Of fine-tuning. Default: the size's."""
+    keep: tuple[str, ...] = ()
+    """Arms whose pre-trained runs are kept, in WORK/kept, for `smile_train probe motion`."""
 
 
 def main(options: Options) -> None:
@@ -91,11 +94,14 @@ def main(options: Options) -> None:
         initializer=_quiet,
         initargs=(places.work / "logs",),
     ) as pool:
-        if end is not None:
+        if end is not None and options.steps is None:
             size = fit_size(pool, size, places, arms, options.seeds, end)
         done = {(run["arm"], run["seed"]) for run in runs if run["size"] == size.to_json()}
         waiting = {
-            pool.submit(run_job, Job(arm=arm, seed=seed, size=size, places=places)): (arm, seed)
+            pool.submit(
+                run_job,
+                Job(arm=arm, seed=seed, size=size, places=places, keep=arm in options.keep),
+            ): (arm, seed)
             for seed in range(options.seeds)
             for arm in arms
             if (arm, seed) not in done
@@ -108,7 +114,7 @@ def prepare(options: Options) -> Places:
     """Make what is missing of movements, backgrounds and objects."""
     from smile_motion.bank.builder.default import embedded_bank
 
-    from benchmarks.evidence.sources import prepare_sources
+    from benchmarks.evidence.sources import pack_videos, prepare_sources
 
     movements = options.work / "movements"
     if not is_rendered(movements):
@@ -119,9 +125,13 @@ def prepare(options: Options) -> Places:
     videos, photographs = prepare_sources(options.work)
     if options.bank is None:
         embedded_bank()
+    packed = options.work / "packed"
+    for part in ("train", "validation"):
+        pack_videos(movements / part, packed / "movements" / part)
+    pack_videos(videos, packed / "videos")
     return Places(
-        movements=movements,
-        videos=videos,
+        movements=packed / "movements",
+        videos=packed / "videos",
         photographs=photographs,
         teacher=options.teacher,
         bank=options.bank,

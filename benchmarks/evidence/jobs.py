@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from smile_motion.errors import InputError
+from smile_motion.io.files import dump_json, write_atomically
 
 from benchmarks.evidence.arms import ARMS, Corpus
 from benchmarks.evidence.sizes import Size
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 SHOWN = ("top1", "top5")
 """Scores that are kept."""
+DONE = "pretrained.json"
+"""File of a run that tells that its pre-training is finished."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,9 +30,9 @@ class Places:
     """Folders of a run."""
 
     movements: Path
-    """Labelled movements."""
+    """Labelled movements: folders `train` and `validation` of packed videos."""
     videos: Path
-    """Natural videos."""
+    """Natural videos, packed."""
     photographs: Path
     """Photographs."""
     teacher: Path | None
@@ -52,10 +55,14 @@ class Job:
     """How large."""
     places: Places
     """Where."""
+    keep: bool = False
+    """Keep the pre-trained run."""
 
 
 def run_job(job: Job) -> dict[str, Any]:
     """Pre-train, fine-tune and probe; returns what was reached, as JSON values.
+
+    A pre-training that was finished by a run that was stopped later is not done again.
 
     Raises:
         InputError: Something does not fit.
@@ -63,22 +70,32 @@ def run_job(job: Job) -> dict[str, Any]:
     import shutil
 
     out = job.places.work / f"{job.arm}-{job.seed}"
-    shutil.rmtree(out, ignore_errors=True)
     begun = time.perf_counter()
-    checkpoint, loss, rate = None, None, None
-    if ARMS[job.arm].changes is not None:
-        checkpoint, loss, rate = pretrain_arm(job, out / "pretrained")
+    checkpoint, loss, rate = finished_pretraining(job, out / DONE)
+    if checkpoint is None:
+        shutil.rmtree(out, ignore_errors=True)
+        if ARMS[job.arm].changes is not None:
+            checkpoint, loss, rate = pretrain_arm(job, out / "pretrained")
+            done = {"size": job.size.to_json(), "checkpoint": str(checkpoint.relative_to(out))}
+            write_atomically(out / DONE, dump_json(done | {"loss": loss, "clips_per_s": rate}))
+    for name in ("finetuned", "probed"):
+        shutil.rmtree(out / name, ignore_errors=True)
     pretrained = time.perf_counter()
     finetuned = finetune_arm(job, checkpoint, out / "finetuned")
     tuned = time.perf_counter()
     probed = probe_arm(job, checkpoint, out)
     ended = time.perf_counter()
+    learned = _losses(out / "finetuned")["last"]
+    if job.keep and checkpoint is not None:
+        kept = job.places.work / "kept" / out.name
+        shutil.rmtree(kept, ignore_errors=True)
+        shutil.copytree(out / "pretrained", kept)
     shutil.rmtree(out, ignore_errors=True)
     return {
         "arm": job.arm,
         "seed": job.seed,
         "size": job.size.to_json(),
-        "finetune": {name: finetuned.metrics[name] for name in SHOWN},
+        "finetune": {name: finetuned.metrics[name] for name in SHOWN} | {"loss": learned},
         "strict": {name: probed.metrics[name] for name in SHOWN},
         "loss": loss,
         "clips_per_s": rate,
@@ -145,6 +162,8 @@ def pretrain_options(job: Job) -> dict[str, Any]:
         **folder[arm.corpus],
         **(arm.changes or {}),
     }
+    if arm.corpus == "videos":
+        options["clips_per_video"] = size.clips_per_video
     if options["background"] != "natural":
         del options["stride"]
     if options["target"] != "pixel":
@@ -162,10 +181,31 @@ def pretrain_arm(job: Job, out: Path, **changes: Any) -> tuple[Path, dict[str, f
     from smile_train.training.pretrain import pretrain
 
     checkpoint = pretrain(PretrainConfig(**pretrain_options(job) | changes), out)
-    lines = (checkpoint.parents[1] / "log.jsonl").read_text(encoding="utf-8").splitlines()
-    log = [json.loads(line) for line in lines]
-    loss = {"first": log[0]["loss"], "last": log[-1]["loss"]}
-    return checkpoint, loss, log[-1]["clips_per_s"]
+    run = checkpoint.parents[1]
+    return checkpoint, _losses(run), _log(run)[-1]["clips_per_s"]
+
+
+def finished_pretraining(
+    job: Job, done: Path
+) -> tuple[Path | None, dict[str, float] | None, float | None]:
+    """What `pretrain_arm` returned to a run that was stopped later; nothing where there is none."""
+    if not done.is_file():
+        return None, None, None
+    stored = json.loads(done.read_text(encoding="utf-8"))
+    if stored["size"] != job.size.to_json():
+        return None, None, None
+    return done.parent / stored["checkpoint"], stored["loss"], stored["clips_per_s"]
+
+
+def _log(run: Path) -> list[dict[str, Any]]:
+    lines = (run / "log.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def _losses(run: Path) -> dict[str, float]:
+    """The first and the last loss that a run recorded."""
+    losses = [entry["loss"] for entry in _log(run) if "loss" in entry]
+    return {"first": losses[0], "last": losses[-1]}
 
 
 def finetune_config(job: Job, checkpoint: Path | None) -> FinetuneConfig:
@@ -179,7 +219,7 @@ def finetune_config(job: Job, checkpoint: Path | None) -> FinetuneConfig:
         from_scratch=None if trained else size.student,
         size=None if trained else size.side,
         patch=FinetuneConfig.patch if trained else size.patch,
-        dataset="folder",
+        dataset="list",
         data=job.places.movements,
         sampling="uniform",
         epochs=size.epochs,
@@ -225,7 +265,7 @@ def probe_config(job: Job, checkpoint: Path | None, cache: Path) -> StrictProbeC
         from_scratch=None if trained else size.student,
         size=StrictProbeConfig.size if trained else size.side,
         patch=StrictProbeConfig.patch if trained else size.patch,
-        dataset="folder",
+        dataset="list",
         data=job.places.movements,
         sampling="uniform",
         segments=1,

@@ -30,6 +30,8 @@ class Size:
     """Masks that each is learned under."""
     base_lr: float
     """Peak rate for a batch of 256."""
+    clips_per_video: int = 4
+    """Clips behind each stretch of video, or frame of one, that is decoded."""
     mask_ratio: float = 0.8
     """Share of tokens masked; the paper's best (Table 4e)."""
     epochs: int
@@ -61,8 +63,9 @@ SIZES: dict[SizeName, Size] = {
         batch=16,
         masks_per_clip=1,
         base_lr=1.6e-2,
-        epochs=12,
-        finetune_batch=32,
+        epochs=24,
+        repeats=1,
+        finetune_batch=16,
         finetune_lr=8e-3,
         processes=1,
         workers=1,
@@ -74,13 +77,12 @@ SIZES: dict[SizeName, Size] = {
         steps=800,
         video_steps=400,
         batch=64,
-        masks_per_clip=4,
+        masks_per_clip=2,
         base_lr=6e-3,
-        epochs=8,
-        repeats=4,
+        epochs=16,
         finetune_batch=32,
         finetune_lr=8e-3,
-        processes=8,
+        processes=13,
         workers=1,
     ),
     "gpu": Size(
@@ -92,7 +94,7 @@ SIZES: dict[SizeName, Size] = {
         batch=256,
         masks_per_clip=2,
         base_lr=1e-3,
-        epochs=30,
+        epochs=100,
         finetune_batch=32,
         finetune_lr=4e-3,
         processes=2,

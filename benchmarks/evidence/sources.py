@@ -86,6 +86,17 @@ def prepare_sources(out: Path) -> tuple[Path, Path]:
     return videos, photographs
 
 
+def pack_videos(source: Path, out: Path) -> None:
+    """Pack a folder of videos, so that no arm waits for a decoder; what is packed is kept.
+
+    Raises:
+        InputError: It cannot be packed, or something else is there.
+    """
+    from smile_train.cli.data.pack import Options, run
+
+    run(Options(videos=source, out=out, codec="mjpeg", videos_per_shard=25))
+
+
 def _files(wanted: dict[str, tuple[str, ...]], there: Path) -> list[Path]:
     found = []
     for package, names in wanted.items():

@@ -1,5 +1,6 @@
 """Experiments at small scale: their movements, their teacher, and the page's tables."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -45,6 +46,73 @@ def test_a_table_has_means_intervals_and_what_became_of_orderings() -> None:
     assert "| trajectories over tubes | not run | not run |" in write_table([], "4g")
     with pytest.raises(ValueError, match="2 sizes"):
         write_table([*runs, runs[0] | {"size": {"steps": 2}}], "4g")
+
+
+def test_intervals_cover_the_choice_of_test_clips() -> None:
+    """Two seeds that happen to differ by the same clip settle nothing."""
+    samples = {"evaluations": [{"samples": 400}]}
+    runs = [_run("feature-tube", seed, 10 + seed, 10) | samples for seed in range(2)]
+    runs += [_run("video-feature-motion", seed, 10.25 + seed, 30) | samples for seed in range(2)]
+    lines = write_table(runs, "4g").splitlines()
+    # 1.96 * sqrt(0.105 * 0.895 / 400 + 0.1075 * 0.8925 / 400) = 4.3 per cent, and 5.4.
+    assert "| trajectories over tubes | 0.2 ± 4.3: open | 20.0 ± 5.4: holds |" in lines
+
+
+def test_motion_probes_are_kept_without_controls_that_all_have(tmp_path: Path) -> None:
+    def found(encoder: str, shown: str, value: float, low: float, leaks: bool = False) -> dict:
+        score = {"value": value, "low": low, "high": value + 5, "error": 2.0}
+        asked = {"pooling": "slices", "factor": "rotation_sense", "chance": 50, "leaks": leaks}
+        return {"encoder": encoder, "shown": shown, "score": score, **asked}
+
+    stored = {
+        "config": {"background": "black"},
+        "findings": [
+            found("first", "clip", 61.04, 55.0),
+            found("first, random weights", "clip", 52.0, 49.0),
+            found("raw pixels", "clip", 50.0, 44.0),
+            found("first", "first frame", 50.0, 44.0),
+            found("first", "shuffled", 60.0, 51.0, leaks=True),
+        ],
+    }
+    file = tmp_path / "motion.json"
+    file.write_text(json.dumps(stored))
+    kept = tables.keep_motion([file])
+    assert kept["controls"]["asked"] == 2
+    assert [leak[-1] for leak in kept["controls"]["leaks"]] == ["shuffled"]
+    assert tables.write_motion(kept["findings"], "black", "slices").splitlines() == [
+        "| | rotation sense |",
+        "|---|---|",
+        "| guessing | 50 |",
+        "| first | **61.0** |",
+        "| the same, random weights | 52.0 |",
+        "| raw pixels | 50.0 |",
+    ]
+
+
+def test_a_finished_pre_training_is_not_done_again(tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    from benchmarks.evidence.jobs import DONE, Job, Places, finished_pretraining
+    from benchmarks.evidence.sizes import SIZES
+
+    places = Places(
+        movements=tmp_path,
+        videos=tmp_path,
+        photographs=tmp_path,
+        teacher=None,
+        bank=None,
+        work=tmp_path,
+    )
+    job = Job(arm="frame", seed=0, size=SIZES["cpu"], places=places)
+    assert finished_pretraining(job, tmp_path / DONE) == (None, None, None)
+    stored = {"size": job.size.to_json(), "checkpoint": "pretrained/checkpoints/step_00000002"}
+    stored |= {"loss": {"first": 1.0, "last": 0.5}, "clips_per_s": 10.0}
+    (tmp_path / DONE).write_text(json.dumps(stored))
+    checkpoint, loss, rate = finished_pretraining(job, tmp_path / DONE)
+    assert checkpoint == tmp_path / "pretrained/checkpoints/step_00000002"
+    assert (loss, rate) == ({"first": 1.0, "last": 0.5}, 10.0)
+    longer = replace(job, size=replace(job.size, steps=job.size.steps + 1))
+    assert finished_pretraining(longer, tmp_path / DONE)[0] is None
 
 
 def test_every_row_and_ordering_has_an_arm_that_training_takes() -> None:

@@ -12,6 +12,9 @@ import torch.nn.functional as F
 
 TOLERANCE = 1e-5
 """Gradient below which a head is done."""
+LARGE = 50_000_000
+"""Products of an evaluation of the loss from which a device pays. L-BFGS is hundreds of small
+operations a step, which a device that is shared takes turns for. Ours."""
 HELD_OUT = 0.1
 """Share of the training samples that the penalty is chosen by; all serve the last training."""
 
@@ -33,6 +36,11 @@ class Standard:
     def __call__(self, features: torch.Tensor) -> torch.Tensor:
         """Apply to (..., D)."""
         return (features - self.mean) * self.scale
+
+
+def solving_device(features: np.ndarray, classes: int, device: torch.device) -> torch.device:
+    """Where to fit heads on features (n, D): on the CPU unless they are many."""
+    return device if features.size * classes > LARGE else torch.device("cpu")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
