@@ -33,6 +33,7 @@ from smile_motion.video import find_videos, open_index, read_frames
 from smile_motion.video.packed import decode_packed
 from smile_motion.video.packer import VideoPacking
 from smile_train.config.pretrain import PretrainConfig
+from smile_train.data.decoders import has_libraries, read_by_torchcodec
 from smile_train.data.device_clips import open_clips
 from smile_train.data.loader import ClipLoader
 from smile_train.data.packing import collect, find_sources
@@ -92,6 +93,11 @@ def as_it_is(path: Path, numbers: np.ndarray) -> np.ndarray:
     return read_frames(open_index(path), numbers)
 
 
+def by_torchcodec(path: Path, numbers: np.ndarray) -> np.ndarray:
+    """The same frames by torchcodec."""
+    return read_by_torchcodec(open_index(path), numbers)
+
+
 def codec_alone(path: Path, numbers: np.ndarray) -> None:
     """Let the codec decode the wanted frames, and look at none of them."""
     packed = open_index(path).packed
@@ -124,6 +130,8 @@ def measure_reading(source: Path, packed: dict[str, Path], clips: int, console: 
         "as published: seek, decode all": (source, as_published),
         "ours, as it is": (source, as_it_is),
     }
+    if has_libraries():
+        ways["torchcodec, as it is"] = source, by_torchcodec
     for name, path in packed.items():
         ways[name] = path, as_it_is
         ways[f"{name}: the codec alone"] = path, codec_alone

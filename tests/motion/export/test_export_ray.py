@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 from smile_motion.bank import ObjectBank
+from support import forked
 from support.render_command import start, start_render, tree
 
 HEAD, OTHER = "127.0.0.2", "127.0.0.3"
@@ -119,6 +120,23 @@ def test_a_cluster_builds_a_bank_in_shards(cluster: Cluster, tmp_path: Path) -> 
     out, err = built.communicate(timeout=100)
     assert built.returncode == 0, err
     assert "40 objects" in out
+    assert tree(tmp_path / "there") == tree(tmp_path / "here")
+
+
+@pytest.mark.slow
+def test_a_cluster_packs_videos(
+    cluster: Cluster, real_videos: dict[str, Path], tmp_path: Path
+) -> None:
+    listed = tmp_path / "list.txt"
+    listed.write_text("".join(f"{path}\n" for path in real_videos.values()))
+    words = ("data", "pack", listed, "--size=32", "--stride=25", "--videos-per-shard=1", "--out")
+    there = (*words, tmp_path / "there", "--engine=ray", f"--address={cluster.address}")
+    packed = forked.start("smile_train", there, environment=cluster.environment)
+    alone = forked.start("smile_train", (*words, tmp_path / "here", "--workers=0"))
+    for process in (packed, alone):
+        out, err = process.communicate()
+        assert process.wait() == 0, err
+        assert "2 videos" in out
     assert tree(tmp_path / "there") == tree(tmp_path / "here")
 
 

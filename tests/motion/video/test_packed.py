@@ -123,8 +123,11 @@ def test_a_crop_is_that_of_the_whole(
     assert (crop == whole[:, y : y + height, x : x + width]).all()
 
 
-def test_backgrounds_are_those_of_the_ordinary_reader(shards: dict[str, Path]) -> None:
-    path = shards["h264"] / "a/b.mp4"
+@pytest.mark.parametrize("packed", [True, False])
+def test_backgrounds_convert_the_crop_alone(
+    shards: dict[str, Path], bikes: Path, packed: bool
+) -> None:
+    path = shards["h264"] / "a/b.mp4" if packed else bikes
     direct = VideoBackground(files=(path,), stride=2)
     # What keeps decoded frames decodes all of the picture.
     whole = replace(direct, decoded=DecodedStretches(1))

@@ -246,6 +246,8 @@ def test_videos_that_change_size_are_refused(tmp_path: Path) -> None:
     path.write_bytes(b"".join(parts))
     with pytest.raises(InputError, match=r"changes size \(64 x 64, 96 x 96\)"):
         read_frames(index_video(path), range(12))
+    with pytest.raises(InputError, match=r"changes size \(64 x 64, 96 x 96\)"):
+        read_frames(index_video(path), range(12), crop=lambda *_: (0, 0, 8, 8))
 
 
 def test_frame_numbers_out_of_range_are_refused(constant: Path) -> None:

@@ -48,6 +48,10 @@ def test_frames_are_those_that_ffmpeg_shows(case: Case, folder: Path) -> None:
     assert np.abs(frames.astype(int) - right).mean((1, 2, 3)).max() < 4
     for number in (len(video) - 1, 0, len(video) // 3, len(video) // 2):
         assert (read_frames(video, [number])[0] == frames[number]).all()
+    height, width = frames.shape[1:3]
+    for x, y, wide, high in ((0, 0, width, height), (7, 10, 21, 33), (width - 5, 3, 5, 8)):
+        part = read_frames(video, range(len(video)), crop=lambda *_, to=(x, y, wide, high): to)
+        assert (part == frames[:, y : y + high, x : x + wide]).all()
 
 
 def test_what_cannot_be_decoded_is_said(

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import imageio_ffmpeg
@@ -19,6 +20,8 @@ from smile_motion.video import find_videos, open_index, read_frames
 from smile_train.__main__ import COMMANDS
 from smile_train.data.packing import find_sources
 from smile_train.datasets import open_split
+from smile_train.datasets.base import Span
+from smile_train.datasets.custom import read_manifest, write_manifest
 from smile_train.datasets.registry import DatasetPlace
 from support import forked
 
@@ -181,6 +184,48 @@ def test_training_and_data_sets_read_shards(
     assert split.classes == ("bigbuckbunny", "bikes")
     assert split.targets().tolist() == [0, 0, 0, 1, 1]
     assert read_frames(open_index(split.videos[3].path), [0]).shape[1] == 64
+
+
+def test_samples_of_a_manifest_are_kept(
+    packed: Path, videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of any data set that `data list` reads: keys, targets, spans and the order of classes."""
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here/train").symlink_to(videos)
+    listed, out = tmp_path / "train.jsonl", tmp_path / "out/train"
+    words = ["data", "list", "folder", str(tmp_path / "here"), "--out", str(listed)]
+    assert run_app("smile_train", "", COMMANDS, words) == 0
+    whole = read_manifest(listed)
+    again = replace(whole.videos[0], key="a part", span=Span(0.2, 0.5))
+    samples = replace(whole, classes=("b", "a"), videos=(*whole.videos, again))
+    write_manifest(listed, samples)
+    assert pack(listed, "--out", out, *SMALL, "--workers=0") == 0
+    found = open_split(DatasetPlace(name="manifest", root=out.parent), "train")
+    kept = samples.only(video.key for video in samples.videos if video.key != "bikes/2.mp4")
+    assert found.sha256 == kept.sha256
+    assert (found.partial, found.missing, len(found)) == (True, True, 6)
+    assert (
+        found.videos[-1].path == found.videos[0].path == out / "shard-00000.tar/bigbuckbunny/0.mp4"
+    )
+    labels = [(video.path.name, video.label) for video in find_videos(out)]
+    assert labels == [
+        ("0.mp4", "b"),
+        ("1.mp4", "b"),
+        ("2.mp4", "b"),
+        ("0.mp4", "a"),
+        ("1.mp4", "a"),
+    ]
+    first, packed_first = find_videos(packed)[0].path, found.videos[0].path
+    assert (read_frames(open_index(first), [9]) == read_frames(open_index(packed_first), [9])).all()
+
+    write_manifest(listed, replace(samples, videos=(replace(again, span=Span(5, 9, "frames")),)))
+    assert pack(listed, "--out", tmp_path / "other", "--stride=2") == 2
+    assert "spans of frames, whose numbers --stride" in capsys.readouterr().err
+    gone = replace(again, key="gone", path=tmp_path / "gone.mp4")
+    write_manifest(listed, replace(samples, videos=(gone, *samples.videos)))
+    assert pack(listed, "--out", tmp_path / "other") == 2
+    assert "gone.mp4 is not there (1 of 7 files are missing)" in capsys.readouterr().err
+    assert not (tmp_path / "other").exists()
 
 
 def test_packing_all_that_is_broken_is_refused(

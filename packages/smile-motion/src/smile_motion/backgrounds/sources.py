@@ -15,6 +15,8 @@ from smile_motion.errors import InputError
 from smile_motion.io.images import cut, draw_crop, read_photograph
 from smile_motion.io.options import NoiseKind
 from smile_motion.video import open_index, read_frames
+from smile_motion.video.decoder import Crop
+from smile_motion.video.frames import FrameReader
 from smile_motion.video.packed import iterate_packed
 from smile_motion.video.stretches import DecodedStretches
 
@@ -165,6 +167,8 @@ class VideoBackground(_Cut):
     """Repeat one frame."""
     decoded: DecodedStretches | None = None
     """Keeps decoded stretches that lie behind several clips. Default: each is decoded anew."""
+    reader: FrameReader = read_frames
+    """Decodes frames, where neither `decoded` does nor packed videos' own reader."""
 
     @property
     def is_static(self) -> bool:
@@ -229,9 +233,18 @@ class VideoBackground(_Cut):
             crop = draw_crop(crop_rng or rng, record.height, record.width)
             parts = iterate_packed(video.packed, numbers, crop=crop)
             cut(parts, (0, 0, *crop[2:]), size, out=out)
+        elif self.decoded is None:
+            chosen: list[Crop] = []
+
+            def choose(height: int, width: int) -> Crop:
+                chosen.append(draw_crop(crop_rng or rng, height, width))
+                return chosen[0]
+
+            parts = self.reader(video, numbers, crop=choose)
+            (crop,) = chosen
+            cut(parts, (0, 0, *crop[2:]), size, out=out)
         else:
-            read = read_frames if self.decoded is None else self.decoded.read
-            images = read(video, numbers)
+            images = self.decoded.read(video, numbers)
             crop = draw_crop(crop_rng or rng, images.shape[1], images.shape[2])
             cut(images, crop, size, out=out)
         origin = {

@@ -66,6 +66,72 @@ def to_rgb(frame: VideoFrame) -> VideoFrame:
     return _reformatter().reformat(frame, format="rgb24", threads=1)
 
 
+HALVED_COLOR = ("yuv420p", "yuvj420p")
+"""Pixel formats of 8 bits whose color has half the rows and columns (4:2:0), by FFmpeg's names."""
+Crop = tuple[int, int, int, int]
+"""A part of a picture: x, y, width, height in pixels."""
+
+
+class Cutter:
+    """Converts a part of frames to RGB, of progressive 4:2:0 in 8 bits with even sides.
+
+    Cut at even places, it is what converting the whole and cutting that gives, in less time.
+    """
+
+    def __init__(self, crop: Crop) -> None:
+        self.crop = crop
+        self._x, self._y = (at - at % 2 for at in crop[:2])
+        sides = (side + at % 2 for at, side in zip(crop[:2], crop[2:], strict=True))
+        self._width, self._height = (side + side % 2 for side in sides)
+        self._part: VideoFrame | None = None
+        self._targets: list[np.ndarray] = []
+
+    @staticmethod
+    def fits(frame: VideoFrame) -> bool:
+        """Whether a frame is of the kind that can be cut, and upright."""
+        even = frame.width % 2 == frame.height % 2 == 0
+        return (
+            even
+            and frame.format.name in HALVED_COLOR
+            and not frame.interlaced_frame
+            and frame.side_data.get("DISPLAYMATRIX") is None
+        )
+
+    def to_rgb(self, frame: VideoFrame) -> np.ndarray:
+        """Cut and convert a frame.
+
+        Returns:
+            (H, W, 3) uint8 of the crop, in the converter's memory: read it before the next frame.
+        """
+        x, y, width, height = self.crop
+        whole = (self._width, self._height) == (frame.width, frame.height)
+        (rows,) = _planes(to_rgb(frame if whole else self._cut(frame)))
+        top, left = y % 2, x % 2
+        return rows[top : top + height, 3 * left : 3 * (left + width)].reshape(height, width, 3)
+
+    def _cut(self, frame: VideoFrame) -> VideoFrame:
+        """Cut a frame, into memory that the next one is cut into as well."""
+        from av import VideoFrame
+
+        if self._part is None:
+            self._part = VideoFrame(self._width, self._height, frame.format.name)
+            self._part.colorspace, self._part.color_range = frame.colorspace, frame.color_range
+            self._targets = _planes(self._part)
+        for step, source, target in zip((1, 2, 2), _planes(frame), self._targets, strict=True):
+            rows, columns = self._height // step, self._width // step
+            top, left = self._y // step, self._x // step
+            target[:rows, :columns] = source[top : top + rows, left : left + columns]
+        return self._part
+
+
+def _planes(frame: VideoFrame) -> list[np.ndarray]:
+    """A frame's memory: (rows, bytes of a row and what pads it) uint8 for each plane."""
+    return [
+        np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)  # type: ignore[arg-type]
+        for plane in frame.planes
+    ]
+
+
 def upright(frame: VideoFrame) -> np.ndarray:
     """Convert a frame to RGB, rotated and mirrored by its display matrix.
 

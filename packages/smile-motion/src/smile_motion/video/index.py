@@ -29,6 +29,8 @@ _WAITING = frozenset({"h264", "hevc", "mpeg2video", "av1"})
 """Broadcast codecs whose decoders skip frames up to the next keyframe."""
 _LONGEST_GAP_S = 1.0
 """Longest gap between frames of a broadcast, seconds; longer ones may be joints of streams."""
+_PROGRESSIVE = 1
+"""FFmpeg's number of an order of fields."""
 _FIRST = 4
 """Packets that are decoded on trial if the container does not say enough."""
 
@@ -54,6 +56,9 @@ class VideoIndex:
     lost: int = 0
     """Number of frames that cannot be decoded since their reference frames are not in the file;
     they are not counted otherwise."""
+    is_plain: bool = False
+    """Whether any build of FFmpeg decodes the same frames: progressive ones with usable times, of
+    no broadcast."""
     packed: PackedVideo | None = None
     """Place of the frames of a packed video, which is read without opening a container."""
     pictures: Pictures | None = None
@@ -91,6 +96,8 @@ class _Scan:
     has_times: bool
     """Whether frames bear times by which they can be sought."""
     is_broadcast: bool
+    is_progressive: bool
+    """Whether frames are known to be no fields of a television picture."""
     is_corrupt: bool
     """Whether a packet is known to be damaged."""
     is_whole: bool
@@ -149,6 +156,7 @@ def index_video(path: str | Path) -> VideoIndex:
         tick_s=1 / scan.rate_hz if counted else scan.tick_s,
         counted=counted,
         lost=max(lost, 0),
+        is_plain=scan.is_progressive and not scan.is_broadcast and not counted,
     )
 
 
@@ -203,6 +211,7 @@ def _scan(path: Path) -> _Scan:
             or bool(formats & _TIMED)
             or (is_broadcast and codec.name in _WAITING),
             is_broadcast=is_broadcast,
+            is_progressive=getattr(codec, "field_order", 0) == _PROGRESSIVE,
             is_corrupt=is_corrupt,
             is_whole=bool(first) and first[0].is_keyframe and len(pictures) == len(tried),
         )

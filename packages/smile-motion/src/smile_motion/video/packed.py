@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from smile_motion.errors import InputError
-from smile_motion.video.decoder import DECODER_LIMITS, to_rgb
+from smile_motion.video.decoder import DECODER_LIMITS, HALVED_COLOR, Crop, Cutter
 from smile_motion.video.shards import PackedRecord, shard_around
 
 if TYPE_CHECKING:
@@ -50,12 +50,6 @@ def find_packed(path: Path) -> PackedVideo | None:
     if shard is None or place is None:
         return None
     return PackedVideo(shard=shard.path, record=shard.records[place], table=shard.table(place))
-
-
-_FORMATS = ("yuv420p", "yuvj420p")
-"""Pixel formats of packed videos, by FFmpeg's names."""
-Crop = tuple[int, int, int, int]
-"""A part of a picture: x, y, width, height in pixels."""
 
 
 def read_packed(
@@ -103,49 +97,9 @@ def iterate_packed(
     Yields:
         (H, W, 3) uint8 RGB in the decoder's memory: to be read before the next is asked for.
     """
-    x, y, width, height = crop or (0, 0, video.record.width, video.record.height)
-    cutter = None if crop is None else _Cutter(crop)
+    cutter = Cutter(crop or (0, 0, video.record.width, video.record.height))
     for frame in decode_packed(video, numbers, threads=threads):
-        (rows,) = _planes(to_rgb(frame if cutter is None else cutter.cut(frame)))
-        top, left = (y % 2, x % 2) if crop is not None else (0, 0)
-        pixels = rows[top : top + height, 3 * left : 3 * (left + width)]
-        yield pixels.reshape(height, width, 3)
-
-
-class _Cutter:
-    """Cuts frames of 4:2:0 at even places, at least as large as a crop.
-
-    Converting a part gives what converting the whole and cutting that does, in less time.
-    """
-
-    def __init__(self, crop: Crop) -> None:
-        self._x, self._y = (at - at % 2 for at in crop[:2])
-        sides = (side + at % 2 for at, side in zip(crop[:2], crop[2:], strict=True))
-        self._width, self._height = (side + side % 2 for side in sides)
-        self._part: VideoFrame | None = None
-        self._targets: list[np.ndarray] = []
-
-    def cut(self, frame: VideoFrame) -> VideoFrame:
-        """Cut a frame, into memory that the next one is cut into as well."""
-        from av import VideoFrame
-
-        if self._part is None:
-            self._part = VideoFrame(self._width, self._height, frame.format.name)
-            self._part.colorspace, self._part.color_range = frame.colorspace, frame.color_range
-            self._targets = _planes(self._part)
-        for step, source, target in zip((1, 2, 2), _planes(frame), self._targets, strict=True):
-            rows, columns = self._height // step, self._width // step
-            top, left = self._y // step, self._x // step
-            target[:rows, :columns] = source[top : top + rows, left : left + columns]
-        return self._part
-
-
-def _planes(frame: VideoFrame) -> list[np.ndarray]:
-    """A frame's memory: (rows, bytes of a row and what pads it) uint8 for each plane."""
-    return [
-        np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)  # type: ignore[arg-type]
-        for plane in frame.planes
-    ]
+        yield cutter.to_rgb(frame)
 
 
 def decode_packed(
@@ -191,7 +145,7 @@ def decode_packed(
 def _require_form(frame: VideoFrame, record: PackedRecord, name: str) -> None:
     """Refuse a picture of another size or layout than the index says, before it is copied."""
     found = frame.width, frame.height, frame.format.name
-    if found[:2] != (record.width, record.height) or found[2] not in _FORMATS:
+    if found[:2] != (record.width, record.height) or found[2] not in HALVED_COLOR:
         raise InputError(
             f"{name}: frame {frame.pts} is {found[0]} x {found[1]} in {found[2]}, the index says "
             f"{record.width} x {record.height} in 4:2:0; {_PACK_AGAIN}"

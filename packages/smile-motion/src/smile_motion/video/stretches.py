@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from smile_motion.video.frames import read_frames
+from smile_motion.video.frames import FrameReader, read_frames
 from smile_motion.video.index import VideoIndex
 
 _LOGGER = logging.getLogger(__name__)
@@ -27,6 +27,8 @@ class DecodedStretches:
     """Number of times that each stretch is read."""
     most_bytes: int = KEPT_BYTES
     """Largest size of the cache, bytes; beyond it the oldest stretches are decoded again."""
+    reader: FrameReader = read_frames
+    """Decodes them."""
     decoded: int = field(default=0, init=False)
     """Number of stretches decoded so far."""
     _kept: OrderedDict[tuple[str, bytes], tuple[np.ndarray, int]] = field(
@@ -35,9 +37,9 @@ class DecodedStretches:
     _bytes: int = field(default=0, init=False, repr=False)
     _told: bool = field(default=False, init=False, repr=False)
 
-    def __reduce__(self) -> tuple[type[DecodedStretches], tuple[int, int]]:
+    def __reduce__(self) -> tuple[type[DecodedStretches], tuple[int, int, FrameReader]]:
         """Pickle without the cached frames."""
-        return type(self), (self.uses, self.most_bytes)
+        return type(self), (self.uses, self.most_bytes, self.reader)
 
     def read(self, video: VideoIndex, numbers: np.ndarray) -> np.ndarray:
         """Read frames from the cache, or decode them; see `read_frames`.
@@ -55,7 +57,7 @@ class DecodedStretches:
         key = str(video.path), numbers.tobytes()
         images, left = self._kept.pop(key, (None, self.uses))
         if images is None:
-            images = read_frames(video, numbers)
+            images = self.reader(video, numbers)
             images.flags.writeable = False
             self.decoded += 1
         else:

@@ -61,7 +61,7 @@ class FinetuneConfig(RunOptions, DatasetOptions):
             *("layer_decay", "weight_decay", "betas", "clip_grad", "seed"),
         ),
         "how it is tested": ("validate_every", "segments", "crops"),
-        "how fast": ("precision", "compile", "workers", "cpu_threads"),
+        "how fast": ("precision", "compile", "decoder", "workers", "cpu_threads"),
         "what is recorded": ("track", "log_every", "save_every", "keep"),
     }
 

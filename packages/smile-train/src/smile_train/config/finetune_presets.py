@@ -196,6 +196,7 @@ def changed_options(config: FinetuneConfig) -> tuple[str, ...]:
         *("checkpoint", "preset", "dataset", "data", "annotations", "fold", "out", "resume"),
         *("stop_at", "compile", "workers", "track", "save_every", "keep", "log_every", "heads"),
         *("allow_missing", "list_presets", "accumulate", "reset_head", "test_split", "config"),
+        "decoder",
     }
     differing = tuple(
         f"{name} {getattr(config, name)}"

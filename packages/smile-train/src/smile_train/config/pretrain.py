@@ -27,7 +27,7 @@ from smile_motion.io.options import (
 from smile_motion.tokens import TokenGrid, masked_tokens
 
 from smile_train.config.motion_target import MotionTargetOptions
-from smile_train.config.run import RunOptions
+from smile_train.config.run import Decoder, RunOptions
 from smile_train.models.config import DEEPEST, STUDENTS, StudentConfig, StudentName, require_layers
 
 TargetName = Literal["pixel", "clip", "dino", "dinov2", "mae"]
@@ -40,6 +40,10 @@ TEACHERS: dict[TargetName, str] = {
 """The teacher meant by a target, by its open_clip or timm name. All are ViT-B. Paper, Table 4b."""
 
 _OF_FEATURES = OnlyWith(lambda options: options.target != "pixel", "with a --target of features")
+_OVER_VIDEO = OnlyWith(
+    lambda options: options.background_kind in ("natural", "frame"),
+    "with --background natural or frame",
+)
 _WITHOUT_STEPS = OnlyWith(lambda options: options.steps is None, "without --steps")
 
 
@@ -68,7 +72,8 @@ class PretrainConfig(RunOptions, ClipOptions, MotionTargetOptions):
             *("weight_decay", "betas", "clip_grad"),
         ),
         "how fast": (
-            *("precision", "compile", "render", "clips_per_video", "workers", "cpu_threads"),
+            *("precision", "compile", "render", "decoder", "clips_per_video", "workers"),
+            "cpu_threads",
         ),
         "what is recorded": (
             *("track", "log_every", "save_every", "keep"),
@@ -92,16 +97,14 @@ class PretrainConfig(RunOptions, ClipOptions, MotionTargetOptions):
     ] = 10_000
     """Clips in an epoch where the background is endless; else the number of files counts. Ours."""
 
-    clips_per_video: Annotated[
-        Views,
-        OnlyWith(
-            lambda options: options.background_kind in ("natural", "frame"),
-            "with --background natural or frame",
-        ),
-    ] = 1
+    clips_per_video: Annotated[Views, _OVER_VIDEO] = 1
     """Clips with objects, crops and masks of their own that each decoded stretch of video lies
     behind, in as many steps in a row. --epochs counts clips as before, so that each video is
     decoded in one of so many epochs. Ours: 1."""
+
+    decoder: Annotated[Decoder, _OVER_VIDEO] = "auto"
+    """Of videos that are not packed. auto: torchcodec where it is installed, gives PyAV's pixels
+    for a few of them, and is faster in a short trial, else PyAV; a resumed run keeps its own."""
 
     student: StudentName = "vit-b"
     """Size of the student."""

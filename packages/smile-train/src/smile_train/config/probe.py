@@ -44,7 +44,7 @@ class FeatureProbeConfig(DatasetOptions):
         ),
         "what is seen": ("frames", "size", "sampling", "stride", "segments", "crops"),
         "how the probe is fitted": ("penalties", "iterations", "neighbours", "seed"),
-        "how fast": ("batch", "precision", "workers", "cpu_threads"),
+        "how fast": ("batch", "precision", "decoder", "workers", "cpu_threads"),
     }
 
     checkpoint: Annotated[

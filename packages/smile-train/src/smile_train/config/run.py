@@ -15,6 +15,10 @@ PrecisionName = Literal["bf16", "fp16", "fp32"]
 """Of activations; weights stay float32."""
 Precision = Literal["auto", "bf16", "fp16", "fp32"]
 """`auto` is settled by `smile_train.config.machine` when a run begins."""
+DecoderName = Literal["pyav", "torchcodec"]
+"""Libraries that decode videos."""
+Decoder = Literal["auto", "pyav", "torchcodec"]
+"""`auto` is settled by `smile_train.data.decoders` when a run begins."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +92,7 @@ class RunOptions:
 
 
 FREE_FIELDS = frozenset(field.name for field in fields(RunOptions)) - {"precision"} | {
-    *("picture_every", "probe_motion_every", "probe_linear_every", "allow_missing", "minutes")
+    *("picture_every", "probe_motion_every", "probe_linear_every", "allow_missing", "minutes"),
+    "decoder",
 }
 """Fields that a resumed run may change: they do not touch what is learned."""

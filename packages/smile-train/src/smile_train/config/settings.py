@@ -42,7 +42,17 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     ),
     "data": (
         *("background", "videos", "images", "noise", "noise_per_frame", "samples", "render"),
-        *("clips_per_video", "frames", "size", "width", "stride", "sampling", "workers", "knn"),
+        *(
+            "clips_per_video",
+            "decoder",
+            "frames",
+            "size",
+            "width",
+            "stride",
+            "sampling",
+            "workers",
+            "knn",
+        ),
         *("dataset", "data"),
         *("annotations", "fold", "subset", "few", "test_split", "allow_missing", "repeats"),
         *("augment", "flip", "rand_augment", "erasing", "segments", "crops"),

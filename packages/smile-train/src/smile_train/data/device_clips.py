@@ -22,6 +22,8 @@ from smile_motion.video.stretches import DecodedStretches
 from torch import Tensor
 
 from smile_train.config.pretrain import PretrainConfig
+from smile_train.config.run import DecoderName
+from smile_train.data.decoders import settle_decoder
 from smile_train.data.moving_clips import TrainingClips, draw_masks, draw_picks, mask_generators
 from smile_train.data.sampling import SampleOrder
 
@@ -207,3 +209,30 @@ def open_clips(config: PretrainConfig) -> TrainingClips:
     order = SampleOrder(length=length, seed=config.seed, clips_per_video=shared, batch=config.batch)
     kind = PlannedClips if config.render == "device" else TrainingClips
     return kind(config=config, maker=maker, order=order)
+
+
+def settle_clips(
+    clips: TrainingClips, begun: DecoderName | None = None
+) -> tuple[TrainingClips, str]:
+    """Settle which decoder reads the videos behind clips; see `settle_decoder`.
+
+    Args:
+        clips: From `open_clips`, which has PyAV read them.
+        begun: Decoder that the run began with.
+
+    Returns:
+        The clips, and what to say, once.
+
+    Raises:
+        InputError: The decoder that the configuration asks for cannot be used.
+    """
+    config, background = clips.config, clips.maker.background
+    if not isinstance(background, VideoBackground):
+        return clips, ""
+    decoder, said = settle_decoder(
+        *(config.decoder, background.files),
+        frames=config.frames,
+        stride=config.stride,
+        begun=begun,
+    )
+    return clips.decoded_by(decoder), said

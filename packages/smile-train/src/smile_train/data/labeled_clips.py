@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from smile_motion.seeding import Stream, keyed_generator
 from smile_motion.video import open_index, read_frames
+from smile_motion.video.frames import FrameReader
 
 from smile_train.data.augmentation import augment
 from smile_train.data.sampling import SampleOrder, make_or_replace
@@ -60,6 +61,8 @@ class LabeledClips:
     """What is done to a clip; none where it is cut as for testing."""
     seed: int
     """Seed of everything drawn."""
+    reader: FrameReader = read_frames
+    """Decodes frames."""
 
     @cached_property
     def targets(self) -> np.ndarray:
@@ -108,7 +111,12 @@ class LabeledClips:
         video = self.videos.videos[index]
         rng = keyed_generator(self.seed, Stream.AUGMENT, epoch=epoch, index=index)
         images = read_training_frames(
-            video, frames=self.frames, stride=self.stride, sampling=self.sampling, rng=rng
+            video,
+            frames=self.frames,
+            stride=self.stride,
+            sampling=self.sampling,
+            rng=rng,
+            reader=self.reader,
         )
         kind = self.augmentation
         for repeat in range(self.repeats):
@@ -135,6 +143,7 @@ def read_training_frames(
     stride: int,
     sampling: Sampling,
     rng: np.random.Generator,
+    reader: FrameReader = read_frames,
 ) -> np.ndarray:
     """Decode a random clip of a sample, (frames, H, W, 3) uint8.
 
@@ -144,7 +153,7 @@ def read_training_frames(
     index = open_index(video.path)
     first, end = frame_range(index, video)
     places = training_frames(end - first, frames=frames, stride=stride, sampling=sampling, rng=rng)
-    return read_frames(index, first + places)
+    return reader(index, first + places)
 
 
 def sample_length(video: LabeledVideo) -> int:

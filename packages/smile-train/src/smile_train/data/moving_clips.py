@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from smile_motion.backgrounds.sources import VideoBackground
 from smile_motion.clips.clip import Clip, ClipMaker
 from smile_motion.masking.masks import (
     TokenMask,
@@ -25,6 +26,8 @@ from smile_motion.tokens import masked_tokens
 from smile_motion.truth.token_motion import TokenMotion, token_motion
 
 from smile_train.config.pretrain import PretrainConfig
+from smile_train.config.run import DecoderName
+from smile_train.data.decoders import READERS
 from smile_train.data.sampling import SampleOrder, make_or_replace
 
 
@@ -117,6 +120,17 @@ class TrainingClips:
         """The file behind the objects of clip `index`, if there is one."""
         files: tuple[Path, ...] = getattr(self.maker.background, "files", ())
         return files[index % len(files)] if files else None
+
+    def decoded_by(self, decoder: DecoderName) -> TrainingClips:
+        """The same clips, of videos that another decoder reads."""
+        background = self.maker.background
+        assert isinstance(background, VideoBackground)
+        reader, decoded = READERS[decoder], background.decoded
+        background = replace(
+            background, reader=reader, decoded=decoded and replace(decoded, reader=reader)
+        )
+        config = replace(self.config, decoder=decoder)
+        return replace(self, config=config, maker=replace(self.maker, background=background))
 
     def maker_of(self, epoch: int, index: int) -> ClipMaker:
         """The maker of a clip: under --strategy mixed, some have no objects."""

@@ -1,4 +1,4 @@
-"""Packing a list or folder of videos: shards 0..n-1, each made by itself, and their card."""
+"""Packing of videos: shards 0..n-1, each made by itself, their card, and a manifest's samples."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
@@ -16,10 +16,14 @@ from smile_motion.errors import InputError
 from smile_motion.export.base import ClipShard, Format, Line
 from smile_motion.export.collection import Collection
 from smile_motion.io.files import dump_lines, hash_file, replacing, sha256, write_atomically
-from smile_motion.video import find_videos
+from smile_motion.video import ListedVideo, find_videos
 from smile_motion.video.packer import reencode
 from smile_motion.video.packing import VideoPacking
 from smile_motion.video.shards import PackedRecord, ShardWriter, open_shard
+from smile_motion.video.tar import locate
+
+from smile_train.datasets.base import LabeledVideos
+from smile_train.datasets.custom import MANIFEST, SUFFIX, read_manifest, write_manifest
 
 VIDEOS = "videos.jsonl"
 """What is in the shards, a line for each video, for people and other tools."""
@@ -51,12 +55,16 @@ def find_sources(source: Path, *, allow_missing: bool = False) -> tuple[SourceVi
     unless it lies in the topmost one.
 
     Args:
-        allow_missing: Keep videos that a list names and that are not there.
+        source: A list, a folder, a tar, a video, or a manifest, of which every file is packed once.
+        allow_missing: Keep videos that a list or a manifest names and that are not there.
 
     Raises:
-        InputError: There are none, or a list names one that is not there.
+        InputError: There are none, or one that a list names is not there.
     """
-    found = find_videos(source, remedy="check LIST_OR_FOLDER", keep_missing=allow_missing)
+    if source.suffix == SUFFIX:
+        found = _files_of(read_manifest(source), source, allow_missing=allow_missing)
+    else:
+        found = find_videos(source, remedy="check LIST_OR_FOLDER", keep_missing=allow_missing)
     paths = [Path(os.path.abspath(video.path)) for video in found]  # noqa: PTH100 - keeps links
     common = Path(os.path.commonpath([path.parent for path in paths]))
     top = source.absolute() if source.is_dir() else None
@@ -79,6 +87,25 @@ def find_sources(source: Path, *, allow_missing: bool = False) -> tuple[SourceVi
     return tuple(videos)
 
 
+def _files_of(samples: LabeledVideos, source: Path, *, allow_missing: bool) -> list[ListedVideo]:
+    """Files of a manifest's samples, each with the class that all its samples have, if any."""
+    labels: dict[Path, set[str]] = {}
+    for video in samples.videos:
+        named = labels.setdefault(video.path, set())
+        if isinstance(video.target, int) and samples.task == "single-label":
+            named.add(samples.classes[video.target])
+    missing = [path for path in labels if locate(path) is None and not path.is_dir()]
+    if missing and not allow_missing:
+        raise InputError(
+            f"{source}: {missing[0]} is not there ({len(missing):,} of {len(labels):,} files are "
+            f"missing); mend the manifest, or count them as broken with --allow-missing"
+        )
+    return [
+        ListedVideo(path, next(iter(named)) if len(named) == 1 else None)
+        for path, named in labels.items()
+    ]
+
+
 def _text(name: str) -> str:
     """A file's name as text that can be written; bytes that are none are escaped."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
@@ -92,6 +119,8 @@ class VideoMaker:
     """All of them."""
     packing: VideoPacking
     """How they are re-encoded."""
+    samples: LabeledVideos | None = None
+    """Samples of the manifest that names them."""
 
     def make(self, index: int) -> SourceVideo:
         """The video of a number."""
@@ -101,6 +130,8 @@ class VideoMaker:
     def sha256(self) -> str:
         """Hash of what is packed, by name and label."""
         listed = [[video.source, video.name, video.label] for video in self.videos]
+        if self.samples is not None:
+            listed.append([self.samples.sha256])
         return sha256(json.dumps(listed).encode())
 
 
@@ -186,8 +217,30 @@ class PackedVideos(Format):
             write_atomically(folder / BROKEN, "".join(told).encode())
         else:
             (folder / BROKEN).unlink(missing_ok=True)
+        if maker.samples is not None:
+            write_manifest(folder / MANIFEST, _packed_samples(maker, folder, lines))
         write_atomically(folder / CARD, card(maker, lines, records, len(broken)).encode())
-        return (VIDEOS, CARD, BROKEN) if broken else (VIDEOS, CARD)
+        made = {BROKEN: bool(broken), MANIFEST: maker.samples is not None}
+        return (VIDEOS, CARD, *(name for name, there in made.items() if there))
+
+
+def _packed_samples(maker: VideoMaker, folder: Path, lines: Sequence[Line]) -> LabeledVideos:
+    """The samples of a manifest, where their videos now lie; without those that are broken."""
+    assert maker.samples is not None
+    places = {
+        record.name: folder / line["file"] / f"{record.name}.mp4"
+        for line in lines
+        for record in _records(folder / line["file"])
+    }
+    names = {video.path: video.name for video in maker.videos}
+    kept = [video for video in maker.samples.videos if names[video.path] in places]
+    lost = len(kept) < len(maker.samples)
+    return replace(
+        maker.samples,
+        videos=tuple(replace(video, path=places[names[video.path]]) for video in kept),
+        partial=maker.samples.partial or lost,
+        missing=maker.samples.missing or lost,
+    )
 
 
 def _records(path: Path) -> tuple[PackedRecord, ...]:
@@ -208,11 +261,34 @@ def broken_in(line: Line) -> dict[str, list[str]]:
 
 
 def collect(
-    videos: tuple[SourceVideo, ...], packing: VideoPacking, *, folder: Path, videos_per_shard: int
+    videos: tuple[SourceVideo, ...],
+    packing: VideoPacking,
+    *,
+    folder: Path,
+    videos_per_shard: int,
+    samples: LabeledVideos | None = None,
 ) -> Collection:
-    """Describe shards of packed videos: all that one depends on besides its number."""
+    """Describe shards of packed videos: all that one depends on besides its number.
+
+    Args:
+        videos: From `find_sources`.
+        packing: How they are re-encoded.
+        folder: Where the shards go.
+        videos_per_shard: The most in one.
+        samples: Those of the manifest that names the videos, to be written beside the shards.
+
+    Raises:
+        InputError: Samples are spans of frames, which are to be thinned out.
+    """
+    thinned = packing.stride > 1 or packing.rate_hz is not None
+    spans = (video.span for video in (samples.videos if samples else ()))
+    if thinned and any(span is not None and span.unit == "frames" for span in spans):
+        raise InputError(
+            "the manifest's samples are spans of frames, whose numbers --stride and --rate-hz "
+            "would change; pack all frames"
+        )
     return Collection(
-        maker=VideoMaker(videos=videos, packing=packing),
+        maker=VideoMaker(videos=videos, packing=packing, samples=samples),
         folder=folder,
         count=len(videos),
         format=PackedVideos(videos_per_shard=videos_per_shard, packing=packing),
@@ -242,6 +318,7 @@ def card(
         thinned = f"each {packing.stride}th frame"
     if packing.rate_hz is not None:
         thinned = f"at most {packing.rate_hz:g} frames a second"
+    dataset = "list" if maker.samples is None else "manifest"
     return f"""# Packed videos
 
 | | |
@@ -261,7 +338,8 @@ PSNR is over all values of RGB of up to eight frames of each video, spread evenl
 is stored; what making them smaller loses is not in it.
 
 Read them wherever videos are read: `--videos FOLDER`, `FOLDER/shard-00000.tar/NAME.mp4` in lists
-and manifests, or as the `train` and `validation` of a data set (`--dataset list`). Every shard is
+and manifests, or as the `train` and `validation` of a data set (`--dataset {dataset}`). Every \
+shard is
 a WebDataset tar with `NAME.mp4` and `NAME.json`. `index.jsonl` has a line for each shard with its
 SHA-256, `videos.jsonl` one for each video.
 """

@@ -72,9 +72,18 @@ def _find_list(root: Path, split: Split) -> Path:
     return _find(root, split, LIST_SUFFIXES)
 
 
+def _find_manifest(root: Path, split: Split) -> Path:
+    """A split's manifest, or that of its folder of packed videos."""
+    for name in NAMES[split]:
+        inside = root / name / MANIFEST
+        if inside.is_file() and not (root / f"{name}{SUFFIX}").exists():
+            return inside
+    return _find(root, split, (SUFFIX,))
+
+
 def _read_manifest(place: DatasetPlace, split: Split) -> LabeledVideos:
     """The samples whose files are there."""
-    found = read_manifest(_find(place.root, split, (SUFFIX,)))
+    found = read_manifest(_find_manifest(place.root, split))
     there = Listings(Path("/"))
     kept, missing = [], []
     for video in found.videos:
@@ -194,6 +203,8 @@ def _key(path: Path, folder: Path) -> str:
 
 
 SUFFIX = ".jsonl"
+MANIFEST = "manifest.jsonl"
+"""Manifest of a folder of packed videos, of samples that one named."""
 _REMEDY = "write one with smile_train data list"
 
 

@@ -17,6 +17,7 @@ from accelerate.utils import gather_object
 from smile_motion.errors import InputError
 from smile_motion.io.files import write_atomically
 from smile_motion.video import read_frames
+from smile_motion.video.frames import FrameReader
 from smile_motion.video.index import open_index
 from torch.utils.data import Dataset
 
@@ -41,8 +42,10 @@ class ViewShape:
     """Which frames."""
 
 
-def read_views(video: LabeledVideo, shape: ViewShape, views: TestViews) -> np.ndarray:
-    """Decode all views of a sample, once.
+def read_views(
+    video: LabeledVideo, shape: ViewShape, views: TestViews, reader: FrameReader = read_frames
+) -> np.ndarray:
+    """Decode all views of a sample, once, by one of `smile_train.data.decoders`.
 
     Returns:
         (segments * crops, T, size, size, 3) uint8; crops of a segment follow each other.
@@ -60,7 +63,7 @@ def read_views(video: LabeledVideo, shape: ViewShape, views: TestViews) -> np.nd
         segments=views.segments,
     )
     distinct, where = np.unique(first + places, return_inverse=True)
-    squares = square_crops(read_frames(index, distinct), shape.size, views.crops)
+    squares = square_crops(reader(index, distinct), shape.size, views.crops)
     clips = squares[:, where.reshape(places.shape)]  # (crops, segments, T, ...)
     return np.ascontiguousarray(clips.swapaxes(0, 1)).reshape(-1, *clips.shape[2:])
 
@@ -68,12 +71,19 @@ def read_views(video: LabeledVideo, shape: ViewShape, views: TestViews) -> np.nd
 class ViewReader(Dataset[tuple[int, Any]]):
     """Sample number -> all its views; a reason instead of pixels where it cannot be read."""
 
-    def __init__(self, videos: LabeledVideos, shape: ViewShape, views: TestViews) -> None:
-        self.videos, self.shape, self.views = videos, shape, views
+    def __init__(
+        self,
+        videos: LabeledVideos,
+        shape: ViewShape,
+        views: TestViews,
+        reader: FrameReader = read_frames,
+    ) -> None:
+        self.videos, self.shape, self.views, self.reader = videos, shape, views, reader
 
     def __getitem__(self, number: int) -> tuple[int, torch.Tensor | str]:
         try:
-            views = read_views(self.videos.videos[number], self.shape, self.views)
+            video = self.videos.videos[number]
+            views = read_views(video, self.shape, self.views, self.reader)
         except InputError as error:
             return number, str(error)
         return number, torch.from_numpy(views)
@@ -153,6 +163,7 @@ def predict(
     workers: int = 2,
     ensemble: Literal["mean", "max"] = "mean",
     allow_missing: bool = False,
+    reader: FrameReader = read_frames,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Predictions:
     """Score every sample over its views; processes share the samples, none is scored twice.
@@ -161,6 +172,7 @@ def predict(
         model: Clips (n, T, H, W, 3) uint8 to what is averaged, (n, outputs): probabilities.
         batch: Views in a forward pass.
         ensemble: How views become one: their mean, or the highest of each output.
+        reader: Decodes frames.
 
     Returns:
         The same in every process.
@@ -173,8 +185,8 @@ def predict(
     scores = torch.zeros((count, outputs), device=device)
     seen = torch.zeros(count, dtype=torch.int64, device=device)
     faults: list[tuple[int, str]] = []
-    reader = ViewReader(videos, shape, views)
-    samples = iterate_views(reader, mine, workers=workers)
+    opened = ViewReader(videos, shape, views, reader)
+    samples = iterate_views(opened, mine, workers=workers)
 
     def scored(clips: torch.Tensor) -> torch.Tensor:
         with torch.no_grad(), accelerator.autocast():

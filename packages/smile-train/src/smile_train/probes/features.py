@@ -16,6 +16,8 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 from smile_motion.errors import InputError
 from smile_motion.io.files import dump_json, replacing, write_atomically
+from smile_motion.video import read_frames
+from smile_motion.video.frames import FrameReader
 from smile_motion.video.tar import ARCHIVE
 
 from smile_train.data.views import TestViews
@@ -53,6 +55,7 @@ def extract_features(
     batch: int = 8,
     workers: int = 2,
     allow_missing: bool = False,
+    reader: FrameReader = read_frames,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Features:
     """Encode all views of a split, or read what was encoded before.
@@ -63,6 +66,7 @@ def extract_features(
             the work; an interrupted extraction goes on where it was. Parts that are damaged, of
             files that have changed since, or without samples that may not be missing are read
             again.
+        reader: Decodes frames.
 
     Returns:
         The same in every process.
@@ -91,10 +95,10 @@ def extract_features(
         own = range(len(videos))[part * PART : (part + 1) * PART]
         if not _is_current(_name(folder, part), stamps[own], allow_missing):
             numbers += own
-    reader = ViewReader(videos, shape, views)
+    opened = ViewReader(videos, shape, views, reader)
     found: list[np.ndarray | None] = []
     done = len(videos) - len(numbers) * accelerator.num_processes
-    samples = iterate_views(reader, numbers, workers=workers)
+    samples = iterate_views(opened, numbers, workers=workers)
 
     def pooled(clips: torch.Tensor) -> torch.Tensor:
         with accelerator.autocast():

@@ -19,6 +19,7 @@ from smile_train.checkpoints.backbone import build_encoder, untrained_backbone
 from smile_train.config.finetune_presets import DATASET_PRESETS, PRESETS
 from smile_train.config.machine import settle_machine
 from smile_train.config.probe import FeatureProbeConfig, NeighborProbeConfig, StrictProbeConfig
+from smile_train.data.decoders import reader_of, settle_decoder
 from smile_train.data.views import TestViews
 from smile_train.datasets import LabeledVideos, open_split
 from smile_train.datasets.base import require_fitting
@@ -140,7 +141,14 @@ def _probe(
     source, encoder = _open_encoder(config)
     encoder = encoder.to(accelerator.device)
     views = TestViews(segments=config.segments, crops=config.crops)
-    accelerator.print(machine.said, file=sys.stderr)
+    preset = PRESETS[DATASET_PRESETS[config.dataset]]
+    decoder, chosen = settle_decoder(
+        *(config.decoder, [video.path for video in train.videos]),
+        frames=encoder.grid.frames,
+        stride=config.stride or preset.stride,
+    )
+    config = replace(config, decoder=decoder)
+    accelerator.print(*filter(None, (machine.said, chosen)), sep="\n", file=sys.stderr)
     train_features = _extract(config, encoder, train, TestViews(), accelerator)
     test_features = _extract(config, encoder, test, views, accelerator)
     scores, choice = judge(train_features, test_features, len(train.classes), accelerator.device)
@@ -212,6 +220,7 @@ def _extract(
             batch=config.batch,
             workers=config.workers,
             allow_missing=config.allow_missing,
+            reader=reader_of(config.decoder),
             on_progress=lambda done, total: on_progress(f"{videos.split} features", done, total),
         )
 

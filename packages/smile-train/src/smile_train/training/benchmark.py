@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ import torch
 
 from smile_train.config.machine import DTYPES
 from smile_train.config.pretrain import PretrainConfig
-from smile_train.data.device_clips import PlanRenderer, open_clips
+from smile_train.data.device_clips import PlanRenderer, open_clips, settle_clips
 from smile_train.data.loader import ClipLoader
 from smile_train.data.moving_clips import TrainingClips, clip_motion
 from smile_train.data.sampling import MicroBatches
@@ -81,7 +82,9 @@ def measure(
         on_step: Callback after each timed step.
     """
     config.require_moving_objects()
-    clips = open_clips(config)
+    clips, said = settle_clips(open_clips(config))
+    if said:
+        print(said, file=sys.stderr)
     if teacher is None:
         model, teacher, _ = build_models(config)
     else:

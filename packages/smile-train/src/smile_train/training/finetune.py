@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from smile_train.checkpoints.open import open_backbone
 from smile_train.config.finetune import FinetuneConfig
 from smile_train.config.finetune_presets import changed_options, without_mixing
 from smile_train.data.augmentation import require_rand_augment
+from smile_train.data.decoders import reader_of, settle_decoder
 from smile_train.data.labeled_clips import ClipAugmentation, LabeledClips
 from smile_train.data.sampling import SampleOrder
 from smile_train.data.views import TestViews
@@ -94,6 +95,7 @@ class LabeledRun(TrainingRun[FinetuneConfig, LabeledClips]):
             if config.augment
             else None,
             seed=config.seed,
+            reader=reader_of(config.decoder),
         )
         self.steps = max(1, config.epochs * len(train) // config.batch)
         self.views, self.said = config.repeats, []
@@ -202,6 +204,7 @@ def score(run: LabeledRun, views: TestViews) -> Predictions:
             workers=run.config.workers,
             ensemble=run.task.ensemble,
             allow_missing=run.config.allow_missing,
+            reader=reader_of(run.config.decoder),
         )
 
 
@@ -266,6 +269,13 @@ def finetune(config: FinetuneConfig, out: Path) -> Results:
     config = without_mixing(config, train.task)
     test = open_split(config.place, config.test_split)
     require_fitting(train, test)
+    decoder, chosen = settle_decoder(
+        *(config.decoder, [video.path for video in train.videos]),
+        frames=config.frames or ViewShape.frames,
+        stride=config.stride,
+        begun=begun.get("decoder"),
+    )
+    config, said = replace(config, decoder=decoder), "\n".join(filter(None, (said, chosen)))
     task = open_task(train, config)
     backbone = start_backbone(config)
     run = LabeledRun(

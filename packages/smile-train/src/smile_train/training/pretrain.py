@@ -15,7 +15,7 @@ from smile_motion.errors import InputError
 from smile_train.checkpoints.files import newest_checkpoint, stored_settings
 from smile_train.checkpoints.open import open_checkpoint, start_from
 from smile_train.config.pretrain import PretrainConfig, plan_stages
-from smile_train.data.device_clips import PlanRenderer, open_clips
+from smile_train.data.device_clips import PlanRenderer, open_clips, settle_clips
 from smile_train.data.loader import ClipLoader
 from smile_train.data.moving_clips import TrainingClips
 from smile_train.models.mae import PretrainModel
@@ -97,7 +97,11 @@ class PretrainRun(TrainingRun[PretrainConfig, TrainingClips]):
         """
         torch.manual_seed(config.seed)
         self.out, self.accelerator = out, accelerator
-        self.clips = open_clips(config)
+        begun = stored_settings(out).get("decoder") if config.resume else None
+        self.clips, line = settle_clips(open_clips(config), begun)
+        config = self.clips.config
+        if line:
+            accelerator.print(line, file=sys.stderr)
         part_size(config, accelerator.num_processes)
         self.model, self.teacher, self.said = build_models(config)
         steps = total_steps(config, self.clips)

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 EXAMPLES = (
     "smile-train data pack VIDEOS --out packed",
     "smile-train data pack train.txt --out packed --shard-index 0 --num-shards 8",
+    "smile-train data list ssv2 SSV2 --out train.jsonl",
+    "smile-train data pack train.jsonl --out packed/train",
 )
 MAKES = "packed videos"
 
@@ -35,14 +37,14 @@ class Options(EngineOptions, VideoPacking):
     GROUPS: ClassVar[Groups] = {"how fast": ENGINE_FIELDS}
 
     videos: Annotated[Path, tyro.conf.Positional]
-    """A list (`path label` lines), a folder, a tar or a video. In a folder, the folder that a video
-    lies in is its label."""
+    """A list (`path label` lines), a folder, a tar, a video, or a manifest of `data list`, whose
+    samples are kept. In a folder, the folder that a video lies in is its label."""
     out: Path
     """Folder for the shards, their index, and a card that states size and quality."""
     videos_per_shard: Count = 64
     """The most videos in a shard; they are balanced."""
     allow_missing: bool = False
-    """Count videos of a list that are not there as broken, instead of refusing the list."""
+    """Count videos of a list or a manifest that are not there as broken, instead of refusing it."""
 
     @property
     def packing(self) -> VideoPacking:
@@ -61,6 +63,7 @@ def run(options: Options) -> Outcome:
     from smile_motion.video.shards import SETTINGS
 
     from smile_train.data.packing import collect, find_sources
+    from smile_train.datasets.custom import SUFFIX, read_manifest
 
     options.packing.require_encoder()
     job = partition(options.shard_index, options.num_shards)
@@ -69,6 +72,7 @@ def run(options: Options) -> Outcome:
         options.packing,
         folder=options.out,
         videos_per_shard=options.videos_per_shard,
+        samples=read_manifest(options.videos) if options.videos.suffix == SUFFIX else None,
     )
     settings = _settings(collection)
     # Jobs of an array share the folder; those of another array do not.
