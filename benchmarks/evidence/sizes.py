@@ -101,5 +101,6 @@ SIZES: dict[SizeName, Size] = {
         workers=6,
     ),
 }
-"""For a night on two CPU cores (about eight hours for Tables 7, 4a and 4g, estimated in
-docs/evidence.md), and, not measured, some minutes of a data-center GPU and a day of one."""
+"""For a night on two CPU cores (about eight hours for Tables 7, 4a and 4g, estimated), about ten
+minutes of a data-center GPU (27 of 39 runs took seven) and, not measured, a day of one; see
+docs/evidence.md."""
