@@ -194,9 +194,9 @@ def test_a_loss_that_is_no_number_names_its_samples(
 
     honest, calls = loop.masked_loss, []
 
-    def overflowing(*arguments: object) -> torch.Tensor:
+    def overflowing(*arguments: object, **more: object) -> torch.Tensor:
         calls.append(1)
-        loss = honest(*arguments)  # type: ignore[arg-type]
+        loss = honest(*arguments, **more)  # type: ignore[arg-type]
         return loss * torch.inf if len(calls) == 3 else loss
 
     monkeypatch.setattr(loop, "masked_loss", overflowing)

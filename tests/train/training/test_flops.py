@@ -37,3 +37,10 @@ def test_a_student_is_counted_as_by_hand() -> None:
         + 2 * hidden * student.decoder_width * 40
     )
     assert student_flops(model, config) == by_hand
+    more = PretrainModel(
+        config.student_config, config.grid, 40, predict_visible=True, target_layers=(2, 4)
+    )
+    joined = 2 * visible * student.width * (2 * student.width + student.decoder_width)
+    alone = 2 * visible * student.width * student.decoder_width
+    seen = 2 * visible * student.decoder_width * 40
+    assert student_flops(more, config) == by_hand + joined - alone + seen
