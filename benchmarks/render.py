@@ -1,6 +1,7 @@
 """Milliseconds per clip for every stage of making one, beside simple alternatives in the same run.
 
     uv run python benchmarks/render.py [--clips 300] [--bank DIR [--cold]] [--effects NAME …]
+                                       [--camera NAME]
 
 16 x 224 x 224 frames, 2 objects of 256 px, the `paper` recipe, one core. The alternatives
 composite the same plans' objects the way most code does: per frame with PIL, per frame with OpenCV
@@ -32,7 +33,7 @@ from rich.console import Console
 from rich.table import Table
 from smile_motion import MotionPlan, MotionRecipe, ObjectBank, TokenGrid, Truth, render
 from smile_motion.bank import ProceduralSource, build
-from smile_motion.io.options import EffectName
+from smile_motion.io.options import CameraName, EffectName
 from smile_motion.masking.masks import mask_trajectory, mask_tube
 from smile_motion.seeding import Stream, keyed_generator
 
@@ -54,6 +55,8 @@ class Options:
     """Let the system forget the bank's pixels first, so that they come from the disk."""
     effects: tuple[EffectName, ...] = ()
     """What else happens to the objects. The alternatives leave it out."""
+    camera: CameraName = "none"
+    """What moves over the background. The alternatives leave it out."""
 
 
 class Stopwatch:
@@ -135,10 +138,12 @@ def forget_pages(folder: Path) -> None:
 def measure(bank: ObjectBank, options: Options) -> tuple[Stopwatch, Stopwatch]:
     """Time our stages on every clip, and the alternatives on one clip in ten."""
     ours, theirs = Stopwatch(), Stopwatch()
-    recipe, grid = MotionRecipe.named("paper", effects=options.effects), TokenGrid()
+    recipe = MotionRecipe.named("paper", effects=options.effects, camera=options.camera)
+    grid, size = TokenGrid(), (SIDE, SIDE)
+    scene = size if recipe.camera is None else recipe.camera.scene_size(size)
     if options.cold:
         forget_pages(bank.path / "packed")
-    noise = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 3), np.uint8)
+    noise = np.random.default_rng(0).integers(0, 256, (*scene, 3), np.uint8)
     ids = np.empty((FRAMES, SIDE, SIDE), np.uint8)
     frames = np.empty((FRAMES, SIDE, SIDE, 3), np.uint8)
     for index in range(-10, options.clips):
@@ -152,6 +157,8 @@ def measure(bank: ObjectBank, options: Options) -> tuple[Stopwatch, Stopwatch]:
             _ = truth.boxes
         with watch.stage("truth: token coverage"):
             coverage = truth.token_coverage(grid)
+        with watch.stage("truth: token motion"):
+            truth.token_motion(grid)
         rng = keyed_generator(0, Stream.MASK, index=index + 10)
         with watch.stage("masks: trajectory"):
             mask_trajectory(rng, grid, 0.8, coverage)
@@ -164,7 +171,7 @@ def measure(bank: ObjectBank, options: Options) -> tuple[Stopwatch, Stopwatch]:
                 ("OpenCV per frame", with_opencv),
                 ("albumentations per frame", with_albumentations),
             ):
-                frames[:] = noise
+                frames[:] = noise[:SIDE, :SIDE]
                 with theirs.stage(name):
                     alternative(frames, plan, images)
     return ours, theirs

@@ -67,6 +67,7 @@ def cells(options: Options) -> dict[str, dict[str, ClipOptions]]:
         },
         "background": backgrounds,
         "noise": noises,
+        "camera": {name: ClipOptions(**still, camera=name) for name in choices("camera")},
         "effects": {"no effect": ClipOptions(**still)}
         | {name: ClipOptions(**still, effects=(name,)) for name in choices("effects")},
         "baselines": {

@@ -74,6 +74,10 @@ DOCUMENTS: dict[str, Document] = {
                 "scale": [[1.0, 1.0], [1.0, 1.0]], "tint": [[1.0, 1.0, 1.0], [1.0, 1.0, 1.0]],
                 "appearance_seed": 4,
             }],
+            "camera": {
+                "kind": "Camera", "scene": [80, 90], "centre": [[31.5, 31.5], [30.0, 33.5]],
+                "angle_deg": [0.0, -1.5], "scale": [[1.0, 1.0], [1.25, 1.25]],
+            },
         },
         "refuse",
     ),

@@ -48,6 +48,9 @@ CHOICES = {
         PLAIN, smallest_px=90, largest_px=60, smoothness=2.5, rotation_deg=20, largest_scale=1,
         effects=("motion-blur",), shutter=0.25, background="black", seed=3,
     ),
+    "a camera": replace(
+        PLAIN, camera="pan-zoom-roll", noise="spectral", seed=4,
+    ),
 }  # fmt: skip
 
 

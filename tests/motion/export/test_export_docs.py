@@ -38,4 +38,5 @@ def test_the_page_runs(
 
 _FORMS = (
     "frames", "webdataset", "datasets", "coco", "youtube-vis", "flo", "kitti-flow", "tapvid",
+    "tapvid-kubric",
 )  # fmt: skip

@@ -257,6 +257,73 @@ def test_tapvids_fields_hold_exact_tracks(written, clips: list[Clip]) -> None:
     assert moved > 1
 
 
+@pytest.mark.parametrize("on", ["all", "objects", "background", "pixels"])
+def test_kubrics_fields_hold_exact_tracks_of_queries(
+    on: str, small_bank: ObjectBank, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    assert render(
+        "--bank", small_bank.path, "--camera", "pan-zoom-roll", "--size", SIZE, "--frames", FRAMES,
+        "--format", "tapvid-kubric", "--points", "40", "--points-on", on, "--n", "2", "--out", out,
+        "--workers", "0",
+    ) == 0  # fmt: skip
+    shares = []
+    for index in range(2):
+        with np.load(out / f"clip_{index:06d}.npz", allow_pickle=False) as arrays:
+            data = dict(arrays)
+        assert set(data) == {"video", "query_points", "target_points", "occluded"}
+        clip = read_clip(out / f"clip_{index:06d}.json", small_bank)
+        assert (data["video"] == clip.frames).all()
+        queries, targets, occluded = (
+            data[name] for name in ("query_points", "target_points", "occluded")
+        )
+        assert (queries.shape, queries.dtype) == ((40, 3), np.float32)
+        assert (targets.shape, targets.dtype) == ((40, FRAMES, 2), np.float32)
+        assert (occluded.shape, occluded.dtype) == ((40, FRAMES), bool)
+        # As training reads them: a query is the target at its time, in view, y before x; its pixel
+        # is the whole part of what is counted from the frame's corner.
+        time, row, column = queries.astype(int).T
+        assert (time == queries[:, 0]).all()
+        points = np.arange(40)
+        assert (targets[points, time] == queries[:, :0:-1]).all()
+        assert not occluded[points, time].any()
+        labels = clip.truth.ids[time, row, column]
+        shares.append((labels > 0).mean())
+        for t in np.unique(time):
+            chosen = time == t
+            tracks = clip.truth.track(queries[chosen, :0:-1].astype(np.float64) - 0.5, int(t))
+            np.testing.assert_allclose(targets[chosen] - 0.5, tracks.positions, atol=1e-3)
+            assert (~occluded[chosen] == tracks.visible).mean() > 0.98
+            assert (np.ptp(tracks.positions, axis=1).max(axis=1) > 0).all()  # all moves
+    covered = {"objects": (1, 1), "background": (0, 0), "all": (0.3, 0.95), "pixels": (0, 0.6)}[on]
+    assert all(covered[0] <= share <= covered[1] for share in shares)
+
+
+def test_flow_of_a_moving_camera_is_known_everywhere(
+    written, small_bank: ObjectBank, photographs: Path
+) -> None:
+    folder = written("flo", "--camera", "pan-zoom", "--images", photographs)
+    for index in range(COUNT):
+        home = folder / f"clip_{index:06d}"
+        truth = read_clip(home / "clip.json", small_bank).truth
+        for t in range(FRAMES - 1):
+            read = cv2.readOpticalFlow(str(home / f"flow/{t:05d}.flo"))
+            assert (read == truth.flow().vectors[t]).all()
+            assert (abs(read) < 1e9).all()
+            assert (read[truth.ids[t] == 0] != 0).any()
+
+
+def test_a_background_that_moves_by_itself_has_no_points(
+    small_bank: ObjectBank, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert render(
+        "--bank", small_bank.path, "--noise-per-frame", "--size", SIZE, "--frames", FRAMES,
+        "--format", "tapvid-kubric", "--points-on", "background", "--out", tmp_path / "out",
+    ) == 2  # fmt: skip
+    assert "--points-on background: what is behind the clips moves" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_points_lie_on_objects_alone_where_the_background_moves(
     small_bank: ObjectBank, tmp_path: Path
 ) -> None:

@@ -20,7 +20,7 @@ from smile_motion.masking.masks import draw_keys, mask_random, mask_trajectory, 
 from smile_motion.motion.effects import EFFECTS, Appearance, MotionBlur
 from smile_motion.motion.plan import MotionPlan
 from smile_motion.motion.recipe import MotionRecipe
-from smile_motion.renderer.cpu import render
+from smile_motion.renderer.cpu import render, view_scene
 from smile_motion.renderer.device import DeviceClips, DeviceRenderer, KernelName
 from smile_motion.seeding import Stream, keyed_generator
 from smile_motion.tokens import TokenGrid
@@ -126,6 +126,21 @@ def test_objects_far_outside_tiny_and_mirrored(
     clips = renderer.render(torch.from_numpy(background).to(device), plans)
     compare(clips, background, plans)
     assert (background == 77).all()
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_camera_moves_on_the_host(small_bank: ObjectBank, device: str) -> None:
+    recipe = MotionRecipe.named("paper", camera="pan-zoom-roll")
+    plan = draw(recipe, small_bank, 1, frames=4, size=(48, 64))[0]
+    assert plan.camera is not None
+    scene = np.random.default_rng(0).integers(0, 256, (1, *plan.camera.scene, 3), np.uint8)
+    renderer = DeviceRenderer(small_bank, device, frames=4, size=(48, 64))
+    moved = torch.from_numpy(view_scene(scene, plan))[None].to(device)
+    frames = renderer.render(moved, [plan]).frames[0]
+    assert (frames.cpu().numpy() == render(scene, plan, small_bank)).all()
+    for still in (moved[:, :1], moved[:, 0]):
+        with pytest.raises(InputError, match=r"plan 0 has a camera.*give the 4 frames of"):
+            renderer.render(still, [plan])
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from smile_motion.bank import ObjectBank
 from smile_motion.errors import InputError
 from smile_motion.io.options import MotionReading
+from smile_motion.motion.camera import surface_maps
 from smile_motion.motion.plan import MotionPlan
 from smile_motion.motion.recipe import MotionRecipe
 from smile_motion.seeding import Stream, keyed_generator
@@ -27,6 +28,7 @@ RECIPES = {
     ),
     "linear": MotionRecipe.named("official", objects=2, path="linear"),
     "none": MotionRecipe.named("paper", objects=0),
+    "camera": MotionRecipe.named("paper", objects=2, camera="pan-zoom-roll"),
 }
 TOLERANCE = 2e-5
 """Pixels: float32 of displacements of some hundred."""
@@ -40,6 +42,12 @@ def draw(bank: ObjectBank, recipe: str, index: int) -> Truth:
 
 def every(plan: MotionPlan, step: int) -> MotionPlan:
     """The same motion at the first frame of each slice alone."""
+    camera = plan.camera and replace(
+        plan.camera,
+        centre=plan.camera.centre[::step],
+        angle_deg=plan.camera.angle_deg[::step],
+        scale=plan.camera.scale[::step],
+    )
     return replace(
         plan,
         centre=plan.centre[:, ::step],
@@ -47,6 +55,7 @@ def every(plan: MotionPlan, step: int) -> MotionPlan:
         scale=plan.scale[:, ::step],
         order=plan.order[::step],
         tint=None if plan.tint is None else plan.tint[:, ::step],
+        camera=camera,
     )
 
 
@@ -143,7 +152,13 @@ def test_rates_are_those_of_the_plan_of_the_object_that_covers(
     plan = truth.plan
     slot = truth.token_motion(grid, points=points).slot
     rates = truth.token_rates(grid, slot)
-    assert (np.isnan(rates).all(-1) == (slot < 0)).all()
+    camera = plan.camera
+    if camera is None:
+        assert (np.isnan(rates).all(-1) == (slot < 0)).all()
+    else:
+        turned = np.diff(np.array(camera.angle_deg)[:: grid.tubelet]) / grid.tubelet
+        own = rates[-1][slot[-1] < 0, 0]
+        np.testing.assert_allclose(own, np.full(own.shape, turned[-1]), rtol=1e-5)
     assert not np.isnan(rates[slot >= 0]).any()
     for s in range(grid.slices):
         here = min(s, grid.slices - 2) * grid.tubelet
@@ -177,15 +192,18 @@ def test_a_device_sees_as_much_and_on_the_same_objects(
     from smile_motion.truth.device import token_motion as on_device
 
     for index, grid in enumerate(GRIDS):
-        truth = draw(small_bank, "effects", index)
-        maps = truth.plan.placement()[:, :: grid.tubelet]
+        truth = draw(small_bank, "camera" if index else "effects", index)
+        scene, *maps = torch.from_numpy(surface_maps(truth.plan)[:, :: grid.tubelet])
         found = on_device(
-            *(torch.from_numpy(values)[None] for values in (truth.ids, maps)), grid,
-            points=3, reading=reading, visible=True,
+            torch.from_numpy(truth.ids)[None], torch.stack(maps)[None], grid, points=3,
+            reading=reading, visible=True, background=scene[None] if index else None,
         )  # fmt: skip
         expected = truth.token_motion(grid, points=3, reading=reading)
         assert found.visible is not None
         assert (found.visible[0].numpy() == expected.visible).all()
+        np.testing.assert_allclose(
+            found.displacement[0].numpy(), expected.displacement, atol=TOLERANCE, rtol=1e-6
+        )
         assert 0 < expected.visible[expected.slot >= 0].mean() < 1
         assert (found.label[0].numpy() - 1 == expected.slot).all()
 

@@ -79,8 +79,8 @@ def redraw(
     Args:
         origin: `BackgroundClip.origin`.
         rng: Fresh generator of `Stream.BACKGROUND` of the clip; only noise draws from it.
-        frames: Number of frames T.
-        size: (height, width) of the original clip, pixels.
+        frames: Number of frames T; 1 for the scene of a camera.
+        size: (height, width) of the original clip, or of its scene, pixels.
         file: Present path of the origin's file; its stored path by default.
 
     Returns:

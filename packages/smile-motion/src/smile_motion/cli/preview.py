@@ -69,8 +69,9 @@ def run(options: Options) -> Outcome:
                     f"{error}; or put others in the place of such files with --allow-broken"
                 ) from error
             on_progress("rendering", index + 1, options.n)
+    camera = " under a moving camera" if maker.recipe.camera is not None else ""
     title = (
-        f"Moving objects on {_SCENERY[options.background_kind]}, "
+        f"Moving objects on {_SCENERY[options.background_kind]}{camera}, "
         f"recipe {options.recipe}, seed {options.seed}"
     )
     write_atomically(options.out, write_page(clips, grid, title=title).encode())

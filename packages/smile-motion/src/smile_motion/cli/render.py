@@ -22,6 +22,7 @@ from smile_motion.io.options import (
     Groups,
     OnlyWith,
     Points,
+    PointsOn,
     Seed,
     Side,
 )
@@ -35,12 +36,16 @@ MAKES = "rendered clips"
 SETTINGS = "render.json"
 CLIPS_AT_A_TIME = 4
 """Clips that a worker is given at a time."""
-_SETTLED_OTHERWISE = ("bank", "background", "tubelet", "patch")
+_SETTLED_OTHERWISE = ("bank", "background", "camera", "tubelet", "patch")
 """Options of clips that no bytes depend on, or that are recorded by their effect."""
 
 _OF_VIDEOS = OnlyWith(
     lambda options: options.format in ("mp4", "webdataset", "datasets"),
     "with --format mp4, webdataset or datasets (pictures are lossless and have no rate)",
+)
+_OF_TRACKS = OnlyWith(
+    lambda options: options.format in ("tapvid", "tapvid-kubric"),
+    "with --format tapvid or tapvid-kubric",
 )
 
 EXAMPLES = (
@@ -58,7 +63,7 @@ class Options(EngineOptions, ClipOptions):
     GROUPS: ClassVar[Groups] = {
         "where to": (
             *("out", "n", "format", "lossless", "rate_hz"),
-            *("clips_per_shard", "points"),
+            *("clips_per_shard", "points", "points_on"),
         ),
         **ClipOptions.GROUPS,
         "where from": (*ClipOptions.GROUPS["where from"], "allow_broken"),
@@ -71,11 +76,12 @@ class Options(EngineOptions, ClipOptions):
     """Clips."""
     format: Literal[
         "mp4", "frames", "webdataset", "datasets", "coco", "youtube-vis",
-        "flo", "kitti-flow", "tapvid",
+        "flo", "kitti-flow", "tapvid", "tapvid-kubric",
     ] = "mp4"  # fmt: skip
     """`mp4`: a video and JSON a clip; `frames`: PNG of frames and id masks; `webdataset`: tar
     shards; `datasets`: Parquet for Hugging Face; `coco`, `youtube-vis`: frames and one JSON of
-    masks; `flo`, `kitti-flow`: frames and optical flow; `tapvid`: points followed, NPZ."""
+    masks; `flo`, `kitti-flow`: frames and optical flow; `tapvid`, `tapvid-kubric`: points followed,
+    NPZ as evaluation has them, or training."""
     lossless: Annotated[bool, _OF_VIDEOS] = False
     """Keep every bit of the pixels of videos (RGB H.264; not every player shows it)."""
     rate_hz: Annotated[FrameRate, _OF_VIDEOS] = 8.0
@@ -88,10 +94,11 @@ class Options(EngineOptions, ClipOptions):
         ),
     ] = 256
     """The most clips in a file of --format webdataset and datasets; they are balanced."""
-    points: Annotated[
-        Points, OnlyWith(lambda options: options.format == "tapvid", "with --format tapvid")
-    ] = 256
-    """Points a clip for --format tapvid."""
+    points: Annotated[Points, _OF_TRACKS] = 256
+    """Points a clip for --format tapvid and tapvid-kubric."""
+    points_on: Annotated[PointsOn, _OF_TRACKS] = "all"
+    """What they are on: an object or the still background, each as likely (`all`), one of these
+    alone, or pixels at random."""
     allow_broken: Annotated[bool, OVER_FILES] = False
     """Put another file behind a clip whose own cannot be used, and say so."""
 
@@ -146,17 +153,20 @@ def _format(options: Options) -> Format:
             chosen = Coco(layout=options.format)
         case "flo" | "kitti-flow":
             chosen = FlowFiles(encoding="flo" if options.format == "flo" else "kitti")
-        case "tapvid":
-            chosen = TapVid(points=options.points)
+        case "tapvid" | "tapvid-kubric":
+            fields_ = "evaluation" if options.format == "tapvid" else "training"
+            chosen = TapVid(points=options.points, points_on=options.points_on, fields=fields_)
     require_extra(f"--format {options.format}", *chosen.needs, extra="export")
     return chosen
 
 
 def _collection(options: Options) -> Collection:
-    from smile_motion.export import Collection
+    from smile_motion.export import Collection, TapVid
 
     chosen = _format(options)
     maker = replace(options.make_maker(), allow_broken=options.allow_broken)
+    if isinstance(chosen, TapVid):
+        chosen.require_background(maker)
     return Collection(maker=maker, folder=options.out, count=options.n, format=chosen)
 
 

@@ -72,6 +72,11 @@ class ClipMaker:
 
     def __post_init__(self) -> None:
         require_clip_size(self.frames, *self.size)
+        if self.recipe.camera is not None and not self.background.is_static:
+            raise InputError(
+                "the recipe has a camera, which moves over a still image, and the background moves "
+                "by itself; use frame, places, black or one image of noise, or no camera"
+            )
 
     def make(
         self,
@@ -109,6 +114,12 @@ class ClipMaker:
         rng = reused_generator(self.seed, Stream.MOTION, epoch=epoch, index=index)
         return self.recipe.plan(rng, self.bank, frames=self.frames, size=self.size)
 
+    @property
+    def background_size(self) -> tuple[int, int]:
+        """(height, width) of the drawn backgrounds, pixels: under a camera, of its scene."""
+        camera = self.recipe.camera
+        return self.size if camera is None else camera.scene_size(self.size)
+
     def draw_background(
         self,
         index: int,
@@ -122,15 +133,16 @@ class ClipMaker:
         The replacement of a broken file depends on seed, epoch and index only.
 
         Returns:
-            The frames, only one if the background is still, and their origin.
+            The frames, only one if the background is still, and their origin. Under a camera it is
+            the scene, of `background_size`.
 
         Raises:
             UnusableFile: The background's file cannot be read.
             InputError: `out` does not fit, or too many files are broken.
         """
-        frames = 1 if self.background.is_static else self.frames
+        frames, size = 1 if self.background.is_static else self.frames, self.background_size
         if out is not None:
-            check_frames(out, (frames, *self.size, 3))
+            check_frames(out, (frames, *size, 3))
         key = {"epoch": epoch if behind is None else behind, "index": index}
         more: dict[str, Any] = {}
         file, broken = index, dict[str, None]()
@@ -146,7 +158,7 @@ class ClipMaker:
                 more["crop_rng"] = crop_rng
             try:
                 drawn = self.background.draw(
-                    rng, index=file, frames=frames, size=self.size, out=out, **more
+                    rng, index=file, frames=frames, size=size, out=out, **more
                 )
             except InputError as error:
                 if not len(self.background):
@@ -216,9 +228,12 @@ def read_clip(path: Path | str, bank: ObjectBank, *, background: Path | str | No
     seed, epoch, index = (described[name] for name in ("seed", "epoch", "index"))
     origin = described["background"]
     rng = keyed_generator(seed, Stream.BACKGROUND, epoch=epoch, index=index)
-    size = (plan.height, plan.width)
-    behind = redraw(origin, rng, frames=plan.frames, size=size, file=behind_it)
-    ids = np.empty((plan.frames, *size), np.uint8)
+    if plan.camera is None:
+        view: dict[str, Any] = {"frames": plan.frames, "size": (plan.height, plan.width)}
+    else:
+        view = {"frames": 1, "size": plan.camera.scene}
+    behind = redraw(origin, rng, file=behind_it, **view)
+    ids = np.empty((plan.frames, plan.height, plan.width), np.uint8)
     return Clip(render(behind, plan, bank, ids=ids), plan, Truth(plan, bank, ids=ids), origin)
 
 

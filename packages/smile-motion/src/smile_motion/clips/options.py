@@ -13,6 +13,7 @@ from smile_motion.io.options import (
     ONE_FOLDER,
     BackgroundKind,
     Banks,
+    CameraName,
     EffectName,
     FrameCount,
     Gathered,
@@ -60,6 +61,14 @@ OVER_FILES = OnlyWith(
     "with a --background that comes from --videos or --images",
 )
 """Condition of options on the files of backgrounds."""
+_OVER_STILLS = OnlyWith(
+    lambda options: (
+        options.background_kind not in ("natural", "pseudo-motion")
+        and not (options.background_kind == "noise" and options.noise_per_frame)
+    ),
+    "over a still image, with --background frame, places, black, or noise without "
+    "--noise-per-frame",
+)
 _BY_NAME = OnlyWith(lambda options: options.recipe_file is None, "without --recipe-file")
 
 
@@ -114,7 +123,7 @@ class ClipOptions(BankOptions):
 
     GROUPS: ClassVar[Groups] = {
         "what moves": ("recipe", "recipe_file", "objects", "path", "transform", "effects"),
-        "what it moves over": ("background", "noise", "noise_per_frame"),
+        "what it moves over": ("background", "noise", "noise_per_frame", "camera"),
         "where from": (*BANK_FIELDS, "videos", "images"),
         "how large": ("frames", "size", "width", "stride", "tubelet", "patch", "seed"),
     }
@@ -132,6 +141,9 @@ class ClipOptions(BankOptions):
     """Kind of noise for --background noise; `spectral` falls with frequency (1/f)."""
     noise_per_frame: Annotated[bool, _OVER_NOISE] = False
     """New noise in every frame. Paper: one image, repeated (Table 7)."""
+    camera: Annotated[CameraName, _BY_NAME, _OVER_STILLS] = "none"
+    """Smooth path of a camera over a still background, which is drawn larger than the frame: pan,
+    pan and zoom, or with roll as well. Objects do not follow it. Ours."""
     recipe: Annotated[RecipeName, _BY_NAME] = "paper"
     """Motion as the paper describes it, as the published code draws it, or that of a baseline:
     arXiv 2410.24213 (circles, shapes, textures, crops) or 2409.06665 (pseudo-motion)."""
@@ -233,6 +245,7 @@ class ClipOptions(BankOptions):
                 path=self.path,
                 transform=self.transform,
                 effects=self.effects,
+                camera=self.camera,
             )
         try:
             data = read_record(self.recipe_file, dict[str, Any], remedy="write the recipe anew")

@@ -84,6 +84,13 @@ class MotionOverlay:
     patch: int = 16
     """Side of a token, pixels."""
 
+    def __post_init__(self) -> None:
+        if self.recipe.camera is not None:
+            raise InputError(
+                "the recipe has a camera, which moves over a still image, and objects go over "
+                "clips here; use a recipe without one"
+            )
+
     def __call__(self, clip: Any, key: int | str, *, epoch: int = 0) -> OverlaidClip:
         """Render objects over a copy of a clip.
 

@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 from smile_motion.explore.state import LIMITS, Controls, ExplorerInputs, UploadLimits
 from smile_motion.io.options import NoiseKind
 from smile_motion.masking.masks import MaskingName
+from smile_motion.motion.camera import CAMERAS
 from smile_motion.motion.effects import EFFECTS
 from smile_motion.motion.paths import PATHS
 from smile_motion.video import SUFFIXES
@@ -187,6 +188,12 @@ def make_groups(sources: ExplorerInputs, limits: UploadLimits) -> tuple[Group, .
                     says="Spectral noise falls with frequency, as photographs do.",
                     choices=tuple((kind, kind) for kind in get_args(NoiseKind)),
                     when=(("upload", ("",)), ("background", ("noise",))),
+                ),
+                Knob(
+                    name="camera", kind="choice", label="Camera", paper="none",
+                    says="A smooth path of the camera over what is still; objects do not follow.",
+                    choices=tuple((name, name.replace("-", ", ")) for name in CAMERAS),
+                    when=(("behind", tuple(name for name in _SCENERY if name != "natural")),),
                 ),
                 Knob(
                     name="upload", kind="video", label="Your own video",

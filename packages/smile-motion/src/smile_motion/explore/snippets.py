@@ -34,7 +34,10 @@ def clip_command(controls: Controls, sources: ExplorerInputs) -> str:
         options = replace(
             options,
             recipe_file=Path(RECIPE_FILE),
-            **{name: getattr(plain, name) for name in ("recipe", "path", "objects", "effects")},
+            **{
+                name: getattr(plain, name)
+                for name in ("recipe", "path", "objects", "effects", "camera")
+            },
         )
     words = ["smile-motion", "render", *options.arguments(), "--n", "1", "--out", "clip"]
     return _what_to_replace(controls, sources) + before + shlex.join(words)
@@ -102,7 +105,7 @@ _DRAWS = {
     "weights": "bank_weights",
 }
 """Arguments of `draw_from` and their options."""
-_NAMED = ("objects", "path", "effects")
+_NAMED = ("objects", "path", "effects", "camera")
 _BACKGROUND = ("videos", "images", "stride", "noise")
 
 

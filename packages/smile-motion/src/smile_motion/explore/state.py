@@ -15,7 +15,14 @@ from smile_motion.clips.clip import Clip, ClipMaker
 from smile_motion.clips.options import BANK_FIELDS, BankOptions, ClipOptions
 from smile_motion.clips.presets import BASELINES, recipe_bank
 from smile_motion.errors import InputError
-from smile_motion.io.options import BackgroundKind, EffectName, NoiseKind, PathName, RecipeName
+from smile_motion.io.options import (
+    BackgroundKind,
+    CameraName,
+    EffectName,
+    NoiseKind,
+    PathName,
+    RecipeName,
+)
 from smile_motion.masking.masks import (
     MaskingName,
     TokenMask,
@@ -127,6 +134,8 @@ class Controls:
     """Kind of background where no video is uploaded."""
     noise: NoiseKind = "uniform"
     """Kind of noise."""
+    camera: CameraName = "none"
+    """Path of the camera over a still background; a video has none."""
     upload: Path | None = None
     """Uploaded video, used as the background."""
     upload_still: bool = False
@@ -159,7 +168,11 @@ class Controls:
             InputError: The controls do not fit each other.
         """
         recipe = MotionRecipe.named(
-            self.recipe, objects=self.objects, path=self.path, effects=self.effects
+            self.recipe,
+            objects=self.objects,
+            path=self.path,
+            effects=self.effects,
+            camera=self._camera,
         )
         path = recipe.path
         if isinstance(path, GaussianPath):
@@ -184,6 +197,7 @@ class Controls:
             path=None if self.path == "gaussian" else self.path,
             objects=None if self.objects == MotionRecipe().objects else self.objects,
             effects=self.effects,
+            camera=self._camera,
             frames=self.frames,
             size=self.side,
             stride=self.stride if films else ClipOptions.stride,
@@ -220,6 +234,10 @@ class Controls:
         if self.upload is None:
             return self.background
         return "frame" if self.upload_still else "natural"
+
+    @property
+    def _camera(self) -> CameraName:
+        return "none" if self.background_kind == "natural" else self.camera
 
     def _size(self) -> OwnAspectSize | StretchedSize:
         low, high = _ascending(self.smallest_px, self.largest_px)
@@ -324,7 +342,7 @@ def _show(
         frames=options.frames, height=options.size, width=options.size, tubelet=tubelet
     )
     # Decoding takes most of the time, and most knobs leave the background as it is.
-    behind = _drawn(*kept, options.frames, options.frame_size, options.seed)
+    behind = _drawn(*kept, options.frames, maker.background_size, options.seed)
     plan = maker.plan(0)
     ids = np.empty((plan.frames, plan.height, plan.width), np.uint8)
     frames = render(behind.frames, plan, bank, ids=ids)

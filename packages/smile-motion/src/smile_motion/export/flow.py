@@ -25,7 +25,7 @@ class FlowFiles(ClipFolders):
     """`frames/00000.png`; `flow/00000.flo` or `.png`, from frame 0 to 1; `occluded/00000.png`.
 
     `occluded` is 255 where the point is covered or outside in the next frame. The flow of a static
-    background is 0; that of a moving one is unknown.
+    background is 0, or the camera's; that of a moving one is unknown.
     """
 
     contents: ClassVar[str] = (

@@ -31,11 +31,12 @@ def component_to_json(component: Any) -> dict[str, Any]:
     values: dict[str, Any] = {"kind": type(component).__name__}
     for field in fields(component):
         value = getattr(component, field.name)
-        if is_dataclass(value):
-            values[field.name] = component_to_json(value)
-        else:
-            values[field.name] = list(value) if isinstance(value, tuple) else value
+        values[field.name] = component_to_json(value) if is_dataclass(value) else _listed(value)
     return values
+
+
+def _listed(value: Any) -> Any:
+    return [_listed(part) for part in value] if isinstance(value, tuple) else value
 
 
 def require_bounds(component: Any, place: str = "") -> None:

@@ -34,7 +34,11 @@ PathName = Literal["gaussian", "linear", "bezier", "brownian", "harmonic", "boun
 TransformName = Literal["both", "rotation", "scaling", "none"]
 EffectName = Literal["motion-blur", "drop-shadow", "colour-drift", "depth-swaps", "appearance"]
 BackgroundKind = Literal["natural", "frame", "places", "black", "noise", "pseudo-motion"]
+CameraName = Literal["none", "pan", "pan-zoom", "pan-zoom-roll"]
 NoiseKind = Literal["uniform", "gaussian", "spectral"]
+PointsOn = Literal["all", "objects", "background", "pixels"]
+"""What points to follow are on: an object or the (still) background, each as likely; objects, or
+the background, alone; or any pixel, so that what is large has more."""
 MotionReading = Literal["present", "started"]
 """Points that a token has the motion of: those in it when its slice begins, or those that were at
 its position in the first frame, wherever they are now (TrackMAE)."""

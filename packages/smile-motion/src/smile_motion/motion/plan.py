@@ -12,6 +12,7 @@ from annotated_types import Interval, Len
 from smile_motion.errors import InputError
 from smile_motion.io.components import Kinds, component_to_json, require_bounds
 from smile_motion.io.schema import parse, read_record
+from smile_motion.motion.camera import Camera
 from smile_motion.motion.effects import Appearance, MotionBlur, Shadow
 from smile_motion.motion.transforms import place_objects
 
@@ -91,6 +92,8 @@ class MotionPlan:
     """Transform of the objects' own colors."""
     appearance_seed: np.ndarray | None = None
     """(K,) int64: seed of `appearance` for each object."""
+    camera: Camera | None = None
+    """View of a still background; None if it stays, or moves by itself."""
 
     def __post_init__(self) -> None:
         slots, frames = self.angle_deg.shape
@@ -111,6 +114,8 @@ class MotionPlan:
                     f"for {slots} objects in {frames} frames"
                 )
         require_clip_size(frames, self.height, self.width)
+        if self.camera is not None:
+            self.camera.require_covering(frames, self.height, self.width)
         self._require_sound_numbers()
 
     def _require_sound_numbers(self) -> None:
@@ -184,15 +189,15 @@ class MotionPlan:
     def only(self, slot: int) -> MotionPlan:
         """Return the motion of one object alone."""
         names = ("objects", "base_size", "centre", "angle_deg", "scale", "tint", "appearance_seed")
-        arrays = {name: getattr(self, name) for name in names}
-        own = {
-            name: None if all_ is None else all_[slot : slot + 1] for name, all_ in arrays.items()
-        }
+        given = {name: all_ for name in names if (all_ := getattr(self, name)) is not None}
+        own = {name: all_[slot : slot + 1] for name, all_ in given.items()}
         return replace(self, order=np.zeros((self.frames, 1), np.int64), **own)
 
     def framed(self, *, shift: np.ndarray, height: int, width: int) -> MotionPlan:
-        """Return the same motion in another frame, with centers moved by `shift` (x, y), pixels."""
-        return replace(self, centre=self.centre + shift, height=height, width=width)
+        """Return the motion in another frame, with centers moved by `shift` (x, y), pixels, but for
+        the camera, whose scene need not fill that frame."""
+        centre = self.centre + shift
+        return replace(self, centre=centre, height=height, width=width, camera=None)
 
     def resized(self, factor: float) -> MotionPlan:
         """Return the same motion in a frame `factor` times as large, corners aligned."""
@@ -203,6 +208,7 @@ class MotionPlan:
             base_size=self.base_size * factor,
             centre=(self.centre + 0.5) * factor - 0.5,
             shadow=self.shadow and self.shadow.resized(factor),
+            camera=self.camera and self.camera.resized(factor),
         )
 
     def mirrored(self) -> MotionPlan:
@@ -217,12 +223,13 @@ class MotionPlan:
             angle_deg=-self.angle_deg,
             scale=self.scale * across,
             shadow=self.shadow and self.shadow.mirrored(),
+            camera=self.camera and self.camera.mirrored(self.width),
         )
 
 
 FORMAT = 1
 """Version of a plan's JSON form."""
-_EFFECTS = ("blur", "shadow", "appearance")
+_EFFECTS = ("blur", "shadow", "appearance", "camera")
 _ALWAYS = {"base_size": (2,), "centre": (-1, 2), "angle_deg": (-1,), "scale": (-1, 2)}
 _OF_RECORDS = ("id", "category", "sha256", "united_from")
 """Fields of an object's record that a plan stores; the last one for united banks."""
@@ -260,6 +267,7 @@ class _Plan:
     blur: Annotated[MotionBlur | None, Kinds(MotionBlur)] = None
     shadow: Annotated[Shadow | None, Kinds(Shadow)] = None
     appearance: Annotated[Appearance | None, Kinds(Appearance)] = None
+    camera: Annotated[Camera | None, Kinds(Camera)] = None
 
 
 def plan_to_json(plan: MotionPlan, bank: ObjectBank) -> dict[str, Any]:
@@ -279,17 +287,14 @@ def plan_to_json(plan: MotionPlan, bank: ObjectBank) -> dict[str, Any]:
             if values is not None:
                 entry[name] = values[slot].tolist()
         objects.append(entry)
+    given = {name: value for name in _EFFECTS if (value := getattr(plan, name)) is not None}
     return {
         "format": FORMAT,
         "height": plan.height,
         "width": plan.width,
         "objects": objects,
         "order": plan.order.tolist(),
-        **{
-            name: component_to_json(getattr(plan, name))
-            for name in _EFFECTS
-            if getattr(plan, name) is not None
-        },
+        **{name: component_to_json(value) for name, value in given.items()},
     }
 
 
@@ -311,7 +316,7 @@ def plan_from_json(data: dict[str, Any], bank: ObjectBank, *, source: str = "pla
     read = parse(data, _Plan, source=source, remedy="render it anew")
     frames, slots = len(read.order), len(read.objects)
     try:
-        arrays = {
+        arrays: dict[str, Any] = {
             name: np.array([getattr(entry, name) for entry in read.objects], np.float64).reshape(
                 slots, *(frames if side == -1 else side for side in shape)
             )
@@ -327,19 +332,16 @@ def plan_from_json(data: dict[str, Any], bank: ObjectBank, *, source: str = "pla
         ) from error
     if not (np.sort(order, axis=1) == np.arange(slots)).all():
         raise InputError(f"{source}: order does not name every object once a frame; render it anew")
+    found = [_find(bank, entry.id, entry.sha256, source) for entry in read.objects]
     try:
         return MotionPlan(
             height=read.height,
             width=read.width,
-            objects=np.array(
-                [_find(bank, entry.id, entry.sha256, source) for entry in read.objects], np.int64
-            ),
+            objects=np.array(found, np.int64),
             order=order,
             tint=tint,
             appearance_seed=seeds,
-            blur=read.blur,
-            shadow=read.shadow,
-            appearance=read.appearance,
+            **{name: getattr(read, name) for name in _EFFECTS},
             **arrays,
         )
     except InputError as error:

@@ -9,8 +9,9 @@ import numpy as np
 
 from smile_motion.errors import InputError
 from smile_motion.io.components import Kinds, component_to_json, require_bounds
-from smile_motion.io.options import EffectName, PathName, RecipeName, TransformName
+from smile_motion.io.options import CameraName, EffectName, PathName, RecipeName, TransformName
 from smile_motion.io.schema import parse_component
+from smile_motion.motion.camera import CAMERAS, CameraPath
 from smile_motion.motion.effects import (
     EFFECTS,
     Appearance,
@@ -65,6 +66,8 @@ class MotionRecipe:
     """Changes of the draw order."""
     appearance: Appearance | None = None
     """Transform of the objects' colors by albumentations."""
+    camera: CameraPath | None = None
+    """Path of a camera over the background, which must be still; None if it does not move."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.objects <= 255:
@@ -96,6 +99,7 @@ class MotionRecipe:
         path: PathName | None = None,
         transform: TransformName = "both",
         effects: tuple[EffectName, ...] = (),
+        camera: CameraName = "none",
     ) -> MotionRecipe:
         """Return a named recipe, with the settings that are given changed.
 
@@ -105,6 +109,7 @@ class MotionRecipe:
             path: Kind of path; the recipe's own by default.
             transform: Changes over time besides position (Table 4).
             effects: Effects to turn on with their default settings.
+            camera: Path of the camera; the recipes themselves have none.
         """
         match name:
             case "paper":
@@ -125,11 +130,18 @@ class MotionRecipe:
                 rotation=transform in ("both", "rotation"), scaling=transform in ("both", "scaling")
             ),
             **{name.replace("-", "_"): EFFECTS[name] for name in effects},
+            camera=CAMERAS[camera],
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Convert all settings to JSON values; components name their `kind`."""
-        return component_to_json(self)
+        """Convert all settings to JSON values; components name their `kind`.
+
+        A camera is written only if there is one, so that settings without are as they were.
+        """
+        values = component_to_json(self)
+        if self.camera is None:
+            del values["camera"]
+        return values
 
     @classmethod
     def from_json(cls, data: dict[str, Any], *, source: str = "recipe") -> MotionRecipe:
@@ -189,6 +201,8 @@ class MotionRecipe:
         tint = self.colour_drift and self.colour_drift.draw(rng, self.objects, frames)
         shadow = self.drop_shadow and self.drop_shadow.draw(rng, min(size) / REFERENCE_PX)
         seed = self.appearance and rng.integers(0, 1 << 31, size=self.objects)
+        # Last, so that objects move alike with and without.
+        camera = self.camera and self.camera.draw(rng, frames, size)
         return MotionPlan(
             height=height,
             width=width,
@@ -203,4 +217,5 @@ class MotionRecipe:
             tint=tint,
             appearance=self.appearance,
             appearance_seed=seed,
+            camera=camera,
         )

@@ -142,6 +142,43 @@ def composite(
     return covered
 
 
+@compiled()
+def pack_scene(scene, words):
+    """Copy a scene (H, W, 3) uint8 into words (H + 2, W + 2) uint32, opaque, its edges repeated."""
+    height, width = scene.shape[0], scene.shape[1]
+    for y in range(height + 2):
+        line, into = scene[min(max(y - 1, 0), height - 1)], words[y]
+        for x in range(width):
+            red, green, blue = line[x, 0], line[x, 1], line[x, 2]
+            into[x + 1] = (
+                np.uint32(red)
+                | (np.uint32(green) << _EIGHT)
+                | (np.uint32(blue) << np.uint32(16))
+                | np.uint32(0xFF000000)
+            )
+        into[0], into[width + 1] = into[1], into[width]
+
+
+@compiled()
+def composite_scene(frames, words, size, maps):
+    """Fill frames with views of a scene that covers them.
+
+    Args:
+        frames: (T, H, 3 * W) uint8, filled.
+        words: (n,) uint32: the scene as `pack_scene` has it.
+        size: (2,) int32: width and height of the scene, pixels.
+        maps: (T, 2, 3) float64: unit coordinates -> frame pixels.
+    """
+    width = frames.shape[2] // 3
+    buffers = row_buffers(width)
+    stride = np.int32(size[0] + 2)
+    for t in range(frames.shape[0]):
+        walk = sampling_steps(size, maps[t])
+        for y in range(frames.shape[1]):
+            start, count = sample_row(words, 0, stride, walk, y, 0, width - 1, width, buffers)
+            blend(frames[t, y], start, buffers[1], count)
+
+
 _HALF = np.uint32(128)
 _SIXTEEN = np.uint32(16)
 _TOP = np.uint32(24)

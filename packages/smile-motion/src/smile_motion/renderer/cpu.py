@@ -26,7 +26,8 @@ def render(
 
     Args:
         background: (T, H, W, 3) uint8 RGB, which without `out` is painted in place if writable and
-            contiguous, else copied; or (1, H, W, 3), an image that is repeated and not changed.
+            contiguous, else copied; or (1, H, W, 3), an image that is repeated and not changed. Of
+            a plan with a camera (1, *plan.camera.scene, 3), the scene that it moves over.
         plan: Motion of the objects.
         bank: Bank that the plan was made with.
         ids: (T, H, W) uint8 array that is filled with the modal id map (`Truth.ids`), at almost no
@@ -41,6 +42,8 @@ def render(
         InputError: A shape or dtype does not fit the plan, or the bank lacks an object.
     """
     expected = (plan.frames, plan.height, plan.width, 3)
+    if plan.camera is not None:
+        background = out = view_scene(background, plan, out=out)
     is_static = len(background) == 1 != plan.frames
     if background.dtype != np.uint8 or background.shape not in (expected, (1, *expected[1:])):
         raise InputError(
@@ -57,6 +60,44 @@ def render(
     if ids is None:
         ids = np.empty(expected[:3], np.uint8)
     paint(out, ids, plan, bank, background=background if is_static else None)
+    return out
+
+
+def view_scene(
+    background: np.ndarray, plan: MotionPlan, *, out: np.ndarray | None = None
+) -> np.ndarray:
+    """Render what the camera of a plan shows of its scene, without objects.
+
+    Args:
+        background: (1, *plan.camera.scene, 3) uint8 RGB, the scene.
+        plan: A plan with a camera.
+        out: (T, H, W, 3) uint8 array, contiguous, to fill and return.
+
+    Returns:
+        (T, H, W, 3) uint8 RGB, resampled once, bilinearly, in the arithmetic of objects.
+
+    Raises:
+        InputError: A shape or dtype does not fit the plan, or it has no camera.
+    """
+    from smile_motion.renderer._composite import composite_scene, pack_scene
+
+    if plan.camera is None:
+        raise InputError("the plan has no camera; make it with a recipe that has one")
+    height, width = plan.camera.scene
+    if background.dtype != np.uint8 or background.shape != (1, height, width, 3):
+        raise InputError(
+            f"background is {background.dtype} {background.shape}; the plan's camera moves over "
+            f"one image, uint8 {(1, height, width, 3)}"
+        )
+    expected = (plan.frames, plan.height, plan.width, 3)
+    if out is None:
+        out = np.empty(expected, np.uint8)
+    check_frames(out, expected)
+    words = np.empty((height + 2, width + 2), np.uint32)
+    pack_scene(background[0], words)
+    rows = out.reshape(*out.shape[:2], -1)
+    size = np.array([width, height], np.int32)
+    composite_scene(rows, words.reshape(-1), size, plan.camera.placement())
     return out
 
 

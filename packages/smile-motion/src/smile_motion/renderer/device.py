@@ -98,12 +98,20 @@ class DeviceRenderer:
 
         Args:
             background: (B, T, H, W, 3) uint8 on the device; or (B, 1, H, W, 3) or (B, H, W, 3) for
-                one image that is repeated. It is not changed.
+                one image that is repeated. It is not changed. Where a plan has a camera, the T
+                frames of `view_scene`: cameras move on the host.
             plans: Motions of the B clips.
 
         Raises:
             InputError: Shapes do not fit, or a plan cannot be rendered on a device.
         """
+        if self.frames != 1 and (background.ndim == 4 or background.shape[1] == 1):
+            for number, plan in enumerate(plans):
+                if plan.camera is not None:
+                    raise InputError(
+                        f"plan {number} has a camera, and the background is one image; give the "
+                        f"{self.frames} frames of renderer.cpu.view_scene"
+                    )
         return self.paint(background, self.upload(self.records(plans)))
 
     def records(self, plans: Sequence[MotionPlan]) -> LayerRecords:

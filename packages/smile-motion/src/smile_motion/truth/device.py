@@ -31,6 +31,7 @@ def token_motion(
     points: int = 2,
     reading: MotionReading = "present",
     still: bool = True,
+    background: Tensor | None = None,
     visible: bool = False,
 ) -> DeviceMotion:
     """Compute `Truth.token_motion` for a batch.
@@ -42,13 +43,19 @@ def token_motion(
         grid: The tokens; at least two slices.
         points: Along each side of a token.
         reading: Which points a token has the motion of.
-        still: The background stays; else its points have NaN.
+        still: The background stays, or moves as `background` says; else its points have NaN.
+        background: (B, slices, 2, 3) float64: `Camera.placement` at the same frames; by default the
+            background stays.
         visible: Compute visibility, too.
     """
     x, y = torch.from_numpy(point_pixels(grid, points)).to(ids.device).flatten(0, 2).unbind(-1)
     steps = torch.arange(grid.slices, device=ids.device)
     first = steps.clamp(max=grid.slices - 2)
     own = ids[:, :: grid.tubelet]
+    if background is None:
+        stay = torch.eye(2, 3, dtype=maps.dtype, device=maps.device)
+        background = stay.expand(len(maps), grid.slices, 2, 3)
+    maps = torch.cat([background[:, None], maps], dim=1)  # by label
     if reading == "present":
         label = own[:, :, y, x].long()
         other = steps + torch.where(steps < grid.slices - 1, 1, -1)
@@ -78,27 +85,28 @@ def token_motion(
 
 
 def gather_rates(rates: Tensor, label: Tensor) -> Tensor:
-    """Give points the rates of the objects that they are on, as `truth.token_motion.token_rates`.
+    """Give points the rates of what they are on, as `truth.token_motion.token_rates`.
 
     Args:
-        rates: (B, K, slices, 3) float64: `object_rates`.
+        rates: (B, K + 1, slices, 3) float64: `surface_rates`.
         label: (B, slices, rows, columns, points) int64: `DeviceMotion.label`.
 
     Returns:
-        (B, slices, rows, columns, points, 3) float32; NaN on the background.
+        (B, slices, rows, columns, points, 3) float32.
     """
-    none = torch.full_like(rates[:, :1], torch.nan)
-    all_ = torch.cat([none, rates], dim=1).transpose(1, 2).float()
     chosen = label.flatten(2)[..., None].expand(-1, -1, -1, 3)
-    return all_.gather(2, chosen).view(*label.shape, 3)
+    return rates.transpose(1, 2).float().gather(2, chosen).view(*label.shape, 3)
 
 
 def _follow(maps: Tensor, label: Tensor, at: Tensor) -> Tensor:
-    """Where points are carried: maps (B, K, slices, 2, 3), label (B, slices, points), at (points,
-    3) to (B, slices, points, 2); the background, label 0, stays."""
-    stay = torch.eye(2, 3, dtype=maps.dtype, device=maps.device).expand_as(maps[:, :1])
-    all_ = torch.cat([stay, maps], dim=1).transpose(1, 2).flatten(3)
-    chosen = all_.gather(2, label[..., None].expand(-1, -1, -1, 6)).unflatten(-1, (2, 3))
+    """Where points are carried: maps (B, K + 1, slices, 2, 3), label (B, slices, points), at
+    (points, 3) to (B, slices, points, 2)."""
+    chosen = (
+        maps.transpose(1, 2)
+        .flatten(3)
+        .gather(2, label[..., None].expand(-1, -1, -1, 6))
+        .unflatten(-1, (2, 3))
+    )
     return (chosen * at[:, None]).sum(-1)
 
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from smile_motion.errors import InputError
 from smile_motion.io.options import MotionReading
+from smile_motion.motion.camera import surface_maps
 from smile_motion.motion.plan import MotionPlan
 from smile_motion.tokens import TokenGrid
 
@@ -64,15 +65,15 @@ def token_motion(
         grid: Token grid of the clip.
         points: Number of points along each side of a token. TrackMAE: 2.
         reading: Points that a token has the motion of.
-        still: Whether the background does not move, so that its displacements are 0; otherwise
-            (natural video) they are NaN.
+        still: Whether the background stays, or moves as the plan's camera does, so that its
+            displacements are known; otherwise (natural video) they are NaN.
         out: (slices, rows, columns, points ** 2, 2) float32 array, contiguous, for the
             displacements, such as a part of a batch.
 
     Raises:
         InputError: The grid has another size than the plan, or one slice, or too small tokens.
     """
-    from smile_motion.truth._token_motion import move_present, move_started
+    from smile_motion.truth._token_motion import move_points
 
     size = (grid.frames, grid.height, grid.width)
     if size != (plan.frames, plan.height, plan.width):
@@ -95,11 +96,10 @@ def token_motion(
             f"out is {out.dtype} {out.shape}; displacements need contiguous float32 {(*shape, 2)}"
         )
     visible, slot = np.empty(shape, np.bool_), np.empty(shape, np.int16)
-    move = move_present if reading == "present" else move_started
-    background = 0.0 if still else np.nan
-    move(
-        *(ids, plan.placement(), grid.tubelet, grid.patch, points, background),
-        *(out, visible, slot),
+    moving = still and plan.camera is not None
+    move_points(
+        *(ids, surface_maps(plan), grid.tubelet, grid.patch, points, reading == "present", moving),
+        *(0.0 if still else np.nan, out, visible, slot),
     )
     return TokenMotion(out, visible, slot)
 
@@ -116,13 +116,36 @@ def object_rates(plan: MotionPlan, grid: TokenGrid) -> np.ndarray:
         rotation in degrees, counter-clockwise, and the change of the logarithms of width and
         height; in the last slice those of the slice before. NaN where a side is 0.
     """
+    return _rates(plan.angle_deg, plan.scale, grid)
+
+
+def _rates(angle_deg: np.ndarray, scale: np.ndarray, grid: TokenGrid) -> np.ndarray:
+    """`object_rates` of angles (K, T) and scales (K, T, 2)."""
     frames = np.arange(grid.slices) * grid.tubelet
-    turned = np.diff(plan.angle_deg[:, frames])
+    turned = np.diff(angle_deg[:, frames])
     with np.errstate(divide="ignore", invalid="ignore"):
-        grown = np.diff(np.log(np.abs(plan.scale[:, frames])), axis=1)
+        grown = np.diff(np.log(np.abs(scale[:, frames])), axis=1)
     rates = np.concatenate([turned[..., None], grown], axis=-1) / grid.tubelet
     rates[~np.isfinite(rates)] = np.nan
     return np.concatenate([rates, rates[:, -1:]], axis=1)
+
+
+def surface_rates(plan: MotionPlan, grid: TokenGrid) -> np.ndarray:
+    """Compute the rates of all that a clip shows, by the labels of its id map.
+
+    Args:
+        plan: Motion of the objects and the camera.
+        grid: Token grid of the clip, of two slices or more.
+
+    Returns:
+        (K + 1, slices, 3) float64: those of the background, NaN without a camera, then
+        `object_rates`.
+    """
+    rates = np.full((plan.slots + 1, grid.slices, 3), np.nan)
+    rates[1:] = object_rates(plan, grid)
+    if (camera := plan.camera) is not None:
+        rates[0] = _rates(np.array([camera.angle_deg]), np.array([camera.scale]), grid)[0]
+    return rates
 
 
 def token_rates(plan: MotionPlan, grid: TokenGrid, slot: np.ndarray) -> np.ndarray:
@@ -135,10 +158,10 @@ def token_rates(plan: MotionPlan, grid: TokenGrid, slot: np.ndarray) -> np.ndarr
             `TokenMotion.slot`.
 
     Returns:
-        (slices, rows, columns, points, 3) float32: `object_rates`; NaN on the background.
+        (slices, rows, columns, points, 3) float32: `object_rates`; on the background those of the
+        camera, NaN without one.
     """
-    rates = np.full((grid.slices, plan.slots + 1, 3), np.nan, np.float32)
-    rates[:, 1:] = object_rates(plan, grid).swapaxes(0, 1)
+    rates = surface_rates(plan, grid).astype(np.float32).swapaxes(0, 1)
     first = (plan.slots + 1) * np.arange(grid.slices) + 1
     rows = slot + first.reshape(-1, 1, 1, 1)
     return rates.reshape(-1, 3).take(rows, axis=0, mode="clip")

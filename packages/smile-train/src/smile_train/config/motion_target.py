@@ -22,8 +22,8 @@ from smile_motion.io.options import (
 MotionNorm = Literal["size", "token", "none"]
 
 _OR_TRACKS = (
-    ", which alone are known to move, and --objects is 0; give some, or tracks with "
-    "--motion-target official"
+    ", which alone are known to move, and --objects is 0; give some, or a --camera, or tracks "
+    "with --motion-target official"
 )
 _LEARNED = OnlyWith(lambda options: options.motion_target != "none", "with a --motion-target")
 _EXACT = OnlyWith(
@@ -78,11 +78,11 @@ class MotionTargetOptions:
 
     @property
     def motion_dim(self: Any) -> int:
-        """Values of a token's motion; 0 where none is learned: in clips without objects, such as
-        those of a second stage, exact displacements tell nothing."""
+        """Values of a token's motion; 0 where none is learned: in clips without objects or a
+        camera, such as those of a second stage, exact displacements tell nothing."""
         if self.motion_target == "none":
             return 0
-        known = self.motion_target == "official" or self.objects != 0
+        known = self.motion_target == "official" or self.moves
         return sum(self.motion_parts.values()) if known else 0
 
     @property
@@ -105,8 +105,14 @@ class MotionTargetOptions:
         return 1.0 if self.target == "pixel" else 0.25
 
     @property
+    def moves(self: Any) -> bool:
+        """Whether something moves as a plan says: objects, or what is behind them."""
+        return self.objects != 0 or self.camera != "none"
+
+    @property
     def has_still_background(self: Any) -> bool:
-        """Whether what is behind the objects stays, so that its displacement is known: 0."""
+        """Whether what is behind the objects stays, so that its displacement is known: 0, or the
+        camera's."""
         kind = self.background_kind
         return kind in ("frame", "places", "black") or (
             kind == "noise" and not self.noise_per_frame
@@ -114,7 +120,7 @@ class MotionTargetOptions:
 
     def require_moving_objects(self: Any) -> None:
         """Raise InputError where objects are to tell of motion, and there are none at all."""
-        if self.motion_target == "displacement" and self.objects == 0:
+        if self.motion_target == "displacement" and not self.moves:
             raise InputError(f"--motion-target displacement needs objects{_OR_TRACKS}")
 
     def require_motion(self: Any) -> None:
@@ -132,7 +138,12 @@ class MotionTargetOptions:
             raise InputError(
                 f"--motion-points is {self.motion_points}; give 1 to {self.patch}, the token's side"
             )
-        if binned and self.motion_target != "official" and self.objects == 0:
+        if self.motion_dim and self.camera != "none" and self.background_kind == "black":
+            raise InputError(
+                f"{asked}: nothing in a clip tells how --camera {self.camera} moves over black; "
+                f"use --background noise, places or frame"
+            )
+        if binned and self.motion_target != "official" and not self.moves:
             raise InputError(f"{asked} needs objects{_OR_TRACKS}")
         if self.motion_target == "official" and len(self.motion_parts) > 1:
             raise InputError(

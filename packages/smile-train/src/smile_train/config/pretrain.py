@@ -283,7 +283,7 @@ def plan_stages(config: PretrainConfig, out: Path) -> list[Stage]:
     """List the stages of a run (SMILE, section 3.4; Table 4d).
 
     The second of a progressive run has no objects: raw video where there are videos, else the same
-    background, masked in tubes; nor is motion learned there, of which objects alone would tell.
+    background, masked in tubes; nor is motion learned there, but that of a camera over it.
     """
     if config.strategy != "progressive":
         return [Stage(config=config, out=out)]
@@ -293,6 +293,7 @@ def plan_stages(config: PretrainConfig, out: Path) -> list[Stage]:
         objects=0,
         masking="tube",
         background="natural" if config.videos is not None else config.background,
+        camera="none" if config.videos is not None else config.camera,
         epochs=config.second_epochs or config.epochs,
     )
     return [

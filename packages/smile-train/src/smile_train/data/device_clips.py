@@ -13,11 +13,12 @@ from smile_motion.bank import ObjectBank
 from smile_motion.errors import InputError
 from smile_motion.masking import device as masks
 from smile_motion.masking.masks import draw_keys
+from smile_motion.renderer.cpu import view_scene
 from smile_motion.renderer.device import DeviceRecords, DeviceRenderer
 from smile_motion.renderer.device_records import LayerRecords, make_records
 from smile_motion.tokens import masked_tokens
 from smile_motion.truth.device import gather_rates, token_motion
-from smile_motion.truth.token_motion import object_rates
+from smile_motion.truth.token_motion import surface_rates
 from smile_motion.video.stretches import DecodedStretches
 from torch import Tensor
 
@@ -32,10 +33,11 @@ from smile_train.data.sampling import SampleOrder
 class PlannedClips(TrainingClips):
     """Sample number -> background, plan and masks, or the keys that decide them.
 
-    A sample holds `background` (T, H, W, 3) uint8, or (1, H, W, 3) where it is still; the fields of
-    `LayerRecords`; and `visible` and `masked`, or, where masks follow trajectories, `keys`
-    (masks, n) float64; with a motion target also `places` (objects, slices, 2, 3) float64, where
-    objects are when slices begin, and `rates` (objects, slices, 3) float64 where they are learned.
+    A sample holds `background` (T, H, W, 3) uint8, or (1, H, W, 3) where it stays (a camera moves
+    it here already); the fields of `LayerRecords`; and `visible` and `masked`, or, where masks
+    follow trajectories, `keys` (masks, n) float64; with a motion target also `places` (objects,
+    slices, 2, 3) float64, where objects are when slices begin, under a camera `views` (slices, 2,
+    3), where its scene is, and `rates` (objects + 1, slices, 3) float64 where they are learned.
     `PlanRenderer` makes of a batch what `TrainingClips` would have held.
     """
 
@@ -43,7 +45,8 @@ class PlannedClips(TrainingClips):
         """Shape and type of every tensor of a sample, by name."""
         shapes = super().shapes()
         _, height, width, _ = shapes.pop("frames")[0]
-        frames = 1 if self.maker.background.is_static else self.config.frames
+        stays = self.maker.background.is_static and self.maker.recipe.camera is None
+        frames = 1 if stays else self.config.frames
         shapes["background"] = ((frames, height, width, 3), torch.uint8)
         for name, array in self._example._asdict().items():
             shapes[name] = (array.shape[1:], torch.from_numpy(array).dtype)
@@ -51,8 +54,10 @@ class PlannedClips(TrainingClips):
             del shapes["motion"]
             objects = max(self.maker.recipe.objects, 1)
             shapes["places"] = ((objects, self.config.grid.slices, 2, 3), torch.float64)
+            if self.maker.recipe.camera is not None:
+                shapes["views"] = ((self.config.grid.slices, 2, 3), torch.float64)
             if self.config.motion_rates:
-                shapes["rates"] = ((objects, self.config.grid.slices, 3), torch.float64)
+                shapes["rates"] = ((objects + 1, self.config.grid.slices, 3), torch.float64)
         if self.config.masking == "trajectory":
             del shapes["visible"], shapes["masked"]
             keys = draw_keys(np.random.default_rng(0), self.config.grid)
@@ -85,16 +90,21 @@ class PlannedClips(TrainingClips):
     def _make(self, epoch: int, index: int, row: dict[str, np.ndarray]) -> None:
         """Plan the clip of an index into a row of a batch."""
         behind = self.order.behind(epoch)
-        self.maker.draw_background(index, epoch, out=row["background"], behind=behind)
         plan, records = self._records(epoch, index)
+        into = row["background"] if plan.camera is None else None
+        drawn = self.maker.draw_background(index, epoch, out=into, behind=behind)
+        if plan.camera is not None:
+            view_scene(drawn.frames, plan, out=row["background"])
         for name, array in records._asdict().items():
             row[name][...] = array[0]
         if "places" in row:
             row["places"][...] = 0
             row["places"][: plan.slots] = plan.placement()[:, :: self.config.tubelet]
+        if "views" in row and plan.camera is not None:
+            row["views"][...] = plan.camera.placement()[:: self.config.tubelet]
         if "rates" in row:
             row["rates"][...] = np.nan
-            row["rates"][: plan.slots] = object_rates(plan, self.config.grid)
+            row["rates"][: plan.slots + 1] = surface_rates(plan, self.config.grid)
         generators = mask_generators(self.config, epoch, index)
         if "keys" in row:
             for part, rng in enumerate(generators):
@@ -145,6 +155,7 @@ class PlanRenderer:
                 points=self.config.motion_points,
                 reading=self.config.motion_reading,
                 still=self.config.has_still_background,
+                background=sent.get("views"),
                 visible=self.config.motion_visibility,
             )
             parts = [moved.displacement.flatten(4)]
@@ -189,10 +200,11 @@ def open_clips(config: PretrainConfig) -> TrainingClips:
             f"--recipe {config.recipe} has no objects, whose trajectories --masking "
             f"{config.masking} could follow; use --masking tube"
         )
-    if maker.recipe.objects == 0 and config.motion_dim and config.motion_target != "official":
+    still = maker.recipe.objects == 0 and maker.recipe.camera is None
+    if still and config.motion_dim and config.motion_target != "official":
         raise InputError(
             f"--recipe {config.recipe} has no objects, whose motion --motion-target displacement "
-            f"could tell; use --motion-target none"
+            f"could tell, nor a camera; use --motion-target none"
         )
     if config.motion_target == "official":
         from smile_train.data.track_files import require_tracks

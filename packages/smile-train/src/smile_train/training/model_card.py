@@ -27,7 +27,7 @@ _RUN_DEPTH = 3
 """Folders between a checkpoint and the run that wrote it, at most."""
 _TRAINED_WITH = (
     *("preset", "protocol", "dataset", "recipe", "objects", "path", "transform", "effects"),
-    *("background", "strategy", "target", "teacher", "target_norm", "motion_target"),
+    *("background", "camera", "strategy", "target", "teacher", "target_norm", "motion_target"),
     *("masking", "mask_ratio", "masks_per_clip", "frames", "size", "stride", "epochs"),
     *("steps_total", "batch", "base_lr", "precision", "seed", "bank_sha256"),
     *("bank_weights", "categories", "exclude_categories"),
