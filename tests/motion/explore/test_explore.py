@@ -18,7 +18,7 @@ from smile_motion import InputError, MotionRecipe, ObjectBank, plan_from_json, r
 from smile_motion.__main__ import COMMANDS
 from smile_motion.bank.format import METADATA
 from smile_motion.cli.app import run_app
-from smile_motion.explore.guard import make_room
+from smile_motion.explore.guard import UploadLimits, make_room
 from smile_motion.explore.knobs import make_groups
 from smile_motion.explore.objects import ALL, BankBrowser
 from smile_motion.explore.page import encode_gif, plain_name
@@ -28,7 +28,6 @@ from smile_motion.explore.state import (
     Controls,
     ExplorerInputs,
     Shown,
-    UploadLimits,
     make_compared,
     make_shown,
 )

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageSequence
 from smile_motion import ObjectBank, read_clip
+from smile_motion.explore.guard import UploadLimits
 from smile_motion.explore.snippets import clip_command, clip_python, compared_command
-from smile_motion.explore.state import Controls, ExplorerInputs, Shown, UploadLimits, make_shown
+from smile_motion.explore.state import Controls, ExplorerInputs, Shown, make_shown
 from smile_motion.visualize import COLORS
 from support.explorer_process import Explorer, explorer
 

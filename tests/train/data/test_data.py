@@ -9,8 +9,8 @@ import pytest
 import torch
 from smile_motion.bank import ObjectBank
 from smile_motion.errors import InputError
-from smile_motion.io.options import BackgroundKind
-from smile_train.config.pretrain import PretrainConfig
+from smile_motion.io.options import BackgroundKind, MotionReading
+from smile_train.config.pretrain import PretrainConfig, plan_stages
 from smile_train.data.device_clips import PlanRenderer, open_clips
 from smile_train.data.loader import ClipLoader
 from smile_train.data.sampling import MicroBatches, SampleOrder
@@ -241,6 +241,42 @@ def test_rendering_on_the_device_gives_the_same_batches(
             assert batch["background"].shape == (4, 1, 64, 64, 3)
         for name in ("frames", "visible", "masked"):
             assert torch.equal(batch[name], expected[name]), name
+
+
+@pytest.mark.parametrize(("reading", "objects"), [("present", 2), ("started", 0)])
+def test_under_a_camera_every_token_has_a_motion(
+    small_bank: ObjectBank, reading: MotionReading, objects: int
+) -> None:
+    config = replace(
+        SMALL, bank=small_bank.path, background="noise", camera="pan-zoom-roll", objects=objects,
+        masking="trajectory" if objects else "tube", motion_target="displacement",
+        motion_reading=reading, motion_visibility=True, motion_rates=True,
+    )  # fmt: skip
+    assert config.motion_dim == 8 + 4 + 12
+    clips, planned = open_clips(config), replace(config, render="device")
+    expected, batch = (open_clips(one).new_batch(2) for one in (config, planned))
+    clips.fill([0, 1], expected)
+    open_clips(planned).fill([0, 1], batch)
+    moved = expected["motion"]
+    assert moved.isfinite().all()
+    assert (moved[..., :8] != 0).float().mean() > 0.99
+    epoch, index = clips.order.locate(1)
+    truth = clips.maker.make(index, epoch).truth.token_motion(config.grid, reading=reading)
+    assert (moved[1, :, :8].numpy() == truth.displacement.reshape(-1, 8)).all()
+    painted = PlanRenderer.open(planned, clips.maker.bank, torch.device("cpu"))(batch)
+    for name in ("frames", "visible", "masked"):
+        assert (painted[name] == expected[name]).all()
+    torch.testing.assert_close(painted["motion"], moved, rtol=1e-5, atol=2e-5)
+
+
+def test_a_second_stage_has_no_camera_over_video(tmp_path: Path) -> None:
+    config = replace(
+        SMALL, background="frame", videos=tmp_path, camera="pan", strategy="progressive",
+        motion_target="displacement",
+    )  # fmt: skip
+    first, second = plan_stages(config, tmp_path)
+    assert (first.config.camera, second.config.camera) == ("pan", "none")
+    assert (first.config.motion_dim, second.config.motion_dim) == (8, 0)
 
 
 def test_what_a_device_cannot_render_is_refused(small_bank: ObjectBank) -> None:

@@ -215,42 +215,6 @@ def test_the_device_finds_the_motion_that_workers_do(
     assert (expected["motion"][..., :8] != 0).any()
 
 
-@pytest.mark.parametrize("reading", ["present", "started"])
-@pytest.mark.parametrize("objects", [2, 0])
-def test_under_a_camera_every_token_has_a_motion(
-    small_bank: ObjectBank, reading: str, objects: int
-) -> None:
-    options = config(
-        small_bank, background="noise", camera="pan-zoom-roll", motion_reading=reading, size=96,
-        frames=8, objects=objects, masking="trajectory" if objects else "tube",
-    )  # fmt: skip
-    assert options.motion_dim == 8
-    planned = replace(options, render="device")
-    expected, batch = (open_clips(one).new_batch(2) for one in (options, planned))
-    open_clips(options).fill([0, 1], expected)
-    open_clips(planned).fill([0, 1], batch)
-    assert expected["motion"].isfinite().all()
-    assert (expected["motion"] != 0).float().mean() > 0.99
-    clips = open_clips(options)
-    epoch, index = clips.order.locate(1)
-    truth = clips.maker.make(index, epoch).truth.token_motion(options.grid, reading=reading)  # type: ignore[arg-type]
-    assert (expected["motion"][1].numpy() == truth.displacement.reshape(-1, 8)).all()
-    painter = PlanRenderer.open(planned, open_clips(planned).maker.bank, torch.device("cpu"))
-    painted = painter(batch)
-    for name in ("frames", "visible", "masked"):
-        assert (painted[name] == expected[name]).all()
-    torch.testing.assert_close(painted["motion"], expected["motion"], rtol=1e-5, atol=2e-5)
-
-
-def test_a_second_stage_has_no_camera_over_video(small_bank: ObjectBank, tmp_path: Path) -> None:
-    options = config(
-        small_bank, strategy="progressive", background="frame", videos=tmp_path, camera="pan"
-    )
-    first, second = plan_stages(options, tmp_path)
-    assert (first.config.camera, second.config.camera) == ("pan", "none")
-    assert (first.config.motion_dim, second.config.motion_dim) == (8, 0)
-
-
 def test_on_a_device_natural_video_is_unknown_too(
     small_bank: ObjectBank, real_videos: dict[str, Path]
 ) -> None:

@@ -53,9 +53,10 @@ def run(options: Options) -> None:
     """Serve the page until Ctrl-C."""
     from smile_motion.backgrounds import make_background
     from smile_motion.bank import embedded_bank
+    from smile_motion.explore.guard import UploadLimits
     from smile_motion.explore.page import explorer_routes
     from smile_motion.explore.server import serve
-    from smile_motion.explore.state import ExplorerInputs, UploadLimits
+    from smile_motion.explore.state import ExplorerInputs
 
     if options.videos:
         make_background("natural", videos=options.videos)

@@ -1,9 +1,12 @@
-"""What the explorer's server refuses, and the headers of all that it answers."""
+"""What the explorer's server refuses, uploads included, and the headers of all that it answers."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+
+from smile_motion.errors import InputError
 
 HOSTS = ("127.0.0.1", "localhost")
 """Host names of this machine that a request may have, against DNS rebinding."""
@@ -74,3 +77,42 @@ def make_room(folder: Path, most: int) -> None:
             break
         path.unlink(missing_ok=True)
         held -= size
+
+
+@dataclass(frozen=True, kw_only=True)
+class UploadLimits:
+    """Limits of an uploaded video."""
+
+    bytes: int
+    """Largest file, bytes."""
+    seconds: float
+    """Longest video, seconds."""
+    folder: Path | None = None
+    """Folder of uploads; no other file is opened. None allows any folder."""
+
+    def check(self, path: Path) -> None:
+        """Raise InputError where an upload is too large, too long, or not a video."""
+        from smile_motion.video import open_index
+
+        name = path.name
+        if self.folder is not None and not path.resolve().is_relative_to(self.folder.resolve()):
+            raise InputError(f"{name}: was not uploaded here; upload it")
+        try:
+            size = path.stat().st_size
+        except FileNotFoundError as error:
+            raise InputError(f"{name}: is no longer here; upload it again") from error
+        if size > self.bytes:
+            raise InputError(
+                f"{name}: {size / 1e6:.0f} MB; uploads may have {self.bytes / 1e6:.0f} MB, "
+                f"see --max-upload-mb"
+            )
+        try:
+            video = open_index(path)
+        except InputError as error:
+            raise InputError(str(error).replace(str(path), name)) from error
+        seconds = len(video) / video.rate_hz
+        if seconds > self.seconds:
+            raise InputError(
+                f"{name}: {seconds:.0f} s long; uploads may have {self.seconds:g} s, cut it or see "
+                f"--max-upload-seconds"
+            )

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, get_args
 
-from smile_motion.explore.state import LIMITS, Controls, ExplorerInputs, UploadLimits
+from smile_motion.explore.guard import UploadLimits
+from smile_motion.explore.state import LIMITS, Controls, ExplorerInputs
 from smile_motion.io.options import NoiseKind
 from smile_motion.masking.masks import MaskingName
 from smile_motion.motion.camera import CAMERAS

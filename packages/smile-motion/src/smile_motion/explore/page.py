@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from smile_motion.errors import InputError
-from smile_motion.explore.guard import make_room
+from smile_motion.explore.guard import UploadLimits, make_room
 from smile_motion.explore.knobs import page_document
 from smile_motion.explore.objects import ALL, BankBrowser
 from smile_motion.explore.server import Answer, Request, Route, answer_json, file_route
@@ -22,7 +22,6 @@ from smile_motion.explore.state import (
     Controls,
     ExplorerInputs,
     Shown,
-    UploadLimits,
     make_compared,
     make_shown,
 )

@@ -43,6 +43,7 @@ from smile_motion.truth.instances import Truth
 
 if TYPE_CHECKING:
     from smile_motion.bank import ObjectBank
+    from smile_motion.explore.guard import UploadLimits
 
 
 LIMITS: dict[str, tuple[float, float]] = {
@@ -264,18 +265,6 @@ def _ascending(one: float, other: float) -> tuple[float, float]:
     return (float(min(one, other)), float(max(one, other)))
 
 
-@dataclass(frozen=True, kw_only=True)
-class UploadLimits:
-    """Limits of an uploaded video."""
-
-    bytes: int
-    """Largest file, bytes."""
-    seconds: float
-    """Longest video, seconds."""
-    folder: Path | None = None
-    """Folder of uploads; no other file is opened. None allows any folder."""
-
-
 @dataclass(frozen=True, eq=False)
 class Shown:
     """The clip and mask that the page shows."""
@@ -305,7 +294,7 @@ def make_shown(
         InputError: The controls do not fit each other, or the upload cannot be used.
     """
     if controls.upload is not None:
-        check_upload(controls.upload, limits)
+        limits.check(controls.upload)
     return _show(controls, controls.clip_options(sources), controls.make_recipe(), bank)
 
 
@@ -318,7 +307,7 @@ def make_compared(
         InputError: The recipe needs what the explorer was not given.
     """
     if controls.upload is not None:
-        check_upload(controls.upload, limits)
+        limits.check(controls.upload)
     options = controls.compared_options(sources)
     if options.recipe in BASELINES:
         bank = recipe_bank(options.recipe, images=options.images)
@@ -365,34 +354,6 @@ def draw_clip_mask(controls: Controls, clip: Clip, grid: TokenGrid) -> TokenMask
             return mask_random(rng, grid, ratio)
         case _:
             return mask_tube(rng, grid, ratio)
-
-
-def check_upload(path: Path, limits: UploadLimits) -> None:
-    """Raise InputError where an upload is too large, too long, or not a video."""
-    from smile_motion.video import open_index
-
-    name = path.name
-    if limits.folder is not None and not path.resolve().is_relative_to(limits.folder.resolve()):
-        raise InputError(f"{name}: was not uploaded here; upload it")
-    try:
-        size = path.stat().st_size
-    except FileNotFoundError as error:
-        raise InputError(f"{name}: is no longer here; upload it again") from error
-    if size > limits.bytes:
-        raise InputError(
-            f"{name}: {size / 1e6:.0f} MB; uploads may have {limits.bytes / 1e6:.0f} MB, "
-            f"see --max-upload-mb"
-        )
-    try:
-        video = open_index(path)
-    except InputError as error:
-        raise InputError(str(error).replace(str(path), name)) from error
-    seconds = len(video) / video.rate_hz
-    if seconds > limits.seconds:
-        raise InputError(
-            f"{name}: {seconds:.0f} s long; uploads may have {limits.seconds:g} s, cut it or see "
-            f"--max-upload-seconds"
-        )
 
 
 @lru_cache(maxsize=8)

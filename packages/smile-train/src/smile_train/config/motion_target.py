@@ -60,8 +60,8 @@ class MotionTargetOptions:
     """Also predict whether each point is visible now and in the next slice: cross-entropy. Ours."""
     motion_rates: Annotated[bool, _EXACT] = False
     """Also predict how the object that each point is on turns and grows: radians, and logarithms of
-    its two sides, a slice; with --motion-norm none degrees and logarithms a frame. Unknown on the
-    background. Ours."""
+    its two sides, a slice; with --motion-norm none degrees and logarithms a frame. Known of
+    the background under a --camera alone. Ours."""
     motion_norm: Annotated[MotionNorm, _LEARNED] = "size"
     """Displacements divided by the token's side (ours); per token over its points, each axis by
     itself, which turns a rigid shift into zeros (TrackMAE); or as they are, in pixels."""
