@@ -197,37 +197,57 @@ def settle_decoder(
     """
     if asked == "pyav":
         return "pyav", ""
+    # Chosen by one process: clocks may tell others otherwise.
+    found: list[Any] = [None]
+    if PartialState().is_main_process:
+        try:
+            found = [_choose(asked, files, frames=frames, stride=stride, begun=begun)]
+        except InputError as error:
+            found = [error]
+    broadcast_object_list(found)
+    if isinstance(found[0], InputError):
+        raise found[0]
+    decoder, said = found[0]
+    if decoder == "torchcodec":
+        _require_torchcodec()
+    return decoder, said
+
+
+def _choose(
+    asked: Decoder, files: Sequence[Path], *, frames: int, stride: int, begun: DecoderName | None
+) -> tuple[DecoderName, str]:
+    """Choose in one process; see `settle_decoder`."""
     if asked == "torchcodec":
-        require_extra(
-            "--decoder torchcodec", "torchcodec", extra="torchcodec", distribution="smile-train"
-        )
+        _require_torchcodec()
     if find_spec("torchcodec") is None:
         if begun == "torchcodec":
             return "pyav", "decoder pyav: torchcodec, which the run began with, is not installed"
         return "pyav", ""
     if not has_libraries():
-        if asked == "torchcodec":
-            raise InputError(
-                f"--decoder torchcodec: {_NO_LIBRARIES}; {_INSTALL}, or use --decoder pyav"
-            )
         return "pyav", f"decoder pyav: {_NO_LIBRARIES}; to try it, {_INSTALL}"
     if asked == "auto" and begun is not None:
         return begun, f"decoder {begun}: the run began with it"
-    # Tried by one process: clocks may tell others otherwise.
-    tried: list[Any] = [None]
-    if PartialState().is_main_process:
-        tried = [try_decoders(files, frames=frames, stride=stride)]
-    broadcast_object_list(tried)
-    trial: Trial | None = tried[0]
+    trial = try_decoders(files, frames=frames, stride=stride)
+    if trial is None and asked == "torchcodec":
+        raise InputError(
+            "--decoder torchcodec: reads none of the videos that were tried: packed ones have a "
+            "reader of their own, others it would leave to PyAV; leave --decoder out"
+        )
     if trial is None:
-        if asked == "torchcodec":
-            raise InputError(
-                "--decoder torchcodec: reads none of the videos that were tried: packed ones have "
-                "a reader of their own, others it would leave to PyAV; leave --decoder out"
-            )
         return "pyav", ""
     chosen: DecoderName = "torchcodec" if asked == "torchcodec" or trial.is_won else "pyav"
     return chosen, f"decoder {chosen}: {trial}"
+
+
+def _require_torchcodec() -> None:
+    """Raise InputError where torchcodec cannot be used in this process."""
+    require_extra(
+        "--decoder torchcodec", "torchcodec", extra="torchcodec", distribution="smile-train"
+    )
+    if not has_libraries():
+        raise InputError(
+            f"--decoder torchcodec: {_NO_LIBRARIES}; {_INSTALL}, or use --decoder pyav"
+        )
 
 
 def has_libraries() -> bool:
