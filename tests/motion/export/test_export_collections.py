@@ -231,7 +231,7 @@ def test_fewer_clips_leave_the_index_of_a_larger_collection(few: list, tmp_path:
 @pytest.mark.slow
 @pytest.mark.parametrize("victim", ["worker", "all"])
 def test_killed_processes_lose_nothing(victim: str, few: list, tmp_path: Path) -> None:
-    words = [*few, *PACKED, "--n", "100", "--out"]
+    words = [*few, *PACKED, "--n", "50", "--out"]
     process = start_render(*words, tmp_path / "out", "--workers", "2")
     while len(list((tmp_path / "out").glob("shard-*.tar"))) < 4:
         with contextlib.suppress(subprocess.TimeoutExpired):

@@ -8,13 +8,10 @@ from smile_motion.bank.candidates.build import Models
 from support.candidate_builds import TinyModels, files, launch, read_lines, wait
 
 MOMENTS = (
-    ("os.rename", "build.json", 1),
     ("os.rename", "candidates/", 40),
     ("os.rename", "cut/", 10),
     ("os.link", "images/", 5),
-    ("os.rename", "metadata.jsonl", 1),
     ("os.rename", "bank.json", 1),
-    ("os.remove", "build.jsonl", 1),
     ("shutil.rmtree", "cut", 1),
     ("os.rename", "packed", 1),
 )

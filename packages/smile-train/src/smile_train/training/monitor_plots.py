@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import torch
 from matplotlib.figure import Figure
+from PIL import Image, ImageDraw, ImageFont
 from smile_motion.errors import InputError
 from smile_motion.io.files import replacing
 from smile_motion.tokens import TokenGrid
@@ -17,7 +19,9 @@ from smile_train.evaluation.figures.pca import Components, paint_components
 from smile_train.training.losses import pixel_targets, restore_pixels
 
 COLUMNS = 6
-"""Frames of a clip that are shown."""
+"""Frames of a clip that are shown at most."""
+CELL, GAP = 180, 6
+"""Width that a frame is enlarged to at most, unless it is wider, and room between two, pixels."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -85,53 +89,60 @@ def draw_curves(
     rate.set_ylabel("learning rate", color="#c77d2e")
     rate.ticklabel_format(axis="y", style="sci", scilimits=(0, 0))
     axes.legend(loc="upper right", frameon=False)
-    _save(figure, path)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=120, bbox_inches="tight")
 
 
 def draw_reconstructions(path: Path, clips: list[Reconstruction], grid: TokenGrid) -> None:
     """Show input, what was visible, and the reconstruction, for some frames of each clip.
 
     Normalized pixels are shown with each token's true mean and contrast, features by the three
-    principal components of the teacher's tokens.
+    principal components of the teacher's tokens. Cells are pasted, each pixel as a whole number of
+    the picture's: axes of Matplotlib for each take seconds.
     """
     pixels = clips[0].features is None
-    frames = np.linspace(0, grid.frames - 1, COLUMNS).astype(int)
-    rows = [row for clip in clips for row in _rows(clip, grid)]
+    frames = np.unique(np.linspace(0, grid.frames - 1, COLUMNS).astype(int))
     labels = ["input", "visible", *(["reconstruction"] if pixels else ["target", "prediction"])]
-    figure = Figure(figsize=(1.5 * COLUMNS + 1, 1.5 * len(rows) + 0.7))
-    axes = figure.subplots(len(rows), COLUMNS, squeeze=False)
-    for number, (row, line) in enumerate(zip(rows, axes, strict=True)):
-        for t, cell in zip(frames, line, strict=True):
-            cell.imshow(row[t], interpolation="nearest")
-            cell.set_xticks([])
-            cell.set_yticks([])
-            if number == 0:
-                cell.set_title(f"frame {t}", fontsize=9)
-        line[0].set_ylabel(labels[number % len(labels)], fontsize=9)
-    figure.suptitle(
+    enlarged = max(1, CELL // grid.width)
+    width, height = (side * enlarged + GAP for side in (grid.width, grid.height))
+    left, top = 120, 28
+    rows = len(clips) * len(labels)
+    size = (left + len(frames) * width + GAP, top + rows * height + 32)
+    picture = Image.new("RGB", size, "white")
+    draw, font = ImageDraw.Draw(picture), ImageFont.load_default(14)
+    for column, t in enumerate(frames):
+        middle = left + column * width + width // 2
+        draw.text((middle, top // 2), f"frame {t}", "black", font, anchor="mm")
+    for row, (clip, number) in enumerate(product(clips, range(len(labels)))):
+        if number == 0:
+            shown = _rows(clip, grid)
+        y = top + row * height
+        draw.text((left - 10, y + height // 2), labels[number], "black", font, anchor="rm")
+        for column, t in enumerate(frames):
+            cell = shown[number][t].repeat(enlarged, axis=0).repeat(enlarged, axis=1)
+            picture.paste(Image.fromarray(cell), (left + column * width, y))
+    said = (
         "masked tokens are predicted; each shown with its true mean and contrast"
         if pixels
-        else "teacher features by their principal components; predicted where masked",
-        fontsize=9,
-        y=0.005,
-        va="bottom",
+        else "teacher features by their principal components; predicted where masked"
     )
-    figure.tight_layout(rect=(0, 0.02, 1, 1), pad=0.4)
-    _save(figure, path)
+    draw.text((left, size[1] - 16), said, "black", font, anchor="lm")
+    with replacing(path) as temporary:
+        picture.save(temporary, format="png")
 
 
 def _rows(clip: Reconstruction, grid: TokenGrid) -> list[np.ndarray]:
-    """(T, H, W, 3) pictures of one clip, in 0..1."""
+    """(T, H, W, 3) uint8 pictures of one clip."""
     seen = torch.ones(grid.tokens, dtype=torch.bool)
     seen[clip.masked] = False
     shown = grid.upsample(seen.view(grid.shape).numpy())
-    whole = clip.frames.numpy() / 255
-    visible = np.where(shown[..., None], whole, 0.5)
+    whole = clip.frames.numpy()
+    visible = np.where(shown[..., None], whole, np.uint8(128))
     if clip.features is None:
         tokens = pixel_targets(clip.frames[None], grid)[0]
         tokens[clip.masked] = clip.predicted
-        rebuilt = restore_pixels(tokens[None], clip.frames[None], grid)[0]
-        return [whole, visible, rebuilt.numpy()]
+        rebuilt = restore_pixels(tokens[None], clip.frames[None], grid)[0].numpy()
+        return [whole, visible, np.rint(np.clip(rebuilt, 0, 1) * 255).astype(np.uint8)]
     predicted = clip.features.clone()
     predicted[clip.masked] = clip.predicted
     return [whole, visible, *_principal(clip.features, predicted, grid)]
@@ -144,8 +155,3 @@ def _principal(target: torch.Tensor, predicted: torch.Tensor, grid: TokenGrid) -
     except InputError:
         return 2 * [np.zeros((grid.frames, grid.height, grid.width, 3), np.uint8)]
     return [paint_components(own.numpy(), components, grid) for own in (target, predicted)]
-
-
-def _save(figure: Figure, path: Path) -> None:
-    with replacing(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=120, bbox_inches="tight")
