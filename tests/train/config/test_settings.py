@@ -89,7 +89,7 @@ def test_a_run_writes_sections_and_one_without_goes_on(
     for out in (run, old):
         assert train(*words, "--resume", f"--out={out}") == 0
         given = pretrain.defaults(["--config", str(out / "config.json")])
-        assert (given.steps, given.student) == (4, "tiny")
+        assert (given.steps, given.student) == (4, "mini")
     assert _weights(old, 4) == _weights(run, 4)
 
 
@@ -107,7 +107,7 @@ def test_the_length_of_a_run_is_that_of_the_file(write: Callable[..., Path]) -> 
     config = pretrain.defaults([f"--config={write(json.dumps(stored), 'config.json')}"])
     assert (config.steps, config.minutes) == (120, None)
     config = pretrain.defaults([f"--config={write('preset: tiny')}"])
-    assert (config.steps, config.minutes) == (None, 2.5)
+    assert (config.steps, config.minutes) == (None, 2.0)
     config = pretrain.defaults([f"--config={write('steps: 7')}", "--preset=tiny"])
     assert (config.steps, config.minutes) == (7, None)
     config = pretrain.defaults([f"--config={write('steps: 7')}", "--preset=tiny", "--epochs=2"])

@@ -29,7 +29,7 @@ are 150 passes under two masks, as in the published code."""
 _ROWS: dict[str, tuple[PretrainConfig, str]] = {
     "tiny": (
         PretrainConfig(
-            student="tiny",
+            student="mini",
             size=64,
             patch=16,
             background="black",
@@ -37,7 +37,7 @@ _ROWS: dict[str, tuple[PretrainConfig, str]] = {
             target="pixel",
             samples=1024,
             epochs=30,
-            minutes=2.5,
+            minutes=2.0,
             batch=16,
             warmup_epochs=2,
             base_lr=3.2e-2,

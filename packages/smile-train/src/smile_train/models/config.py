@@ -14,7 +14,7 @@ DEEPEST = 256
 LARGEST_RATIO = 64
 """Hidden width over width. Ours."""
 
-StudentName = Literal["tiny", "vit-s", "vit-b", "vit-l", "vit-h"]
+StudentName = Literal["mini", "tiny", "vit-s", "vit-b", "vit-l", "vit-h"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +94,9 @@ def ratio_of(hidden: int, width: int) -> float:
 
 
 STUDENTS: dict[StudentName, StudentConfig] = {
+    "mini": StudentConfig(
+        width=128, depth=3, heads=4, decoder_width=64, decoder_depth=2, decoder_heads=2
+    ),
     "tiny": StudentConfig(
         width=192, depth=4, heads=3, decoder_width=96, decoder_depth=2, decoder_heads=3
     ),
@@ -102,4 +105,4 @@ STUDENTS: dict[StudentName, StudentConfig] = {
     "vit-l": StudentConfig(width=1024, depth=24, heads=16, decoder_width=512, decoder_heads=8),
     "vit-h": StudentConfig(width=1280, depth=32, heads=16, decoder_width=640, decoder_heads=8),
 }
-"""The published sizes; `tiny` is ours, for a CPU."""
+"""The published sizes; `mini` and `tiny` are ours, for a CPU."""
