@@ -35,8 +35,9 @@ def test_notebooks_run(paths: list[Path], tmp_path: Path, monkeypatch: pytest.Mo
     for path, notebook in zip(paths, notebooks, strict=True):
         place = tmp_path / path.stem
         place.mkdir()
-        begin = f"%reset_selective -f .\nimport tempfile\ntempfile.tempdir = {str(place)!r}\n%cd -q {place}"
-        together.cells.append(nbformat.v4.new_code_cell(begin))
+        begin = ("%reset_selective -f .", f"%cd -q {place}", "import tempfile")
+        begin += (f"tempfile.tempdir = {str(place)!r}",)
+        together.cells.append(nbformat.v4.new_code_cell("\n".join(begin)))
         for cell in code_of(notebook):
             cleared = not cell.outputs and cell.execution_count is None
             assert cleared, f"{path}: clear its outputs"
