@@ -202,6 +202,12 @@ def test_layers_that_the_student_lacks_are_refused(layers: tuple[int, ...]) -> N
         config(target_layers=layers)
 
 
+@pytest.mark.parametrize("layers", [7, "12", {"a": 1}, [1.0, 2.0], [None, 2]])
+def test_layers_of_a_strangers_configuration_are_checked(layers: object) -> None:
+    with pytest.raises(InputError, match=r"target.layers"):
+        PretrainModel(SMALL, GRID, 16, target_layers=layers)  # type: ignore[arg-type]
+
+
 def test_another_run_takes_what_fits_and_says_what_is_new() -> None:
     torch.manual_seed(0)
     plain = PretrainModel(SMALL, GRID, 16)

@@ -72,6 +72,8 @@ def require_layers(layers: Sequence[int], depth: int) -> None:
         layers: Counted from 1; none are sound, too.
         depth: Number of the encoder's blocks.
     """
+    if not isinstance(layers, list | tuple):
+        raise InputError(f"target_layers is {layers!r:.60}; expected a list of numbers of blocks")
     sound = all(isinstance(own, int) and own >= 1 for own in layers) and all(
         one < other for one, other in pairwise(layers)
     )
