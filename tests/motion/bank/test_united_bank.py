@@ -3,6 +3,7 @@
 import json
 import pickle
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from smile_motion import (
     DeviceRenderer,
     MotionRecipe,
     Truth,
+    embedded_bank,
     make_background,
     open_bank,
     read_clip,
@@ -130,6 +132,15 @@ def test_the_explorer_shows_and_copies_them(parts: list[Path], united: ObjectBan
     assert scope["maker"].bank.folders == tuple(parts)
     words = shlex.split(clip_command(Controls(), sources))
     assert words[words.index("--bank") + 1 :][:3] == [str(part) for part in parts]
+    some = replace(sources, bank_weights=(3.0, 1.0, 1.0), exclude_categories=("cat",))
+    with pytest.raises(InputError, match="has a weight, and no object"):
+        some.open_bank(embedded_bank)  # The third has nothing that the second has not.
+    some = replace(some, bank=tuple(parts[:2]), bank_weights=(3.0, 1.0))
+    exec(clip_python(Controls(frames=4, side=64), some), scope)
+    assert scope["maker"].bank.draws.chosen == {"weights": [3.0, 1.0], "exclude": ["cat"]}
+    words = shlex.split(clip_command(Controls(), some))
+    assert words[words.index("--bank-weights") + 1 :][:2] == ["3.0", "1.0"]
+    assert words[words.index("--exclude-categories") + 1] == "cat"
 
 
 def test_a_single_bank_is_opened_as_it_is(small_bank: ObjectBank) -> None:
