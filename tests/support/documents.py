@@ -26,6 +26,7 @@ from smile_train.cli.data import pack
 from smile_train.datasets import custom, diving48, ssv2
 from smile_train.evaluation import results
 from smile_train.evaluation.figures import gains
+from smile_train.explore.scene import SceneControls
 from smile_train.models.config import STUDENTS
 from smile_train.motion_probe.online import MeasuredMotion
 from smile_train.teachers import clip as clip_teacher
@@ -84,6 +85,13 @@ DOCUMENTS: dict[str, Document] = {
     "clip": Document(
         clips._ClipJson,
         {"format": 1, "seed": 2, "epoch": 0, "index": 5, "background": {"kind": "noise"}},
+    ),
+    "controls of the encoder's page": Document(
+        SceneControls,
+        {
+            "source": "moving", "seed": 3, "objects": 4, "stride": 2, "query": "token", "slice": 1,
+            "row": 2, "column": 3,
+        },
     ),
     "controls of the explorer": Document(
         Controls,

@@ -29,9 +29,11 @@ class Explorer:
 
 
 @contextmanager
-def explorer(temporary: Path, *arguments: object) -> Iterator[Explorer]:
-    """Start the explorer on a free port; end it, by its id, afterwards."""
-    command = [sys.executable, "-m", "smile_motion", "explore", "--port", "0"]
+def explorer(
+    temporary: Path, *arguments: object, package: str = "smile_motion"
+) -> Iterator[Explorer]:
+    """Start a package's explorer on a free port; end it, by its id, afterwards."""
+    command = [sys.executable, "-m", package, "explore", "--port", "0"]
     process = subprocess.Popen(
         [*command, *map(str, arguments)],
         stdout=subprocess.PIPE,

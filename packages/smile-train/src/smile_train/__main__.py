@@ -13,6 +13,7 @@ COMMANDS = (
     Command("probe attentive", "a grid of attentive probes", "smile_train.cli.probe:Attentive"),
     Command("probe knn", "nearest neighbours in cached features", "smile_train.cli.probe:Knn"),
     Command("probe motion", "what encoders know about motion", "smile_train.cli.probe:Motion"),
+    Command("explore", "show what an encoder sees, on a page", "smile_train.cli.explore"),
     Command("evaluate severe", "the SEVERE benchmark", "smile_train.cli.evaluate.severe"),
     Command("evaluate similarity", "how features change", "smile_train.cli.evaluate.similarity"),
     Command("evaluate attention", "where an encoder looks", "smile_train.cli.evaluate.attention"),

@@ -52,23 +52,23 @@ def explorer_routes(
     page = _Page(bank, sources, limits)
     return {
         "/": file_route(_HERE / "explorer.html"),
-        **player_routes(),
         "/explorer.js": file_route(_HERE / "explorer.js"),
-        "/explorer.css": file_route(_HERE / "explorer.css"),
+        **shared_routes(),
         "/api/page": Route(method="GET", answer=page.describe),
         "/api/clip": Route(answer=page.show),
         "/api/plan": Route(answer=page.save_plan),
         "/api/objects": Route(method="GET", answer=page.list_objects),
         "/api/object": Route(method="GET", answer=page.show_object),
         "/api/upload": Route(answer=page.uploads.take, most_bytes=limits.bytes),
-        "/api/encode": Route(answer=encode_pictures, most_bytes=MOST_EXPORTED_BYTES),
     }
 
 
-def player_routes() -> dict[str, Route]:
-    """Make the routes of the player's files."""
+def shared_routes() -> dict[str, Route]:
+    """Make the routes of what every page with a player and knobs needs."""
+    files = [*(_HERE.parent / f"player{kind}" for kind in (".js", ".css")), _HERE / "knobs.js"]
     return {
-        f"/player{kind}": file_route(_HERE.parent / f"player{kind}") for kind in (".js", ".css")
+        **{f"/{path.name}": file_route(path) for path in (*files, _HERE / "explorer.css")},
+        "/api/encode": Route(answer=encode_pictures, most_bytes=MOST_EXPORTED_BYTES),
     }
 
 

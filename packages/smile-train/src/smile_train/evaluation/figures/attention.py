@@ -55,8 +55,24 @@ def attention_map(encoder: VideoEncoder, video: torch.Tensor, query: Query) -> n
     Raises:
         InputError: The encoder is of another kind, or the token is not there.
     """
-    grid = encoder.grid
-    number = query.number(grid)
+    number = query.number(encoder.grid)
+    attention, x = attention_input(encoder, video)
+    return last_attention(attention, x, number).cpu().numpy().reshape(encoder.grid.shape)
+
+
+@torch.no_grad()
+def attention_input(encoder: VideoEncoder, video: torch.Tensor) -> tuple[Attention, torch.Tensor]:
+    """Attention module of the last block, and what it is given of a clip.
+
+    Args:
+        video: (T, H, W, 3) uint8 on the encoder's device.
+
+    Returns:
+        The module and (1, N, width), as `last_attention` takes them.
+
+    Raises:
+        InputError: The encoder is of another kind.
+    """
     blocks = getattr(encoder.encoder, "blocks", None)
     last = getattr(blocks[-1], "attn", None) if isinstance(blocks, torch.nn.ModuleList) else None
     if not isinstance(last, Attention):
@@ -70,8 +86,7 @@ def attention_map(encoder: VideoEncoder, video: torch.Tensor, query: Query) -> n
         encoder.features(video[None])
     finally:
         hook.remove()
-    weights = last_attention(last, seen[0], number)
-    return weights.cpu().numpy().reshape(grid.shape)
+    return last, seen[0]
 
 
 def last_attention(attention: Attention, x: torch.Tensor, token: int | None) -> torch.Tensor:

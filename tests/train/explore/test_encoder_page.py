@@ -1,0 +1,161 @@
+"""What the encoder's page shows, and the page in a real browser."""
+
+import base64
+import io
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import smile_train
+import torch
+from PIL import Image
+from smile_motion import ObjectBank
+from smile_motion.errors import InputError
+from smile_motion.explore.guard import UploadLimits
+from smile_motion.explore.server import Request
+from smile_train.evaluation.figures.attention import Query, attention_map, paint_attention
+from smile_train.explore.page import encoder_routes
+from smile_train.explore.scene import SceneControls, SceneMaker, token_similarity
+from support.explorer_process import explorer
+
+if TYPE_CHECKING:
+    from smile_train.encoders.video_encoder import VideoEncoder
+
+
+@pytest.fixture(scope="module")
+def encoder(checkpoint: Path) -> "VideoEncoder":
+    return smile_train.load(checkpoint)
+
+
+@pytest.fixture
+def scenes(
+    encoder: "VideoEncoder", small_bank: ObjectBank, real_videos: dict[str, Path]
+) -> SceneMaker:
+    return SceneMaker(encoder, small_bank, real_videos["bikes"])
+
+
+@pytest.fixture
+def call(scenes: SceneMaker, tmp_path: Path) -> Callable[..., Any]:
+    limits = UploadLimits(bytes=10**8, seconds=60, folder=tmp_path)
+    routes = encoder_routes(scenes, limits, name="first")
+
+    def ask(path: str, body: bytes = b"{}", **query: str) -> Any:
+        return json.loads(routes[path].answer(Request(query=query, body=body)).body)
+
+    return ask
+
+
+def frames_of(document: dict[str, Any]) -> np.ndarray:
+    pictures = [base64.b64decode(one.partition(",")[2]) for one in document["frames"]]
+    return np.stack([np.asarray(Image.open(io.BytesIO(one))) for one in pictures]).astype(int)
+
+
+def test_pictures_are_of_the_clip_and_the_query(
+    scenes: SceneMaker, encoder: "VideoEncoder"
+) -> None:
+    grid = encoder.grid
+    controls = SceneControls(source="black", query="token", slice=1, row=2, column=3)
+    found = scenes.describe(controls, None)
+    titles = [one["title"] for one in found["clips"]]
+    assert titles == ["Clip", "Attention", "Feature PCA", "Similarity"]
+    clip = frames_of(found["clips"][0])
+    assert clip.shape == (grid.frames, grid.height, grid.width, 3)
+    assert found["clips"][0]["objects"] == found["clips"][3]["objects"]
+    exact = scenes._see("black", 0, 2, 4, None).frames
+    query = Query(slice=1, row=2, column=3)
+    weights = attention_map(encoder, torch.from_numpy(exact), query)
+    painted = paint_attention(exact, weights, grid, query)
+    assert np.abs(frames_of(found["clips"][1]) - painted).mean() < 6
+    covered = scenes._see("black", 0, 2, 4, None).clip.truth.token_coverage(grid).sum(0) > 0
+    assert found["facts"][0].startswith(f"{weights[covered].sum():.0%} of the attention is on the ")
+    matrix = np.array(found["matrix"])
+    assert matrix.shape == (grid.slices, grid.slices)
+    assert matrix.diagonal() == pytest.approx(1, abs=1e-3)
+
+
+def test_similarities_are_cosines() -> None:
+    tokens = np.random.default_rng(0).normal(size=(6, 5)).astype(np.float32)
+    found = token_similarity(tokens, 2)
+    assert found[2] == pytest.approx(1)
+    cosine = torch.cosine_similarity(torch.from_numpy(tokens), torch.from_numpy(tokens[2:3]))
+    assert found == pytest.approx(cosine.numpy(), abs=1e-6)
+    assert token_similarity(tokens * 3, None) == pytest.approx(token_similarity(tokens, None))
+
+
+def test_videos_are_shown_as_they_are_and_uploads_instead(
+    call: Callable[..., Any], real_videos: dict[str, Path]
+) -> None:
+    given = call("/api/clip", b'{"source": "video"}')
+    assert given["clips"][0]["note"].startswith("bikes.mp4")
+    assert given["facts"] == given["clips"][0]["objects"] == []
+    stored = call("/api/upload", real_videos["bigbuckbunny"].read_bytes(), name="mine.mp4")
+    body = json.dumps({"source": "video", "upload": stored["upload"]}).encode()
+    assert call("/api/clip", body)["clips"][0]["note"].startswith("mine.mp4")
+    with pytest.raises(InputError, match="the video is no longer here"):
+        call("/api/clip", b'{"source": "video", "upload": "/etc/passwd"}')
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b'{"query": "token", "row": 99}', r"token \(0, 99, 0\) lies outside the grid"),
+        (b'{"objects": 17}', "objects is 17; expected"),
+        (b'{"source": "/etc/passwd"}', "source is '/etc/passwd'; expected"),
+        (b"[]", "controls"),
+    ],
+)
+def test_calls_are_checked(call: Callable[..., Any], body: bytes, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        call("/api/clip", body)
+
+
+@pytest.mark.slow
+def test_motion_is_asked_once(call: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert call("/api/page")["probes"]
+    monkeypatch.setattr("smile_train.motion_probe.online.CLIPS", 24)
+    monkeypatch.setattr("smile_train.motion_probe.online.TEST_CLIPS", 16)
+    rows = call("/api/probe")["rows"]
+    assert len(rows) == 2
+    assert all(one.endswith(" %") for row in rows for one in row[1:])
+    monkeypatch.setattr("smile_train.motion_probe.online.CLIPS", 0)
+    assert call("/api/probe")["rows"] == rows
+
+
+@pytest.mark.slow
+def test_the_page_shows_an_encoder_in_a_browser(
+    checkpoint: Path, real_videos: dict[str, Path], tmp_path: Path
+) -> None:
+    from playwright.sync_api import sync_playwright
+
+    if (chromium := shutil.which("chromium")) is None:
+        pytest.skip("no chromium here: apt-get install chromium")
+    wrong: list[str] = []
+    arguments = (checkpoint, "--videos", real_videos["bikes"])
+    with (
+        explorer(tmp_path, *arguments, package="smile_train") as running,
+        sync_playwright() as playwright,
+    ):
+        started = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = started.new_page(viewport={"width": 390, "height": 844}, reduced_motion="reduce")
+        page.set_default_timeout(60_000)
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.goto(running.address)
+        page.wait_for_selector("canvas >> nth=4")
+        assert page.evaluate("document.documentElement.scrollWidth") == 390
+        assert page.locator(".stage canvas").count() == 4
+        area = page.locator(".stage canvas").first.bounding_box()
+        assert area is not None
+        with page.expect_response("**/api/clip") as waited:
+            page.mouse.click(area["x"] + area["width"] * 0.9, area["y"] + area["height"] * 0.4)
+        page.wait_for_selector("#show[aria-busy=false]")
+        columns = page.evaluate("page.limits.column[1]")
+        assert page.input_value("#knob-query") == "token"
+        assert page.input_value("#knob-column") == str(columns)
+        assert waited.value.json()["clips"][3]["note"].startswith("cosine to token 0, ")
+        assert page.evaluate("document.querySelector('#matrix').width") > 100
+        started.close()
+    assert not wrong
