@@ -95,6 +95,8 @@ def sample_words(program: str, command: Command) -> list[str]:
         "evaluate severe": ["F"],
     }  # fmt: skip
     words = positional.get(command.name, [])
+    if (program, command.name) == ("smile_train", "explore"):
+        return ["F"]
     if command.name == "bank build":
         return ["--out", "F"]
     if not words and command.name.split()[0] in ("bank", "finetune", "probe", "export", "evaluate"):
