@@ -306,4 +306,4 @@ def test_an_uploaded_video_is_the_background(
     after(desktop, lambda: desktop.click("#clear-upload"))
     assert not desktop.locator("#problem").is_visible()
     assert desktop.locator("#block-background").is_visible()
-    assert json.loads(desktop.evaluate("JSON.stringify(values.upload)")) == ""
+    assert json.loads(desktop.evaluate("JSON.stringify(knobs.values.upload)")) == ""

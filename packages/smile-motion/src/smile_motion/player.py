@@ -331,10 +331,12 @@ def _masks_layer(clip: Clip) -> dict[str, Any]:
 
 def _flow_layer(clip: Clip) -> dict[str, Any]:
     vectors = clip.truth.flow().vectors
-    alpha = np.where(clip.truth.ids > 0, np.uint8(255), np.uint8(0))[..., None]
-    drawn = np.concatenate([draw_flow(vectors), alpha], axis=-1)
+    # Backgrounds are shown where a camera moves them.
+    moving = (clip.truth.ids[:-1] > 0) | (vectors != 0).any(axis=-1)
+    alpha = np.where(moving, np.uint8(255), np.uint8(0))[..., None]
+    drawn = np.concatenate([draw_flow(vectors)[:-1], alpha], axis=-1)
     return picture_layer(
-        [*drawn[:-1], None],
+        [*drawn, None],
         name="flow", label="Flow",
         says=f"where each point goes by the next frame: hue is direction (red is right), "
         f"saturation speed, full at {flow_reach(vectors):.0f} px a frame",
