@@ -36,7 +36,7 @@ def probe(*arguments: str | Path) -> int:
 
 def small_encoder() -> VideoEncoder:
     torch.manual_seed(0)
-    return VideoEncoder(Encoder(STUDENTS["tiny"], TokenGrid(frames=8, height=32, width=32)))
+    return VideoEncoder(Encoder(STUDENTS["mini"], TokenGrid(frames=8, height=32, width=32)))
 
 
 SIZES = Sizes(clips=160, test=160, seeds=1, size=32, seed=0, batch=40)
