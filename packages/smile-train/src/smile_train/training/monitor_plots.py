@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -106,20 +105,19 @@ def draw_reconstructions(path: Path, clips: list[Reconstruction], grid: TokenGri
     enlarged = max(1, CELL // grid.width)
     width, height = (side * enlarged + GAP for side in (grid.width, grid.height))
     left, top = 120, 28
-    rows = len(clips) * len(labels)
-    size = (left + len(frames) * width + GAP, top + rows * height + 32)
+    shown = [row for clip in clips for row in _rows(clip, grid)]
+    size = (left + len(frames) * width + GAP, top + len(shown) * height + 32)
     picture = Image.new("RGB", size, "white")
     draw, font = ImageDraw.Draw(picture), ImageFont.load_default(14)
     for column, t in enumerate(frames):
         middle = left + column * width + width // 2
         draw.text((middle, top // 2), f"frame {t}", "black", font, anchor="mm")
-    for row, (clip, number) in enumerate(product(clips, range(len(labels)))):
-        if number == 0:
-            shown = _rows(clip, grid)
-        y = top + row * height
-        draw.text((left - 10, y + height // 2), labels[number], "black", font, anchor="rm")
+    for number, row in enumerate(shown):
+        y = top + number * height
+        label = labels[number % len(labels)]
+        draw.text((left - 10, y + height // 2), label, "black", font, anchor="rm")
         for column, t in enumerate(frames):
-            cell = shown[number][t].repeat(enlarged, axis=0).repeat(enlarged, axis=1)
+            cell = row[t].repeat(enlarged, axis=0).repeat(enlarged, axis=1)
             picture.paste(Image.fromarray(cell), (left + column * width, y))
     said = (
         "masked tokens are predicted; each shown with its true mean and contrast"
