@@ -65,12 +65,14 @@ def test_pictures_are_of_the_clip_and_the_query(
     clip = frames_of(found["clips"][0])
     assert clip.shape == (grid.frames, grid.height, grid.width, 3)
     assert found["clips"][0]["objects"] == found["clips"][3]["objects"]
-    exact = scenes._see("black", 0, 2, 4, None).frames
+    seen = scenes._see("black", 0, 2, 4, None)
+    exact = seen.frames
+    assert seen.clip is not None
     query = Query(slice=1, row=2, column=3)
     weights = attention_map(encoder, torch.from_numpy(exact), query)
     painted = paint_attention(exact, weights, grid, query)
     assert np.abs(frames_of(found["clips"][1]) - painted).mean() < 6
-    covered = scenes._see("black", 0, 2, 4, None).clip.truth.token_coverage(grid).sum(0) > 0
+    covered = seen.clip.truth.token_coverage(grid).sum(0) > 0
     assert found["facts"][0].startswith(f"{weights[covered].sum():.0%} of the attention is on the ")
     matrix = np.array(found["matrix"])
     assert matrix.shape == (grid.slices, grid.slices)
