@@ -16,6 +16,7 @@ from smile_motion.clips.clip import clip_json, read_clip
 from smile_motion.errors import InputError
 from smile_motion.motion.camera import CAMERAS, Camera, CameraPath, surface_maps
 from smile_motion.motion.plan import MotionPlan, plan_from_json, plan_to_json
+from smile_motion.player import clip_document
 from smile_motion.renderer.cpu import render, view_scene
 from smile_motion.seeding import Stream, keyed_generator
 from smile_motion.tokens import TokenGrid
@@ -213,6 +214,16 @@ def test_a_written_clip_is_rendered_again(
     motion = clip.truth.token_motion(GRID)
     assert np.isfinite(motion.displacement).all()
     assert (motion.displacement[motion.slot < 0] != 0).any()
+
+
+def test_the_player_shows_the_flow_of_a_camera_alone(small_bank: ObjectBank) -> None:
+    recipe = MotionRecipe.named("paper", objects=0, camera="pan")
+    maker = ClipMaker(
+        bank=small_bank, recipe=recipe, background=make_background("noise"), frames=8, size=SIZE
+    )
+    for one, shown in ((maker, True), (replace(maker, recipe=MotionRecipe.paper(0)), False)):
+        document = clip_document(one.make(0), GRID, title="")
+        assert ("flow" in {picture["name"] for picture in document["pictures"]}) == shown
 
 
 def moving(kind: str, photographs: Path, videos: Path) -> Background:

@@ -66,7 +66,7 @@ def clip_document(
         flow: Whether optical flow is among the layers; of hundreds of objects it takes seconds.
     """
     pictures = [_masks_layer(clip), _coverage_layer(clip, grid)]
-    if flow and clip.plan.frames > 1 and clip.plan.slots:
+    if flow and clip.plan.frames > 1 and (clip.plan.slots or clip.plan.camera):
         pictures.append(_flow_layer(clip))
     slots = _drawn_slots(clip)
     if len(slots) < clip.plan.slots:
