@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import pytest
 import smile_train
 from smile_motion.bank import ObjectBank
 from smile_motion.cli.app import run_app
+from smile_motion.clips.options import BANK_FIELDS
 from smile_motion.errors import InputError
 from smile_motion.io.files import hash_file
 from smile_train.__main__ import COMMANDS
@@ -275,3 +276,18 @@ def test_yaml_is_read_as_its_version_1_2_has_it() -> None:
         **{"a": 1e-3, "b": "no", "c": 10.0, "d": "1:30", "e": "2020-01-01", "f": -4},
         **{"g": None, "h": 5.0, "i": True, "j": 50.0},
     }
+
+
+def test_other_draws_of_objects_are_another_run() -> None:
+    banks = (Path("A"), Path("B"))
+    config = PretrainConfig(bank=banks, bank_weights=(2.0, 1.0), categories=("cat",))
+    stored = json.loads(json.dumps(config.to_json()))
+    assert config.differing(stored) == []
+    for change in ({"bank_weights": None}, {"bank_weights": (1.0, 1.0)}, {"categories": None}):
+        (line,) = replace(config, **change).differing(stored)
+        assert line.startswith(next(iter(change)))
+    plain = PretrainConfig(bank=banks)
+    earlier = {
+        name: value for name, value in plain.to_json().items() if name not in BANK_FIELDS[1:]
+    }
+    assert plain.differing(earlier) == []  # A run of a release without these options.
