@@ -26,7 +26,8 @@ from smile_motion.bank.integrity import verify
 from smile_motion.cli import render
 from smile_motion.clips.clip import clip_json
 from smile_motion.clips.options import ClipOptions
-from smile_motion.explore.state import Controls, ExplorerInputs, UploadLimits, make_shown
+from smile_motion.explore.guard import UploadLimits
+from smile_motion.explore.state import Controls, ExplorerInputs, make_shown
 from smile_motion.io.files import sha256
 from smile_motion.io.images import read_photograph
 from smile_motion.tokens import TokenGrid
