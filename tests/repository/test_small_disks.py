@@ -73,7 +73,7 @@ def test_what_is_made_goes_on_when_there_is_room_again(
 
 
 def test_a_run_says_what_its_next_checkpoint_takes(tmp_path: Path, small_bank: ObjectBank) -> None:
-    words = ("smile_train", "pretrain", "--preset=tiny", "--patch=16", "--frames=4", "--batch=4")
+    words = ("smile_train", "pretrain", "--student=tiny", "--patch=16", "--frames=4", "--batch=4")
     more = ("--workers=0", "--steps=2", "--save-every=2", "--cpu-threads=1", "--precision=fp32")
     bank = f"--bank={small_bank.path}"
     full, roomy = run_twice(tmp_path / "disk", 12_000, *words, *more, bank)
