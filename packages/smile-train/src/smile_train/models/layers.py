@@ -213,7 +213,7 @@ def join_cubes(cubes: torch.Tensor, grid: TokenGrid) -> torch.Tensor:
 
 def to_unit(pixels: torch.Tensor) -> torch.Tensor:
     """uint8 to float32 in 0..1; floats are taken to be in 0..1 already."""
-    return pixels.float() / 255 if pixels.dtype == torch.uint8 else pixels
+    return pixels.float().div_(255) if pixels.dtype == torch.uint8 else pixels
 
 
 def take(tokens: torch.Tensor, index: torch.Tensor) -> torch.Tensor:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from smile_motion.tokens import TokenGrid
 
 from smile_train.config.pretrain import PretrainConfig
@@ -158,7 +159,7 @@ def pixel_targets(
     """
     cubes = cut_cubes(frames, grid)
     centered, _, deviation = pixel_statistics(cubes if index is None else take(cubes, index))
-    return (centered / deviation).flatten(2)
+    return centered.div_(deviation).flatten(2)
 
 
 def restore_pixels(predicted: torch.Tensor, frames: torch.Tensor, grid: TokenGrid) -> torch.Tensor:
@@ -197,5 +198,6 @@ def mean_squared_error(
         target: (B, n, D).
         scale: (B, n) factors of the tokens' errors; none by default.
     """
-    squares = (predicted.float() - target.float()).square()
-    return (squares if scale is None else squares * scale[..., None]).mean()
+    if scale is None:
+        return F.mse_loss(predicted.float(), target.float())
+    return ((predicted.float() - target.float()).square() * scale[..., None]).mean()
