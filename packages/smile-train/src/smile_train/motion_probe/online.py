@@ -19,7 +19,7 @@ from smile_train.motion_probe.run import Sizes, probe_motion
 
 ASKED: tuple[FactorName, ...] = ("growth", "direction")
 """What is asked. Ours: what a student of minutes learns first."""
-CLIPS, TEST_CLIPS = 400, 240
+CLIPS, TEST_CLIPS = 600, 600
 """To learn from and choose the penalty by, and to test on. Ours: seconds for a small student."""
 UNTRAINED = "_untrained"
 """What measures of random weights are told by."""
