@@ -12,6 +12,7 @@ MOMENTS = (
     ("os.rename", "cut/", 10),
     ("os.link", "images/", 5),
     ("os.rename", "bank.json", 1),
+    ("os.remove", "build.jsonl", 1),
     ("shutil.rmtree", "cut", 1),
     ("os.rename", "packed", 1),
 )
