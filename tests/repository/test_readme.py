@@ -2,15 +2,18 @@
 
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 from smile_motion.cli.app import run_app
+from smile_motion.video import index_video, read_frames, write_video
 from smile_train.__main__ import COMMANDS
+from support.labeled import write_class_folders
 from support.tiny_clip import write_tiny_clip
 
 ROOT = Path(__file__).parents[2]
@@ -42,16 +45,12 @@ def test_the_readme_runs(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     clip = write_tiny_clip(tmp_path / "clip", side=224)
+    write_class_folders(tmp_path / "data", real_videos, train=2, test=2)
     (tmp_path / "videos").mkdir()
-    for name in ("bikes", "bigbuckbunny"):
-        shutil.copyfile(real_videos[name], tmp_path / "videos" / f"{name}.mp4")
-    for part in ("train", "validation"):
-        for name in ("bikes", "bigbuckbunny"):
-            (tmp_path / "data" / part / name).mkdir(parents=True)
-            for take in range(2):
-                shutil.copyfile(
-                    real_videos[name], tmp_path / "data" / part / name / f"{part}{take}.mp4"
-                )
+    for name, video in real_videos.items():
+        frames = read_frames(index_video(video), np.arange(72))
+        small = np.stack([cv2.resize(frame, (160, 90)) for frame in frames])
+        write_video(tmp_path / f"videos/{name}.mp4", small, rate_hz=24)
     places = {"VIDEOS": tmp_path / "videos", "DATA": tmp_path / "data", "CLIP": clip}
 
     ran, snippets = [], []
