@@ -165,7 +165,7 @@ def test_a_cluster_renders_the_same_bytes_though_a_machine_dies(
     _, err = process.communicate(timeout=100)
     assert process.returncode == 0, err
     assert alone.wait(timeout=100) == 0
-    assert len(tree(out)) == 150 + 2
+    assert len(tree(out)) == 150 + 3
     assert tree(out) == tree(tmp_path / "here")
 
     _, err = refused.communicate(timeout=60)
