@@ -68,7 +68,7 @@ def test_a_resumed_run_keeps_its_precision_and_threads(
     best, _ = choose_precision(torch.device("cpu"))
     other = "fp32" if best == "bf16" else "bf16"
     config = replace(
-        PRESETS["tiny"], patch=16, frames=4, batch=2, workers=0, bank=small_bank.path, steps=2,
+        PRESETS["tiny"], size=32, frames=4, batch=2, workers=0, bank=small_bank.path, steps=2,
         stop_at=1, track="none", precision=other, cpu_threads=1,
     )  # fmt: skip
     pretrain(config, tmp_path / "run")
