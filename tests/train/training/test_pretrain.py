@@ -29,7 +29,7 @@ QUICK = [
 
 
 HEADS = [
-    "--visible-weight=0.5", "--target-layers", "2", "4", "--motion-target=displacement",
+    "--visible-weight=0.5", "--target-layers", "2", "3", "--motion-target=displacement",
     "--motion-visibility", "--motion-rates",
 ]  # fmt: skip
 
