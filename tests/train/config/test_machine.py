@@ -69,7 +69,8 @@ def test_a_resumed_run_keeps_its_precision_and_threads(
     other = "fp32" if best == "bf16" else "bf16"
     config = replace(
         PRESETS["tiny"], size=32, frames=4, batch=2, workers=0, bank=small_bank.path, steps=2,
-        stop_at=1, track="none", precision=other, cpu_threads=1,
+        stop_at=1, track="none", precision=other, cpu_threads=1, minutes=None,
+        probe_motion_every=None,
     )  # fmt: skip
     pretrain(config, tmp_path / "run")
     capsys.readouterr()
@@ -88,8 +89,8 @@ def test_a_new_run_stores_what_was_chosen(
     small_bank: ObjectBank, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     config = replace(
-        PRESETS["tiny"], patch=16, frames=4, batch=2, workers=0, bank=small_bank.path, steps=1,
-        track="none",
+        PRESETS["tiny"], size=32, frames=4, batch=2, workers=0, bank=small_bank.path, steps=1,
+        track="none", minutes=None, probe_motion_every=None,
     )  # fmt: skip
     pretrain(config, tmp_path / "run")
     precision, why = choose_precision(torch.device("cpu"))
