@@ -79,18 +79,16 @@ class Watcher:
         if self.batch is None or not accelerator.is_main_process or self.looked == step:
             return
         self.looked = step
+        if not is_sharded(self.model):  # else this process holds a part of the student only
+            with evaluating(self.model):
+                self._draw(self.batch)
+                frames = self.batch["frames"][:RANKED_CLIPS]
+                values = {"token_rank": token_rank(self.model, frames)}
+                if self.probe is not None:
+                    features = self._features(step)
+                    values["knn_accuracy"] = neighbor_accuracy(features, self.probe.labels)
+            report.measure(step, values)
         draw_curves(self.out / "loss.png", report.history, report.measures)
-        if is_sharded(self.model):
-            return  # This process holds a part of the student only.
-        with evaluating(self.model):
-            self._draw(self.batch)
-            values = {"token_rank": token_rank(self.model, self.batch["frames"][:RANKED_CLIPS])}
-            if self.probe is not None:
-                features = self._features(step)
-                values["knn_accuracy"] = neighbor_accuracy(features, self.probe.labels)
-        report.measure(step, values)
-        if self.probe is not None:
-            draw_curves(self.out / "loss.png", report.history, report.measures)
 
     def probe_linear(
         self, accelerator: Accelerator, report: MetricsLogger, step: int, *, last: bool
