@@ -139,6 +139,7 @@ def test_all_frames_are_augmented_alike_and_by_the_key_alone(real_videos: dict[s
                 images,
                 64,
                 keyed_generator(1, Stream.AUGMENT, index=number),
+                crop_area=0.08,
                 flip=True,
                 rand_augment="rand-m7-n4-mstd0.5-inc1",
                 erasing=0.0,
@@ -151,7 +152,7 @@ def test_all_frames_are_augmented_alike_and_by_the_key_alone(real_videos: dict[s
 
 def test_erasing_takes_the_same_rectangle_of_all_frames(real_videos: dict[str, Path]) -> None:
     images = _frames(real_videos["bikes"])
-    options = {"flip": False, "rand_augment": None}
+    options = {"crop_area": 0.08, "flip": False, "rand_augment": None}
     seen = 0
     for number in range(20):
         plain, erased = (
@@ -176,13 +177,22 @@ def test_erasing_takes_the_same_rectangle_of_all_frames(real_videos: dict[str, P
 
 def test_crops_have_the_published_areas() -> None:
     rng = np.random.default_rng(0)
-    crops = [draw_area_crop(rng, 240, 320) for _ in range(2000)]
+    crops = [draw_area_crop(rng, 240, 320, 0.08) for _ in range(2000)]
     area = np.array([w * h for _, _, w, h in crops]) / (240 * 320)
     aspect = np.array([w / h for _, _, w, h in crops])
     assert 0.07 < area.min() < 0.1
     assert area.max() <= 1
     assert 0.40 < np.mean(area) < 0.50  # Large ones often do not fit.
     assert ((aspect > 0.72) & (aspect < 1.39)).all()
+
+
+@given(st.integers(8, 200), st.integers(8, 200), st.floats(0.01, 1), st.integers(0, 2**32))
+def test_a_crop_is_in_the_frame_and_as_large_as_is_asked(height, width, smallest, seed) -> None:
+    x, y, w, h = draw_area_crop(np.random.default_rng(seed), height, width, smallest)
+    assert 0 <= x <= width - w
+    assert 0 <= y <= height - h
+    square = min(height, width) ** 2  # Taken where nothing drawn fits.
+    assert w * h >= min(square, smallest * height * width - (w + h))  # Sides are rounded.
 
 
 def test_mixing_depends_on_samples_not_on_how_a_batch_is_split() -> None:

@@ -22,6 +22,7 @@ from smile_motion.io.options import (
     OnlyWith,
     OpenShare,
     Positive,
+    PositiveShare,
     Share,
     Side,
     Stride,
@@ -53,8 +54,8 @@ class FinetuneConfig(RunOptions, DatasetOptions):
             *("protocol", "reset_head", "heads", "drop_path", "head_dropout", "head_scale", "ema"),
         ),
         "what is seen": (
-            *("frames", "size", "sampling", "stride", "augment", "flip", "rand_augment"),
-            *("erasing", "mixup", "cutmix", "label_smoothing", "repeats"),
+            *("frames", "size", "sampling", "stride", "augment", "crop_area", "flip"),
+            *("rand_augment", "erasing", "mixup", "cutmix", "label_smoothing", "repeats"),
         ),
         "how it is optimized": (
             *("epochs", "batch", "accumulate", "base_lr", "min_lr", "warmup_epochs"),
@@ -137,6 +138,9 @@ class FinetuneConfig(RunOptions, DatasetOptions):
     """Parameter of mixup's Beta distribution; 0 for none. VideoMAE."""
     cutmix: NonNegative = 1.0
     """Parameter of CutMix's; 0 for none. VideoMAE."""
+    crop_area: Annotated[PositiveShare, _AUGMENTED] = 0.08
+    """Share of a frame's area that a random crop has at least. VideoMAE's small crops suit what
+    fills the frame; give .5 or more where a small body is what a clip is about."""
     rand_augment: Annotated[str, _AUGMENTED] = "rand-m7-n4-mstd0.5-inc1"
     """timm's description of RandAugment; `none` for none. VideoMAE."""
     erasing: Annotated[Share, _AUGMENTED] = 0.25

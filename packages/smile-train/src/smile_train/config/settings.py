@@ -46,7 +46,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
         *("frames", "size", "width", "stride", "sampling", "workers", "knn"),
         *("dataset", "data"),
         *("annotations", "fold", "subset", "few", "test_split", "allow_missing", "repeats"),
-        *("augment", "flip", "rand_augment", "erasing", "segments", "crops"),
+        *("augment", "crop_area", "flip", "rand_augment", "erasing", "segments", "crops"),
     ),
     "motion": (
         *("bank", "bank_weights", "categories", "exclude_categories"),

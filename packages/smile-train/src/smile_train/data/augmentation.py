@@ -18,18 +18,28 @@ from smile_motion.seeding import Stream, keyed_generator
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-CROP_AREA = (0.08, 1.0)
-"""Share of the frame's area that a training crop has. VideoMAE."""
 CROP_ASPECT = (3 / 4, 4 / 3)
 """Width over height of the crop. VideoMAE."""
 CROP_ATTEMPTS = 10
 """Crops drawn before the center is taken. torchvision."""
 
 
-def draw_area_crop(rng: np.random.Generator, height: int, width: int) -> tuple[int, int, int, int]:
-    """Draw a crop by area and aspect ("random resized crop"): x, y, width, height in pixels."""
+def draw_area_crop(
+    rng: np.random.Generator, height: int, width: int, smallest: float
+) -> tuple[int, int, int, int]:
+    """Draw a crop by area and aspect ("random resized crop").
+
+    Args:
+        rng: What draws.
+        height: Of the frame, pixels.
+        width: Of the frame, pixels.
+        smallest: Share of the frame's area that a crop has at least.
+
+    Returns:
+        x, y, width, height in pixels.
+    """
     for _ in range(CROP_ATTEMPTS):
-        area = height * width * rng.uniform(*CROP_AREA)
+        area = height * width * rng.uniform(smallest, 1.0)
         aspect = np.exp(rng.uniform(*np.log(CROP_ASPECT)))
         crop_w, crop_h = round(np.sqrt(area * aspect)), round(np.sqrt(area / aspect))
         if 0 < crop_w <= width and 0 < crop_h <= height:
@@ -45,6 +55,7 @@ def augment(
     size: int,
     rng: np.random.Generator,
     *,
+    crop_area: float,
     flip: bool,
     rand_augment: str | None,
     erasing: float,
@@ -54,6 +65,7 @@ def augment(
     Args:
         images: (T, H, W, 3) uint8.
         size: Side of the square frames that come out, pixels.
+        crop_area: Share of a frame's area that a crop has at least.
         flip: Mirror half of the clips.
         rand_augment: Timm's description, such as `rand-m7-n4-mstd0.5-inc1`. It comes after the
             crop, as for images; the published code does it before, at several times the cost.
@@ -63,7 +75,7 @@ def augment(
     Returns:
         (T, size, size, 3) uint8.
     """
-    clip = cut(images, draw_area_crop(rng, *images.shape[1:3]), (size, size))
+    clip = cut(images, draw_area_crop(rng, *images.shape[1:3], crop_area), (size, size))
     if flip and rng.random() < 0.5:
         clip = clip[:, :, ::-1]
     if rand_augment is not None:

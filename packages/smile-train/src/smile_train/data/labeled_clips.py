@@ -24,6 +24,8 @@ from smile_train.datasets import LabeledVideo, LabeledVideos
 class ClipAugmentation:
     """What is done to a training clip."""
 
+    crop_area: float
+    """Share of a frame's area that a crop has at least."""
     flip: bool
     """Mirror half of them; only where labels know no left and right."""
     rand_augment: str | None
@@ -130,6 +132,7 @@ class LabeledClips:
                 images,
                 self.size,
                 own,
+                crop_area=kind.crop_area,
                 flip=kind.flip,
                 rand_augment=kind.rand_augment,
                 erasing=kind.erasing,

@@ -88,6 +88,7 @@ class LabeledRun(TrainingRun[FinetuneConfig, LabeledClips]):
             sampling=config.sampling,
             repeats=config.repeats,
             augmentation=ClipAugmentation(
+                crop_area=config.crop_area,
                 flip=train.flip_safe if config.flip is None else config.flip,
                 rand_augment=None if config.rand_augment == "none" else config.rand_augment,
                 erasing=config.erasing,
