@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,8 @@ from smile_train.checkpoints.files import read_run_config
 from smile_train.config.pretrain import PretrainConfig
 from smile_train.config.pretrain_presets import NOTES, PRESETS
 from smile_train.data.device_clips import open_clips
+from smile_train.training.monitor import LINEAR
+from smile_train.training.monitor_plots import draw_curves
 from smile_train.training.pretrain import pretrain
 
 SMALL = {
@@ -272,12 +275,23 @@ def test_a_linear_probe_leaves_each_sample_out_and_is_the_same_again() -> None:
 
 @pytest.mark.slow
 def test_a_linear_probe_of_a_run_is_measured_drawn_and_not_asked_twice(
-    small_bank: ObjectBank, scenes: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    small_bank: ObjectBank,
+    scenes: Path,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    drawn: list[tuple[str, list[int]]] = []
+
+    def draw(path: Path, history: Any, measures: Any) -> None:
+        drawn.append((path.parent.name, sorted(s for s in measures if LINEAR in measures[s])))
+        draw_curves(path, history, measures)
+
+    monkeypatch.setattr("smile_train.training.monitor.draw_curves", draw)
     listing = tmp_path / "probe.csv"
     found = sorted(scenes.glob("train/*/*.mp4"))
     listing.write_text("".join(f"{path} {path.parent.name}\n" for path in found))
-    options = config(small_bank, knn=listing, probe_linear_every=2, steps=4, save_every=2)
+    options = config(small_bank, knn=listing, probe_linear_every=2, steps=4, picture_every=2)
     pretrain(options, tmp_path / "straight")
     said = capfd.readouterr().err
     assert f"of {len(found)} videos right" in said
@@ -290,6 +304,8 @@ def test_a_linear_probe_of_a_run_is_measured_drawn_and_not_asked_twice(
     linear = [[e["linear_accuracy"] for e in own if "linear_accuracy" in e] for own in (one, other)]
     assert linear[0] == linear[1]
     assert len(linear[0]) == 2
+    # Once a step, when all of it is measured.
+    assert drawn == [(run, steps) for run in ("straight", "run") for steps in ([2], [2, 4])]
     assert (tmp_path / "run/loss.png").stat().st_size > 10_000
     lonely = tmp_path / "lonely.csv"
     lonely.write_text(listing.read_text() + f"{found[0]} alone\n")

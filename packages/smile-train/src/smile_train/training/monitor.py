@@ -74,41 +74,79 @@ class Watcher:
             probe.require_two_of_each()
         return cls(config=config, out=out, model=model, teacher=teacher, probe=probe)
 
-    def look(self, accelerator: Accelerator, report: MetricsLogger, step: int) -> None:
-        """Draw and measure in the main process; nothing before the first batch."""
-        if self.batch is None or not accelerator.is_main_process or self.looked == step:
-            return
-        self.looked = step
-        if not is_sharded(self.model):  # else this process holds a part of the student only
-            with evaluating(self.model):
-                self._draw(self.batch)
-                frames = self.batch["frames"][:RANKED_CLIPS]
-                values = {"token_rank": token_rank(self.model, frames)}
-                if self.probe is not None:
-                    features = self._features(step)
-                    values["knn_accuracy"] = neighbor_accuracy(features, self.probe.labels)
-            report.measure(step, values)
-        draw_curves(self.out / "loss.png", report.history, report.measures)
-
-    def probe_linear(
-        self, accelerator: Accelerator, report: MetricsLogger, step: int, *, last: bool
+    def watch(
+        self,
+        accelerator: Accelerator,
+        report: MetricsLogger,
+        step: int,
+        *,
+        ending: bool,
+        last: bool,
     ) -> None:
-        """Classify the labeled videos, in the main process; at the end say how many are right."""
-        if not self._is_due(self.config.probe_linear_every, accelerator, step, last=last):
+        """Measure what is due at a step, in the main process, and draw the run's curves once.
+
+        Args:
+            ending: Whether this process ends at the step: pictures are due, the motion probe is
+                not, for it takes long.
+            last: Whether it is the last step of all: each probe is due, and its outcome is said.
+        """
+        if not accelerator.is_main_process:
             return
+        due = self._looks(step, ending=ending)
+        whole = not is_sharded(self.model)  # else this process holds a part of the student only
+        with evaluating(self.model):
+            if due and whole:
+                self._look(report, step)
+            if whole and _is_due(self.config.probe_linear_every, step, last=last):
+                due |= self._probe_linear(report, step, last=last)
+            if due:
+                draw_curves(self.out / "loss.png", report.history, report.measures)
+            asked = last or not ending
+            if asked and whole and _is_due(self.config.probe_motion_every, step, last=last):
+                self._probe_motion(report, step, last=last)
+
+    def _looks(self, step: int, *, ending: bool) -> bool:
+        """Whether pictures are due: not before the first batch, and once a step."""
+        every = self.config.picture_every
+        if self.batch is None or self.looked == step or not (ending or _is_due(every, step)):
+            return False
+        self.looked = step
+        return True
+
+    def _look(self, report: MetricsLogger, step: int) -> None:
+        assert self.batch is not None
+        self._draw(self.batch)
+        frames = self.batch["frames"][:RANKED_CLIPS]
+        values = {"token_rank": token_rank(self.model, frames)}
+        if self.probe is not None:
+            values["knn_accuracy"] = neighbor_accuracy(self._features(step), self.probe.labels)
+        report.measure(step, values)
+
+    def _probe_linear(self, report: MetricsLogger, step: int, *, last: bool) -> bool:
+        """Classify the labeled videos; return whether that was not known yet."""
         assert self.probe is not None
         accuracy = report.measures.get(step, {}).get(LINEAR)  # From before this run was resumed.
+        is_new = accuracy is None
         if accuracy is None:
-            with evaluating(self.model):
-                features = self._features(step)
+            features = self._features(step)
             accuracy = linear_accuracy(features, self.probe.labels, seed=self.config.seed)
             report.measure(step, {LINEAR: accuracy})
-            draw_curves(self.out / "loss.png", report.history, report.measures)
         if last:
             report.say(
                 f"linear probe: {accuracy:.0%} of {len(self.probe.labels)} videos right "
                 f"(guessing {self.probe.chance:.0%})"
             )
+        return is_new
+
+    def _probe_motion(self, report: MetricsLogger, step: int, *, last: bool) -> None:
+        """Ask the student about motion."""
+        if is_asked(report.measures.get(step, {}), untrained=last):
+            return  # Before this run was resumed.
+        size = min(self.config.frame_size)
+        values = OnlineProbe(size=size).ask(self.model.encoder, untrained=last)
+        report.measure(step, values)
+        if last:
+            report.say(sentence(values))
 
     def _features(self, step: int) -> torch.Tensor:
         """Features of the labeled videos, encoded once a step."""
@@ -116,28 +154,6 @@ class Watcher:
             assert self.probe is not None
             self._encoded = step, encode(self.model, self.probe.frames)
         return self._encoded[1]
-
-    def _is_due(
-        self, every: int | None, accelerator: Accelerator, step: int, *, last: bool
-    ) -> bool:
-        """Whether this process, which must hold the whole student, probes it at a step."""
-        due = every is not None and (last or (every > 0 and step % every == 0))
-        return due and accelerator.is_main_process and not is_sharded(self.model)
-
-    def probe_motion(
-        self, accelerator: Accelerator, report: MetricsLogger, step: int, *, last: bool
-    ) -> None:
-        """Ask the student about motion, in the main process; at the end say what came of it."""
-        if not self._is_due(self.config.probe_motion_every, accelerator, step, last=last):
-            return
-        if is_asked(report.measures.get(step, {}), untrained=last):
-            return  # Before this run was resumed.
-        size = min(self.config.frame_size)
-        with evaluating(self.model):
-            values = OnlineProbe(size=size).ask(self.model.encoder, untrained=last)
-        report.measure(step, values)
-        if last:
-            report.say(sentence(values))
 
     def _draw(self, batch: dict[str, Any]) -> None:
         device, config = next(self.model.parameters()).device, self.config
@@ -155,6 +171,11 @@ class Watcher:
             for i in range(len(frames))
         ]
         draw_reconstructions(self.out / "reconstruction.png", clips, config.grid)
+
+
+def _is_due(every: int | None, step: int, *, last: bool = False) -> bool:
+    """Whether what is done every so many steps is due; 0 is at the end alone, None never."""
+    return every is not None and (last or (every > 0 and step % every == 0))
 
 
 @contextmanager

@@ -184,27 +184,21 @@ class PretrainRun(TrainingRun[PretrainConfig, TrainingClips]):
         return measured | {name: float(value) for name, value in self._parts.items()}
 
     def watch(self, report: MetricsLogger, step: int, *, ending: bool) -> None:
-        """Draw pictures and probe the student, where that is due."""
-        if self.config.picture_every and step % self.config.picture_every == 0:
-            self._look(report, step)
-        self.watcher.probe_linear(self.accelerator, report, step, last=False)
+        """Draw pictures and probe the student, where that is due; at the end `finish` does."""
         if not ending:
-            self.watcher.probe_motion(self.accelerator, report, step, last=False)
+            self._watch(report, step, ending=False)
 
     def finish(self, report: MetricsLogger, step: int) -> None:
         """Draw the last pictures; where all steps are done, probe the student."""
-        self._look(report, step)
-        if step == self.steps:
-            self.watcher.probe_linear(self.accelerator, report, step, last=True)
-            self.watcher.probe_motion(self.accelerator, report, step, last=True)
+        self._watch(report, step, ending=True)
 
     def owes(self, report: MetricsLogger, step: int) -> bool:
         """Whether the pictures of a step were not drawn any more."""
         return "token_rank" not in report.measures.get(step, {})
 
-    def _look(self, report: MetricsLogger, step: int) -> None:
-        self.watcher.batch = self.batch
-        self.watcher.look(self.accelerator, report, step)
+    def _watch(self, report: MetricsLogger, step: int, *, ending: bool) -> None:
+        self.watcher.batch, last = self.batch, ending and step == self.steps
+        self.watcher.watch(self.accelerator, report, step, ending=ending, last=last)
 
 
 def total_steps(config: PretrainConfig, clips: TrainingClips) -> int:
