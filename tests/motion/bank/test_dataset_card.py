@@ -1,3 +1,4 @@
+import json
 import shutil
 from pathlib import Path
 
@@ -135,11 +136,26 @@ def test_license_and_attribution_go_with_the_objects(
 
     both = unite([own, small_bank.path], tmp_path / "both")
     assert both.card["attribution"] == "Jane Doe <example.org>"
-    for number, banks in enumerate([(both.path,), (own, small_bank.path)]):
-        out = tmp_path / f"clips{number}"
-        few = ("--n", 1, "--frames", 2, "--size", 32, "--format", "frames", "--workers", 0)
+    for form, banks in (
+        ("frames", (both.path,)),
+        ("coco", (own, small_bank.path)),
+        ("coco", (own,)),
+    ):
+        out = tmp_path / f"clips {form} {len(banks)}"
+        few = ("--n", 1, "--frames", 2, "--size", 32, "--format", form, "--workers", 0)
         assert run("render", *few, "--bank", *banks, "--out", out) == 0
         page = DatasetCard.load(out / "README.md")
+        assert page.data.to_dict()["library_name"] == "smile-motion"
+        if form == "coco":
+            found = json.loads((out / "instances.json").read_text())
+            (stated,) = found["licenses"]
+            assert {image["license"] for image in found["images"]} == {stated["id"]}
+            assert stated["attribution"] == "Jane Doe <example.org>"
+            assert said in stated["name"]
+            if banks == (own,):
+                assert stated["name"] == said
+                assert stated["url"] == "https://creativecommons.org/licenses/by/4.0/"
+                continue
         assert page.data.license == "other"
         lines = page.text.splitlines()
         assert (

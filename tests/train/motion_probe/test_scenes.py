@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from smile_motion.bank import ObjectBank
+from smile_motion.bank import ObjectBank, draw_from, open_bank
 from smile_motion.truth.instances import Truth
 from smile_train.motion_probe.clips import PARTS, ProbeClips, share_out
 from smile_train.motion_probe.config import FACTORS, SCENE_CLASSES, SceneName
@@ -131,6 +131,24 @@ def test_objects_of_parts_are_disjoint_and_so_are_their_categories(bank: ObjectB
         assert not set(shared[part]) & set(rest)
         assert not set(bank.category[shared[part]]) & set(bank.category[rest])
     assert sum(map(len, shared.values())) == len(bank)
+
+
+def test_objects_are_drawn_as_the_bank_is_drawn_from(
+    bank: ObjectBank, small_bank: ObjectBank, clips: ProbeClips
+) -> None:
+    both = open_bank(small_bank.path, bank.path)
+    without = both.categories[3]
+    weighted = draw_from(both, exclude=(without,), weights=(4.0, 1.0))
+    assert weighted.draws is not None
+    shared = share_out(weighted)
+    names = {weighted.categories[weighted.category[n]] for part in PARTS for n in shared[part]}
+    assert names == set(weighted.categories) - {without}
+    objects = np.flatnonzero(weighted.draws.probability(len(weighted)))
+    own = replace(clips, bank=weighted, objects=objects)
+    drawn = [own.scene("direction", number)[1].objects for number in range(200)]
+    of_first = weighted.origins[np.concatenate(drawn)] == 0
+    assert of_first.mean() == pytest.approx(0.8, abs=0.08)
+    assert {"weights", "exclude"} <= own.described.keys() - clips.described.keys()
 
 
 def test_clips_are_those_of_their_number_alone(clips: ProbeClips) -> None:

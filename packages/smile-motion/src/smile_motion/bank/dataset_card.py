@@ -18,11 +18,23 @@ from smile_motion.io.markup import Markdown
 README = "README.md"
 CARD_SHEET = ".card/sheet.png"
 """Contact sheet; in a hidden folder, because `datasets` would take it for an object elsewhere."""
-_LICENCES = (
-    "cc0-1.0", "cc-by-4.0", "cc-by-sa-4.0", "cc-by-nc-4.0", "cc-by-nc-sa-4.0", "mit", "apache-2.0",
-    "creativeml-openrail-m", "openrail++", "openrail",
-)  # fmt: skip
-"""The hub's license identifiers; a bank's license is the one that its text begins with."""
+_CC = "https://creativecommons.org"
+_LICENCES = {
+    "cc0-1.0": f"{_CC}/publicdomain/zero/1.0/",
+    "cc-by-4.0": f"{_CC}/licenses/by/4.0/",
+    "cc-by-sa-4.0": f"{_CC}/licenses/by-sa/4.0/",
+    "cc-by-nc-4.0": f"{_CC}/licenses/by-nc/4.0/",
+    "cc-by-nc-sa-4.0": f"{_CC}/licenses/by-nc-sa/4.0/",
+    "mit": "https://opensource.org/license/mit",
+    "apache-2.0": "https://www.apache.org/licenses/LICENSE-2.0",
+    "creativeml-openrail-m": "https://huggingface.co/spaces/CompVis/stable-diffusion-license",
+    "openrail++": "",
+    "openrail": "",
+}
+"""The hub's license identifiers and where their texts are; a bank's license is the one that its
+text begins with."""
+LIBRARY = "library_name: smile-motion"
+"""Line of the hub's header: what reads a folder of ours."""
 _SIZES = (1_000, 10_000, 100_000, 1_000_000)
 _NAMES = ("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M")
 _NOT_FACTS = (
@@ -62,6 +74,11 @@ def hub_license(licence: str | None) -> str:
     )
 
 
+def license_url(licence: str | None) -> str:
+    """Where the text of a license is; empty where it is none that the hub knows."""
+    return _LICENCES.get(hub_license(licence), "")
+
+
 def _header(card: Mapping[str, Any], count: int, name: str) -> str:
     place = sum(count >= size for size in _SIZES)
     licence = hub_license(card.get("licence"))
@@ -69,6 +86,7 @@ def _header(card: Mapping[str, Any], count: int, name: str) -> str:
     if licence == "other":
         lines += ["license_name: see-below"]
     lines += [
+        LIBRARY,
         "task_categories:",
         "- image-segmentation",
         "- image-classification",

@@ -48,6 +48,12 @@ class ObjectDraws:
     chosen: Mapping[str, Any]
     """What was asked for, by the names of `draw_from`'s arguments; JSON values."""
 
+    def probability(self, objects: int) -> np.ndarray:
+        """Probability, (objects,) float64, that a draw is each object of the bank."""
+        found = np.zeros(objects)
+        found[self.members] = np.repeat(np.diff(self.edges, prepend=0.0) / self.count, self.count)
+        return found
+
 
 class ObjectBank:
     """An open object bank; pixels are mapped from disk and shared by all processes.

@@ -6,14 +6,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from smile_motion.bank.dataset_card import README, credit_lines, hub_license
+from smile_motion.bank.dataset_card import LIBRARY, README, credit_lines, hub_license
 from smile_motion.io.files import write_atomically
 from smile_motion.io.markup import Markdown
 
 if TYPE_CHECKING:
     from smile_motion.clips.clip import ClipMaker
 
-_HEADER = """task_categories:
+_HEADER = f"""{LIBRARY}
+task_categories:
 - object-detection
 - video-classification
 tags:

@@ -11,6 +11,7 @@ from typing import IO, TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 import numpy as np
 from annotated_types import Ge
 
+from smile_motion.bank.dataset_card import license_url
 from smile_motion.export.base import ClipFolders, Line, NumberedClip, clip_name
 from smile_motion.export.png_folders import FRAME_NAME, frame_files
 from smile_motion.io.files import replacing
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 ANNOTATIONS = "annotations.json"
 """File of a clip's part of the collection's JSON."""
+LICENSE_ID = 1
+"""Number of the license of all images."""
 Layout = Literal["coco", "youtube-vis"]
 Rows = Iterator[dict[str, Any]]
 
@@ -56,7 +59,7 @@ class Coco(ClipFolders):
 
     Masks are the visible parts of objects, run-length encoded; boxes are theirs: x, y, width,
     height with the upper left corner of a pixel at integers. Categories are numbered from 1 in the
-    bank's order.
+    bank's order. The one license is that of the bank, with the attribution that it asks for.
     """
 
     contents: ClassVar[str] = (
@@ -99,7 +102,8 @@ class Coco(ClipFolders):
             replacing(folder / "instances.json") as temporary,
             temporary.open("w", encoding="utf-8") as file,
         ):
-            file.write(f'{{"info": {json.dumps(info)}, "licenses": [],\n')
+            stated = json.dumps([_license(maker)], ensure_ascii=False)
+            file.write(f'{{"info": {json.dumps(info)}, "licenses": {stated},\n')
             _dump(file, things[0], things[1](indexes, maker))
             _dump(file, "annotations", rows(folder, indexes, maker))
             file.write(f'"categories": {json.dumps(categories, ensure_ascii=False)}}}\n')
@@ -131,6 +135,15 @@ def _dump(file: IO[str], name: str, rows: Rows) -> None:
     file.write("],\n")
 
 
+def _license(maker: ClipMaker) -> dict[str, Any]:
+    """The license of the objects; the files behind them have their own."""
+    card = maker.bank.card
+    said = card.get("licence")
+    stated = {"id": LICENSE_ID, "name": said or "not stated", "url": license_url(said)}
+    named = card.get("attribution")
+    return stated | ({"attribution": named} if named else {})
+
+
 def _images(indexes: list[int], maker: ClipMaker) -> Rows:
     height, width = maker.size
     for index in indexes:
@@ -140,6 +153,7 @@ def _images(indexes: list[int], maker: ClipMaker) -> Rows:
                 "file_name": name,
                 "height": height,
                 "width": width,
+                "license": LICENSE_ID,
                 "video_id": index + 1,
                 "frame_id": t,
             }
@@ -153,6 +167,7 @@ def _videos(indexes: list[int], maker: ClipMaker) -> Rows:
             "file_names": _frame_names(index, maker),
             "height": height,
             "width": width,
+            "license": LICENSE_ID,
             "length": maker.frames,
         }
 

@@ -135,7 +135,6 @@ def _probe_motion(config: MotionProbeConfig, out: Path) -> Outcome:
     import sys
 
     from smile_motion.bank import embedded_bank
-    from smile_motion.clips.options import open_banks
     from smile_motion.io.files import encode_json, write_atomically
     from smile_motion.runtime.progress import progress_bar
 
@@ -163,7 +162,7 @@ def _probe_motion(config: MotionProbeConfig, out: Path) -> Outcome:
         for name, encoder in zip(names, encoders, strict=True)
     ]
     said = [line for line in fits if line is not None]
-    bank = open_banks(config.bank) if config.bank else embedded_bank()
+    bank = config.open_bank(embedded_bank)
     candidates = []
     for name, encoder in zip(names, encoders, strict=True):
         candidates += trained_and_untrained(name, encoder, config.seed, machine.precision)

@@ -172,7 +172,7 @@ class ProbeClips:
         index = number // 2 if paired else number
         rng = self._generator(Stream.MOTION, 1 + get_args(SceneName).index(name), index)
         scene = draw_scene(name, rng, number % classes)
-        chosen = rng.choice(self.objects, len(scene.tracks), replace=False)
+        chosen = rng.choice(self.objects, len(scene.tracks), replace=False, p=self._probability)
         return scene, plan_scene(scene, rng, chosen, self.bank.aspect(chosen), self.size)
 
     def render(self, name: SceneName, number: int) -> tuple[np.ndarray, dict[str, float]]:
@@ -204,6 +204,14 @@ class ProbeClips:
             ]
         )
 
+    @cached_property
+    def _probability(self) -> np.ndarray | None:
+        """Probability of each object of the part; None where all are as likely."""
+        if self.bank.draws is None:
+            return None
+        own = self.bank.draws.probability(len(self.bank))[self.objects]
+        return own / own.sum()
+
     def _generator(self, stream: Stream, kind: int, index: int) -> np.random.Generator:
         return keyed_generator(
             self.seed, stream, epoch=PARTS.index(self.part), index=index, part=FIRST_PART + kind
@@ -214,6 +222,7 @@ class ProbeClips:
         """What the clips depend on, as JSON values."""
         return {
             "bank_sha256": self.bank.card["metadata_sha256"],
+            **({} if self.bank.draws is None else self.bank.draws.chosen),
             "objects": len(self.objects),
             "backdrop": repr(self.backdrop),
             "part": self.part,
@@ -223,26 +232,28 @@ class ProbeClips:
 
 
 def share_out(bank: ObjectBank) -> dict[Part, np.ndarray]:
-    """Share a bank's objects out over parts: none is in two of them, nor is, where there are
-    categories enough, any of its category.
+    """Share the objects that a bank is drawn from out over parts: none is in two of them, nor is,
+    where there are categories enough, any of its category.
 
     Raises:
         InputError: There are too few.
     """
     rng = np.random.default_rng(0)
-    groups = bank.category if len(bank.categories) >= CATEGORIES else np.arange(len(bank))
+    drawn = np.arange(len(bank)) if bank.draws is None else np.sort(bank.draws.members)
+    categories = bank.category[drawn]
+    groups = categories if len(np.unique(categories)) >= CATEGORIES else drawn
     names = rng.permutation(np.unique(groups))
     bounds = np.rint(np.cumsum(SHARES[:-1]) * len(names)).astype(int)
     found: dict[Part, np.ndarray] = {
-        part: np.flatnonzero(np.isin(groups, own)).astype(np.int64)
+        part: drawn[np.isin(groups, own)].astype(np.int64)
         for part, own in zip(PARTS, np.split(names, bounds), strict=True)
     }
     fewest = min(PARTS, key=lambda part: len(found[part]))
     if len(found[fewest]) < LEAST_OBJECTS:
         raise InputError(
-            f"{bank.name}: {len(bank)} objects, of which the part to {fewest} by would have "
+            f"{bank.name}: {len(drawn)} objects, of which the part to {fewest} by would have "
             f"{len(found[fewest])}; objects of the test may not be in the rest, and each part "
-            f"needs {LEAST_OBJECTS}: give a larger bank, or leave --bank out"
+            f"needs {LEAST_OBJECTS}: give a larger bank or more categories, or leave --bank out"
         )
     return found
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, ClassVar, Literal, get_args
 
 import tyro
+from smile_motion.clips.options import BANK_FIELDS, BankOptions
 from smile_motion.errors import InputError
 from smile_motion.io.options import (
     ONE_FOLDER,
@@ -20,7 +21,6 @@ from smile_motion.io.options import (
     Side,
     Stride,
     Threads,
-    require_within,
 )
 
 from smile_train.config.run import Precision
@@ -108,13 +108,13 @@ HELD_OUT = 5
 
 
 @dataclass(frozen=True, kw_only=True)
-class MotionProbeConfig:
+class MotionProbeConfig(BankOptions):
     """Options of `smile_train probe motion`: what frozen encoders know about motion."""
 
     GROUPS: ClassVar[Groups] = {
         "what is asked, and where to": ("checkpoints", "names", "out", "factors", "pooling"),
         "the clips": (
-            *("background", "videos", "images", "stride", "bank"),
+            *("background", "videos", "images", "stride", *BANK_FIELDS),
             *("clips", "test_clips", "seeds", "size", "seed"),
         ),
         "how fast": ("batch", "precision", "cpu_threads", "cache", "heads"),
@@ -189,7 +189,7 @@ class MotionProbeConfig:
     """Seed of everything drawn."""
 
     def __post_init__(self) -> None:
-        require_within(self)
+        super().__post_init__()
         for name, what in (("clips", "learn from"), ("test_clips", "test on")):
             if (count := getattr(self, name)) < FEWEST_CLIPS:
                 raise InputError(
