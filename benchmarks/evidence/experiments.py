@@ -79,7 +79,7 @@ def main(options: Options) -> None:
     size = replace(size, **{name: value for name, value in given.items() if value is not None})
     if options.steps is not None:
         size = replace(size, steps=options.steps, video_steps=max(1, options.steps // 2))
-    places = prepare(options)
+    places = prepare(options, size)
     arms = arms_of(options.table)
     if places.teacher is None:
         needing = [arm for arm in arms if (ARMS[arm].changes or {}).get("target") == "dinov2"]
@@ -110,16 +110,18 @@ def main(options: Options) -> None:
         _collect(pool, waiting, runs, path, end)
 
 
-def prepare(options: Options) -> Places:
+def prepare(options: Options, size: Size) -> Places:
     """Make what is missing of movements, backgrounds and objects."""
     from smile_motion.bank.builder.default import embedded_bank
 
     from benchmarks.evidence.sources import pack_videos, prepare_sources
 
-    movements = options.work / "movements"
+    name = f"movements-{size.side}-{size.movements}"
+    movements = options.work / name
     if not is_rendered(movements):
         # In a process of its own: Mesa's libraries and PyTorch's do not always get on in one.
         command = [sys.executable, "-m", "benchmarks.evidence.movements", "--out", str(movements)]
+        command += ["--size", str(size.side), "--train", str(size.movements)]
         if subprocess.run(command).returncode:
             raise InputError(f"{movements}: not rendered; see above")
     videos, photographs = prepare_sources(options.work)
@@ -127,10 +129,10 @@ def prepare(options: Options) -> Places:
         embedded_bank()
     packed = options.work / "packed"
     for part in ("train", "validation"):
-        pack_videos(movements / part, packed / "movements" / part)
+        pack_videos(movements / part, packed / name / part)
     pack_videos(videos, packed / "videos")
     return Places(
-        movements=packed / "movements",
+        movements=packed / name,
         videos=packed / "videos",
         photographs=photographs,
         teacher=options.teacher,

@@ -235,6 +235,7 @@ def finetune_config(job: Job, checkpoint: Path | None) -> FinetuneConfig:
         rand_augment="none",
         erasing=0.0,
         flip=False,
+        crop_area=size.crop_area,
         clip_grad=1.0,
         validate_every=size.epochs,
         segments=1,

@@ -49,13 +49,13 @@ class Options:
 
     out: Path
     """Folder of the data set."""
-    train: int = 30
+    train: int = 200
     """Training clips of each movement."""
     test: int = 20
     """Validation clips of each movement."""
     frames: int = 32
     """Frames of a clip."""
-    size: int = 112
+    size: int = 64
     """Side of a frame, pixels."""
     seed: int = 0
     """Of everything drawn."""

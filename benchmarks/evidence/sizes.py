@@ -20,6 +20,8 @@ class Size:
     """Side of its frames, pixels."""
     patch: int
     """Side of a token, pixels."""
+    movements: int
+    """Training clips of each movement."""
     steps: int
     """Optimiser steps of a pre-training over clips that cost no decoding (Table 7)."""
     video_steps: int
@@ -38,6 +40,8 @@ class Size:
     """Of fine-tuning."""
     repeats: int = 2
     """Augmented clips of every video in each."""
+    crop_area: float = 0.6
+    """Share of a frame's area that a crop has at least; published crops often miss the body."""
     finetune_batch: int
     """Videos in a step of fine-tuning."""
     finetune_lr: float
@@ -58,12 +62,13 @@ SIZES: dict[SizeName, Size] = {
         student="tiny",
         side=64,
         patch=16,
+        movements=200,
         steps=800,
         video_steps=400,
         batch=16,
         masks_per_clip=1,
         base_lr=1.6e-2,
-        epochs=24,
+        epochs=4,
         repeats=1,
         finetune_batch=16,
         finetune_lr=8e-3,
@@ -72,29 +77,32 @@ SIZES: dict[SizeName, Size] = {
     ),
     "gpu-minutes": Size(
         student="tiny",
-        side=112,
-        patch=16,
+        side=64,
+        patch=8,
+        movements=200,
         steps=800,
         video_steps=400,
         batch=64,
         masks_per_clip=2,
         base_lr=6e-3,
-        epochs=16,
-        finetune_batch=32,
-        finetune_lr=8e-3,
-        processes=13,
-        workers=1,
+        epochs=4,
+        repeats=4,
+        finetune_batch=16,
+        finetune_lr=4e-3,
+        processes=5,
+        workers=2,
     ),
     "gpu": Size(
         student="vit-s",
         side=112,
         patch=16,
+        movements=200,
         steps=20_000,
         video_steps=10_000,
         batch=256,
         masks_per_clip=2,
         base_lr=1e-3,
-        epochs=100,
+        epochs=20,
         finetune_batch=32,
         finetune_lr=4e-3,
         processes=2,
