@@ -11,7 +11,13 @@ import pytest
 from PIL import Image
 from smile_motion import Clip, ClipMaker, MotionRecipe, ObjectBank, TokenGrid, make_background
 from smile_motion.masking.masks import mask_trajectory
-from smile_motion.player import MOST_DRAWN, TRACKED, clip_document
+from smile_motion.player import (
+    BACKGROUND_COLOR,
+    MOST_DRAWN,
+    TRACKED,
+    TRACKED_BEHIND,
+    clip_document,
+)
 from smile_motion.preview import write_page
 from smile_motion.visualize import COLORS, ZOOM, draw_mask, draw_overlay, draw_tokens
 
@@ -112,6 +118,26 @@ def test_documents_place_outlines_and_tracks(clip: Clip) -> None:
             if seen == "1":
                 near = ids[max(0, y - 1) : y + 2, max(0, x - 1) : x + 2]
                 assert near.any()
+
+
+def test_points_of_a_background_that_a_camera_moves_are_tracked(white_bank: ObjectBank) -> None:
+    recipe = MotionRecipe.named("paper", objects=1, camera="pan")
+    clip = ClipMaker(
+        bank=white_bank, recipe=recipe, background=make_background("noise"), frames=4,
+        size=(96, 96), seed=3,
+    ).make(1)  # fmt: skip
+    assert clip.plan.camera is not None
+    behind = [
+        one
+        for one in clip_document(clip, GRID, title="")["tracks"]
+        if one["color"] == BACKGROUND_COLOR
+    ]
+    assert len(behind) == TRACKED_BEHIND
+    frame = int((clip.truth.ids == 0).sum(axis=(1, 2)).argmax())
+    points = np.array([one["points"] for one in behind])
+    exact = clip.truth.track(points[:, frame], frame)
+    assert points == pytest.approx(exact.positions, abs=0.15)
+    assert np.ptp(points, axis=1).max() > 3
 
 
 def test_lines_are_drawn_of_the_objects_that_cover_most(white_bank: ObjectBank) -> None:

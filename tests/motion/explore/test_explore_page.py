@@ -243,22 +243,25 @@ def test_knobs_change_the_clip_and_what_is_copied(
     assert desktop.input_value("#knob-smallest_px") == "32"
 
 
-def test_what_is_shown_is_saved_as_gif_strip_and_mp4(desktop: "Page", tmp_path: Path) -> None:
+def test_what_is_shown_is_saved_as_pictures_and_videos(desktop: "Page", tmp_path: Path) -> None:
     choose(desktop, **SMALL)
     after(desktop, lambda: desktop.select_option("#knob-background", "black"))
     after(desktop, lambda: desktop.select_option("#knob-compare", "official"))
     saved = {}
-    for name in ("gif", "mp4", "strip", "png"):
+    for name in ("gif", "webp", "mp4", "strip", "png"):
         with desktop.expect_download() as waited:
             desktop.click(f".save-{name}")
         saved[name] = tmp_path / waited.value.suggested_filename
         waited.value.save_as(saved[name])
     assert saved["strip"].suffix == ".webp"
-    with Image.open(saved["gif"]) as picture:
-        gif = np.stack([np.asarray(one.convert("RGB")) for one in ImageSequence.Iterator(picture)])
+    gif, webp = (
+        np.stack([np.asarray(one.convert("RGB")) for one in ImageSequence.Iterator(picture)])
+        for picture in (Image.open(saved["gif"]), Image.open(saved["webp"]))
+    )
     with av.open(str(saved["mp4"])) as container:
         mp4 = np.stack([one.to_ndarray(format="rgb24") for one in container.decode(video=0)])
-    assert gif.shape == mp4.shape == (8, 448, 904, 3)
+    assert gif.shape == webp.shape == mp4.shape == (8, 448, 904, 3)
+    assert np.abs(webp.astype(int) - mp4).mean() < 4
     assert np.abs(gif.astype(int) - mp4).mean() < 12
     strip = np.asarray(Image.open(saved["strip"]).convert("RGB"))
     assert strip.shape == (2 * 256 + 6, 8 * 256 + 7 * 6, 3)

@@ -18,8 +18,9 @@ from smile_motion.errors import InputError
 from smile_motion.explore.guard import UploadLimits
 from smile_motion.explore.server import Request
 from smile_train.evaluation.figures.attention import Query, attention_map, paint_attention
-from smile_train.explore.page import encoder_routes
+from smile_train.explore.page import describe_training, encoder_routes
 from smile_train.explore.scene import SceneControls, SceneMaker, token_similarity
+from smile_train.motion_probe.online import OnlineProbe
 from support.explorer_process import explorer
 
 if TYPE_CHECKING:
@@ -91,23 +92,28 @@ def test_similarities_are_cosines() -> None:
 def test_videos_are_shown_as_they_are_and_uploads_instead(
     call: Callable[..., Any], real_videos: dict[str, Path]
 ) -> None:
-    given = call("/api/clip", b'{"source": "video"}')
+    given = call("/api/clip", b'{"controls": {"source": "video"}}')
     assert given["clips"][0]["note"].startswith("bikes.mp4")
     assert given["facts"] == given["clips"][0]["objects"] == []
     stored = call("/api/upload", real_videos["bigbuckbunny"].read_bytes(), name="mine.mp4")
-    body = json.dumps({"source": "video", "upload": stored["upload"]}).encode()
+    controls = {"source": "video", "upload": stored["upload"]}
+    body = json.dumps({"controls": controls}).encode()
     assert call("/api/clip", body)["clips"][0]["note"].startswith("mine.mp4")
     with pytest.raises(InputError, match="the video is no longer here"):
-        call("/api/clip", b'{"source": "video", "upload": "/etc/passwd"}')
+        call("/api/clip", b'{"controls": {"source": "video", "upload": "/etc/passwd"}}')
 
 
 @pytest.mark.parametrize(
     ("body", "said"),
     [
-        (b'{"query": "token", "row": 99}', r"token \(0, 99, 0\) lies outside the grid"),
-        (b'{"objects": 17}', "objects is 17; expected"),
-        (b'{"source": "/etc/passwd"}', "source is '/etc/passwd'; expected"),
+        (
+            b'{"controls": {"query": "token", "row": 99}}',
+            r"token \(0, 99, 0\) lies outside the grid",
+        ),
+        (b'{"controls": {"objects": 17}}', "objects is 17; expected"),
+        (b'{"controls": {"source": "/etc/passwd"}}', "source is '/etc/passwd'; expected"),
         (b"[]", "controls"),
+        (b'{"controls": 1}', "controls: not an object"),
     ],
 )
 def test_calls_are_checked(call: Callable[..., Any], body: bytes, said: str) -> None:
@@ -116,15 +122,31 @@ def test_calls_are_checked(call: Callable[..., Any], body: bytes, said: str) -> 
 
 
 @pytest.mark.slow
-def test_motion_is_asked_once(call: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    assert call("/api/page")["probes"]
-    monkeypatch.setattr("smile_train.motion_probe.online.CLIPS", 24)
-    monkeypatch.setattr("smile_train.motion_probe.online.TEST_CLIPS", 16)
-    rows = call("/api/probe")["rows"]
-    assert len(rows) == 2
-    assert all(one.endswith(" %") for row in rows for one in row[1:])
-    monkeypatch.setattr("smile_train.motion_probe.online.CLIPS", 0)
-    assert call("/api/probe")["rows"] == rows
+def test_motion_is_asked_once_in_the_time_that_there_is(
+    call: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("smile_train.explore.page.PATIENCE_S", 0.0)
+    monkeypatch.setattr("smile_train.explore.page.FEWEST_CLIPS", 16)
+    assert call("/api/probing") == {"done": 0, "total": 0}
+    found = call("/api/probe")
+    assert found["clips"] == 16
+    assert [len(row["answers"]) for row in found["rows"]] == [2, 2]
+    assert all(" % (" in answer for row in found["rows"] for answer in row["answers"])
+    assert call("/api/probing") == {"done": 64, "total": 64}
+    assert call("/api/probe") == found
+    assert call("/api/probing") == {"done": 64, "total": 64}
+
+
+def test_an_encoder_of_another_family_shows_what_it_can_and_says_what_not(
+    tiny_clip: Path, small_bank: ObjectBank, tmp_path: Path
+) -> None:
+    encoder = smile_train.load(f"clip:{tiny_clip}")
+    found = SceneMaker(encoder, small_bank, None).describe(SceneControls(source="black"), None)
+    assert [one["title"] for one in found["clips"]] == ["Clip", "Feature PCA", "Similarity"]
+    assert found["facts"][0].startswith("No attention is drawn: this encoder has no blocks of ours")
+    values = OnlineProbe(size=32, clips=16, test=16).ask(encoder, untrained=True)
+    assert len(values) == 4
+    assert describe_training(encoder.pretraining) == f"published: CLIP {tiny_clip}"
 
 
 @pytest.mark.slow

@@ -39,7 +39,7 @@ class Player {
     ["outlines", "Outlines", "whole silhouettes, parts that are hidden included", true],
     ["paths", "Paths", "the center of each object over the clip, thick where it has been", true],
     ["boxes", "Boxes", "the box of each object's part inside the frame, with its name", false],
-    ["tracks", "Tracks", "points of the objects through time; hollow where they are hidden", false],
+    ["tracks", "Tracks", "points through time, white ones behind the objects; hollow where they are hidden", false],
   ];
   static VIEWS = [
     ["all", "Whole clip", "the clip as it is"],
@@ -115,7 +115,9 @@ class Player {
       ["strip", "Strip", "frames in a row, as WebP: a paper's figure"],
     ];
     if (this.options.encode) {
-      formats.push(["gif", "GIF", "the clip as GIF"], ["mp4", "mp4", "the clip as mp4"]);
+      formats.push(
+        ["gif", "GIF", "the clip as GIF"], ["webp", "WebP", "the clip as animated WebP"], ["mp4", "mp4", "the clip as mp4"],
+      );
     }
     for (const [format, label, says] of formats) {
       const node = button(`save-${format}`, `Save ${says}`, label, async () => {
@@ -365,7 +367,7 @@ class Player {
     }
     if (this.on.has("tracks")) {
       for (const track of one.tracks) {
-        const { color } = one.objects[track.object];
+        const { color } = track;
         const points = track.points.map(at);
         Player.line(pen, points.slice(Math.max(0, t - 5), t + 1), color, 1.6, 0.9);
         Player.dot(pen, points[t], color, 3.2, track.seen[t] === "1");

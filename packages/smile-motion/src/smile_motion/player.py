@@ -6,7 +6,7 @@ them. A document is plain JSON:
     title, note, width, height, rate_hz
     frames      addresses of pictures, one a frame
     objects     name, color, boxes, center, rings in unit coordinates, maps from there to pixels
-    tracks      points of objects through the frames, and where they are seen
+    tracks      color, points through the frames, and where they are seen
     pictures    layers of pictures, each for `every` frames
     tokens      the grid, and what a mask hides of it
     table       columns, rows, and a sentence
@@ -40,6 +40,8 @@ MOST_DRAWN = 24
 """Objects of which lines are drawn: those that cover most."""
 TRACKED = 12
 """Points that are tracked on an object."""
+TRACKED_BEHIND, BACKGROUND_COLOR = 24, (255, 255, 255)
+"""Points that are tracked on a background, and their color."""
 OUTLINE_TOLERANCE = 0.002
 """Largest distance of a drawn outline from the silhouette, as a share of the object's side."""
 
@@ -283,21 +285,25 @@ def _describe_object(clip: Clip, slot: int) -> dict[str, Any]:
 
 
 def _describe_tracks(clip: Clip) -> list[dict[str, Any]]:
-    """Track points that are spread over each object in the frame that shows most of it."""
+    """Track points that are spread over each object, and over a background that a camera moves, in
+    the frame that shows most of it."""
     truth, plan = clip.truth, clip.plan
-    if plan.slots > MOST_ROWS:
-        return []
+    slots = range(plan.slots) if plan.slots <= MOST_ROWS else ()
+    colors = {slot + 1: COLORS[slot % len(COLORS)] for slot in slots}
+    if plan.camera:
+        colors[0] = BACKGROUND_COLOR
     found = []
-    for slot in range(plan.slots):
-        frame = int((truth.ids == slot + 1).sum(axis=(1, 2)).argmax())
-        y, x = np.nonzero(truth.ids[frame] == slot + 1)
+    for id_, color in colors.items():
+        frame = int((truth.ids == id_).sum(axis=(1, 2)).argmax())
+        y, x = np.nonzero(truth.ids[frame] == id_)
         if not len(y):
             continue
-        chosen = _spread(np.stack([x, y], axis=1).astype(np.float64), TRACKED)
+        count = TRACKED if id_ else TRACKED_BEHIND
+        chosen = _spread(np.stack([x, y], axis=1).astype(np.float64), count)
         tracks = truth.track(chosen, frame)
         found += [
             {
-                "object": slot,
+                "color": color,
                 "points": np.round(places, 1).tolist(),
                 "seen": "".join("01"[int(flag)] for flag in flags),
             }

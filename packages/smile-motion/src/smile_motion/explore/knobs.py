@@ -88,8 +88,7 @@ MASKINGS: dict[MaskingName, str] = {
 def make_groups(sources: ExplorerInputs, limits: UploadLimits) -> tuple[Group, ...]:
     """Make the knobs of what the explorer was given."""
     films = (("behind", ("natural", "frame")),)
-    video = f"{limits.bytes / 1e6:.0f} MB and {limits.seconds:g} s at most"
-    kept = "; it is kept" if sources.uploads else "; it is deleted when the explorer ends"
+    kept = sources.uploads is not None
     return (
         Group(
             title="Clip",
@@ -196,11 +195,7 @@ def make_groups(sources: ExplorerInputs, limits: UploadLimits) -> tuple[Group, .
                     choices=tuple((name, name.replace("-", ", ")) for name in CAMERAS),
                     when=(("behind", tuple(name for name in _SCENERY if name != "natural")),),
                 ),
-                Knob(
-                    name="upload", kind="video", label="Your own video",
-                    says=f"Lies behind the objects: {video}{kept}.",
-                    choices=tuple((suffix, suffix) for suffix in SUFFIXES),
-                ),
+                upload_knob(limits, says="Lies behind the objects", kept=kept),
                 Knob(
                     name="stride", label="Stride", unit="video frames", paper=4, when=films,
                     says="From one clip frame to the next: larger is faster behind the objects.",
@@ -258,6 +253,29 @@ def make_groups(sources: ExplorerInputs, limits: UploadLimits) -> tuple[Group, .
                 ),
             ),
         ),
+    )  # fmt: skip
+
+
+def upload_knob(
+    limits: UploadLimits,
+    *,
+    says: str,
+    kept: bool,
+    when: tuple[tuple[str, tuple[str, ...]], ...] = (),
+) -> Knob:
+    """Make the knob of one's own video.
+
+    Args:
+        limits: Limits of uploads.
+        says: What it is for, without a full stop.
+        kept: Whether it is kept when the page's server ends.
+        when: When the knob is shown.
+    """
+    size = f"{limits.bytes / 1e6:.0f} MB and {limits.seconds:g} s at most"
+    end = "it is kept" if kept else "it is deleted when the page's server ends"
+    return Knob(
+        name="upload", kind="video", label="Your own video", says=f"{says}: {size}; {end}.",
+        choices=tuple((suffix, suffix) for suffix in SUFFIXES), when=when,
     )  # fmt: skip
 
 

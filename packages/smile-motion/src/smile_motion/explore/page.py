@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from smile_motion.errors import InputError
 from smile_motion.explore.guard import UploadLimits, make_room
 from smile_motion.explore.knobs import page_document
 from smile_motion.explore.objects import ALL, BankBrowser
-from smile_motion.explore.server import Answer, Request, Route, answer_json, file_route
+from smile_motion.explore.server import KINDS, Answer, Request, Route, answer_json, file_route
 from smile_motion.explore.snippets import clip_command, clip_file, clip_python, compared_command
 from smile_motion.explore.state import (
     Controls,
@@ -26,6 +26,7 @@ from smile_motion.explore.state import (
     make_shown,
 )
 from smile_motion.io.files import write_atomically
+from smile_motion.io.markup import render_html
 from smile_motion.io.schema import parse, parse_text
 from smile_motion.player import clip_document, describe_origin
 from smile_motion.video import SUFFIXES
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 _HERE = Path(__file__).parent
 MOST_EXPORTED_BYTES = 1 << 27
 """Most pixels of an export, in bytes of RGBA: 32 frames of two clips of 448 px are 103 MB."""
+WEBP_QUALITY = 90
+"""Quality of animated WebP, 0 to 100."""
 RELOAD = "reload the page"
 
 
@@ -50,26 +53,45 @@ def explorer_routes(
         limits: Limits of uploaded videos; their folder is where they are written.
     """
     page = _Page(bank, sources, limits)
+    calls = {
+        "page": Route(method="GET", answer=page.describe),
+        "clip": Route(answer=page.show),
+        "plan": Route(answer=page.save_plan),
+        "objects": Route(method="GET", answer=page.list_objects),
+        "object": Route(method="GET", answer=page.show_object),
+    }
+    return page_routes(_HERE / "explorer.html", calls, page.uploads, title="SMILE Motion explorer")
+
+
+def page_routes(
+    page: Path, calls: Mapping[str, Route], uploads: Uploads, *, title: str
+) -> dict[str, Route]:
+    """Make all routes of a page with a player and knobs.
+
+    Args:
+        page: Its template, which extends `served_page.html`; its script is beside it, of the same
+            name.
+        calls: Its own calls, by their names below `/api/`.
+        uploads: Videos that it takes.
+        title: Its title.
+    """
+    shared = _HERE.parent
+    styles = [shared / "player.css", _HERE / "explorer.css"]
+    scripts = [shared / "player.js", _HERE / "knobs.js", page.with_suffix(".js")]
+    names = {"styles": [path.name for path in styles], "scripts": [path.name for path in scripts]}
+    shown = Answer(body=render_html(page, title=title, **names).encode(), kind=KINDS[".html"])
+    common = {
+        "encode": Route(answer=encode_pictures, most_bytes=MOST_EXPORTED_BYTES),
+        "upload": Route(answer=uploads.take, most_bytes=uploads.limits.bytes),
+    }
     return {
-        "/": file_route(_HERE / "explorer.html"),
-        "/explorer.js": file_route(_HERE / "explorer.js"),
-        **shared_routes(),
-        "/api/page": Route(method="GET", answer=page.describe),
-        "/api/clip": Route(answer=page.show),
-        "/api/plan": Route(answer=page.save_plan),
-        "/api/objects": Route(method="GET", answer=page.list_objects),
-        "/api/object": Route(method="GET", answer=page.show_object),
-        "/api/upload": Route(answer=page.uploads.take, most_bytes=limits.bytes),
+        "/": Route(method="GET", answer=lambda _request: shown),
+        **{f"/{path.name}": file_route(path) for path in (*styles, *scripts)},
+        **{f"/api/{name}": route for name, route in (common | dict(calls)).items()},
     }
 
 
-def shared_routes() -> dict[str, Route]:
-    """Make the routes of what every page with a player and knobs needs."""
-    files = [*(_HERE.parent / f"player{kind}" for kind in (".js", ".css")), _HERE / "knobs.js"]
-    return {
-        **{f"/{path.name}": file_route(path) for path in (*files, _HERE / "explorer.css")},
-        "/api/encode": Route(answer=encode_pictures, most_bytes=MOST_EXPORTED_BYTES),
-    }
+ControlsType = TypeVar("ControlsType")
 
 
 class Uploads:
@@ -83,7 +105,7 @@ class Uploads:
             kept: Whether the folder is the user's own, of which nothing is deleted.
         """
         assert limits.folder is not None
-        self._folder, self._limits, self._kept = limits.folder, limits, kept
+        self._folder, self.limits, self._kept = limits.folder, limits, kept
         self._places: dict[str, Path] = {}
 
     def take(self, request: Request) -> Answer:
@@ -96,7 +118,7 @@ class Uploads:
         if Path(name).suffix.lower() not in SUFFIXES:
             raise InputError(f"{name}: not a video by its name; give {', '.join(SUFFIXES)}")
         if not self._kept:
-            make_room(self._folder, 3 * self._limits.bytes)
+            make_room(self._folder, 3 * self.limits.bytes)
         number = str(len(self._places) + 1)
         place = self._folder / name if self._kept else self._folder / number / name
         if self._kept and place.exists() and place.read_bytes() != request.body:
@@ -105,6 +127,27 @@ class Uploads:
         write_atomically(place, request.body)
         self._places[number] = place
         return answer_json({"upload": number, "name": name})
+
+    def read_controls(
+        self, body: bytes, kind: type[ControlsType]
+    ) -> tuple[dict[str, Any], ControlsType, Path | None]:
+        """Read what a page asks with its controls.
+
+        An upload is named by its number, so that no path of a request is ever opened.
+
+        Returns:
+            What was asked besides, the controls, and the upload.
+
+        Raises:
+            InputError: A value is not one of its control, or there is no such upload.
+        """
+        asked = parse_text(body, dict[str, Any], source="controls", remedy=RELOAD)
+        given = asked.pop("controls", {})
+        if not isinstance(given, dict):
+            raise InputError(f"controls: not an object; {RELOAD}")
+        number = given.pop("upload", "")
+        controls = parse(given, kind, source="controls", remedy=RELOAD)
+        return asked, controls, self.find(str(number)) if number else None
 
     def find(self, number: str) -> Path:
         """Return the path of an upload.
@@ -126,7 +169,7 @@ def plain_name(name: str) -> str:
 
 
 def encode_pictures(request: Request) -> Answer:
-    """Encode RGBA pixels, frame by frame, as a GIF or mp4.
+    """Encode RGBA pixels, frame by frame, as a GIF, animated WebP or mp4.
 
     The query has `frames`, `height`, `width`, `rate` in frames per second, and `format`.
 
@@ -144,10 +187,12 @@ def encode_pictures(request: Request) -> Answer:
     match request.query.get("format"):
         case "gif":
             return Answer(body=encode_gif(frames, rate_hz), kind="image/gif")
+        case "webp":
+            return Answer(body=encode_webp(frames, rate_hz), kind="image/webp")
         case "mp4":
             return Answer(body=_encode_mp4(frames, rate_hz), kind="video/mp4")
         case other:
-            raise InputError(f"export: format {other} is not among gif, mp4; {RELOAD}")
+            raise InputError(f"export: format {other} is not among gif, webp, mp4; {RELOAD}")
 
 
 def encode_gif(frames: np.ndarray, rate_hz: float) -> bytes:
@@ -165,6 +210,19 @@ def encode_gif(frames: np.ndarray, rate_hz: float) -> bytes:
     drawn[0].save(
         target, "GIF", save_all=True, append_images=drawn[1:], loop=0, disposal=1,
         duration=round(1000 / rate_hz), optimize=False,
+    )  # fmt: skip
+    return target.getvalue()
+
+
+def encode_webp(frames: np.ndarray, rate_hz: float) -> bytes:
+    """Encode (T, H, W, 3) uint8 RGB as an animated WebP that repeats forever."""
+    from PIL import Image
+
+    first, *others = (Image.fromarray(np.ascontiguousarray(frame)) for frame in frames)
+    target = io.BytesIO()
+    first.save(
+        target, "WEBP", save_all=True, append_images=others, loop=0,
+        duration=round(1000 / rate_hz), quality=WEBP_QUALITY, method=4,
     )  # fmt: skip
     return target.getvalue()
 
@@ -226,18 +284,9 @@ class _Page:
         return make_shown(controls, self._sources, self._bank, self._limits)
 
     def _controls(self, request: Request) -> tuple[Mapping[str, Any], Controls]:
-        """What was asked besides the controls, and these.
-
-        An upload is named by its number, so that no path of a request is ever opened.
-        """
-        asked = parse_text(request.body, dict[str, Any], source="controls", remedy=RELOAD)
-        given = asked.pop("controls", {})
-        if not isinstance(given, dict):
-            raise InputError(f"controls: not an object; {RELOAD}")
-        number = given.pop("upload", "")
-        controls = parse(given, Controls, source="controls", remedy=RELOAD)
-        if number:
-            controls = replace(controls, upload=self.uploads.find(str(number)))
+        """What was asked besides the controls, and these."""
+        asked, controls, upload = self.uploads.read_controls(request.body, Controls)
+        controls = replace(controls, upload=upload)
         if controls.compare is not None:
             controls.compared_options(self._sources)
         return asked, controls

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, ClassVar
 
 import tyro
+from smile_motion.clips.options import BANK_FIELDS, BankOptions
 from smile_motion.explore.options import PAGE_FIELDS, PageOptions
 from smile_motion.io.options import ONE_FOLDER, Groups, Heads, Threads
 
@@ -21,11 +22,11 @@ EXAMPLES = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options(PageOptions):
+class Options(PageOptions, BankOptions):
     """Options of `smile_train explore`."""
 
     GROUPS: ClassVar[Groups] = {
-        "what is shown": ("checkpoint", "videos", "heads"),
+        "what is shown": ("checkpoint", "videos", *BANK_FIELDS, "heads"),
         "the page": PAGE_FIELDS,
         "how fast": ("cpu_threads",),
     }
@@ -55,8 +56,9 @@ def run(options: Options) -> None:
 
     if options.videos is not None:
         find_videos(options.videos)
+    bank = options.open_bank(embedded_bank)
     use_cores(options.cpu_threads)
     encoder = load(options.checkpoint, heads=options.heads).to(choose_device("auto"))
-    scenes = SceneMaker(encoder, embedded_bank(), options.videos)
+    scenes = SceneMaker(encoder, bank, options.videos)
     (name,) = short_names([options.checkpoint])
     options.serve(lambda limits: encoder_routes(scenes, limits, name=name))

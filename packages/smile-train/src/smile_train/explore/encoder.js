@@ -5,7 +5,7 @@ let page, knobs;
 
 const player = new Player($("player"), {
   encode,
-  layers: [],
+  layers: ["outlines"],
   waiting: "Making and encoding the first clip…",
   // A click asks the token that is there.
   onPoint: (one, x, y, frame) => {
@@ -20,7 +20,7 @@ const player = new Player($("player"), {
 });
 
 const scenes = new Latest(async (outdated) => {
-  const answer = await (await call("api/clip", JSON.stringify(knobs.values))).json();
+  const answer = await (await call("api/clip", JSON.stringify({ controls: knobs.values }))).json();
   if (outdated()) return;
   await player.open(answer.clips);
   $("facts").textContent = answer.facts.join(" ");
@@ -44,29 +44,50 @@ function draw_matrix(matrix) {
   $("curve").textContent = `cosine of mean features, ${low.toFixed(3)} (dark) to 1; first with last ${last.toFixed(3)}`;
 }
 
+async function follow_probe() {
+  let first = null;
+  for (;;) {
+    await new Promise((done) => setTimeout(done, 1000));
+    if (!$("probe").disabled) return;
+    const { done, total } = await (await call("api/probing")).json();
+    if (!$("probe").disabled || !done) continue;
+    first ||= { done, at: performance.now() };
+    const rate = (done - first.done) / (performance.now() - first.at);
+    if (!rate) continue;
+    const left = (total - done) / rate / 1000;
+    const said = left < 90 ? `${Math.ceil(left)} s` : `${Math.round(left / 60)} min`;
+    $("probed").textContent = `Clip ${done} of ${total}, about ${said} to go; the page can be used meanwhile.`;
+  }
+}
+
 $("probe").addEventListener("click", async () => {
   $("probe").disabled = true;
-  $("probed").textContent = "Asking on 640 clips, twice: it takes a minute or more…";
+  $("probed").textContent = "Rendering clips whose motion is known…";
+  follow_probe().catch(() => {});
+  let said;
   try {
-    const { rows } = await (await call("api/probe", "{}")).json();
-    const columns = ["question", "this encoder", "random weights", "guessing"];
-    const head = make("tr", {}, ...columns.map((name) => make("th", { scope: "col" }, name)));
-    const body = rows.map((row) => make("tr", {}, ...row.map((cell) => make("td", {}, cell))));
-    document.querySelector("#probes table").replaceChildren(head, ...body);
-    $("probed").textContent = "Linear read-outs of mean features, on clips over black whose motion is known.";
+    const { rows, clips } = await (await call("api/probe", "{}")).json();
+    const line = (name, cell) => make("tr", {}, make("td", {}, name), make("td", {}, cell));
+    const parts = rows.map(({ question, answers, guessing, knows }) => make(
+      "tbody", {}, make("tr", {}, make("th", { scope: "rowgroup", colspan: 2 }, question)),
+      line("this encoder", knows ? make("b", {}, answers[0]) : answers[0]),
+      line("random weights", answers[1]), line("guessing", guessing),
+    ));
+    document.querySelector("#probes table").replaceChildren(...parts);
+    said = `Shares of ${clips} clips over black that linear read-outs of mean features get right, with `
+      + "95 % intervals; bold: beyond random weights.";
     $("probe").hidden = true;
   } catch (error) {
-    $("probed").textContent = error.message;
+    said = error.message;
   }
   $("probe").disabled = false;
+  $("probed").textContent = said;
 });
 
 async function start() {
   page = await (await call("api/page")).json();
   $("name").textContent = page.name;
-  document.title = `${page.name}: SMILE encoder explorer`;
   $("size").textContent = page.says;
-  $("probes").hidden = !page.probes;
   knobs = new Knobs($("knobs"), page, () => scenes.ask());
   await scenes.ask();
 }

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from smile_motion.errors import InputError
 from smile_motion.explore.guard import UploadLimits
-from smile_motion.explore.knobs import Group, Knob
-from smile_motion.explore.page import RELOAD, Uploads, shared_routes
-from smile_motion.explore.server import Answer, Request, Route, answer_json, file_route
-from smile_motion.io.schema import parse, parse_text
+from smile_motion.explore.knobs import Group, Knob, upload_knob
+from smile_motion.explore.page import Uploads, page_routes
+from smile_motion.explore.server import Answer, Request, Route, answer_json
 from smile_motion.tokens import TokenGrid
-from smile_motion.video import SUFFIXES
 
 from smile_train.explore.scene import (
     LARGEST_SEED,
@@ -23,11 +21,14 @@ from smile_train.explore.scene import (
     SceneControls,
     SceneMaker,
 )
-from smile_train.models.mae import Encoder
-from smile_train.motion_probe.config import FACTORS
-from smile_train.motion_probe.online import ASKED, UNTRAINED, OnlineProbe, measure_of
+from smile_train.motion_probe.config import FACTORS, FEWEST_CLIPS
+from smile_train.motion_probe.online import ASKED, CLIPS, UNTRAINED, OnlineProbe
+from smile_train.motion_probe.scores import Score
 
-_HERE = Path(__file__).parent
+PATIENCE_S, PROBED_CLIPS = 240.0, (CLIPS, CLIPS // 2, CLIPS // 4)
+"""Seconds of encoding that a motion probe may take, and clips that it then asks on. Ours."""
+LARGEST_PROBED_PX = 224
+"""Largest side of a motion probe's frames; encoders that take larger ones get them resized."""
 
 
 def encoder_routes(scenes: SceneMaker, limits: UploadLimits, *, name: str) -> dict[str, Route]:
@@ -39,15 +40,14 @@ def encoder_routes(scenes: SceneMaker, limits: UploadLimits, *, name: str) -> di
         name: What the encoder is called on the page.
     """
     page = _Page(scenes, limits, name)
-    return {
-        "/": file_route(_HERE / "encoder.html"),
-        "/encoder.js": file_route(_HERE / "encoder.js"),
-        **shared_routes(),
-        "/api/page": Route(method="GET", answer=page.describe),
-        "/api/clip": Route(answer=page.show),
-        "/api/probe": Route(answer=page.probe),
-        "/api/upload": Route(answer=page.uploads.take, most_bytes=limits.bytes),
+    calls = {
+        "page": Route(method="GET", answer=page.describe),
+        "clip": Route(answer=page.show),
+        "probe": Route(answer=page.probe),
+        "probing": Route(method="GET", answer=page.tell_progress),
     }
+    title = f"{name}: SMILE encoder explorer"
+    return page_routes(Path(__file__).parent / "encoder.html", calls, page.uploads, title=title)
 
 
 def make_groups(limits: UploadLimits, *, has_videos: bool) -> tuple[Group, ...]:
@@ -79,13 +79,9 @@ def make_groups(limits: UploadLimits, *, has_videos: bool) -> tuple[Group, ...]:
                     when=(("source", ("moving", "video")),),
                     says="From one clip frame to the next.",
                 ),
-                Knob(
-                    name="upload", kind="video", label="Your own video",
-                    when=(("source", ("moving", "video")),),
-                    says=f"{limits.bytes / 1e6:.0f} MB and {limits.seconds:g} s at most"
-                    f"{', instead of those of --videos' if has_videos else ''}; it is deleted "
-                    f"when the page's server ends.",
-                    choices=tuple((suffix, suffix) for suffix in SUFFIXES),
+                upload_knob(
+                    limits, kept=False, when=(("source", ("moving", "video")),),
+                    says="Shown instead of the given ones" if has_videos else "What is shown",
                 ),
             ),
         ),
@@ -118,62 +114,97 @@ def page_limits(grid: TokenGrid) -> dict[str, tuple[int, int]]:
     }
 
 
+def describe_training(pretraining: Mapping[str, Any]) -> str:
+    """Say in a few words how an encoder was trained; nothing where that is not known."""
+    if "published" in pretraining:
+        return f"published: {pretraining['published']}"
+    named = {"preset": "preset", "target": "target", "background": "over", "step": "step"}
+    said = [f"{word} {pretraining[key]}" for key, word in named.items() if pretraining.get(key)]
+    return f"pre-trained: {', '.join(said)}" if said else ""
+
+
 class _Page:
     def __init__(self, scenes: SceneMaker, limits: UploadLimits, name: str) -> None:
         self._scenes, self._limits, self._name = scenes, limits, name
         self.uploads = Uploads(limits, kept=False)
-        self._encoding = Lock()
-        self._probed: list[list[str]] | None = None
+        # One clip at a time, also while a probe goes on: it gives way between its batches.
+        self._encoding, self._probing = Lock(), Lock()
+        self._progress = (0, 0)
+        self._probed: dict[str, Any] | None = None
 
     def describe(self, _request: Request) -> Answer:
         encoder = self._scenes.encoder
         grid, has_videos = encoder.grid, self._scenes.videos is not None
-        size = f"{grid.frames} x {grid.height} x {grid.width} px, "
-        size += f"{' x '.join(map(str, grid.shape))} tokens of {encoder.width}"
+        said = [
+            f"{grid.frames} x {grid.height} x {grid.width} px",
+            f"{' x '.join(map(str, grid.shape))} tokens of {encoder.width} channels",
+            describe_training(encoder.pretraining),
+        ]
         first = asdict(SceneControls()) | {"upload": ""}
         return answer_json(
             {
                 "name": self._name,
-                "says": size,
+                "says": "; ".join(filter(None, said)),
                 "tubelet": grid.tubelet,
                 "groups": [asdict(one) for one in make_groups(self._limits, has_videos=has_videos)],
                 "limits": page_limits(grid),
                 "first": first | ({"source": "moving"} if has_videos else {}),
                 "largest_upload": self._limits.bytes,
-                "probes": isinstance(encoder.encoder, Encoder),
             }
         )
 
     def show(self, request: Request) -> Answer:
-        given = parse_text(request.body, dict[str, Any], source="controls", remedy=RELOAD)
-        number = str(given.pop("upload", "") or "")
-        controls = parse(given, SceneControls, source="controls", remedy=RELOAD)
-        upload = None
-        if number and controls.source in ("moving", "video"):
-            upload = self.uploads.find(number)
+        _, controls, upload = self.uploads.read_controls(request.body, SceneControls)
+        if controls.source not in ("moving", "video"):
+            upload = None
+        if upload is not None:
             self._limits.check(upload)
         with self._encoding:
             return answer_json(self._scenes.describe(controls, upload))
 
     def probe(self, _request: Request) -> Answer:
         """Ask the encoder about motion, once; later calls have the same answer."""
-        encoder = self._scenes.encoder
-        inner = encoder.encoder
-        if not isinstance(inner, Encoder):
-            raise InputError(
-                "motion is asked of encoders of our family here; use smile_train probe motion"
-            )
-        with self._encoding:
+        with self._probing:
             if self._probed is None:
-                probe = OnlineProbe(size=min(encoder.grid.height, encoder.grid.width))
-                values = probe.ask(inner, untrained=True)
-                self._probed = [
-                    [
-                        FACTORS[factor].question,
-                        f"{values[measure_of(factor)]:.0f} %",
-                        f"{values[measure_of(factor) + UNTRAINED]:.0f} %",
-                        f"{FACTORS[factor].chance:g} %",
-                    ]
-                    for factor in ASKED
-                ]
-        return answer_json({"rows": self._probed})
+                self._probed = self._probe()
+        return answer_json(self._probed)
+
+    def tell_progress(self, _request: Request) -> Answer:
+        """Say how far a probe is."""
+        done, total = self._progress
+        return answer_json({"done": done, "total": total})
+
+    def _probe(self) -> dict[str, Any]:
+        encoder = self._scenes.encoder
+        clips = self._affordable_clips()
+        size = min(encoder.grid.height, encoder.grid.width, LARGEST_PROBED_PX)
+        findings = OnlineProbe(size=size, clips=clips, test=clips).find(
+            encoder, untrained=True, computing=lambda: self._encoding, on_progress=self._note
+        )
+        scores = {(own.factor, own.encoder): own.score for own in findings}
+        return {
+            "clips": clips,
+            "rows": [
+                {
+                    "question": FACTORS[factor].question,
+                    "answers": [_interval(scores[factor, name]) for name in ("", UNTRAINED)],
+                    "guessing": f"{FACTORS[factor].chance:g} %",
+                    "knows": scores[factor, ""].low > scores[factor, UNTRAINED].high,
+                }
+                for factor in ASKED
+            ],
+        }
+
+    def _note(self, done: int, total: int) -> None:
+        self._progress = (done, total)
+
+    def _affordable_clips(self) -> int:
+        """The most clips to learn from, and to test on, that are encoded in about `PATIENCE_S`."""
+        with self._encoding:
+            seconds = self._scenes.time_encoding()
+        of_each = 2 * 2 * len(ASKED) * seconds  # both weights; to learn, to test
+        return next((n for n in PROBED_CLIPS if n * of_each <= PATIENCE_S), FEWEST_CLIPS)
+
+
+def _interval(score: Score) -> str:
+    return f"{score.value:.0f} % ({score.low:.0f} to {score.high:.0f})"

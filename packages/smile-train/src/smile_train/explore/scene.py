@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -23,6 +24,7 @@ from smile_train.evaluation.figures.attention import (
     attention_input,
     last_attention,
     paint_attention,
+    shown_range,
 )
 from smile_train.evaluation.figures.clips import ClipSource
 from smile_train.evaluation.figures.pca import Components, paint_components
@@ -76,8 +78,8 @@ class Seen:
     """Where it is from."""
     tokens: np.ndarray
     """(N, D) float32: features."""
-    attending: tuple[Attention, torch.Tensor] | None
-    """The last block's attention and its input; None for encoders that show none."""
+    attending: tuple[Attention, torch.Tensor] | str
+    """The last block's attention and its input; why there are none for other encoders."""
 
 
 class SceneMaker:
@@ -118,14 +120,17 @@ class SceneMaker:
         painted.append(
             (
                 "Similarity",
-                f"cosine to {whose}: {similar.min():.2f} to {similar.max():.2f}",
+                "cosine to {}: {:.2f} (dark) to {:.2f}".format(whose, *shown_range(similar)),
                 paint_attention(seen.frames, similar, grid, query),
             )
         )
-        facts = []
-        if seen.attending is not None:
+        if isinstance(seen.attending, str):
+            facts = [f"No attention is drawn: {seen.attending}."]
+        else:
             weights = last_attention(*seen.attending, number).cpu().numpy().reshape(grid.shape)
-            note = f"last block, mean over heads, of {whose}"
+            low, high = (weights.size * end for end in shown_range(weights))
+            note = f"of {whose}, last block, mean over heads: {low:.1f} (dark) to {high:.1f} times "
+            note += "its even share"
             painted.insert(
                 0, ("Attention", note, paint_attention(seen.frames, weights, grid, query))
             )
@@ -140,6 +145,14 @@ class SceneMaker:
             seen.tokens.reshape(grid.slices, -1, seen.tokens.shape[1]).mean(1)
         )
         return {"clips": clips, "matrix": matrix.round(4).tolist(), "facts": facts}
+
+    def time_encoding(self) -> float:
+        """Measure the seconds that encoding a clip takes now; what runs first takes longer."""
+        grid = self.encoder.grid
+        blank = np.zeros((1, grid.frames, grid.height, grid.width, 3), np.uint8)
+        started = time.perf_counter()
+        self.encoder.features(blank)[0].cpu()
+        return time.perf_counter() - started
 
     def _describe_clip(self, seen: Seen) -> dict[str, Any]:
         if seen.clip is None:
@@ -165,12 +178,13 @@ class SceneMaker:
             clip, name = self._render(source, seed, objects, stride, upload)
             frames = clip.frames
         video = torch.from_numpy(frames).to(next(self.encoder.parameters()).device)
-        tokens, _ = self.encoder.features(video[None])
+        features, _ = self.encoder.features(video[None])
+        tokens = features[0].float().cpu().numpy()
         try:
             attending = attention_input(self.encoder, video)
-        except InputError:
-            attending = None
-        return Seen(frames, clip, name, tokens[0].float().cpu().numpy(), attending)
+        except InputError as error:
+            attending = str(error)
+        return Seen(frames, clip, name, tokens, attending)
 
     def _render(
         self, source: str, seed: int, objects: int, stride: int, upload: Path | None

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -11,11 +11,11 @@ from annotated_types import Ge
 from smile_motion.bank import embedded_bank
 
 from smile_train.encoders.video_encoder import VideoEncoder
-from smile_train.models.mae import Encoder
 from smile_train.motion_probe.clips import open_backdrops
 from smile_train.motion_probe.config import FACTORS, FactorName
-from smile_train.motion_probe.inputs import Candidate, trained_and_untrained
-from smile_train.motion_probe.run import Sizes, probe_motion
+from smile_train.motion_probe.inputs import Candidate, describe_fit, trained_and_untrained
+from smile_train.motion_probe.run import Finding, Sizes, probe_motion
+from smile_train.motion_probe.scenes import FRAMES
 
 ASKED: tuple[FactorName, ...] = ("growth", "direction")
 """What is asked. Ours: what a student of minutes learns first."""
@@ -46,7 +46,7 @@ def measure_of(factor: FactorName) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class OnlineProbe:
-    """Asks a student whether an object grows or shrinks, and in which direction one travels.
+    """Asks an encoder whether an object grows or shrinks, and in which direction one travels.
 
     Clips are over black, which is easier than what the command shows, and objects of the embedded
     bank, whatever the run's: runs can be compared.
@@ -56,25 +56,62 @@ class OnlineProbe:
     """Side of the frames, pixels."""
     batch: int = 32
     """Clips encoded at once."""
+    clips: int = CLIPS
+    """Clips of each scene to learn from."""
+    test: int = TEST_CLIPS
+    """Clips of each scene to test on."""
 
-    def ask(self, encoder: Encoder, *, untrained: bool) -> dict[str, float]:
+    def ask(self, encoder: VideoEncoder, *, untrained: bool) -> dict[str, float]:
         """Probe an encoder as it is now, and if asked for its architecture with random weights.
 
         Returns:
             Accuracies in percent, by `measure_of`, with `UNTRAINED` after it for random weights.
+
+        Raises:
+            InputError: As `find` does.
         """
-        frozen = VideoEncoder(copy.deepcopy(encoder))
-        asked = trained_and_untrained("student", frozen, 0, "")
+        findings = self.find(encoder, untrained=untrained)
+        return {measure_of(own.factor) + own.encoder: own.score.value for own in findings}
+
+    def find(
+        self,
+        encoder: VideoEncoder,
+        *,
+        untrained: bool,
+        computing: Callable[[], AbstractContextManager[object]] = nullcontext,
+        on_progress: Callable[[int, int], None] = lambda done, total: None,
+    ) -> list[Finding]:
+        """Probe an encoder; findings of random weights have `UNTRAINED` as their encoder's name.
+
+        Args:
+            encoder: Of any family; clips are fitted to it.
+            untrained: Whether its architecture with random weights is asked, too.
+            computing: Context in which a batch is encoded.
+            on_progress: Called with the clips that are done, and all.
+
+        Raises:
+            InputError: It takes single frames.
+        """
+        describe_fit("this encoder", encoder.grid, FRAMES, self.size)
+        asked = trained_and_untrained("student", encoder, 0, "")
         candidates = [
             Candidate(name=name, encoder=own.encoder, sha256="", shown=("clip",))
             for name, own in zip(("", UNTRAINED), asked[: 1 + untrained], strict=False)
         ]
         sizes = Sizes(
-            clips=CLIPS, test=TEST_CLIPS, seeds=1, size=self.size, seed=0, batch=self.batch
+            clips=self.clips, test=self.test, seeds=1, size=self.size, seed=0, batch=self.batch
         )
         black = open_backdrops("black", videos=None, images=None, stride=1)
-        findings = probe_motion(candidates, ASKED, ("mean",), sizes, embedded_bank(), black)
-        return {measure_of(own.factor) + own.encoder: own.score.value for own in findings}
+        return probe_motion(
+            candidates,
+            ASKED,
+            ("mean",),
+            sizes,
+            embedded_bank(),
+            black,
+            computing=computing,
+            on_progress=on_progress,
+        )
 
 
 def sentence(measures: Mapping[str, float]) -> str:

@@ -3,6 +3,7 @@ probes."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from smile_motion.errors import InputError
 
 from smile_train.config.pretrain import PretrainConfig
 from smile_train.data.views import clip_frames
+from smile_train.encoders.video_encoder import VideoEncoder
 from smile_train.evaluation.metrics import neighbor_votes
 from smile_train.models.mae import PretrainModel
 from smile_train.motion_probe.online import OnlineProbe, is_asked, sentence
@@ -143,7 +145,8 @@ class Watcher:
         if is_asked(report.measures.get(step, {}), untrained=last):
             return  # Before this run was resumed.
         size = min(self.config.frame_size)
-        values = OnlineProbe(size=size).ask(self.model.encoder, untrained=last)
+        frozen = VideoEncoder(copy.deepcopy(self.model.encoder))
+        values = OnlineProbe(size=size).ask(frozen, untrained=last)
         report.measure(step, values)
         if last:
             report.say(sentence(values))
