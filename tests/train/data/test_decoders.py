@@ -13,16 +13,26 @@ import numpy as np
 import pytest
 from smile_motion.bank import ObjectBank
 from smile_motion.errors import InputError
-from smile_motion.video import index_video, open_index, read_frames
+from smile_motion.tokens import TokenGrid
+from smile_motion.video import VideoIndex, index_video, open_index, read_frames
 from smile_train.config.pretrain import PretrainConfig
 from smile_train.data import decoders
-from smile_train.data.decoders import read_by_torchcodec, settle_decoder, try_decoders
+from smile_train.data.decoders import (
+    FEWEST_READS,
+    read_by_torchcodec,
+    settle_decoder,
+    try_decoders,
+)
 from smile_train.data.device_clips import open_clips, settle_clips
 from smile_train.data.packing import collect, find_sources
+from smile_train.evaluation.figures.clips import ClipSource
+from smile_train.motion_probe.clips import open_backdrops
+from smile_train.training.monitor import LabeledProbe
 from support.video_matrix import Case, make_video
 
 here = pytest.mark.skipif(
-    not decoders.has_libraries(), reason="torchcodec, or FFmpeg's shared libraries, are not here"
+    not decoders.has_libraries() and not os.environ.get("SMILE_REQUIRE_TORCHCODEC"),
+    reason="torchcodec, or FFmpeg's shared libraries, are not here: apt-get install ffmpeg",
 )
 PYAV_READS = {
     Case("h264", "mp4", "whole", 90): "rotated",
@@ -92,6 +102,10 @@ def test_auto_tries_the_videos_and_a_run_keeps_its_choice(real_videos: dict[str,
         found = settle_decoder("auto", files, frames=4, stride=2, begun=kept)
         assert found == (kept, f"decoder {kept}: the run began with it")
     assert settle_decoder("pyav", files, frames=4, stride=2) == ("pyav", "")
+    few = FEWEST_READS - 1
+    assert settle_decoder("auto", files, frames=4, stride=2, reads=few) == ("pyav", "")
+    assert settle_decoder("auto", files, frames=4, stride=2, reads=few + 1)[1]
+    assert settle_decoder("torchcodec", files, frames=4, stride=2, reads=1)[0] == "torchcodec"
 
 
 @here
@@ -110,6 +124,61 @@ def test_clips_of_a_run_are_the_same(
     clips = pickle.loads(pickle.dumps(clips))
     assert clips.maker.background.decoded.reader is read_by_torchcodec
     assert (clips[3]["frames"] == ours[3]["frames"]).all()
+
+
+@here
+def test_probes_and_figures_read_by_what_is_chosen(
+    small_bank: ObjectBank,
+    real_videos: dict[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    read: list[Path] = []
+
+    def counted(video: VideoIndex, wanted: np.ndarray) -> tuple[np.ndarray | None, str]:
+        read.append(video.path)
+        return decode(video, wanted)
+
+    decode = decoders._decode
+    monkeypatch.setattr(decoders, "_decode", counted)
+    bikes = real_videos["bikes"]
+    listed = tmp_path / "list.txt"
+    listed.write_text(f"{bikes} 0\n{bikes} 1\n")
+    (tmp_path / "three.txt").write_text(f"{bikes}\n" * 3)
+    noise = PretrainConfig(
+        **{"student": "tiny", "target": "pixel", "size": 32, "frames": 4, "stride": 1},
+        **{"background": "noise", "bank": small_bank.path, "knn": listed, "decoder": "torchcodec"},
+    )  # type: ignore[arg-type]
+    clips, said = settle_clips(open_clips(noise))
+    assert said.startswith("decoder torchcodec: ")
+    read.clear()
+    found = LabeledProbe.open(listed, clips.config)
+    assert read == [bikes] * 2
+    others = LabeledProbe.open(listed, replace(clips.config, decoder="pyav"))
+    assert read == [bikes] * 2
+    assert (found.frames == others.frames).all()
+    grid = TokenGrid(frames=4, height=32, width=32)
+    shown, others = (
+        next(ClipSource(videos=listed, decoder=name).read(grid)) for name in ("torchcodec", "auto")
+    )
+    assert (shown.frames == others.frames).all()
+    tried = {"torchcodec": 0, "pyav": 0}
+    frames, named = {}, set()
+    for name in tried:
+        read.clear()
+        behind, _ = open_backdrops(
+            "natural",
+            videos=tmp_path / "three.txt",
+            images=None,
+            stride=2,
+            read_by=lambda files, name=name: decoders.reader_of(name),
+        )
+        frames[name] = behind.draw(np.random.default_rng(0), 0, 4, 32)
+        tried[name] = len(read)
+        named.add(repr(behind))
+    assert len(named) == 1  # kept features are found by it
+    assert tried == {"torchcodec": 1, "pyav": 0}
+    assert (frames["torchcodec"] == frames["pyav"]).all()
 
 
 @here

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -165,9 +165,9 @@ class VideoBackground(_Cut):
     """Video frames from one clip frame to the next. Paper: 4 on K400, 2 on SSv2."""
     still: bool = False
     """Repeat one frame."""
-    decoded: DecodedStretches | None = None
+    decoded: DecodedStretches | None = field(default=None, repr=False)
     """Keeps decoded stretches that lie behind several clips. Default: each is decoded anew."""
-    reader: FrameReader = read_frames
+    reader: FrameReader = field(default=read_frames, repr=False)
     """Decodes frames, where neither `decoded` does nor packed videos' own reader."""
 
     @property

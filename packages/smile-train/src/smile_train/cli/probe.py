@@ -14,7 +14,7 @@ from smile_train.cli import finetune
 from smile_train.cli.runs import name_checkpoints, print_outcome
 from smile_train.config.finetune import FinetuneConfig
 from smile_train.config.probe import FeatureProbeConfig, NeighborProbeConfig, StrictProbeConfig
-from smile_train.motion_probe.config import HELD_OUT, MotionProbeConfig
+from smile_train.motion_probe.config import HELD_OUT, MotionProbeConfig, scenes_of
 
 MOTION_RESULTS = "motion.json"
 """File that tells that a folder holds the results of a motion probe."""
@@ -137,8 +137,10 @@ def _probe_motion(config: MotionProbeConfig, out: Path) -> Outcome:
     from smile_motion.bank import embedded_bank
     from smile_motion.io.files import encode_json, write_atomically
     from smile_motion.runtime.progress import progress_bar
+    from smile_motion.video.frames import FrameReader
 
     from smile_train.config.machine import settle_machine
+    from smile_train.data.decoders import reader_of, settle_decoder
     from smile_train.encoders.video_encoder import load
     from smile_train.motion_probe.clips import open_backdrops
     from smile_train.motion_probe.inputs import describe_fit, pixels, trained_and_untrained
@@ -148,8 +150,25 @@ def _probe_motion(config: MotionProbeConfig, out: Path) -> Outcome:
     from smile_train.training.accelerator import open_accelerator
 
     names = name_checkpoints(config.names, config.checkpoints)
+    chosen: list[str] = []
+
+    def read_by(files: Sequence[Path]) -> FrameReader:
+        clips = config.clips + config.test_clips
+        decoder, line = settle_decoder(
+            *(config.decoder, files),
+            frames=FRAMES,
+            stride=config.stride,
+            reads=config.seeds * len(scenes_of(config.factors)) * clips,
+        )
+        chosen.append(line)
+        return reader_of(decoder)
+
     backdrops = open_backdrops(
-        config.backdrop, videos=config.videos, images=config.images, stride=config.stride
+        config.backdrop,
+        videos=config.videos,
+        images=config.images,
+        stride=config.stride,
+        read_by=read_by,
     )
     machine = settle_machine(config.precision, config.cpu_threads)
     accelerator = open_accelerator(machine.precision)
@@ -167,7 +186,7 @@ def _probe_motion(config: MotionProbeConfig, out: Path) -> Outcome:
     for name, encoder in zip(names, encoders, strict=True):
         candidates += trained_and_untrained(name, encoder, config.seed, machine.precision)
     candidates.append(pixels())
-    print("\n".join([machine.said, *said]), file=sys.stderr)
+    print(*filter(None, (machine.said, *chosen, *said)), sep="\n", file=sys.stderr)
     with progress_bar() as on_progress:
         findings = probe_motion(
             candidates,

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import tyro
 from smile_motion.io.options import Count, OnlyWith, Seed
 
-from smile_train.config.run import Decoder
+from smile_train.config.run import DecoderOptions
 from smile_train.datasets.base import LabeledVideos
 from smile_train.datasets.custom import choose_samples
 from smile_train.datasets.registry import DatasetName, DatasetPlace
@@ -21,7 +21,7 @@ _OF_FOLDS = OnlyWith(
 
 
 @dataclass(frozen=True, kw_only=True)
-class DatasetOptions:
+class DatasetOptions(DecoderOptions):
     """A data set, and which of its samples are used."""
 
     dataset: DatasetName = "folder"
@@ -40,9 +40,6 @@ class DatasetOptions:
     """Leave out videos that are not there or cannot be read, and say so in the results."""
     seed: Seed = 0
     """Seed of everything drawn."""
-    decoder: Decoder = "auto"
-    """Of videos that are not packed. auto: torchcodec where it is installed, gives PyAV's pixels
-    for a few of them, and is faster in a short trial, else PyAV; a resumed run keeps its own."""
 
     @property
     def place(self) -> DatasetPlace:

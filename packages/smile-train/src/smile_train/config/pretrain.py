@@ -27,7 +27,7 @@ from smile_motion.io.options import (
 from smile_motion.tokens import TokenGrid, masked_tokens
 
 from smile_train.config.motion_target import MotionTargetOptions
-from smile_train.config.run import Decoder, RunOptions
+from smile_train.config.run import DecoderOptions, RunOptions
 from smile_train.models.config import DEEPEST, STUDENTS, StudentConfig, StudentName, require_layers
 
 TargetName = Literal["pixel", "clip", "dino", "dinov2", "mae"]
@@ -40,15 +40,12 @@ TEACHERS: dict[TargetName, str] = {
 """The teacher meant by a target, by its open_clip or timm name. All are ViT-B. Paper, Table 4b."""
 
 _OF_FEATURES = OnlyWith(lambda options: options.target != "pixel", "with a --target of features")
-_OVER_VIDEO = OnlyWith(
-    lambda options: options.background_kind in ("natural", "frame"),
-    "with --background natural or frame",
-)
+_VIDEO = ("natural", "frame")
 _WITHOUT_STEPS = OnlyWith(lambda options: options.steps is None, "without --steps")
 
 
 @dataclass(frozen=True, kw_only=True)
-class PretrainConfig(RunOptions, ClipOptions, MotionTargetOptions):
+class PretrainConfig(RunOptions, ClipOptions, MotionTargetOptions, DecoderOptions):
     """Options of `smile_train pretrain`. A preset sets them all; what is given besides wins."""
 
     GROUPS: ClassVar[Groups] = {
@@ -97,14 +94,15 @@ class PretrainConfig(RunOptions, ClipOptions, MotionTargetOptions):
     ] = 10_000
     """Clips in an epoch where the background is endless; else the number of files counts. Ours."""
 
-    clips_per_video: Annotated[Views, _OVER_VIDEO] = 1
+    clips_per_video: Annotated[
+        Views,
+        OnlyWith(
+            lambda options: options.background_kind in _VIDEO, "with --background natural or frame"
+        ),
+    ] = 1
     """Clips with objects, crops and masks of their own that each decoded stretch of video lies
     behind, in as many steps in a row. --epochs counts clips as before, so that each video is
     decoded in one of so many epochs. Ours: 1."""
-
-    decoder: Annotated[Decoder, _OVER_VIDEO] = "auto"
-    """Of videos that are not packed. auto: torchcodec where it is installed, gives PyAV's pixels
-    for a few of them, and is faster in a short trial, else PyAV; a resumed run keeps its own."""
 
     student: StudentName = "vit-b"
     """Size of the student."""
@@ -234,6 +232,11 @@ class PretrainConfig(RunOptions, ClipOptions, MotionTargetOptions):
         _ = self.grid
         self.require_motion()
         require_layers(self.target_layers, self.student_config.depth)
+
+    @property
+    def reads_videos(self) -> bool:
+        """Whether videos lie behind the clips, or are those of --knn."""
+        return self.background_kind in _VIDEO or self.knn is not None
 
     @property
     def grid(self) -> TokenGrid:

@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from smile_motion.errors import InputError
-from smile_motion.io.options import Count, GivenOnce, Threads, Workers, former_names, require_within
+from smile_motion.io.options import (
+    Count,
+    GivenOnce,
+    OnlyWith,
+    Threads,
+    Workers,
+    former_names,
+    require_within,
+)
 
 PrecisionName = Literal["bf16", "fp16", "fp32"]
 """Of activations; weights stay float32."""
@@ -19,6 +27,23 @@ DecoderName = Literal["pyav", "torchcodec"]
 """Libraries that decode videos."""
 Decoder = Literal["auto", "pyav", "torchcodec"]
 """`auto` is settled by `smile_train.data.decoders` when a run begins."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecoderOptions:
+    """What decodes videos, of every command that reads many."""
+
+    decoder: Annotated[
+        Decoder, OnlyWith(lambda options: options.reads_videos, "where videos are read")
+    ] = "auto"
+    """Of videos that are not packed. auto: torchcodec where it is installed, gives PyAV's pixels
+    for a few of them, and is faster in a short trial, which some dozens of clips are worth, else
+    PyAV; a resumed run keeps its own."""
+
+    @property
+    def reads_videos(self) -> bool:
+        """Whether these options have videos read."""
+        return True
 
 
 @dataclass(frozen=True, kw_only=True)

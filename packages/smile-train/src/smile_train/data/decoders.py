@@ -30,6 +30,8 @@ TRIAL_FILES = 4
 """Videos that are tried, spread over all of them."""
 ROUNDS = 2
 """Times that each decoder reads a video; the shorter one counts."""
+FEWEST_READS = 48
+"""Clips that are worth a trial, which reads up to sixteen. Ours."""
 TRIAL_S = 4.0
 """Seconds after which no further one is."""
 _EXACT = ("yuv420p", "yuvj420p")
@@ -175,6 +177,7 @@ def settle_decoder(
     frames: int,
     stride: int,
     begun: DecoderName | None = None,
+    reads: int | None = None,
 ) -> tuple[DecoderName, str]:
     """Choose a decoder for videos, the same in all processes of a run.
 
@@ -187,6 +190,8 @@ def settle_decoder(
         frames: Frames of a clip that is tried.
         stride: Video frames from one to the next.
         begun: Decoder that the run began with, which `auto` keeps.
+        reads: Clips that will be read; of fewer than `FEWEST_READS`, `auto` leaves them to PyAV
+            without a trial. Unknown, and many, by default.
 
     Returns:
         The decoder, and what to say of it, once; empty where there was no choice.
@@ -195,7 +200,8 @@ def settle_decoder(
         InputError: torchcodec is asked for and not installed, without FFmpeg's libraries, or
             without a video that it would read.
     """
-    if asked == "pyav":
+    is_short = asked == "auto" and reads is not None and reads < FEWEST_READS
+    if asked == "pyav" or is_short:
         return "pyav", ""
     # Chosen by one process: clocks may tell others otherwise.
     found: list[Any] = [None]

@@ -19,6 +19,7 @@ from smile_motion.renderer.device_records import LayerRecords, make_records
 from smile_motion.tokens import masked_tokens
 from smile_motion.truth.device import gather_rates, token_motion
 from smile_motion.truth.token_motion import surface_rates
+from smile_motion.video import find_videos
 from smile_motion.video.stretches import DecodedStretches
 from torch import Tensor
 
@@ -226,7 +227,8 @@ def open_clips(config: PretrainConfig) -> TrainingClips:
 def settle_clips(
     clips: TrainingClips, begun: DecoderName | None = None
 ) -> tuple[TrainingClips, str]:
-    """Settle which decoder reads the videos behind clips; see `settle_decoder`.
+    """Settle which decoder reads a run's videos, behind its clips or else of its --knn; see
+    `settle_decoder`.
 
     Args:
         clips: From `open_clips`, which has PyAV read them.
@@ -239,12 +241,19 @@ def settle_clips(
         InputError: The decoder that the configuration asks for cannot be used.
     """
     config, background = clips.config, clips.maker.background
-    if not isinstance(background, VideoBackground):
+    reads = None
+    if isinstance(background, VideoBackground):
+        files = background.files
+    elif config.knn is not None:
+        files = [video.path for video in find_videos(config.knn)]
+        reads = len(files)
+    else:
         return clips, ""
     decoder, said = settle_decoder(
-        *(config.decoder, background.files),
+        *(config.decoder, files),
         frames=config.frames,
         stride=config.stride,
         begun=begun,
+        reads=reads,
     )
     return clips.decoded_by(decoder), said

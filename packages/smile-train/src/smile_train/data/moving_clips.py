@@ -122,9 +122,10 @@ class TrainingClips:
         return files[index % len(files)] if files else None
 
     def decoded_by(self, decoder: DecoderName) -> TrainingClips:
-        """The same clips, of videos that another decoder reads."""
+        """The same clips of a run whose videos another decoder reads."""
         background = self.maker.background
-        assert isinstance(background, VideoBackground)
+        if not isinstance(background, VideoBackground):
+            return replace(self, config=replace(self.config, decoder=decoder))
         reader, decoded = READERS[decoder], background.decoded
         background = replace(
             background, reader=reader, decoded=decoded and replace(decoded, reader=reader)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +19,8 @@ from smile_motion.motion.paths import REFERENCE_PX
 from smile_motion.motion.plan import MotionPlan
 from smile_motion.renderer.cpu import render
 from smile_motion.seeding import Stream, keyed_generator
-from smile_motion.video import find_videos
+from smile_motion.video import find_videos, read_frames
+from smile_motion.video.frames import FrameReader
 
 from smile_train.motion_probe.config import SCENE_CLASSES, SceneName
 from smile_train.motion_probe.scenes import FRAMES, Scene, draw_scene, plan_scene
@@ -72,9 +73,17 @@ class Files:
 
 
 def open_backdrops(
-    kind: BackdropName, *, videos: Path | None, images: Path | None, stride: int
+    kind: BackdropName,
+    *,
+    videos: Path | None,
+    images: Path | None,
+    stride: int,
+    read_by: Callable[[Sequence[Path]], FrameReader] = lambda files: read_frames,
 ) -> tuple[Backdrop, Backdrop]:
     """Open what lies behind clips to learn from, and behind those of the test: no file is in both.
+
+    Args:
+        read_by: Chooses what decodes the videos.
 
     Raises:
         InputError: Files are missing, or there are too few to share out.
@@ -91,9 +100,10 @@ def open_backdrops(
                 )
             found = [video.path for video in find_videos(videos)]
             learn, test = _shared_out(found, f"{videos}: videos", "--videos")
+            reader = read_by(found)
             return (
-                Files(background=VideoBackground(files=learn, stride=stride)),
-                Files(background=VideoBackground(files=test, stride=stride)),
+                Files(background=VideoBackground(files=learn, stride=stride, reader=reader)),
+                Files(background=VideoBackground(files=test, stride=stride, reader=reader)),
             )
         case "photographs":
             if images is None:

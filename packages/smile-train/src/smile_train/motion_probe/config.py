@@ -23,7 +23,7 @@ from smile_motion.io.options import (
     Threads,
 )
 
-from smile_train.config.run import Precision
+from smile_train.config.run import DecoderOptions, Precision
 
 SceneName = Literal["direction", "orbit", "spin", "growth", "count", "front", "hidden", "reversal"]
 """A kind of clip; see `motion_probe.scenes`."""
@@ -108,7 +108,7 @@ HELD_OUT = 5
 
 
 @dataclass(frozen=True, kw_only=True)
-class MotionProbeConfig(BankOptions):
+class MotionProbeConfig(BankOptions, DecoderOptions):
     """Options of `smile_train probe motion`: what frozen encoders know about motion."""
 
     GROUPS: ClassVar[Groups] = {
@@ -117,7 +117,7 @@ class MotionProbeConfig(BankOptions):
             *("background", "videos", "images", "stride", *BANK_FIELDS),
             *("clips", "test_clips", "seeds", "size", "seed"),
         ),
-        "how fast": ("batch", "precision", "cpu_threads", "cache", "heads"),
+        "how fast": ("batch", "precision", "decoder", "cpu_threads", "cache", "heads"),
     }
 
     checkpoints: Annotated[
@@ -209,6 +209,11 @@ class MotionProbeConfig(BankOptions):
             )
         if self.videos is not None and self.images is not None:
             raise InputError("--videos and --images: clips move over one kind; leave one out")
+
+    @property
+    def reads_videos(self) -> bool:
+        """Whether videos lie behind the clips."""
+        return self.backdrop == "natural"
 
     @property
     def backdrop(self) -> Literal["texture", "natural", "photographs", "black"]:

@@ -16,6 +16,7 @@ from accelerate import Accelerator
 from smile_motion.errors import InputError
 
 from smile_train.config.pretrain import PretrainConfig
+from smile_train.data.decoders import reader_of
 from smile_train.data.views import clip_frames
 from smile_train.encoders.video_encoder import VideoEncoder
 from smile_train.evaluation.metrics import neighbor_votes
@@ -278,9 +279,9 @@ class LabeledProbe:
             InputError: It cannot be read, or holds fewer than two labels.
         """
         from smile_motion.io.images import cut
-        from smile_motion.video import find_videos, index_video, read_frames
+        from smile_motion.video import find_videos, index_video
 
-        frames, labels = [], []
+        frames, labels, reader = [], [], reader_of(config.decoder)
         for video in find_videos(path):
             index = index_video(video.path)
             wanted = clip_frames(
@@ -290,7 +291,7 @@ class LabeledProbe:
                 sampling="dense",
                 segments=1,
             )[0]
-            images = read_frames(index, wanted)
+            images = reader(index, wanted)
             height, width = images.shape[1:3]
             side = min(height, width)
             crop = ((width - side) // 2, (height - side) // 2, side, side)

@@ -12,8 +12,11 @@ import numpy as np
 from smile_motion.errors import InputError
 from smile_motion.io.images import cut
 from smile_motion.tokens import TokenGrid
-from smile_motion.video import SUFFIXES, find_videos, index_video, read_frames
+from smile_motion.video import SUFFIXES, find_videos, index_video
+from smile_motion.video.frames import FrameReader
 
+from smile_train.config.run import Decoder
+from smile_train.data.decoders import reader_of, settle_decoder
 from smile_train.data.views import Sampling, clip_frames
 
 _NAMED_WITHOUT = (*SUFFIXES, ".pth", ".pt", ".bin", ".safetensors")
@@ -44,6 +47,8 @@ class ClipSource:
     """Video frames from one clip frame to the next, where sampling is dense."""
     sampling: Sampling = "dense"
     """A stretch from the video's middle, or one frame of each of its equal parts."""
+    decoder: Decoder = "auto"
+    """What decodes the videos."""
 
     def paths(self) -> list[Path]:
         """The files.
@@ -64,17 +69,22 @@ class ClipSource:
             InputError: A video cannot be read.
         """
         paths = self.paths()
+        reads = len(paths)
+        decoder, _ = settle_decoder(
+            *(self.decoder, paths), frames=grid.frames, stride=self.stride, reads=reads
+        )
+        reader = reader_of(decoder)
         names = dict(zip(paths, short_names([str(path) for path in paths]), strict=True))
         with ThreadPoolExecutor(max(1, workers)) as pool:
             pending: deque[Future[ShownClip]] = deque()
             for path in paths:
-                pending.append(pool.submit(self._open, path, names[path], grid))
+                pending.append(pool.submit(self._open, path, names[path], grid, reader))
                 if len(pending) > 2 * workers:
                     yield pending.popleft().result()
             while pending:
                 yield pending.popleft().result()
 
-    def _open(self, path: Path, name: str, grid: TokenGrid) -> ShownClip:
+    def _open(self, path: Path, name: str, grid: TokenGrid, reader: FrameReader) -> ShownClip:
         index = index_video(path)
         places = clip_frames(
             len(index),
@@ -84,7 +94,7 @@ class ClipSource:
             segments=1,
         )[0]
         distinct, where = np.unique(places, return_inverse=True)
-        images = cut_middle(read_frames(index, distinct), (grid.height, grid.width))
+        images = cut_middle(reader(index, distinct), (grid.height, grid.width))
         step = self.stride if self.sampling == "dense" else max(1.0, len(index) / grid.frames)
         return ShownClip(name=name, frames=images[where], rate_hz=index.rate_hz / step)
 

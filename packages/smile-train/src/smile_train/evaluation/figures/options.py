@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Literal
 
 from smile_motion.io.options import Count, Heads, Stride, Threads
 
+from smile_train.config.run import DecoderOptions
+
 if TYPE_CHECKING:
     from smile_train.encoders.video_encoder import VideoEncoder
     from smile_train.evaluation.figures.clips import ClipSource, ShownClip
 
 
 @dataclass(frozen=True, kw_only=True)
-class FigureOptions:
+class FigureOptions(DecoderOptions):
     """Videos, how clips are taken of them, and where the figure goes."""
 
     videos: Path
@@ -42,7 +44,11 @@ class FigureOptions:
         from smile_train.evaluation.figures.clips import ClipSource
 
         return ClipSource(
-            videos=self.videos, limit=self.limit, stride=self.stride, sampling=self.sampling
+            videos=self.videos,
+            limit=self.limit,
+            stride=self.stride,
+            sampling=self.sampling,
+            decoder=self.decoder,
         )
 
     def open_encoder(self, checkpoint: str) -> VideoEncoder:
