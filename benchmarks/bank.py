@@ -27,7 +27,8 @@ from rich.console import Console
 from rich.table import Table
 from smile_motion.bank import ObjectBank, ProceduralSource, build
 from smile_motion.bank.format import CARD, METADATA, PACKED
-from smile_motion.bank.packing import LEVELS, VERSION, pack_object
+from smile_motion.bank.packed_object import LEVELS, pack_object
+from smile_motion.bank.packing import VERSION
 from smile_motion.io.files import dump_json, dump_lines, sha256
 from smile_train.config.pretrain import PretrainConfig
 from smile_train.data.device_clips import open_clips

@@ -8,10 +8,12 @@ import sys
 import tempfile
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pytest
 from hypothesis import settings
+from PIL import Image
 from smile_motion.bank import FolderSource, ObjectBank, ProceduralSource, build
 from smile_motion.io.folders import CACHE_VARIABLE
 
@@ -55,6 +57,44 @@ def small_bank(tmp_path_factory: pytest.TempPathFactory) -> ObjectBank:
     """Thirty procedural objects, one of each category."""
     folder = tmp_path_factory.mktemp("banks") / "small"
     return build(ProceduralSource(count=30), folder, workers=0)
+
+
+@pytest.fixture(scope="session")
+def moving_pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a bird that flaps, a GIF of 6 frames, one of them empty; a disc that grows, a
+    video of 4 frames with alpha; and a disc that stays."""
+    folder = tmp_path_factory.mktemp("moving")
+    for name in ("bird", "disc", "still"):
+        (folder / name).mkdir()
+    y, x = np.mgrid[:48, :64].astype(np.float32)
+    birds = []
+    for frame in range(6):
+        wing = 24 + np.abs(x - 32) * np.sin((frame + 0.3) * np.pi / 3) * 0.6
+        solid = (np.abs(y - wing) < 6) & (np.abs(x - 32) < 28) & (frame != 4)
+        bird = np.dstack([x * 4, y * 5, 0 * x + 90, solid * 255.0]).astype(np.uint8)
+        birds.append(Image.fromarray(bird * solid[..., None]))
+    told = {"save_all": True, "duration": 80, "loop": 0, "disposal": 2}
+    birds[0].save(folder / "bird/flap.gif", append_images=birds[1:], **told)
+    discs = [
+        np.dstack([x * 4, y * 5, 0 * x + 200, np.clip(r - np.hypot(x - 31, y - 23), 0, 1) * 255])
+        for r in (8, 12, 16, 20)
+    ]
+    with av.open(str(folder / "disc/grow.mov"), "w") as container:
+        stream = container.add_stream("qtrle", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "argb"
+        for disc in discs:
+            frame = av.VideoFrame.from_ndarray(disc.astype(np.uint8), format="rgba")
+            container.mux(stream.encode(frame.reformat(format="argb")))
+        container.mux(stream.encode(None))
+    Image.fromarray(discs[3].astype(np.uint8)).save(folder / "still/disc.png")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def moving_bank(moving_pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> ObjectBank:
+    """The objects of `moving_pictures`: a bird with 6 poses, a disc with 4, a still one."""
+    folder = tmp_path_factory.mktemp("banks") / "moving"
+    return build(FolderSource.open(moving_pictures), folder, workers=0)
 
 
 @pytest.fixture(scope="session")

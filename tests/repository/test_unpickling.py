@@ -18,7 +18,7 @@ from smile_motion.bank.format import read_candidates, read_card, read_metadata
 from smile_motion.clips.options import ClipOptions
 from smile_motion.errors import InputError
 from smile_motion.io.files import sha256
-from smile_motion.motion.plan import read_plan
+from smile_motion.motion.plan_json import read_plan
 from smile_train.checkpoints.files import load_checkpoint, save_checkpoint
 from smile_train.checkpoints.weight_files import read_weights
 from smile_train.datasets.custom import read_manifest

@@ -16,7 +16,7 @@ from smile_motion.explore.state import Controls
 from smile_motion.export import base, coco, collection
 from smile_motion.io import output_folders
 from smile_motion.io.validators import Unknown
-from smile_motion.motion import plan
+from smile_motion.motion import plan_json
 from smile_motion.runtime import model_configs
 from smile_motion.tokens import TokenGrid
 from smile_motion.video import shards as video_shards
@@ -66,7 +66,7 @@ class Document:
 
 DOCUMENTS: dict[str, Document] = {
     "plan": Document(
-        plan._Plan,
+        plan_json._Plan,
         {
             "format": 1, "height": 64, "width": 64, "order": [[0], [0]],
             "objects": [{

@@ -15,7 +15,7 @@ from smile_motion.__main__ import COMMANDS
 from smile_motion.bank import FolderSource, ObjectBank, ProceduralSource, build, verify
 from smile_motion.bank.builder.procedural import CATEGORIES
 from smile_motion.bank.candidates.images import PhotographSource
-from smile_motion.bank.packing import make_levels, trace_silhouette
+from smile_motion.bank.packed_object import make_levels, trace_silhouette
 from smile_motion.cli.app import run_app
 from smile_motion.errors import InputError
 from smile_motion.io.images import find_photographs
@@ -258,7 +258,7 @@ def test_images_without_transparency_are_no_objects_and_counted(
 
     assert build_bank(*words, photographs, "--out", tmp_path / "none") == 2
     said = capsys.readouterr().err.splitlines()
-    assert "no .png or .webp file with transparency below it (3 .jpg files, 3 without" in said[-1]
+    assert "no image or video with transparency below it (3 .jpg files, 3 without" in said[-1]
     assert "--source images" in said[-1]
     assert not (tmp_path / "none").exists()
 

@@ -14,7 +14,7 @@ from smile_motion.bank.packing import PackedArrays, _fault, open_arrays
 from smile_motion.errors import InputError
 from smile_motion.io.files import dump_json
 
-ARRAYS = tuple(PackedArrays.__annotations__)
+ARRAYS = tuple(name for name in PackedArrays.__annotations__ if name != "pose_start")
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +110,25 @@ def test_numbers_that_lead_astray_are_refused(
     refused(packed, name, array, rf"{blamed}\.npy: damaged: .*{said}")
 
 
+def test_poses_that_lead_astray_are_refused(moving_bank: ObjectBank, tmp_path: Path) -> None:
+    bank = tmp_path / "bank"
+    shutil.copytree(moving_bank.path, bank)
+    sound = np.load(bank / "packed" / "pose_start.npy")
+    assert sound.tolist() == [0, 6, 10, 11]
+    for array in (
+        *(None, b"", sound[:-1], sound.astype(np.int32), sound[None], sound + 1),
+        *(np.array([0, *wrong, 11]) for wrong in ((0, 10), (6, 6), (7, 5), (6, 12), (-1, 9))),
+    ):
+        refused(bank, "pose_start", array, "damaged|missing")
+    header = bank / "packed" / "pack.json"
+    told = json.loads(header.read_bytes())
+    assert (told["count"], told["poses"]) == (3, 11)
+    for poses in (10, 12):
+        header.write_bytes(dump_json(told | {"poses": poses}))
+        with pytest.raises(InputError, match=r"offset\.npy: damaged"):
+            ObjectBank.open(bank)
+
+
 @pytest.mark.parametrize("bytes_", [0, 100, -4, 4])
 def test_pixels_of_another_length_are_refused(packed: Path, bytes_: int) -> None:
     path = packed / "packed" / "pixels.bin"
@@ -168,7 +187,7 @@ def test_a_bank_of_sixty_thousand_is_checked_within_a_moment() -> None:
     times = []
     for _ in range(3):
         before = time.process_time()
-        assert _fault(arrays, count, count // 50, count * int(area.sum())) is None
+        assert _fault(arrays, count, count, count // 50, count * int(area.sum())) is None
         times.append(time.process_time() - before)
     assert min(times) < 0.1  # 0.02 s measured
 

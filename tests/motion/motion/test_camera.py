@@ -15,7 +15,8 @@ from smile_motion.bank import ObjectBank
 from smile_motion.clips.clip import clip_json, read_clip
 from smile_motion.errors import InputError
 from smile_motion.motion.camera import CAMERAS, Camera, CameraPath, surface_maps
-from smile_motion.motion.plan import MotionPlan, plan_from_json, plan_to_json
+from smile_motion.motion.plan import MotionPlan
+from smile_motion.motion.plan_json import plan_from_json, plan_to_json
 from smile_motion.player import clip_document
 from smile_motion.renderer.cpu import render, view_scene
 from smile_motion.seeding import Stream, keyed_generator

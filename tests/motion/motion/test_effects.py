@@ -20,7 +20,8 @@ from smile_motion.motion.effects import (
     MotionBlur,
     Shadow,
 )
-from smile_motion.motion.plan import MotionPlan, plan_from_json, plan_to_json
+from smile_motion.motion.plan import MotionPlan
+from smile_motion.motion.plan_json import plan_from_json, plan_to_json
 from smile_motion.motion.recipe import MotionRecipe
 from smile_motion.renderer.cpu import render
 from smile_motion.seeding import Stream, keyed_generator

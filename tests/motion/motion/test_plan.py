@@ -10,7 +10,8 @@ from smile_motion.bank import ObjectBank
 from smile_motion.clips.clip import ClipMaker
 from smile_motion.errors import InputError
 from smile_motion.motion.effects import Shadow
-from smile_motion.motion.plan import MotionPlan, plan_from_json, plan_to_json, read_plan
+from smile_motion.motion.plan import MotionPlan
+from smile_motion.motion.plan_json import plan_from_json, plan_to_json, read_plan
 from smile_motion.motion.recipe import MotionRecipe
 from smile_motion.renderer.cpu import render
 from smile_motion.seeding import Stream, keyed_generator

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from smile_motion.clips.clip import Clip, ClipMaker, read_clip
     from smile_motion.clips.overlay import MotionOverlay
     from smile_motion.errors import InputError
-    from smile_motion.motion.plan import MotionPlan, plan_from_json, plan_to_json, read_plan
+    from smile_motion.motion.plan import MotionPlan
+    from smile_motion.motion.plan_json import plan_from_json, plan_to_json, read_plan
     from smile_motion.motion.recipe import MotionRecipe
     from smile_motion.renderer.cpu import render
     from smile_motion.renderer.device import DeviceRenderer
@@ -68,9 +69,9 @@ _HOMES = {
     "make_background": "backgrounds",
     "open_bank": "bank",
     "read_clip": "clips.clip",
-    "plan_from_json": "motion.plan",
-    "plan_to_json": "motion.plan",
-    "read_plan": "motion.plan",
+    "plan_from_json": "motion.plan_json",
+    "plan_to_json": "motion.plan_json",
+    "read_plan": "motion.plan_json",
     "render": "renderer.cpu",
 }
 

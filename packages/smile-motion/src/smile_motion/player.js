@@ -347,7 +347,8 @@ class Player {
       }
       if (this.on.has("outlines")) {
         const [a, b, e, c, d, f] = thing.maps[t];
-        for (const ring of thing.rings) {
+        // An animated object has outlines pose by pose.
+        for (const ring of thing.poses ? thing.poses[thing.pose[t]] : thing.rings) {
           const points = [];
           for (let i = 0; i < ring.length; i += 2) {
             points.push(at([a * ring[i] + b * ring[i + 1] + e, c * ring[i] + d * ring[i + 1] + f]));

@@ -71,6 +71,8 @@ def clip_document(
     if flow and clip.plan.frames > 1 and (clip.plan.slots or clip.plan.camera):
         pictures.append(_flow_layer(clip))
     slots = _drawn_slots(clip)
+    if not clip.plan.is_rigid:
+        note += "; flow and tracks of animated objects are those of the canvas that carries them"
     if len(slots) < clip.plan.slots:
         note += f"; lines for the {len(slots)} of {clip.plan.slots} objects that cover most"
     return frames_document(clip.frames, title=title, note=note, rate_hz=rate_hz) | {
@@ -265,13 +267,11 @@ def _drawn_slots(clip: Clip) -> list[int]:
 def _describe_object(clip: Clip, slot: int) -> dict[str, Any]:
     truth, plan = clip.truth, clip.plan
     index = int(plan.objects[slot])
-    whole: Any = truth.bank.outline(index)
-    outline = whole.simplify(OUTLINE_TOLERANCE)
-    rings = [
-        np.round(np.asarray(ring.coords)[:-1], 4).ravel().tolist()
-        for part in getattr(outline, "geoms", [outline])
-        for ring in (part.exterior, *part.interiors)
-    ]
+    shown: dict[str, Any] = {"rings": _describe_outline(truth.bank.outline(index))}
+    if plan.pose is not None:
+        numbers, places = np.unique(plan.pose[slot], return_inverse=True)
+        poses = [_describe_outline(truth.bank.outline(index, int(pose))) for pose in numbers]
+        shown = {"poses": poses, "pose": places.tolist()}
     placement = plan.only(slot).placement()[0].reshape(plan.frames, 6)
     boxes = truth.boxes[slot]
     return {
@@ -279,9 +279,19 @@ def _describe_object(clip: Clip, slot: int) -> dict[str, Any]:
         "color": COLORS[slot % len(COLORS)],
         "boxes": [np.round(box, 2).tolist() if np.isfinite(box).all() else None for box in boxes],
         "center": np.round(plan.centre[slot], 2).tolist(),
-        "rings": rings,
+        **shown,
         "maps": np.round(placement, 3).tolist(),
     }
+
+
+def _describe_outline(whole: Any) -> list[list[float]]:
+    """Rings of a simplified outline: x, y, x, y, … in unit coordinates."""
+    outline = whole.simplify(OUTLINE_TOLERANCE)
+    return [
+        np.round(np.asarray(ring.coords)[:-1], 4).ravel().tolist()
+        for part in getattr(outline, "geoms", [outline])
+        for ring in (part.exterior, *part.interiors)
+    ]
 
 
 def _describe_tracks(clip: Clip) -> list[dict[str, Any]]:

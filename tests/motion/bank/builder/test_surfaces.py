@@ -12,7 +12,7 @@ from smile_motion.bank.builder._surfaces import (
     raise_cushion,
 )
 from smile_motion.bank.builder.procedural import CATEGORIES, ProceduralSource
-from smile_motion.bank.packing import HULL_SIDES, hull_polygon, make_levels
+from smile_motion.bank.packed_object import HULL_SIDES, hull_polygon, make_levels
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
@@ -13,6 +14,7 @@ from annotated_types import Ge, Interval, Len
 from smile_motion.errors import BankError, InputError
 from smile_motion.io.files import sha256
 from smile_motion.io.images import decode_rgba, open_image
+from smile_motion.io.options import MOST_POSES
 from smile_motion.io.schema import read_record, read_records
 
 FORMAT = 1
@@ -62,6 +64,8 @@ class ObjectRecord:
     segmenter: str | None = None
     prompt: str | None = None
     united_from: Annotated[int, Interval(ge=0)] | None = None
+    poses: Annotated[int, Interval(ge=2, le=MOST_POSES)] | None = None
+    """Pictures of an animated object, whose image is an APNG; absent of a still one."""
 
 
 def read_rgba(path: Path, *, name: str | None = None) -> np.ndarray:
@@ -77,15 +81,37 @@ def read_rgba(path: Path, *, name: str | None = None) -> np.ndarray:
     Raises:
         InputError: The file is missing, empty, truncated, too large, or has no opaque pixel.
     """
+    return next(read_poses(path, name=name))
+
+
+def read_poses(path: Path, *, name: str | None = None) -> Iterator[np.ndarray]:
+    """Read the poses of an object one by one; a still image has one.
+
+    Args:
+        path: Image file: PNG, animated or not, WebP, JPEG or BMP.
+        name: Name of the file in error messages; its path by default.
+
+    Yields:
+        (H, W, 4) uint8 straight-alpha RGBA; the first has an opaque pixel.
+
+    Raises:
+        InputError: As for `read_rgba`, or there are more than `MOST_POSES`.
+    """
     name = name or str(path)
     restore = "build the bank again to restore it"
     with open_image(path, largest_px=LARGEST_SIDE_PX, restore=restore, name=name) as image:
         rgba = decode_rgba(image)
-    if rgba[..., 3].max() < 128:
-        raise InputError(
-            f"{name}: no opaque pixel (alpha max {rgba[..., 3].max()}); replace or delete it"
-        )
-    return rgba
+        if rgba[..., 3].max() < 128:
+            raise InputError(
+                f"{name}: no opaque pixel (alpha max {rgba[..., 3].max()}); replace or delete it"
+            )
+        yield rgba
+        count = getattr(image, "n_frames", 1)
+        if count > MOST_POSES:
+            raise InputError(f"{name}: {count} poses; an object has at most {MOST_POSES}")
+        for number in range(1, count):
+            image.seek(number)
+            yield decode_rgba(image)
 
 
 def shrink(image: np.ndarray, largest_px: int) -> np.ndarray:

@@ -17,7 +17,7 @@ from smile_motion.bank.format import (
     read_metadata,
     read_rgba,
 )
-from smile_motion.bank.packing import HEADER, PIXELS, PackedArrays, PackHeader, is_packed
+from smile_motion.bank.packing import HEADER, PackHeader, is_packed, packed_files
 from smile_motion.errors import InputError
 from smile_motion.io.files import hash_file, sha256
 from smile_motion.io.images import open_image
@@ -84,10 +84,11 @@ def _packed_hashes(folder: Path) -> tuple[dict[str, str], str | None]:
     """Recorded hashes of the packed files, or none and what is wrong with the header."""
     path, remedy = folder / PACKED / HEADER, f"run smile-motion bank pack {folder} --force"
     try:
-        hashes: dict[str, str] = read(path, PackHeader, remedy=remedy).sha256
+        header = read(path, PackHeader, remedy=remedy)
     except InputError as error:
         return {}, str(error).removeprefix(f"{path}: ")
-    if hashes.keys() != {PIXELS, *(f"{name}.npy" for name in PackedArrays.__annotations__)}:
+    hashes: dict[str, str] = header.sha256
+    if hashes.keys() != {*packed_files(animated=header.poses is not None)}:
         return {}, f"has hashes of other files than are packed; {remedy}"
     return hashes, None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from io import FileIO
@@ -20,9 +20,10 @@ from smile_motion.bank.format import (
     ObjectRecord,
     read_card,
     read_metadata,
-    read_rgba,
+    read_poses,
 )
-from smile_motion.bank.packing import LEVELS, PIXELS, is_packed, open_arrays, pack
+from smile_motion.bank.packed_object import LEVELS
+from smile_motion.bank.packing import PIXELS, is_packed, open_arrays, pack
 from smile_motion.errors import BankError, InputError
 from smile_motion.io.schema import parse_line
 
@@ -58,7 +59,8 @@ class ObjectDraws:
 class ObjectBank:
     """An open object bank; pixels are mapped from disk and shared by all processes.
 
-    Objects are numbered by category, then by id. Opening reads no image and no record.
+    Objects are numbered by category, then by id; so are their P poses, the pictures of an object on
+    one canvas. A still object has one pose. Opening reads no image and no record.
     """
 
     draws: ObjectDraws | None = None
@@ -77,12 +79,15 @@ class ObjectBank:
         self.categories, arrays = open_arrays(path)
         self._file = (path / PACKED / PIXELS).open("rb", buffering=0)
         self._reading = threading.local()
+        self.pose_start: np.ndarray | None = arrays.pose_start
+        """(N + 1,) int64: object i has the poses pose_start[i] to pose_start[i + 1] - 1. None if no
+        object is animated: then N = P, and pose i is object i."""
         self.offset = arrays.offset
-        """(N, L) int64: offset of each level in `pixels`, bytes."""
+        """(P, L) int64: offset of each level of each pose in `pixels`, bytes."""
         self.size = arrays.size
-        """(N, L, 2) int32: width and height of a level, pixels."""
+        """(P, L, 2) int32: width and height of a level, pixels."""
         self.hull = arrays.cover
-        """(N, 16, 2) float32: convex polygon around all pixels with alpha > 0, unit coordinates."""
+        """(P, 16, 2) float32: convex polygon around all pixels with alpha > 0, unit coordinates."""
         self.category = np.array(arrays.category)
         """(N,) int32, ascending: each object's index in `categories`."""
         self._ring, self._ring_start = arrays.ring, arrays.ring_start
@@ -138,16 +143,16 @@ class ObjectBank:
         return np.memmap(self._file, np.uint8, mode="r").view(np.ndarray)
 
     def read_levels(
-        self, objects: np.ndarray, lowest: np.ndarray, highest: np.ndarray
+        self, poses: np.ndarray, lowest: np.ndarray, highest: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Read a range of levels of several objects.
+        """Read a range of levels of several poses.
 
         A plain read beats the memory map: it takes a quarter of the time on a cold disk, nine
         tenths on a warm one, and no page tables in each worker (docs/performance.md).
 
         Args:
-            objects: (K,) int64, numbers of the objects.
-            lowest: (K,) int64, first level to read of each object.
+            poses: (K,) int64, numbers of the poses.
+            lowest: (K,) int64, first level to read of each pose.
             highest: (K,) int64, last level to read; below 0 none is read.
 
         Returns:
@@ -157,17 +162,17 @@ class ObjectBank:
         Raises:
             BankError: The file is truncated.
         """
-        slots = np.arange(len(objects))
-        offset = self.offset[objects]
+        slots = np.arange(len(poses))
+        offset = self.offset[poses]
         start = offset[slots, np.minimum(lowest, LEVELS - 1)]
-        end = offset[slots, highest] + 4 * (self.size[objects, highest] + 2).prod(axis=1)
+        end = offset[slots, highest] + 4 * (self.size[poses, highest] + 2).prod(axis=1)
         count = np.where(highest < 0, 0, end - start)
         at = np.cumsum(count) - count
         total = int(at[-1] + count[-1]) if len(count) else 0
         buffer = getattr(self._reading, "buffer", None)
         if buffer is None or len(buffer) < total:
             buffer = self._reading.buffer = np.empty(max(2 * total, 1 << 20), np.uint8)
-        files, places = self._find_pixels(objects, start)
+        files, places = self._find_pixels(poses, start)
         view = buffer.data
         spans = list(zip(files, places.tolist(), at.tolist(), count.tolist(), strict=True))
         for file, source, _, size in spans:  # A cold disk then fetches all of them at once.
@@ -178,11 +183,9 @@ class ObjectBank:
                 raise BankError(f"{path}: cut off; remove {path.parent}, and it is made again")
         return buffer.view(np.uint32), (offset + (at - start)[:, None]) >> 2
 
-    def _find_pixels(
-        self, objects: np.ndarray, start: np.ndarray
-    ) -> tuple[list[FileIO], np.ndarray]:
-        """File of each object's pixels, and `start`, (K,) bytes, as an offset in that file."""
-        return [self._file] * len(objects), start
+    def _find_pixels(self, poses: np.ndarray, start: np.ndarray) -> tuple[list[FileIO], np.ndarray]:
+        """File of each pose's pixels, and `start`, (K,) bytes, as an offset in that file."""
+        return [self._file] * len(poses), start
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle as a path: another process maps the same files."""
@@ -285,35 +288,62 @@ class ObjectBank:
 
     def aspect(self, objects: np.ndarray) -> np.ndarray:
         """Width / height, (K,) float64, of objects (K,) int64."""
-        size = self.size[objects, 0]
+        size = self.size[self.first_pose(objects), 0]
         return size[:, 0] / size[:, 1]
 
-    def rings(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Outer rings and holes of an object's silhouette.
+    def first_pose(self, objects: np.ndarray) -> np.ndarray:
+        """Number of the first pose, (K,) int64, of objects (K,) int64."""
+        return objects if self.pose_start is None else self.pose_start[objects]
+
+    def count_poses(self, objects: np.ndarray) -> np.ndarray:
+        """Number of poses, (K,) int64, of objects (K,) int64; 1 for still ones."""
+        if self.pose_start is None:
+            return np.ones(len(objects), np.int64)
+        return self.pose_start[objects + 1] - self.pose_start[objects]
+
+    @property
+    def draws_animated(self) -> bool:
+        """Whether `sample` can draw an animated object."""
+        if self.pose_start is None:
+            return False
+        drawn = np.arange(len(self)) if self.draws is None else self.draws.members
+        return bool((self.count_poses(drawn) > 1).any())
+
+    def rings(self, index: int, pose: int = 0) -> tuple[np.ndarray, np.ndarray]:
+        """Outer rings and holes of an object's silhouette; none in an empty pose.
+
+        Args:
+            index: Number of the object.
+            pose: Its pose, from 0.
 
         Returns:
             points, (n, 2) float32 in unit coordinates, and ring_start, (rings + 1,) int64: ring r
             is points[ring_start[r] : ring_start[r + 1]], without its first point repeated.
         """
-        first, last = self._object_ring[index], self._object_ring[index + 1]
+        at = self._pose(index, pose)
+        first, last = self._object_ring[at], self._object_ring[at + 1]
         start = self._ring_start[first : last + 1]
         return self._ring[start[0] : start[-1]], start - start[0]
 
+    def _pose(self, index: int, pose: int) -> int:
+        """Number of an object's pose among those of all."""
+        return pose + (index if self.pose_start is None else int(self.pose_start[index]))
+
     def all_rings(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Rings of all objects; see `rings`.
+        """Rings of all poses; see `rings`.
 
         Returns:
-            points, (n, 2) float32; ring_start, (rings + 1,) int64; and object_start, (N + 1,)
-            int64: object i has points[object_start[i] : object_start[i + 1]].
+            points, (n, 2) float32; ring_start, (rings + 1,) int64; and point_start, (P + 1,)
+            int64: pose i has points[point_start[i] : point_start[i + 1]].
         """
         return self._ring, self._ring_start, self._ring_start[self._object_ring]
 
-    def outline(self, index: int) -> Geometry:
+    def outline(self, index: int, pose: int = 0) -> Geometry:
         """Silhouette as a shapely polygon or multipolygon in unit coordinates, holes kept."""
         import shapely
 
-        points, start = self.rings(index)
-        first = self._object_ring[index]
+        points, start = self.rings(index, pose)
+        first = self._object_ring[self._pose(index, pose)]
         parts: list[list[np.ndarray]] = []
         for number in range(len(start) - 1):
             ring = points[start[number] : start[number + 1]]
@@ -325,8 +355,12 @@ class ObjectBank:
         return polygons[0] if len(polygons) == 1 else shapely.MultiPolygon(polygons)
 
     def image(self, index: int) -> np.ndarray:
-        """The object's stored image, (H, W, 4) uint8 straight-alpha RGBA."""
-        return read_rgba(self.path / self.record(index)["file_name"])
+        """The object's stored image, (H, W, 4) uint8 straight-alpha RGBA: its first pose."""
+        return next(self.images(index))
+
+    def images(self, index: int) -> Iterator[np.ndarray]:
+        """Read the stored images of an object's poses one by one; see `image`."""
+        return read_poses(self.path / self.record(index)["file_name"])
 
 
 def _announce(descriptor: int, start: int, size: int) -> None:

@@ -6,131 +6,34 @@ import hashlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Literal
 
-import contourpy
-import cv2
 import numpy as np
-import shapely
 from annotated_types import Interval, Len
 
-from smile_motion.bank.format import METADATA, PACKED, Hash, read_bank, read_rgba, require_unchanged
+from smile_motion.bank.format import (
+    BUILD_AGAIN,
+    METADATA,
+    PACKED,
+    Hash,
+    read_bank,
+    read_poses,
+    require_unchanged,
+)
+from smile_motion.bank.packed_object import (
+    HULL_SIDES,
+    LEVELS,
+    MAX_SIDE_PX,
+    PackedObject,
+    pack_object,
+)
 from smile_motion.errors import BankError, InputError
 from smile_motion.io.files import dump_json, replacing, sha256, write_atomically
+from smile_motion.io.options import MOST_POSES
 from smile_motion.io.schema import read, read_record
 from smile_motion.runtime.devices import available_cores
-
-MIN_SIDE_PX = 8
-"""Longer side, pixels, at or below which no smaller level is made."""
-SILHOUETTE = 127.5
-"""Alpha level of the silhouette, 0 to 255."""
-
-
-@dataclass(frozen=True, eq=False)
-class PackedObject:
-    """One object in its packed form."""
-
-    levels: list[np.ndarray]
-    """(h + 2, w + 2, 4) uint8 premultiplied RGBA with a transparent border, each half the size of
-    the one before."""
-    rings: list[np.ndarray]
-    """(n, 2) float32 unit coordinates: the silhouette's outer rings, each followed by its holes."""
-    ring_is_hole: list[bool]
-    """For each ring, whether it is a hole of the last outer ring before it."""
-    hull: np.ndarray
-    """(HULL_SIDES, 2) float32 unit coordinates: convex polygon around all pixels with alpha > 0."""
-
-
-def pack_object(rgba: np.ndarray) -> PackedObject:
-    """Pack one image, (H, W, 4) uint8 straight-alpha RGBA."""
-    levels = make_levels(rgba)
-    alpha = cv2.extractChannel(levels[0], 3)
-    rings, holes = trace_silhouette(alpha)
-    return PackedObject(levels, rings, holes, hull_polygon(alpha))
-
-
-def make_levels(rgba: np.ndarray) -> list[np.ndarray]:
-    """Premultiply an image, bound its size and halve it repeatedly by area averages.
-
-    Args:
-        rgba: (H, W, 4) uint8 straight-alpha RGBA.
-
-    Returns:
-        At most `LEVELS` levels; see `PackedObject.levels`.
-    """
-    from smile_motion.bank._kernels import premultiply
-
-    level = np.empty(rgba.shape, np.float32)
-    premultiply(rgba, level)
-    factor = MAX_SIDE_PX / max(level.shape[:2])
-    if factor < 1:
-        height, width = (max(1, round(side * factor)) for side in level.shape[:2])
-        level = cv2.resize(level, (width, height), interpolation=cv2.INTER_AREA)
-    levels = []
-    while True:
-        rounded = cv2.convertScaleAbs(level)
-        levels.append(cv2.copyMakeBorder(rounded, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0))
-        if len(levels) == LEVELS or max(level.shape[:2]) <= MIN_SIDE_PX:
-            return levels
-        height, width = ((side + 1) // 2 for side in level.shape[:2])
-        level = cv2.resize(level, (width, height), interpolation=cv2.INTER_AREA)
-
-
-def trace_silhouette(alpha: np.ndarray) -> tuple[list[np.ndarray], list[bool]]:
-    """Trace the contour of alpha = 0.5 with sub-pixel precision.
-
-    Args:
-        alpha: (h + 2, w + 2) uint8 with a transparent border.
-
-    Returns:
-        Rings in unit coordinates and which are holes; see `PackedObject`.
-    """
-    height, width = alpha.shape[0] - 2, alpha.shape[1] - 2
-    # contourpy takes twice as long to build the same grid itself.
-    grid = np.empty((2, *alpha.shape))
-    grid[0], grid[1] = np.arange(width + 2), np.arange(height + 2)[:, None]
-    lines = contourpy.contour_generator(
-        grid[0], grid[1], alpha.astype(np.float64), fill_type=contourpy.FillType.OuterOffset
-    ).filled(SILHOUETTE, 256)
-    rings, holes = [], []
-    for points, offsets in zip(*lines, strict=True):
-        for number, (start, end) in enumerate(pairwise(offsets)):
-            ring = shapely.simplify(shapely.LinearRing(points[start:end]), 0.1)
-            unit = shapely.get_coordinates(ring)[:-1] - 1 - [(width - 1) / 2, (height - 1) / 2]
-            rings.append((unit / [width, height]).astype(np.float32))
-            holes.append(number > 0)
-    return rings, holes
-
-
-def hull_polygon(alpha: np.ndarray) -> np.ndarray:
-    """Bound all pixels with alpha > 0 by tangents in evenly spaced directions.
-
-    Args:
-        alpha: (h + 2, w + 2) uint8 with a transparent border.
-
-    Returns:
-        (HULL_SIDES, 2) float32 unit coordinates of the corners, in order.
-    """
-    solid = alpha > 0
-    rows = np.flatnonzero(solid.any(axis=1))
-    # The farthest pixel in any direction is the first or last of its row.
-    first = solid[rows].argmax(axis=1)
-    last = alpha.shape[1] - 1 - solid[rows, ::-1].argmax(axis=1)
-    x, y = np.concatenate([first, last]), np.concatenate([rows, rows])
-    size = np.array([alpha.shape[1] - 2, alpha.shape[0] - 2])
-    centers = (np.stack([x, y], axis=1) - 1 - (size - 1) / 2) / size
-    angle = np.arange(HULL_SIDES) * 2 * np.pi / HULL_SIDES
-    normal = np.stack([np.cos(angle), np.sin(angle)], axis=1)
-    along = centers[:, :1] * normal[:, 0] + centers[:, 1:] * normal[:, 1]
-    # A pixel reaches half its width and height beyond its center.
-    reach = along.max(axis=0) + (np.abs(normal) * 0.5 / size).sum(axis=1)
-    following = np.roll(normal, -1, axis=0), np.roll(reach, -1)
-    determinant = normal[:, 0] * following[0][:, 1] - normal[:, 1] * following[0][:, 0]
-    corner_x = (reach * following[0][:, 1] - following[1] * normal[:, 1]) / determinant
-    corner_y = (normal[:, 0] * following[1] - following[0][:, 0] * reach) / determinant
-    return np.stack([corner_x, corner_y], axis=1).astype(np.float32)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,7 +77,8 @@ def _write(
     records: list[dict],
     on_object: Callable[[int, int], None] | None,
 ) -> None:
-    count = len(records)
+    pose_start = np.cumsum([0, *(record.get("poses", 1) for record in records)])
+    count = int(pose_start[-1])
     offset = np.zeros((count, LEVELS), np.int64)
     size = np.zeros((count, LEVELS, 2), np.int32)
     rings, ring_start, ring_hole = [], [0], []
@@ -183,27 +87,28 @@ def _write(
     position = 0
     hashed = hashlib.sha256()
     with (target / "pixels.bin").open("wb") as pixels:
-        for index, packed in enumerate(_packed_objects(folder, records)):
-            for level in range(LEVELS):
-                if level < len(packed.levels):
-                    image = packed.levels[level]
-                    offset[index, level] = position
-                    size[index, level] = image.shape[1] - 2, image.shape[0] - 2
-                    data = image.tobytes()
-                    pixels.write(data)
-                    hashed.update(data)
-                    position += image.nbytes
-                else:
-                    offset[index, level] = offset[index, level - 1]
-                    size[index, level] = size[index, level - 1]
-            cover[index] = packed.hull
-            rings += packed.rings
-            for ring in packed.rings:
-                ring_start.append(ring_start[-1] + len(ring))
-            ring_hole += packed.ring_is_hole
-            object_ring.append(len(rings))
+        for done, poses in enumerate(_packed_objects(folder, records), start=1):
+            for index, packed in enumerate(poses, start=int(pose_start[done - 1])):
+                for level in range(LEVELS):
+                    if level < len(packed.levels):
+                        image = packed.levels[level]
+                        offset[index, level] = position
+                        size[index, level] = image.shape[1] - 2, image.shape[0] - 2
+                        data = image.tobytes()
+                        pixels.write(data)
+                        hashed.update(data)
+                        position += image.nbytes
+                    else:
+                        offset[index, level] = offset[index, level - 1]
+                        size[index, level] = size[index, level - 1]
+                cover[index] = packed.hull
+                rings += packed.rings
+                for ring in packed.rings:
+                    ring_start.append(ring_start[-1] + len(ring))
+                ring_hole += packed.ring_is_hole
+                object_ring.append(len(rings))
             if on_object is not None:
-                on_object(index + 1, count)
+                on_object(done, len(records))
     categories = sorted({record["category"] for record in records})
     number = {category: place for place, category in enumerate(categories)}
     arrays = {
@@ -216,6 +121,9 @@ def _write(
         "ring_hole": np.array(ring_hole, bool),
         "object_ring": np.array(object_ring, np.int64),
     }
+    is_animated = count > len(records)
+    if is_animated:
+        arrays["pose_start"] = pose_start
     hashes = {"pixels.bin": hashed.hexdigest()}
     for name, array in arrays.items():
         path = target / f"{name}.npy"
@@ -224,7 +132,8 @@ def _write(
     header = {
         "version": VERSION,
         "metadata_sha256": sha256((folder / METADATA).read_bytes()),
-        "count": count,
+        "count": len(records),
+        **({"poses": count} if is_animated else {}),
         "categories": categories,
         "max_side_px": MAX_SIDE_PX,
         "sha256": hashes,
@@ -232,29 +141,34 @@ def _write(
     write_atomically(target / HEADER, dump_json(header))
 
 
-def _packed_objects(folder: Path, records: list[dict]) -> Iterator[PackedObject]:
-    """Pack in order, in threads: OpenCV and Pillow release the interpreter lock."""
+def _packed_objects(folder: Path, records: list[dict]) -> Iterator[list[PackedObject]]:
+    """Pack objects in order, each all its poses, in threads: OpenCV and Pillow release the
+    interpreter lock."""
 
-    def one(record: dict) -> PackedObject:
-        path = folder / record["file_name"]
-        image = read_rgba(path)
+    def one(record: dict) -> list[PackedObject]:
+        path, count = folder / record["file_name"], record.get("poses", 1)
+        poses = [pack_object(image) for image in islice(read_poses(path), count)]
         require_unchanged(path, record["sha256"])
-        return pack_object(image)
+        if len(poses) < count:
+            raise BankError(f"{path}: {len(poses)} poses, of {count} recorded; {BUILD_AGAIN}")
+        return poses
 
     with ThreadPoolExecutor(available_cores()) as pool:
-        batch = 64
-        for start in range(0, len(records), batch):
-            yield from pool.map(one, records[start : start + batch])
+        batch: list[dict] = []
+        for record in records:
+            batch.append(record)
+            if sum(entry.get("poses", 1) for entry in batch) >= _TOGETHER:
+                yield from pool.map(one, batch)
+                batch = []
+        yield from pool.map(one, batch)
+
+
+_TOGETHER = 64
+"""Poses that are packed at a time."""
 
 
 VERSION = 2
 """Version of the packed form."""
-LEVELS = 6
-"""Levels of each object; an object with fewer repeats its last."""
-MAX_SIDE_PX = 256
-"""Longer side of level 0; objects are shown at up to 192 px in a 224-px frame."""
-HULL_SIDES = 16
-"""Corners of the convex polygon around an object."""
 HEADER = "pack.json"
 PIXELS = "pixels.bin"
 _FARTHEST = 2.0
@@ -268,6 +182,8 @@ class PackHeader:
     version: Literal[2]
     metadata_sha256: Hash
     count: Annotated[int, Interval(ge=1, le=100_000_000)]
+    poses: Annotated[int, Interval(ge=2, le=100_000_000)] | None = None
+    """Poses of all objects, where some are animated."""
     categories: Annotated[list[str], Len(1)]
     max_side_px: Literal[256] = MAX_SIDE_PX
     sha256: dict[str, Hash]
@@ -275,7 +191,7 @@ class PackHeader:
 
 @dataclass(frozen=True, eq=False)
 class PackedArrays:
-    """Arrays of N objects, mapped from disk; see the attributes of `ObjectBank`."""
+    """Arrays of N objects with P poses, mapped from disk; see the attributes of `ObjectBank`."""
 
     offset: np.ndarray
     size: np.ndarray
@@ -285,6 +201,13 @@ class PackedArrays:
     ring_start: np.ndarray
     ring_hole: np.ndarray
     object_ring: np.ndarray
+    pose_start: np.ndarray | None = None
+
+
+def packed_files(*, animated: bool) -> list[str]:
+    """Names of the packed files of a bank, which may have animated objects, but for the header."""
+    names = [name for name in PackedArrays.__annotations__ if animated or name != "pose_start"]
+    return [PIXELS, *(f"{name}.npy" for name in names)]
 
 
 def open_arrays(bank: Path) -> tuple[tuple[str, ...], PackedArrays]:
@@ -304,14 +227,17 @@ def open_arrays(bank: Path) -> tuple[tuple[str, ...], PackedArrays]:
         header = read_record(folder / HEADER, PackHeader, remedy=remedy, unknown="refuse")
     except FileNotFoundError as error:
         raise BankError(f"{folder / HEADER}: missing; {remedy}") from error
+    animated = header.get("poses") is not None
+    files = packed_files(animated=animated)[1:]
     arrays = PackedArrays(
-        **{name: _mapped(folder / f"{name}.npy", remedy) for name in PackedArrays.__annotations__}
+        **{name.removesuffix(".npy"): _mapped(folder / name, remedy) for name in files}
     )
     try:
         pixels = (folder / PIXELS).stat().st_size
     except FileNotFoundError as error:
         raise BankError(f"{folder / PIXELS}: missing; {remedy}") from error
-    if fault := _fault(arrays, header["count"], len(header["categories"]), pixels):
+    count, poses = header["count"], header.get("poses", header["count"])
+    if fault := _fault(arrays, count, poses, len(header["categories"]), pixels):
         name, found = fault
         raise BankError(f"{folder / name}.npy: damaged: {found}; {remedy}")
     return tuple(header["categories"]), arrays
@@ -328,20 +254,22 @@ def _mapped(path: Path, remedy: str) -> np.ndarray:
 
 
 def _fault(
-    arrays: PackedArrays, count: int, categories: int, pixels: int
+    arrays: PackedArrays, count: int, poses: int, categories: int, pixels: int
 ) -> tuple[str, str] | None:
     """Name of the first invalid array and what is wrong with it; None where all are valid."""
     points, rings = arrays.ring.size // 2, arrays.ring_hole.size
     expected = {
-        "offset": ((count, LEVELS), np.int64),
-        "size": ((count, LEVELS, 2), np.int32),
-        "cover": ((count, HULL_SIDES, 2), np.float32),
+        "offset": ((poses, LEVELS), np.int64),
+        "size": ((poses, LEVELS, 2), np.int32),
+        "cover": ((poses, HULL_SIDES, 2), np.float32),
         "category": ((count,), np.int32),
         "ring": ((points, 2), np.float32),
         "ring_hole": ((rings,), np.bool_),
         "ring_start": ((rings + 1,), np.int64),
-        "object_ring": ((count + 1,), np.int64),
+        "object_ring": ((poses + 1,), np.int64),
     }
+    if arrays.pose_start is not None:
+        expected["pose_start"] = ((count + 1,), np.int64)
     for name, (shape, dtype) in expected.items():
         array = getattr(arrays, name)
         if array.shape != shape or array.dtype != dtype or not array.flags.c_contiguous:
@@ -357,6 +285,10 @@ def _fault(
             return name, f"values of {values.min()} to {values.max()}, expected about -0.5 to 0.5"
     if not _ascends(arrays.category, 0, categories - 1, steps=(0, 1)):
         return "category", f"not every number from 0 to {categories - 1} in ascending order"
+    if arrays.pose_start is not None and not _ascends(
+        arrays.pose_start, 0, poses, steps=(1, MOST_POSES)
+    ):
+        return "pose_start", f"not ascending from 0 to {poses} by 1 to {MOST_POSES}"
     if not _ascends(arrays.ring_start, 0, points, steps=(1, points)):
         return "ring_start", f"not ascending from 0 to {points}"
     if not _ascends(arrays.object_ring, 0, rings, steps=(0, rings)):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from io import FileIO
@@ -248,16 +248,36 @@ class UnitedBank(ObjectBank):
         """(parts,) int64: offset of each bank's pixels in the concatenation of all, bytes."""
         self.categories = tuple(sorted({name for part in parts for name in part.categories}))
         place = {name: number for number, name in enumerate(self.categories)}
-        order = self._order
+        self.pose_start, self._pose_bank = None, numbering.bank
+        poses = order = self._order
+        if any(part.pose_start is not None for part in parts):
+            poses = self._number_poses(order)
         self.offset = np.concatenate(
             [part.offset + start for part, start in zip(parts, self._start, strict=True)]
-        )[order]
-        self.size = np.concatenate([part.size for part in parts])[order]
-        self.hull = np.concatenate([part.hull for part in parts])[order]
+        )[poses]
+        self.size = np.concatenate([part.size for part in parts])[poses]
+        self.hull = np.concatenate([part.hull for part in parts])[poses]
         self.category = np.concatenate(
             [np.array([place[name] for name in part.categories])[part.category] for part in parts]
         )[order].astype(np.int32)
         self._count_categories()
+
+    def _number_poses(self, order: np.ndarray) -> np.ndarray:
+        """Number the poses of all objects, in the union's order.
+
+        Args:
+            order: `_order`.
+
+        Returns:
+            (P,) int64: index of each pose in the concatenation of all banks.
+        """
+        counts = [part.count_poses(np.arange(len(part))) for part in self._parts]
+        all_counts = np.concatenate(counts)
+        first = (np.cumsum(all_counts) - all_counts)[order]
+        own = all_counts[order]
+        self.pose_start = np.concatenate([[0], np.cumsum(own)])
+        self._pose_bank = np.repeat(self._numbering.bank, own)
+        return np.repeat(first - self.pose_start[:-1], own) + np.arange(own.sum())
 
     @property
     def _order(self) -> np.ndarray:
@@ -284,10 +304,8 @@ class UnitedBank(ObjectBank):
         """All levels of all objects, (bytes,) uint8, copied from all banks; see `offset`."""
         return np.concatenate([part.pixels for part in self._parts])
 
-    def _find_pixels(
-        self, objects: np.ndarray, start: np.ndarray
-    ) -> tuple[list[FileIO], np.ndarray]:
-        bank = self._numbering.bank[objects]
+    def _find_pixels(self, poses: np.ndarray, start: np.ndarray) -> tuple[list[FileIO], np.ndarray]:
+        bank = self._pose_bank[poses]
         return [self._files[number] for number in bank.tolist()], start - self._start[bank]
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -332,25 +350,26 @@ class UnitedBank(ObjectBank):
     def _places(self) -> dict[str, int]:
         return {name: index for index, name in enumerate(self._numbering.ids)}
 
-    def rings(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+    def rings(self, index: int, pose: int = 0) -> tuple[np.ndarray, np.ndarray]:
         """Rings of an object's silhouette; see `ObjectBank.rings`."""
         bank, own = self._own(index)
-        return self._parts[bank].rings(own)
+        return self._parts[bank].rings(own, pose)
 
     def all_rings(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Rings of all objects; see `ObjectBank.all_rings`."""
-        each = [self.rings(index) for index in range(len(self))]
+        """Rings of all poses; see `ObjectBank.all_rings`."""
+        counts = self.count_poses(np.arange(len(self))).tolist()
+        each = [self.rings(i, pose) for i, count in enumerate(counts) for pose in range(count)]
         sizes = np.concatenate([np.diff(start) for _, start in each])
         ring_start = np.concatenate([[0], np.cumsum(sizes)])
-        object_start = np.concatenate([[0], np.cumsum([len(points) for points, _ in each])])
-        return np.concatenate([points for points, _ in each]), ring_start, object_start
+        point_start = np.concatenate([[0], np.cumsum([len(points) for points, _ in each])])
+        return np.concatenate([points for points, _ in each]), ring_start, point_start
 
-    def outline(self, index: int) -> Geometry:
+    def outline(self, index: int, pose: int = 0) -> Geometry:
         """Silhouette of an object; see `ObjectBank.outline`."""
         bank, own = self._own(index)
-        return self._parts[bank].outline(own)
+        return self._parts[bank].outline(own, pose)
 
-    def image(self, index: int) -> np.ndarray:
-        """The object's stored image; see `ObjectBank.image`."""
+    def images(self, index: int) -> Iterator[np.ndarray]:
+        """Read the stored images of an object's poses; see `ObjectBank.images`."""
         bank, own = self._own(index)
-        return self._parts[bank].image(own)
+        return self._parts[bank].images(own)

@@ -36,7 +36,7 @@ MAKES = "rendered clips"
 SETTINGS = "render.json"
 CLIPS_AT_A_TIME = 4
 """Clips that a worker is given at a time."""
-_SETTLED_OTHERWISE = ("bank", "background", "camera", "tubelet", "patch")
+_SETTLED_OTHERWISE = ("bank", "background", "camera", "animation", "tubelet", "patch")
 """Options of clips that no bytes depend on, or that are recorded by their effect."""
 
 _OF_VIDEOS = OnlyWith(
@@ -161,12 +161,10 @@ def _format(options: Options) -> Format:
 
 
 def _collection(options: Options) -> Collection:
-    from smile_motion.export import Collection, TapVid
+    from smile_motion.export import Collection
 
     chosen = _format(options)
     maker = replace(options.make_maker(), allow_broken=options.allow_broken)
-    if isinstance(chosen, TapVid):
-        chosen.require_background(maker)
     return Collection(maker=maker, folder=options.out, count=options.n, format=chosen)
 
 

@@ -13,7 +13,8 @@ from smile_motion.backgrounds import redraw
 from smile_motion.bank import ObjectBank
 from smile_motion.errors import InputError, UnusableFile
 from smile_motion.io.schema import read_record
-from smile_motion.motion.plan import MotionPlan, plan_to_json, read_plan, require_clip_size
+from smile_motion.motion.plan import MotionPlan, require_clip_size
+from smile_motion.motion.plan_json import plan_to_json, read_plan
 from smile_motion.motion.recipe import MotionRecipe
 from smile_motion.renderer.cpu import check_frames, render
 from smile_motion.seeding import Stream, keyed_generator, reused_generator

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from smile_motion.errors import InputError, OptionError
 from smile_motion.io.options import (
     ONE_FOLDER,
+    AnimationName,
     BackgroundKind,
     Banks,
     CameraName,
@@ -122,7 +123,9 @@ class ClipOptions(BankOptions):
     """Content of clips: the options that `render`, `preview` and training share."""
 
     GROUPS: ClassVar[Groups] = {
-        "what moves": ("recipe", "recipe_file", "objects", "path", "transform", "effects"),
+        "what moves": (
+            *("recipe", "recipe_file", "objects", "path", "transform", "effects", "animation"),
+        ),
         "what it moves over": ("background", "noise", "noise_per_frame", "camera"),
         "where from": (*BANK_FIELDS, "videos", "images"),
         "how large": ("frames", "size", "width", "stride", "tubelet", "patch", "seed"),
@@ -155,6 +158,9 @@ class ClipOptions(BankOptions):
     """Objects in a clip. Default: the recipe's; 2 for paper and official (Table 4f)."""
     effects: Annotated[tuple[EffectName, ...], _BY_NAME, _MOVING] = ()
     """What else happens to the objects, with default settings. All are ours."""
+    animation: Annotated[AnimationName, _BY_NAME, _MOVING] = "ping-pong"
+    """How animated objects of the bank run through their poses: to and fro, in a loop, or each as a
+    still, of which flow and tracks are exact. Ours."""
     recipe_file: Path | None = None
     """Motion recipe as JSON (`MotionRecipe.to_json`) instead of --recipe and what changes it."""
     frames: FrameCount = 16
@@ -246,6 +252,7 @@ class ClipOptions(BankOptions):
                 transform=self.transform,
                 effects=self.effects,
                 camera=self.camera,
+                animation=self.animation,
             )
         try:
             data = read_record(self.recipe_file, dict[str, Any], remedy="write the recipe anew")
@@ -274,8 +281,14 @@ class ClipOptions(BankOptions):
             noise=self.noise,
             noise_per_frame=self.noise_per_frame,
         )
+        bank = self.open_bank(lambda: recipe_bank(self.recipe, images=self.images))
+        if self.animation != ClipOptions.animation and not bank.draws_animated:
+            raise InputError(
+                f"--animation {self.animation}: no object that is drawn from {bank.name} is "
+                f"animated; leave it out"
+            )
         return ClipMaker(
-            bank=self.open_bank(lambda: recipe_bank(self.recipe, images=self.images)),
+            bank=bank,
             recipe=self.make_recipe(),
             background=background,
             frames=self.frames,

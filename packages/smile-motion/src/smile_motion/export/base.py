@@ -104,6 +104,9 @@ class Format(ABC):
             OSError, ValueError, KeyError, TypeError: The shard is damaged; see `DAMAGED`.
         """
 
+    def require_fitting(self, maker: ClipMaker) -> None:  # noqa: B027 - most formats take all
+        """Raise InputError where the format cannot say what is in the clips of a maker."""
+
     def finish(self, folder: Path, maker: ClipMaker, lines: list[Line]) -> tuple[str, ...]:
         """Write the files of the whole collection besides its index.
 
@@ -116,6 +119,25 @@ class Format(ABC):
             Names of the files.
         """
         return ()
+
+
+def require_rigid(maker: ClipMaker, what: str) -> None:
+    """Check that a maker's clips show no animated object, whose points move by unknown amounts.
+
+    Args:
+        maker: Maker of the clips.
+        what: What is to be exact, such as `flow`, for the message.
+
+    Raises:
+        InputError: They can show one.
+    """
+    recipe = maker.recipe
+    if recipe.objects and recipe.animation.play != "still" and maker.bank.draws_animated:
+        raise InputError(
+            f"{maker.bank.name}: has animated objects, whose parts move by no known amount, so "
+            f"that their {what} would be wrong; hold them still with --animation still, or leave "
+            f"them out with --exclude-categories"
+        )
 
 
 def clip_name(index: int) -> str:

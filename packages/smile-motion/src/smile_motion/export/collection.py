@@ -53,6 +53,7 @@ class Collection:
     def __post_init__(self) -> None:
         if self.count < 1:
             raise InputError(f"--n is {self.count}; ask for at least 1 clip")
+        self.format.require_fitting(self.maker)
 
     @property
     def shards(self) -> int:

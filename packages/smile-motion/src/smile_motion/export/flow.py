@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 
-from smile_motion.export.base import ClipFolders, NumberedClip
+from smile_motion.export.base import ClipFolders, NumberedClip, require_rigid
 from smile_motion.export.png_folders import FRAME_NAME, frame_files
 from smile_motion.io.images import encode_png
+
+if TYPE_CHECKING:
+    from smile_motion.clips.clip import ClipMaker
 
 FLO_MAGIC = np.float32(202021.25)
 """Magic number of a `.flo` file."""
@@ -25,7 +28,7 @@ class FlowFiles(ClipFolders):
     """`frames/00000.png`; `flow/00000.flo` or `.png`, from frame 0 to 1; `occluded/00000.png`.
 
     `occluded` is 255 where the point is covered or outside in the next frame. The flow of a static
-    background is 0, or the camera's; that of a moving one is unknown.
+    background is 0, or the camera's; that of a moving one is unknown. Animated objects are refused.
     """
 
     contents: ClassVar[str] = (
@@ -36,8 +39,13 @@ class FlowFiles(ClipFolders):
     encoding: Literal["flo", "kitti"]
     """Middlebury's floats, or PNG in steps of 1/64 px with a channel of validity."""
 
+    def require_fitting(self, maker: ClipMaker) -> None:
+        """Raise InputError where clips show animated objects, whose flow is unknown."""
+        require_rigid(maker, "flow")
+
     def encode(self, clip: NumberedClip) -> Mapping[str, bytes]:
         """Encode the frames, flow and occlusion of a clip."""
+        self.require_fitting(clip.maker)
         flow = clip.clip.truth.flow()
         known = clip.clip.truth.ids[:-1] > 0
         if clip.maker.background.is_static:

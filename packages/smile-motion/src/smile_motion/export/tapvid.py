@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 
 from smile_motion.errors import InputError
-from smile_motion.export.base import LooseFiles, NumberedClip
+from smile_motion.export.base import LooseFiles, NumberedClip, require_rigid
 from smile_motion.io.files import write_atomically
 from smile_motion.io.options import PointsOn
 from smile_motion.seeding import Stream, keyed_generator
@@ -52,8 +52,11 @@ class TapVid(LooseFiles):
         if self.points < 1:
             raise InputError(f"--points is {self.points}; follow at least 1 point")
 
-    def require_background(self, maker: ClipMaker) -> None:
-        """Raise InputError where points are to be on a background that moves by itself."""
+    def require_fitting(self, maker: ClipMaker) -> None:
+        """Raise InputError where points are to be on a background that moves by itself, or on
+        animated objects."""
+        if self.points_on != "background":
+            require_rigid(maker, "tracks")
         if self.points_on == "background" and not maker.background.is_static:
             raise InputError(
                 "--points-on background: what is behind the clips moves by itself, so that its "
@@ -62,7 +65,7 @@ class TapVid(LooseFiles):
 
     def write_files(self, clip: NumberedClip, paths: Mapping[str, Path]) -> None:
         """Write the arrays of a clip."""
-        self.require_background(clip.maker)
+        self.require_fitting(clip.maker)
         rng = keyed_generator(clip.maker.seed, Stream.POINTS, index=clip.index)
         frame, positions, visible = follow_points(clip, rng, self.points, self.points_on)
         # From pixel centers at integers to the frame's upper left corner at 0.

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import struct
+import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -52,6 +54,7 @@ def open_image(
     remedy: str = "replace or delete it",
     restore: str = "check its path",
     name: str | None = None,
+    formats: tuple[str, ...] = FORMATS,
 ) -> Iterator[Image.Image]:
     """Open an image of bounded size; errors of decoding it in the block name the file.
 
@@ -61,13 +64,14 @@ def open_image(
         remedy: Remedy for a damaged file, named in errors.
         restore: Remedy for a missing file, named in errors.
         name: Name of the file in errors; its path by default.
+        formats: Pillow's names of the formats that are decoded.
 
     Raises:
         InputError: The file is missing, empty, too large, or not a readable image.
     """
     name = name or str(path)
     try:
-        with Image.open(path, formats=FORMATS) as image:
+        with Image.open(path, formats=formats) as image:
             if max(image.size) > largest_px:
                 raise InputError(
                     f"{name}: {image.width} x {image.height} px, at most {largest_px} a side "
@@ -80,7 +84,7 @@ def open_image(
         raise InputError(f"{name}: more pixels than are read; make it smaller") from error
     except (InputError, PermissionError):
         raise
-    except (OSError, SyntaxError, ValueError) as error:
+    except (OSError, EOFError, SyntaxError, ValueError) as error:
         size = path.stat().st_size
         what = f"not a readable image ({size} bytes)" if size else "empty"
         raise InputError(f"{name}: {what}; {remedy}") from error
@@ -232,6 +236,58 @@ def encode_png(image: np.ndarray, settings: tuple[int, ...] = PNG_FRAME) -> byte
         case (4,):
             image = cv2.cvtColor(image, cv2.COLOR_RGBA2BGRA)
     return cv2.imencode(".png", image, settings)[1].tobytes()
+
+
+def encode_apng(
+    images: Sequence[np.ndarray], delay_ms: int, settings: tuple[int, ...] = PNG_OBJECT
+) -> bytes:
+    """Encode images of one size as an animated PNG that repeats for ever.
+
+    Each is stored whole, so that any decoder gives their exact pixels; a decoder that knows no
+    animation shows the first.
+
+    Args:
+        images: As for `encode_png`, at least one.
+        delay_ms: Duration of each, 1 to 65535 milliseconds.
+        settings: As for `encode_png`.
+    """
+    parts = [_PNG_START]
+    sequence = 0
+    for number, image in enumerate(images):
+        chunks = list(_png_chunks(encode_png(image, settings)))
+        if number == 0:
+            parts += [_png_chunk(*chunks[0])]
+            parts += [_png_chunk(b"acTL", struct.pack(">II", len(images), 0))]
+        height, width = image.shape[:2]
+        # At (0, 0), replacing what was there: the APNG specification's fcTL.
+        control = (sequence, width, height, 0, 0, delay_ms, 1000, 0, 0)
+        parts.append(_png_chunk(b"fcTL", struct.pack(">IIIIIHHBB", *control)))
+        sequence += 1
+        for kind, data in chunks:
+            if kind != b"IDAT":
+                continue
+            if number:
+                data = struct.pack(">I", sequence) + data
+                sequence += 1
+            parts.append(_png_chunk(b"fdAT" if number else b"IDAT", data))
+    return b"".join([*parts, _png_chunk(b"IEND", b"")])
+
+
+_PNG_START = b"\x89PNG\r\n\x1a\n"
+
+
+def _png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Types and contents of the chunks of a PNG."""
+    at = len(_PNG_START)
+    while at < len(data):
+        size = int.from_bytes(data[at : at + 4], "big")
+        yield data[at + 4 : at + 8], data[at + 8 : at + 8 + size]
+        at += 12 + size
+
+
+def _png_chunk(kind: bytes, data: bytes) -> bytes:
+    body = kind + data
+    return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
 
 
 def opaque(images: np.ndarray) -> np.ndarray:

@@ -35,6 +35,8 @@ TransformName = Literal["both", "rotation", "scaling", "none"]
 EffectName = Literal["motion-blur", "drop-shadow", "colour-drift", "depth-swaps", "appearance"]
 BackgroundKind = Literal["natural", "frame", "places", "black", "noise", "pseudo-motion"]
 CameraName = Literal["none", "pan", "pan-zoom", "pan-zoom-roll"]
+AnimationName = Literal["ping-pong", "loop", "still"]
+"""How an animated object runs through its poses: to and fro, over and over, or not at all."""
 NoiseKind = Literal["uniform", "gaussian", "spectral"]
 PointsOn = Literal["all", "objects", "background", "pixels"]
 """What points to follow are on: an object or the (still) background, each as likely; objects, or
@@ -43,6 +45,8 @@ MotionReading = Literal["present", "started"]
 """Points that a token has the motion of: those in it when its slice begins, or those that were at
 its position in the first frame, wherever they are now (TrackMAE)."""
 
+MOST_POSES = 64
+"""Largest number of poses, pictures of one animated object. Ours."""
 MOST = 10**9
 """Default upper limit of numbers."""
 _LARGE = 1000
@@ -117,6 +121,7 @@ Positive = Annotated[float, Within(0, 1_000_000, open_low=True)]
 NonNegative = Annotated[float, Within(0, 1_000_000)]
 Magnitude = Annotated[float, Within(-1_000_000, 1_000_000)]
 ClipScore = Annotated[float, Within(-100, 100)]
+Poses = Annotated[int, Within(1, MOST_POSES)]
 FrameRate = Annotated[float, Within(0, 240, open_low=True)]
 
 

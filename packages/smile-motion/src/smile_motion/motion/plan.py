@@ -1,24 +1,17 @@
-"""Motion plans: position, size, rotation and order of the objects in every frame; their JSON."""
+"""Motion plans: position, size, rotation and order of the objects in every frame."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
-from annotated_types import Interval, Len
 
 from smile_motion.errors import InputError
-from smile_motion.io.components import Kinds, component_to_json, require_bounds
-from smile_motion.io.schema import parse, read_record
+from smile_motion.io.components import require_bounds
+from smile_motion.io.options import MOST_POSES
 from smile_motion.motion.camera import Camera
 from smile_motion.motion.effects import Appearance, MotionBlur, Shadow
 from smile_motion.motion.transforms import place_objects
-
-if TYPE_CHECKING:
-    from smile_motion.bank import ObjectBank
-
 
 LARGEST_SIDE_PX = 8192
 """Largest frame side, pixels."""
@@ -94,6 +87,9 @@ class MotionPlan:
     """(K,) int64: seed of `appearance` for each object."""
     camera: Camera | None = None
     """View of a still background; None if it stays, or moves by itself."""
+    pose: np.ndarray | None = None
+    """(K, T) int64: number of the pose that each object shows, 0 for a still one; None if all show
+    their first."""
 
     def __post_init__(self) -> None:
         slots, frames = self.angle_deg.shape
@@ -105,6 +101,7 @@ class MotionPlan:
             "order": (frames, slots),
             "tint": (slots, frames, 3),
             "appearance_seed": (slots,),
+            "pose": (slots, frames),
         }
         for name, shape in shapes.items():
             values = getattr(self, name)
@@ -164,6 +161,10 @@ class MotionPlan:
             self.appearance_seed.min() >= 0 and self.appearance_seed.max() < 1 << 32
         ):
             raise InputError(f"plan: appearance_seed is not within 0 to {(1 << 32) - 1}")
+        if self.pose is not None and not (
+            self.pose.dtype.kind in "iu" and self.pose.min() >= 0 and self.pose.max() < MOST_POSES
+        ):
+            raise InputError(f"plan: pose is not integers within 0 to {MOST_POSES - 1}")
         if self.shadow is not None:
             require_bounds(self.shadow, "plan: shadow")
 
@@ -177,6 +178,15 @@ class MotionPlan:
         """Number of frames T."""
         return self.angle_deg.shape[1]
 
+    @property
+    def is_rigid(self) -> bool:
+        """Whether no object changes its pose, so that all its points move as `placement` says.
+
+        The points of others move within their poses besides, by no known amount: flow, tracks and
+        token motion are those of the canvas that carries the poses.
+        """
+        return self.pose is None or bool((self.pose == self.pose[:, :1]).all())
+
     def placement(self) -> np.ndarray:
         """Compute the affine maps from unit coordinates to frame pixels.
 
@@ -188,7 +198,10 @@ class MotionPlan:
 
     def only(self, slot: int) -> MotionPlan:
         """Return the motion of one object alone."""
-        names = ("objects", "base_size", "centre", "angle_deg", "scale", "tint", "appearance_seed")
+        names = (
+            *("objects", "base_size", "centre", "angle_deg", "scale"),
+            *("tint", "appearance_seed", "pose"),
+        )
         given = {name: all_ for name in names if (all_ := getattr(self, name)) is not None}
         own = {name: all_[slot : slot + 1] for name, all_ in given.items()}
         return replace(self, order=np.zeros((self.frames, 1), np.int64), **own)
@@ -225,174 +238,3 @@ class MotionPlan:
             shadow=self.shadow and self.shadow.mirrored(),
             camera=self.camera and self.camera.mirrored(self.width),
         )
-
-
-FORMAT = 1
-"""Version of a plan's JSON form."""
-_EFFECTS = ("blur", "shadow", "appearance", "camera")
-_ALWAYS = {"base_size": (2,), "centre": (-1, 2), "angle_deg": (-1,), "scale": (-1, 2)}
-_OF_RECORDS = ("id", "category", "sha256", "united_from")
-"""Fields of an object's record that a plan stores; the last one for united banks."""
-_Pair = tuple[float, float]
-
-
-@dataclass(frozen=True, kw_only=True)
-class _PlannedObject:
-    """One object in a plan's JSON: the arrays of `MotionPlan` for one slot."""
-
-    id: str
-    category: str
-    sha256: str
-    united_from: Annotated[int | None, Interval(ge=0)] = None
-    base_size: _Pair
-    centre: list[_Pair]
-    angle_deg: list[float]
-    scale: list[_Pair]
-    tint: list[tuple[float, float, float]] | None = None
-    appearance_seed: Annotated[int, Interval(ge=0, lt=1 << 32)] | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Plan:
-    """Schema of a plan's JSON."""
-
-    format: Literal[1]
-    height: Annotated[int, Interval(ge=1, le=LARGEST_SIDE_PX)]
-    width: Annotated[int, Interval(ge=1, le=LARGEST_SIDE_PX)]
-    objects: Annotated[list[_PlannedObject], Len(0, MOST_SLOTS)]
-    order: Annotated[
-        list[Annotated[list[Annotated[int, Interval(ge=0, lt=MOST_SLOTS)]], Len(0, MOST_SLOTS)]],
-        Len(1, 1 << 20),
-    ]
-    blur: Annotated[MotionBlur | None, Kinds(MotionBlur)] = None
-    shadow: Annotated[Shadow | None, Kinds(Shadow)] = None
-    appearance: Annotated[Appearance | None, Kinds(Appearance)] = None
-    camera: Annotated[Camera | None, Kinds(Camera)] = None
-
-
-def plan_to_json(plan: MotionPlan, bank: ObjectBank) -> dict[str, Any]:
-    """Convert a plan to JSON values: objects by id and hash, numbers without rounding.
-
-    Args:
-        plan: The plan.
-        bank: Bank that the plan's objects are in.
-    """
-    objects = []
-    for slot, index in enumerate(plan.objects):
-        record = bank.record(int(index))
-        entry = {name: record[name] for name in _OF_RECORDS if name in record}
-        entry |= {name: getattr(plan, name)[slot].tolist() for name in _ALWAYS}
-        for name in ("tint", "appearance_seed"):
-            values = getattr(plan, name)
-            if values is not None:
-                entry[name] = values[slot].tolist()
-        objects.append(entry)
-    given = {name: value for name in _EFFECTS if (value := getattr(plan, name)) is not None}
-    return {
-        "format": FORMAT,
-        "height": plan.height,
-        "width": plan.width,
-        "objects": objects,
-        "order": plan.order.tolist(),
-        **{name: component_to_json(value) for name, value in given.items()},
-    }
-
-
-def plan_from_json(data: dict[str, Any], bank: ObjectBank, *, source: str = "plan") -> MotionPlan:
-    """Read a plan written by `plan_to_json`.
-
-    Args:
-        data: JSON values.
-        bank: Bank that the plan was made with.
-        source: Source of the values named in errors, such as a path.
-
-    Raises:
-        InputError: A field is missing or not finite, or the bank lacks an object.
-    """
-    if isinstance(data, dict) and data.get("format") not in (None, FORMAT):
-        raise InputError(
-            f"{source}: plan format {data['format']!r:.60}, expected {FORMAT}; render it anew"
-        )
-    read = parse(data, _Plan, source=source, remedy="render it anew")
-    frames, slots = len(read.order), len(read.objects)
-    try:
-        arrays: dict[str, Any] = {
-            name: np.array([getattr(entry, name) for entry in read.objects], np.float64).reshape(
-                slots, *(frames if side == -1 else side for side in shape)
-            )
-            for name, shape in _ALWAYS.items()
-        }
-        order = np.array(read.order, np.int64).reshape(frames, slots)
-        tint = _of_all(read.objects, "tint", np.float64)
-        seeds = _of_all(read.objects, "appearance_seed", np.int64)
-    except ValueError as error:
-        raise InputError(
-            f"{source}: arrays of objects are not of {frames} frames, as order is, for each of "
-            f"{slots} objects; render it anew"
-        ) from error
-    if not (np.sort(order, axis=1) == np.arange(slots)).all():
-        raise InputError(f"{source}: order does not name every object once a frame; render it anew")
-    found = [_find(bank, entry.id, entry.sha256, source) for entry in read.objects]
-    try:
-        return MotionPlan(
-            height=read.height,
-            width=read.width,
-            objects=np.array(found, np.int64),
-            order=order,
-            tint=tint,
-            appearance_seed=seeds,
-            **{name: getattr(read, name) for name in _EFFECTS},
-            **arrays,
-        )
-    except InputError as error:
-        said = str(error)
-        raise InputError(said if said.startswith(source) else f"{source}: {said}") from error
-
-
-def _of_version(bank: ObjectBank) -> str:
-    """Return a further remedy if the bank comes from a source with versions."""
-    version = bank.card.get("version")
-    if version is None:
-        return ""
-    return (
-        f", or render the clip anew: this one is of version {version} of its source, "
-        f"{bank.card.get('source')}, whose other versions have other objects under the same ids"
-    )
-
-
-def _of_all(entries: list[_PlannedObject], name: str, dtype: type) -> np.ndarray | None:
-    """Return an array that either all objects have, or none."""
-    values = [getattr(entry, name) for entry in entries]
-    if all(value is None for value in values):
-        return None
-    return np.array(values, dtype)
-
-
-def read_plan(path: Path | str, bank: ObjectBank) -> MotionPlan:
-    """Read the plan in a clip's JSON file, or in a file with the plan only.
-
-    Args:
-        path: Path of the file.
-        bank: Bank that the plan was made with.
-
-    Raises:
-        InputError: The file is missing or not JSON, or its plan does not fit the bank.
-    """
-    try:
-        data = read_record(Path(path), dict[str, Any], remedy="render the clip anew")
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file; render clips to have plans") from error
-    return plan_from_json(data.get("plan", data), bank, source=str(path))
-
-
-def _find(bank: ObjectBank, identifier: str, sha256: str, source: str) -> int:
-    try:
-        index = bank.find(identifier)
-    except InputError as error:
-        raise InputError(f"{source}: {error}") from error
-    if bank.record(index)["sha256"] != sha256:
-        raise InputError(
-            f"{source}: object {identifier} differs from the one in {bank.name}; "
-            f"open the bank that the plan was made with{_of_version(bank)}"
-        )
-    return index

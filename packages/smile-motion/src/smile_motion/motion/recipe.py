@@ -9,7 +9,14 @@ import numpy as np
 
 from smile_motion.errors import InputError
 from smile_motion.io.components import Kinds, component_to_json, require_bounds
-from smile_motion.io.options import CameraName, EffectName, PathName, RecipeName, TransformName
+from smile_motion.io.options import (
+    AnimationName,
+    CameraName,
+    EffectName,
+    PathName,
+    RecipeName,
+    TransformName,
+)
 from smile_motion.io.schema import parse_component
 from smile_motion.motion.camera import CAMERAS, CameraPath
 from smile_motion.motion.effects import (
@@ -29,7 +36,7 @@ from smile_motion.motion.paths import (
 )
 from smile_motion.motion.plan import MotionPlan
 from smile_motion.motion.sizes import DeadLeavesSize, OwnAspectSize, StretchedSize
-from smile_motion.motion.transforms import KeyframeRates, KeyframeValues, SteadyRates
+from smile_motion.motion.transforms import Animation, KeyframeRates, KeyframeValues, SteadyRates
 
 if TYPE_CHECKING:
     from smile_motion.bank import ObjectBank
@@ -68,6 +75,8 @@ class MotionRecipe:
     """Transform of the objects' colors by albumentations."""
     camera: CameraPath | None = None
     """Path of a camera over the background, which must be still; None if it does not move."""
+    animation: Animation = field(default_factory=Animation)
+    """How animated objects run through their poses."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.objects <= 255:
@@ -100,6 +109,7 @@ class MotionRecipe:
         transform: TransformName = "both",
         effects: tuple[EffectName, ...] = (),
         camera: CameraName = "none",
+        animation: AnimationName = "ping-pong",
     ) -> MotionRecipe:
         """Return a named recipe, with the settings that are given changed.
 
@@ -110,6 +120,7 @@ class MotionRecipe:
             transform: Changes over time besides position (Table 4).
             effects: Effects to turn on with their default settings.
             camera: Path of the camera; the recipes themselves have none.
+            animation: How animated objects run through their poses.
         """
         match name:
             case "paper":
@@ -131,16 +142,20 @@ class MotionRecipe:
             ),
             **{name.replace("-", "_"): EFFECTS[name] for name in effects},
             camera=CAMERAS[camera],
+            animation=Animation(play=animation),
         )
 
     def to_json(self) -> dict[str, Any]:
         """Convert all settings to JSON values; components name their `kind`.
 
-        A camera is written only if there is one, so that settings without are as they were.
+        A camera is written only if there is one, and an animation if it is not the default, so that
+        settings without are as they were.
         """
         values = component_to_json(self)
         if self.camera is None:
             del values["camera"]
+        if self.animation == Animation():
+            del values["animation"]
         return values
 
     @classmethod
@@ -203,6 +218,7 @@ class MotionRecipe:
         seed = self.appearance and rng.integers(0, 1 << 31, size=self.objects)
         # Last, so that objects move alike with and without.
         camera = self.camera and self.camera.draw(rng, frames, size)
+        pose = self.animation.draw(rng, bank.count_poses(chosen), frames)
         return MotionPlan(
             height=height,
             width=width,
@@ -218,4 +234,5 @@ class MotionRecipe:
             appearance=self.appearance,
             appearance_seed=seed,
             camera=camera,
+            pose=pose,
         )

@@ -1,14 +1,59 @@
-"""Rotation and scale of objects over time: between keyframes, or at constant rates."""
+"""Rotation, scale and pose of objects over time."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Annotated
+from typing import Annotated, get_args
 
 import numpy as np
 from annotated_types import Interval, Le, Len
 
 from smile_motion.errors import InputError
+from smile_motion.io.options import MOST_POSES, AnimationName
+
+
+@dataclass(frozen=True, kw_only=True)
+class Animation:
+    """How animated objects run through their poses; still ones have a single pose. Ours.
+
+    Frame t shows the pose floor(phase + speed * t), which begins again, or turns around, at the
+    end. Phase and speed are drawn for each object.
+    """
+
+    play: AnimationName = "ping-pong"
+    """`ping-pong`: to and fro, so that no pose jumps, whatever the first and the last; `loop`: from
+    the last to the first; `still`: the first alone."""
+    speed: tuple[
+        Annotated[float, Interval(ge=0, le=MOST_POSES)],
+        Annotated[float, Interval(ge=0, le=MOST_POSES)],
+    ] = (0.5, 1.5)
+    """Range of the poses from one frame to the next."""
+
+    def __post_init__(self) -> None:
+        if self.play not in get_args(AnimationName):
+            raise InputError(f"play is {self.play!r}; give one of {get_args(AnimationName)}")
+        if not 0 <= self.speed[0] <= self.speed[1]:
+            raise InputError(f"speed is {self.speed}; give 0 or more, the smaller first")
+
+    def draw(self, rng: np.random.Generator, poses: np.ndarray, frames: int) -> np.ndarray | None:
+        """Draw the poses that a clip's objects show.
+
+        Args:
+            rng: Generator, which is not used where no object is animated.
+            poses: (K,) int64: number of poses of each object.
+            frames: Number of frames T.
+
+        Returns:
+            (K, T) int64; None if all objects show their first pose.
+        """
+        if self.play == "still" or (poses == 1).all():
+            return None
+        phase, share = rng.random((2, len(poses)))
+        speed = self.speed[0] + share * (self.speed[1] - self.speed[0])
+        period = np.maximum(2 * poses - 2, 1) if self.play == "ping-pong" else poses
+        steps = phase[:, None] * period[:, None] + speed[:, None] * np.arange(frames)
+        shown = np.floor(steps).astype(np.int64) % period[:, None]
+        return np.minimum(shown, period[:, None] - shown) if self.play == "ping-pong" else shown
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -89,7 +89,7 @@ def _copy(source, target):
 
 @compiled()
 def composite(
-    frames, background, ids, order, maps, objects, label, words, offset, size, hull, paint
+    frames, background, ids, order, maps, source, label, words, offset, size, hull, paint
 ):
     """Paint objects into frames and their labels into the id map.
 
@@ -100,7 +100,7 @@ def composite(
         ids: (T, H, W) uint8: set to the label of the topmost layer with alpha >= 0.5, else 0.
         order: (T, L) int64: layers from the bottom up.
         maps: (L, T, 2, 3) float64: unit coordinates -> frame pixels.
-        objects: (L,) int64: source of each layer.
+        source: (L, T) int64: source of each layer in each frame.
         label: (L,) uint8; 0 for layers that are left out.
         words: (n,) uint32: pixels of the sources.
         offset: (N, levels) int64: start of each level in `words`.
@@ -122,7 +122,7 @@ def composite(
             layer = order[t, place]
             if label[layer] == 0:
                 continue
-            map_, thing = maps[layer, t], objects[layer]
+            map_, thing = maps[layer, t], source[layer, t]
             level = choose_level(size[thing], map_, 0)
             if level < 0:
                 continue
@@ -237,7 +237,7 @@ def _develop(total, start, end, tint, shift, mixed):
 
 @compiled()
 def composite_exposures(
-    frames, order, exposures, tint, mip_bias, objects, words, offset, size, hull
+    frames, order, exposures, tint, mip_bias, source, words, offset, size, hull
 ):
     """Paint layers with effects; see `Layers`.
 
@@ -247,7 +247,7 @@ def composite_exposures(
         exposures: (L, T, S, 2, 3) float64: maps at the instants of motion blur; S is a power of 2.
         tint: (L, T, 4) int32: factors on premultiplied RGBA, 256 for 1.
         mip_bias: (L,) int64: offset of the source level towards coarser ones.
-        objects: (L,) int64: source of each layer.
+        source: (L, T) int64: source of each layer in each frame.
         words: (n,) uint32: pixels of the sources.
         offset: (N, levels) int64: start of each level in `words`.
         size: (N, levels, 2) int32: width and height of each level, pixels.
@@ -265,7 +265,7 @@ def composite_exposures(
         shift += 1
     for t in range(order.shape[0]):
         for layer in order[t]:
-            thing = objects[layer]
+            thing = source[layer, t]
             top, bottom = height, -1
             starts[:], ends[:] = width, 0
             for s in range(instants):

@@ -53,25 +53,26 @@ def choose_level(sizes, map_, mip_bias):
 
 
 @compiled()
-def find_levels(size, maps, objects, mip_bias, slot, lowest, highest):
-    """Find the levels of each slot's source that are sampled.
+def find_levels(size, maps, source, mip_bias, lowest, highest):
+    """Find the levels of each source that are sampled.
 
     Args:
         size: (N, levels, 2) int32: width and height of each level, pixels.
-        maps: (L, n, 2, 3) float64: all maps of each layer.
-        objects: (L,) int64: source of each layer.
+        maps: (L, T, n, 2, 3) float64: all maps of each layer in each frame.
+        source: (L, T) int64: source of each layer in each frame.
         mip_bias: (L,) int64: offset of the level towards coarser ones.
-        slot: (L,) int64: slot of each layer.
-        lowest: (K,) int64, filled: number of levels if none is sampled.
-        highest: (K,) int64, filled: -1 if none is sampled.
+        lowest: (N,) int64, filled: number of levels if none is sampled.
+        highest: (N,) int64, filled: -1 if none is sampled.
     """
     lowest[:], highest[:] = size.shape[1], -1
     for layer in range(maps.shape[0]):
-        into = slot[layer]
-        for i in range(maps.shape[1]):
-            level = choose_level(size[objects[layer]], maps[layer, i], mip_bias[layer])
-            if level >= 0:
-                lowest[into], highest[into] = min(lowest[into], level), max(highest[into], level)
+        for t in range(maps.shape[1]):
+            into = source[layer, t]
+            for i in range(maps.shape[2]):
+                level = choose_level(size[into], maps[layer, t, i], mip_bias[layer])
+                if level >= 0:
+                    lowest[into] = min(lowest[into], level)
+                    highest[into] = max(highest[into], level)
 
 
 @compiled(inline="always")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from smile_motion.errors import InputError
 from smile_motion.motion.plan import MotionPlan
-from smile_motion.renderer.layers import Layers, make_layers
+from smile_motion.renderer.layers import Layers, Sources, find_poses, make_layers
 
 if TYPE_CHECKING:
     from smile_motion.bank import ObjectBank
@@ -138,7 +139,9 @@ def paint(
     if background is not None:
         behind = np.ascontiguousarray(background).reshape(1, rows.shape[1], -1)
     layers = make_layers(plan)
-    sources = find_sources(plan, layers, bank)
+    found = find_poses(plan, bank)
+    source = found.shown[layers.slot]
+    sources = read_sources(plan, layers, found, bank)
     if frames is not None and not layers.plain:
         from smile_motion.renderer._composite import composite_exposures
 
@@ -150,7 +153,7 @@ def paint(
             layers.exposures,
             layers.tint,
             layers.mip_bias,
-            layers.slot,
+            source,
             *sources,
         )
     covered = composite(
@@ -159,7 +162,7 @@ def paint(
         ids,
         layers.order,
         layers.maps,
-        layers.slot,
+        source,
         layers.label,
         *sources,
         frames is not None and layers.plain,
@@ -168,68 +171,71 @@ def paint(
 
 
 class PixelSources(NamedTuple):
-    """Levels of the K objects of a plan, for the compiled loops."""
+    """Levels of the S poses that a plan's objects show, for the compiled loops."""
 
     words: np.ndarray
     """(n,) uint32: premultiplied RGBA, level after level; overwritten by the next call in the same
     thread."""
     offset: np.ndarray
-    """(K, levels) int64: start of each level in `words`; valid for sampled levels only."""
+    """(S, levels) int64: start of each level in `words`; valid for sampled levels only."""
     size: np.ndarray
-    """(K, levels, 2) int32: width and height of a level, pixels."""
+    """(S, levels, 2) int32: width and height of a level, pixels."""
     hull: np.ndarray
-    """(K, 16, 2) float32: a convex polygon around all visible pixels, unit coordinates."""
+    """(S, 16, 2) float32: a convex polygon around all visible pixels, unit coordinates."""
 
 
-def find_sources(plan: MotionPlan, layers: Layers, bank: ObjectBank) -> PixelSources:
+def read_sources(
+    plan: MotionPlan, layers: Layers, sources: Sources, bank: ObjectBank
+) -> PixelSources:
     """Read the levels that a plan's layers are sampled from.
 
     Args:
         plan: Motion of the objects.
         layers: Layers of the plan.
+        sources: Poses that its objects show.
         bank: Bank that the plan was made with.
 
     Raises:
-        InputError: The bank lacks an object.
         BankError: A file of the bank is truncated.
     """
-    try:
-        size, hull = bank.size[plan.objects], bank.hull[plan.objects]
-    except IndexError as error:
-        raise InputError(
-            f"plan names object {plan.objects.max()}, {bank.name} has {len(bank)}; "
-            f"open the bank that the plan was made with"
-        ) from error
+    size, hull = bank.size[sources.poses], bank.hull[sources.poses]
     if plan.appearance is not None:
-        return PixelSources(*_repainted(plan, bank), size, hull)
+        return PixelSources(*_repainted(plan, sources, bank), size, hull)
     from smile_motion.renderer._sampling import find_levels
 
-    lowest, highest = np.empty((2, plan.slots), np.int64)
-    maps = layers.maps
+    lowest, highest = np.empty((2, len(sources.poses)), np.int64)
+    maps = layers.maps[:, :, None]
     if not layers.plain:
-        maps = np.concatenate([maps[:, :, None], layers.exposures], axis=2)
-        maps = maps.reshape(len(layers.slot), maps.shape[1] * maps.shape[2], 2, 3)
-    find_levels(size, maps, layers.slot, layers.mip_bias, layers.slot, lowest, highest)
-    words, offset = bank.read_levels(plan.objects, lowest, highest)
+        maps = np.concatenate([maps, layers.exposures], axis=2)
+    find_levels(size, maps, sources.shown[layers.slot], layers.mip_bias, lowest, highest)
+    words, offset = bank.read_levels(sources.poses, lowest, highest)
     return PixelSources(words, offset, size, hull)
 
 
-def _repainted(plan: MotionPlan, bank: ObjectBank) -> tuple[np.ndarray, np.ndarray]:
+def _repainted(
+    plan: MotionPlan, sources: Sources, bank: ObjectBank
+) -> tuple[np.ndarray, np.ndarray]:
     """Pack the plan's objects again with transformed colors and unchanged silhouettes."""
-    from smile_motion.bank.packing import make_levels
+    from smile_motion.bank.packed_object import make_levels
 
     assert plan.appearance is not None
     assert plan.appearance_seed is not None
     words = [np.zeros(0, np.uint32)]
-    offset = np.zeros((plan.slots, bank.size.shape[1]), np.int64)
+    offset = np.zeros((len(sources.poses), bank.size.shape[1]), np.int64)
     start = 0
     for slot, index in enumerate(plan.objects):
-        image = bank.image(int(index)).copy()
-        image[..., :3] = plan.appearance.apply(
-            np.ascontiguousarray(image[..., :3]), int(plan.appearance_seed[slot])
-        )
-        for number, level in enumerate(make_levels(image)):
-            offset[slot, number:] = start
-            words.append(level.reshape(-1).view(np.uint32))
-            start += level.size // 4
+        (at,) = np.nonzero(sources.slot == slot)
+        images = islice(bank.images(int(index)), int(sources.own[at[-1]]) + 1)
+        wanted = dict(zip(sources.own[at].tolist(), at.tolist(), strict=True))
+        for own, stored in enumerate(images):
+            if own not in wanted:
+                continue
+            image = stored.copy()
+            image[..., :3] = plan.appearance.apply(
+                np.ascontiguousarray(image[..., :3]), int(plan.appearance_seed[slot])
+            )
+            for number, level in enumerate(make_levels(image)):
+                offset[wanted[own], number:] = start
+                words.append(level.reshape(-1).view(np.uint32))
+                start += level.size // 4
     return np.concatenate(words), offset

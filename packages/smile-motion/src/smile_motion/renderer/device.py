@@ -41,7 +41,7 @@ class DeviceRecords(NamedTuple):
     real: Tensor
     tint: Tensor
     label: Tensor
-    objects: Tensor
+    poses: Tensor
     maps: Tensor
 
 
@@ -236,7 +236,7 @@ class DeviceClips:
     @cached_property
     def _boxes(self) -> tuple[Tensor, Tensor]:
         return bound_outlines(
-            self.renderer.outlines, self.records.objects, self.records.maps, self.renderer.size
+            self.renderer.outlines, self.records.poses, self.records.maps, self.renderer.size
         )
 
     def token_coverage(self, grid: TokenGrid) -> Tensor:
@@ -256,7 +256,7 @@ class DeviceClips:
                 f"grid is of {grid.frames} frames of {grid.height} x {grid.width} px, the clips "
                 f"have {tuple(self.ids.shape[1:])}"
             )
-        slots = self.records.objects.shape[1]
+        slots = self.records.poses.shape[1]
         cells = self.ids.view(
             -1, grid.slices, grid.tubelet, grid.rows, grid.patch, grid.columns, grid.patch
         )

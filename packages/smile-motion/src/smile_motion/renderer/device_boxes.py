@@ -15,50 +15,51 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Outlines:
-    """The silhouette rings of a bank's objects, as tensors."""
+    """The silhouette rings of a bank's poses, as tensors."""
 
     points: Tensor
     """(n, 2) float64: points of all rings, unit coordinates."""
     after: Tensor
     """(n,) int64: index of the next point of the same ring."""
     start: Tensor
-    """(N + 1,) int64: object i has the points start[i] to start[i + 1] - 1."""
+    """(P + 1,) int64: pose i has the points start[i] to start[i + 1] - 1."""
     longest: int
-    """Largest number of points of an object."""
+    """Largest number of points of a pose."""
 
     @classmethod
     def of(cls, bank: ObjectBank, device: torch.device) -> Outlines:
         """Copy a bank's outlines to a device."""
-        points, ring_start, object_start = bank.all_rings()
+        points, ring_start, point_start = bank.all_rings()
         after = np.arange(1, len(points) + 1)
         after[ring_start[1:] - 1] = ring_start[:-1]
         return cls(
             torch.as_tensor(points.astype(np.float64), device=device),
             torch.as_tensor(after, device=device),
-            torch.as_tensor(object_start, device=device),
-            int(np.diff(object_start).max(initial=1)),
+            torch.as_tensor(point_start, device=device),
+            int(np.diff(point_start).max(initial=1)),
         )
 
 
 def bound_outlines(
-    outlines: Outlines, objects: Tensor, maps: Tensor, size: tuple[int, int]
+    outlines: Outlines, poses: Tensor, maps: Tensor, size: tuple[int, int]
 ) -> tuple[Tensor, Tensor]:
     """Compute the boxes of outlines in every frame; see `Truth.full_boxes` and `Truth.boxes`.
 
     Args:
-        outlines: Outlines of the bank's objects.
-        objects: (B, K) int64: object of each slot.
+        outlines: Outlines of the bank's poses.
+        poses: (B, K, T) int64: pose of each slot in each frame, or (B, K, 1), of all frames.
         maps: (B, K, T, 2, 3) float64: unit coordinates -> frame pixels; NaN for empty slots.
         size: (height, width), pixels.
 
     Returns:
         Two (B, K, T, 4) float64: x0, y0, x1, y1 of the whole outline, and of its part inside the
-        frame; NaN if there is none.
+        frame; NaN if there is none, as of an empty pose.
     """
     height, width = size
-    first, last = outlines.start[objects], outlines.start[objects + 1] - 1
-    number = first[..., None] + torch.arange(outlines.longest, device=objects.device)
-    number = torch.minimum(number, last[..., None])  # (B, K, n): the last point again and again
+    first, last = outlines.start[poses], outlines.start[poses + 1] - 1
+    number = first[..., None] + torch.arange(outlines.longest, device=poses.device)
+    # (B, K, T or 1, n): the last point again and again.
+    number = torch.minimum(number, last[..., None])
     here = _place(outlines.points[number], maps)
     there = _place(outlines.points[outlines.after[number]], maps)
     full = torch.cat([here.amin(dim=3), here.amax(dim=3)], dim=-1)
@@ -86,7 +87,7 @@ def bound_outlines(
         for corner_y in (low[1], high[1]):
             spans = (here[..., 1] > corner_y) != (there[..., 1] > corner_y)
             meets = here[..., 0] + (corner_y - here[..., 1]) / step[..., 1] * step[..., 0]
-            passed = spans & (corner_x < meets) & ~again[:, :, None]
+            passed = spans & (corner_x < meets) & ~again
             inside = (passed.sum(dim=3) % 2 == 1)[..., None]
             corner = torch.stack([corner_x, corner_y])
             least = torch.where(inside, torch.minimum(least, corner), least)
@@ -94,11 +95,13 @@ def bound_outlines(
     empty = ~((least < most).all(dim=-1, keepdim=True))
     cut = torch.where(empty, torch.nan, torch.cat([least, most], dim=-1))
     clear = ((full[..., :2] >= low) & (full[..., 2:] <= high)).all(dim=-1, keepdim=True)
-    return full, torch.where(clear, full, cut)
+    none = (first > last)[..., None]
+    full = torch.where(none, torch.nan, full)
+    return full, torch.where(clear | none, full, cut)
 
 
 def _place(points: Tensor, maps: Tensor) -> Tensor:
-    """Place points (B, K, n, 2) by maps (B, K, T, 2, 3): (B, K, T, n, 2)."""
-    across, down = points[:, :, None, :, 0:1], points[:, :, None, :, 1:2]
+    """Place points (B, K, T or 1, n, 2) by maps (B, K, T, 2, 3): (B, K, T, n, 2)."""
+    across, down = points[..., 0:1], points[..., 1:2]
     a, b, c = (maps[:, :, :, None, :, i] for i in range(3))
     return a * across + b * down + c

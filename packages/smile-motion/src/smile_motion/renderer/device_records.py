@@ -10,7 +10,7 @@ import numpy as np
 from smile_motion.errors import InputError
 from smile_motion.motion.plan import MotionPlan
 from smile_motion.renderer._sampling import MARGIN_PX, choose_level, sampling_steps
-from smile_motion.renderer.layers import Layers, make_layers
+from smile_motion.renderer.layers import Layers, find_poses, make_layers
 from smile_motion.runtime.compiled import compiled
 
 if TYPE_CHECKING:
@@ -41,8 +41,9 @@ class LayerRecords(NamedTuple):
     """(B, T, P, 4) int32; see `Layers.tint`."""
     label: np.ndarray
     """(B, T, P) uint8: slot + 1; 0 for an empty place or a shadow."""
-    objects: np.ndarray
-    """(B, K) int64: object of each slot; 0 for empty slots."""
+    poses: np.ndarray
+    """(B, K, T) int64: number of the pose that each slot shows, in the bank; 0 for empty slots. Of
+    a bank without animated objects (B, K, 1)."""
     maps: np.ndarray
     """(B, K, T, 2, 3) float64: unit coordinates -> frame pixels; NaN for empty slots."""
 
@@ -70,7 +71,7 @@ def make_records(
     """
     layers = [make_layers(plan) for plan in plans]
     for plan in plans:
-        _check(plan, bank, objects, frames, size)
+        _check(plan, objects, frames, size)
     exposures = {part.exposures.shape[2] for part in layers if not part.plain}
     if len(exposures - {1}) > 1:
         raise InputError(
@@ -85,7 +86,7 @@ def make_records(
         real=np.zeros((*shape, len(REAL)), np.float64),
         tint=np.zeros((*shape[:3], 4), np.int32),
         label=np.zeros(shape[:3], np.uint8),
-        objects=np.zeros((len(plans), objects), np.int64),
+        poses=np.zeros((len(plans), objects, 1 if bank.pose_start is None else frames), np.int64),
         maps=np.full((len(plans), objects, frames, 2, 3), np.nan),
     )
     records.whole[..., 1] = -1
@@ -97,9 +98,9 @@ def make_records(
 def _fill(
     records: LayerRecords, clip: int, plan: MotionPlan, part: Layers, bank: ObjectBank
 ) -> None:
-    from smile_motion.renderer.device_records import locate
-
-    records.objects[clip, : plan.slots] = plan.objects
+    found = find_poses(plan, bank)
+    shown = found.poses[found.shown[:, : records.poses.shape[2]]]
+    records.poses[clip, : plan.slots] = shown
     records.maps[clip, : plan.slots] = part.maps[: plan.slots]
     maps = part.maps[:, :, None]
     if records.base.shape[3] > 1:
@@ -107,30 +108,24 @@ def _fill(
         if exposures.shape[2] == 1:  # equal ones have the same mean
             exposures = np.repeat(exposures, records.base.shape[3] - 1, axis=2)
         maps = np.concatenate([maps, exposures], axis=2)
-    things = plan.objects[part.slot]
+    poses = found.poses
     locate(
         np.ascontiguousarray(part.order),
         maps,
         part.mip_bias,
         part.label,
         part.tint,
-        bank.offset[things] >> 2,
-        bank.size[things],
-        bank.hull[things],
+        found.shown[part.slot],
+        bank.offset[poses] >> 2,
+        bank.size[poses],
+        bank.hull[poses],
         plan.height,
         plan.width,
         *(array[clip] for array in records[:5]),
     )
 
 
-def _check(
-    plan: MotionPlan, bank: ObjectBank, objects: int, frames: int, size: tuple[int, int]
-) -> None:
-    if plan.slots and not 0 <= plan.objects.min() <= plan.objects.max() < len(bank):
-        raise InputError(
-            f"plan names object {plan.objects.max()}, {bank.name} has {len(bank)}; "
-            f"open the bank that the plan was made with"
-        )
+def _check(plan: MotionPlan, objects: int, frames: int, size: tuple[int, int]) -> None:
     if (plan.frames, plan.height, plan.width) != (frames, *size):
         raise InputError(
             f"plan has {plan.frames} frames of {plan.height} x {plan.width} px; the renderer was "
@@ -150,32 +145,33 @@ def _check(
 
 @compiled()
 def locate(
-    order, maps, mip_bias, of_layer, tints, offset, size, hull, height, width,
+    order, maps, mip_bias, of_layer, tints, source, offset, size, hull, height, width,
     whole, base, real, tint, label,
 ):  # fmt: skip
     """Fill the records of one clip; see `LayerRecords`.
 
     order (T, L); maps (L, T, 1 + S, 2, 3); mip_bias, of_layer (labels) (L,); tints (L, T, 4);
-    offset (L, levels) words; size (L, levels, 2); hull (L, n, 2).
+    source (L, T), of the N; offset (N, levels) words; size (N, levels, 2); hull (N, n, 2).
     """
     for t in range(order.shape[0]):
         for place in range(order.shape[1]):
             layer = order[t, place]
+            thing = source[layer, t]
             label[t, place] = of_layer[layer]
             tint[t, place] = tints[layer, t]
             for s in range(maps.shape[2]):
                 map_ = maps[layer, t, s]
-                level = choose_level(size[layer], map_, mip_bias[layer])
+                level = choose_level(size[thing], map_, mip_bias[layer])
                 if level < 0:
                     continue
                 anchor, step_u, step_v, limit_u, limit_v, start_u, row_u, start_v, row_v, _ = (
-                    sampling_steps(size[layer, level], map_)
+                    sampling_steps(size[thing, level], map_)
                 )
                 margin = MARGIN_PX * (1 << mip_bias[layer])
                 left, right, top, bottom = np.inf, -np.inf, np.inf, -np.inf
                 for i in range(hull.shape[1]):
-                    x = map_[0, 0] * hull[layer, i, 0] + map_[0, 1] * hull[layer, i, 1]
-                    y = map_[1, 0] * hull[layer, i, 0] + map_[1, 1] * hull[layer, i, 1]
+                    x = map_[0, 0] * hull[thing, i, 0] + map_[0, 1] * hull[thing, i, 1]
+                    y = map_[1, 0] * hull[thing, i, 0] + map_[1, 1] * hull[thing, i, 1]
                     left, right = min(left, x), max(right, x)
                     top, bottom = min(top, y), max(bottom, y)
                 cx, cy = map_[0, 2], map_[1, 2]
@@ -187,10 +183,10 @@ def locate(
                 if into[1] < into[0] or into[3] < into[2]:
                     into[0], into[1] = 0, -1
                     continue
-                into[4] = size[layer, level, 0] + 2
+                into[4] = size[thing, level, 0] + 2
                 into[5], into[6], into[7] = step_u, step_v, anchor
                 into[8], into[9] = limit_u, limit_v
-                base[t, place, s] = offset[layer, level]
+                base[t, place, s] = offset[thing, level]
                 numbers = real[t, place, s]
                 numbers[0], numbers[1] = start_u, row_u
                 numbers[2], numbers[3] = start_v, row_v

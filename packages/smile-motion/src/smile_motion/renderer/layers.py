@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from smile_motion.errors import InputError
+from smile_motion.io.options import MOST_POSES
 from smile_motion.motion.plan import MotionPlan
 from smile_motion.motion.transforms import place_objects
+
+if TYPE_CHECKING:
+    from smile_motion.bank import ObjectBank
 
 ONE = 256
 """Neutral tint: tints have 8 fractional bits."""
@@ -74,6 +80,51 @@ def make_layers(plan: MotionPlan) -> Layers:
         order=order,
         plain=plan.blur is None and plan.tint is None and plan.shadow is None,
     )
+
+
+class Sources(NamedTuple):
+    """The S poses of a bank that a plan's objects show; each slot has its own."""
+
+    poses: np.ndarray
+    """(S,) int64: number of each pose in the bank."""
+    slot: np.ndarray
+    """(S,) int64: slot of the object."""
+    own: np.ndarray
+    """(S,) int64: number of the pose within its object."""
+    shown: np.ndarray
+    """(K, T) int64: source of each slot in each frame."""
+
+
+def find_poses(plan: MotionPlan, bank: ObjectBank) -> Sources:
+    """Find the poses that a plan's objects show.
+
+    Args:
+        plan: Motion of the objects.
+        bank: Bank that the plan was made with.
+
+    Raises:
+        InputError: The bank lacks an object or a pose.
+    """
+    slots = np.arange(plan.slots)
+    if plan.slots and not 0 <= plan.objects.min() <= plan.objects.max() < len(bank):
+        raise InputError(
+            f"plan names object {plan.objects.max()}, {bank.name} has {len(bank)}; "
+            f"open the bank that the plan was made with"
+        )
+    first = bank.first_pose(plan.objects)
+    if plan.pose is None or not plan.slots:
+        shown = np.repeat(slots[:, None], plan.frames, axis=1)
+        return Sources(poses=first, slot=slots, own=np.zeros_like(slots), shown=shown)
+    count = bank.count_poses(plan.objects)
+    if (lacking := plan.pose.max(axis=1) >= count).any():
+        slot = int(lacking.argmax())
+        raise InputError(
+            f"plan shows pose {plan.pose[slot].max()} of object {plan.objects[slot]}, which has "
+            f"{count[slot]} in {bank.name}; open the bank that the plan was made with"
+        )
+    key, shown = np.unique(slots[:, None] * MOST_POSES + plan.pose, return_inverse=True)
+    slot, own = key // MOST_POSES, key % MOST_POSES
+    return Sources(first[slot] + own, slot, own, shown.reshape(plan.pose.shape))
 
 
 def _exposures(plan: MotionPlan) -> np.ndarray:

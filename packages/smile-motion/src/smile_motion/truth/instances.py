@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -30,6 +31,10 @@ class Truth:
 
     An object's silhouette is where its alpha is at least one half. Coordinates: pixel centers at
     integers, so that a frame spans -0.5 to W - 0.5; K objects ("slots") over T frames.
+
+    Of an animated object masks, boxes, outlines and visibility are those of the pose that a frame
+    shows, and exact. Flow, tracks and token motion are those of the canvas that carries its poses:
+    how its parts move within is not known. `plan.is_rigid` tells whether a clip has none.
     """
 
     def __init__(
@@ -84,7 +89,8 @@ class Truth:
 
     @property
     def full_boxes(self) -> np.ndarray:
-        """Tight boxes of whole silhouettes, (K, T, 4) float64 x0, y0, x1, y1, pixels."""
+        """Tight boxes of whole silhouettes, (K, T, 4) float64 x0, y0, x1, y1, pixels; NaN where an
+        animated object shows an empty pose."""
         return self._boxes[0]
 
     @property
@@ -98,29 +104,41 @@ class Truth:
 
         plan = self.plan
         placement = plan.placement()
-        full = np.empty((plan.slots, plan.frames, 4))
-        cut = np.empty((plan.slots, plan.frames, 4))
-        for slot, index in enumerate(plan.objects):
-            points, ring_start = self.bank.rings(int(index))
-            bound_outline(
-                points, ring_start, placement[slot], plan.width, plan.height, full[slot], cut[slot]
-            )
+        full, cut = np.full((2, plan.slots, plan.frames, 4), np.nan)
+        for slot, pose, shown in self._shown_poses():
+            points, ring_start = self.bank.rings(int(plan.objects[slot]), pose)
+            boxes = full[slot, shown], cut[slot, shown]
+            if len(points):
+                maps = placement[slot, shown]
+                bound_outline(points, ring_start, maps, plan.width, plan.height, *boxes)
+            full[slot, shown], cut[slot, shown] = boxes
         return full, cut
+
+    def _shown_poses(self) -> Iterator[tuple[int, int, Any]]:
+        """Yield each slot, a pose that it shows, and an index of the frames that show it."""
+        plan = self.plan
+        for slot in range(plan.slots):
+            if plan.pose is None:
+                yield slot, 0, slice(None)
+                continue
+            for pose in np.unique(plan.pose[slot]):
+                yield slot, int(pose), np.flatnonzero(plan.pose[slot] == pose)
 
     @cached_property
     def polygons(self) -> list[list[Geometry]]:
         """Amodal silhouettes as shapely polygons with holes: `polygons[slot][frame]`, pixels."""
         from shapely.affinity import affine_transform
 
-        placement = self.plan.placement()
-        outlines = [self.bank.outline(int(index)) for index in self.plan.objects]
-        return [
-            [
-                affine_transform(outline, [*map_[0, :2], *map_[1, :2], *map_[:, 2]])
-                for map_ in placement[slot]
-            ]
-            for slot, outline in enumerate(outlines)
-        ]
+        plan, placement = self.plan, self.plan.placement()
+        found: list[list[Any]] = [[None] * plan.frames for _ in range(plan.slots)]
+        for slot, pose, shown in self._shown_poses():
+            outline = self.bank.outline(int(plan.objects[slot]), pose)
+            for t in np.arange(plan.frames)[shown]:
+                map_ = placement[slot, t]
+                found[slot][t] = affine_transform(
+                    outline, [*map_[0, :2], *map_[1, :2], *map_[:, 2]]
+                )
+        return found
 
     @cached_property
     def visible_share(self) -> np.ndarray:
@@ -182,8 +200,9 @@ class Truth:
         for slot in range(plan.slots):
             alone = plan.only(slot)
             boxes = self.full_boxes[slot]
-            low = np.floor(np.minimum(boxes[:, :2].min(axis=0), 0)) - 1
-            high = np.ceil(boxes[:, 2:].max(axis=0)) + 2
+            boxes = boxes[~np.isnan(boxes[:, 0])]
+            low = np.floor(boxes[:, :2].min(axis=0, initial=0)) - 1
+            high = np.ceil(boxes[:, 2:].max(axis=0, initial=-np.inf)) + 2
             width, height = np.maximum(high - low, 1).astype(int)
             moved = alone.framed(shift=-low, height=int(height), width=int(width))
             ids = np.empty((plan.frames, moved.height, moved.width), np.uint8)

@@ -50,7 +50,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     ),
     "motion": (
         *("bank", "bank_weights", "categories", "exclude_categories"),
-        *("recipe", "recipe_file", "path", "transform", "objects", "effects"),
+        *("recipe", "recipe_file", "path", "transform", "objects", "effects", "animation"),
         *("strategy", "mixed_share"),
     ),
     "mask": (

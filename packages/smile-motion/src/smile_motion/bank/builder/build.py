@@ -25,7 +25,7 @@ from smile_motion.bank.format import CARD, FORMAT, ObjectRecord, read_card
 from smile_motion.bank.object_bank import ObjectBank
 from smile_motion.errors import InputError
 from smile_motion.io.files import sha256, write_atomically
-from smile_motion.io.images import PNG_OBJECT, encode_png
+from smile_motion.io.images import PNG_OBJECT, encode_apng, encode_png
 from smile_motion.io.output_folders import folder_lock
 from smile_motion.io.schema import require_same
 from smile_motion.runtime.devices import available_cores
@@ -33,6 +33,8 @@ from smile_motion.runtime.partition import Partition
 from smile_motion.runtime.progress import OnProgress
 from smile_motion.runtime.workers import run_in_processes
 
+POSE_MS = 100
+"""Duration of a pose in the stored image where its source says none, milliseconds."""
 CHUNK = 16
 """Objects that a process is given at a time."""
 
@@ -171,7 +173,12 @@ def _make(
 def make_object(source: ObjectSource, out: Path, number: int) -> dict[str, Any]:
     """Make one object, write its image and return its record."""
     thing = source.make(number)
-    data = encode_png(thing.image, PNG_OBJECT)
+    poses = thing.image if thing.image.ndim == 4 else thing.image[None]
+    animated = {"poses": len(poses)} if len(poses) > 1 else {}
+    if animated:
+        data = encode_apng(list(poses), round(thing.details.get("pose_ms", POSE_MS)))
+    else:
+        data = encode_png(poses[0], PNG_OBJECT)
     file_name = f"images/{thing.category}/{thing.name}.png"
     write_atomically(out / file_name, data)
     return {
@@ -179,9 +186,10 @@ def make_object(source: ObjectSource, out: Path, number: int) -> dict[str, Any]:
         "file_name": file_name,
         "id": f"{thing.category}/{thing.name}",
         "category": thing.category,
-        "width": thing.image.shape[1],
-        "height": thing.image.shape[0],
-        "area_share": round(cv2.mean(thing.image)[3] / 255, 4),
+        "width": poses.shape[2],
+        "height": poses.shape[1],
+        "area_share": round(sum(cv2.mean(pose)[3] for pose in poses) / len(poses) / 255, 4),
+        **animated,
         "sha256": sha256(data),
         **thing.details,
     }

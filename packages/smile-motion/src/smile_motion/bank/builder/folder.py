@@ -1,7 +1,8 @@
-"""Objects from a folder of images that have an alpha channel."""
+"""Objects from a folder of images, animations and videos that have an alpha channel."""
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from smile_motion.bank.builder.sources import SourceObject
-from smile_motion.bank.format import LARGEST_SIDE_PX, read_rgba, shrink
+from smile_motion.bank.format import read_rgba, shrink
 from smile_motion.errors import InputError
 from smile_motion.io.files import dump_lines, read_lines, sha256
 from smile_motion.io.folders import find_files
@@ -17,35 +18,49 @@ from smile_motion.io.images import (
     IMAGE_SUFFIXES,
     UNREAD_SUFFIXES,
     count_types,
-    open_image,
     say_counts,
 )
+from smile_motion.io.options import MOST_POSES
 from smile_motion.seeding import Stream, keyed_generator
 
-SUFFIXES = (".png", ".webp")
+SUFFIXES = (".png", ".webp", ".gif", ".apng")
+"""Suffixes of images, which may be animated."""
 LARGEST_STORED_PX = 512
 """Longest side of a stored object, pixels; larger ones are reduced."""
 ROOT_CATEGORY = "object"
 """Category of files that are in no subfolder."""
+_OPAQUE = ("without transparency", "videos without alpha that can be decoded")
+"""Reasons of leaving out an image and a video."""
 CUT_OUT = "cut objects out of photographs with --source images"
 
 
 @dataclass(frozen=True, kw_only=True)
 class FolderSource:
-    """RGBA images of a folder; the name of a file's folder is its category."""
+    """RGBA images of a folder; the name of a file's folder is its category.
+
+    Of animated images, and of videos with alpha, the frames become the poses of one object.
+    """
 
     root: Path
     """Folder that `files` are relative to."""
     files: tuple[str, ...]
     """Selected files, sorted."""
     left_out: dict[str, int] = field(default_factory=dict)
-    """Number of images that were left out, by reason."""
+    """Number of files that were left out, by reason."""
+    poses: int = MOST_POSES
+    """Largest number of poses of an object; 1 for still objects alone."""
 
     @classmethod
     def open(
-        cls, root: Path, *, list_file: Path | None = None, count: int | None = None, seed: int = 0
+        cls,
+        root: Path,
+        *,
+        list_file: Path | None = None,
+        count: int | None = None,
+        seed: int = 0,
+        poses: int = MOST_POSES,
     ) -> FolderSource:
-        """Find the images below a folder; those without transparency are left out.
+        """Find the images and videos below a folder; those without transparency are left out.
 
         Args:
             root: Folder of the images.
@@ -53,28 +68,39 @@ class FolderSource:
                 `category/0.png`.
             count: Number of images to take, balanced over categories; all by default.
             seed: Seed of the choice among more images than `count`.
+            poses: Largest number of poses of an animated object, of whose frames so many are taken,
+                evenly spaced; 1 takes the first alone.
 
         Raises:
-            InputError: There are no images, fewer than `count`, or a line names a file that is
-                missing or has no transparency.
+            InputError: There are no images, fewer than `count`, a line names a file that is missing
+                or has no transparency, or `poses` is out of range.
         """
+        from smile_motion.bank.builder.animations import VIDEOS, has_alpha
+
+        if not 1 <= poses <= MOST_POSES:
+            raise InputError(f"--poses is {poses}; an object has 1 to {MOST_POSES}")
         if not root.is_dir():
             raise InputError(f"{root}: no such folder; give the folder of RGBA images with --from")
         if list_file is not None:
             files, left_out = _listed(root, list_file), {}
         else:
-            found = find_files(root, (*IMAGE_SUFFIXES, *UNREAD_SUFFIXES))
-            readable = [path for path in found if path.suffix.lower() in SUFFIXES]
-            kept = [path for path in readable if _has_transparency(path)]
-            left_out = count_types(path for path in found if path.suffix.lower() not in SUFFIXES)
-            if opaque := len(readable) - len(kept):
-                left_out["without transparency"] = opaque
+            read = (*SUFFIXES, *VIDEOS)
+            found = find_files(root, {*IMAGE_SUFFIXES, *UNREAD_SUFFIXES, *read})
+            kept, opaque = [], Counter[str]()
+            for path in found:
+                if path.suffix.lower() not in read:
+                    continue
+                if has_alpha(path):
+                    kept.append(path)
+                else:
+                    opaque[_OPAQUE[path.suffix.lower() in VIDEOS]] += 1
+            left_out = count_types(path for path in found if path.suffix.lower() not in read)
+            left_out |= dict(sorted(opaque.items(), reverse=True))
             files = sorted(path.relative_to(root).as_posix() for path in kept)
         if not files:
             there = f" ({say_counts(left_out)}; {CUT_OUT})" if left_out else ""
             raise InputError(
-                f"{root}: no {' or '.join(SUFFIXES)} file with transparency below it{there}; "
-                f"check --from"
+                f"{root}: no image or video with transparency below it{there}; check --from"
             )
         if count is not None and count > len(files):
             raise InputError(
@@ -82,7 +108,7 @@ class FolderSource:
             )
         if count is not None:
             files = _balanced(files, count, seed)
-        return cls(root=root, files=tuple(files), left_out=left_out)
+        return cls(root=root, files=tuple(files), left_out=left_out, poses=poses)
 
     @property
     def count(self) -> int:
@@ -90,12 +116,22 @@ class FolderSource:
         return len(self.files)
 
     def make(self, number: int) -> SourceObject:
-        """Read image `number`, crop it to its alpha and bound its size.
+        """Read image or video `number`, crop it to its alpha and bound its size.
 
         Raises:
             InputError: It cannot be read, has no opaque pixel, or only opaque ones.
         """
+        from smile_motion.bank.builder.animations import AnimatedFile, read_poses_of
+
         file = self.files[number]
+        # The number tells apart files that differ only in suffix or in a folder above.
+        name = f"{Path(file).stem}-{number:06d}"
+        moving = AnimatedFile.open(self.root / file)
+        if moving.count > 1 or Path(file).suffix.lower() not in (".png", ".webp", ".apng"):
+            poses, details = read_poses_of(moving, most=self.poses, largest_px=LARGEST_STORED_PX)
+            if len(poses) == 1:
+                return SourceObject(name, _category(file), poses[0], {"original": file})
+            return SourceObject(name, _category(file), poses, {"original": file, **details})
         rgba = read_rgba(self.root / file)
         if rgba[..., 3].min() == 255:
             raise InputError(
@@ -105,8 +141,6 @@ class FolderSource:
         rows = np.flatnonzero((rgba[..., 3] > 0).any(axis=1))
         columns = np.flatnonzero((rgba[..., 3] > 0).any(axis=0))
         rgba = rgba[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-        # The number tells apart files that differ only in suffix or in a folder above.
-        name = f"{Path(file).stem}-{number:06d}"
         return SourceObject(
             name,
             _category(file),
@@ -124,17 +158,8 @@ class FolderSource:
             "files_sha256": listed,
             "licence": "that of the original images",
             **({"left_out": self.left_out} if self.left_out else {}),
+            **({"poses": self.poses} if self.poses != MOST_POSES else {}),
         }
-
-
-def _has_transparency(path: Path) -> bool:
-    """Whether an image's header declares transparency; True where it cannot be read, so that
-    `make` reports it."""
-    try:
-        with open_image(path, largest_px=LARGEST_SIDE_PX) as image:
-            return image.has_transparency_data
-    except InputError:
-        return True
 
 
 def _category(file: str) -> str:
@@ -143,6 +168,8 @@ def _category(file: str) -> str:
 
 
 def _listed(root: Path, list_file: Path) -> list[str]:
+    from smile_motion.bank.builder.animations import has_alpha
+
     files = []
     lines = read_lines(list_file, remedy="check --list", names_files=True)
     for number, line in enumerate(lines, start=1):
@@ -152,7 +179,7 @@ def _listed(root: Path, list_file: Path) -> list[str]:
         path = root / name
         if not path.resolve().is_relative_to(root.resolve()) or not path.is_file():
             raise InputError(f"{list_file}:{number}: {name}: no such file below {root}")
-        if not _has_transparency(path):
+        if not has_alpha(path):
             raise InputError(f"{list_file}:{number}: {name}: has no transparency; {CUT_OUT}")
         files.append(Path(name).as_posix())
     return sorted(set(files))

@@ -17,7 +17,8 @@ class SourceObject:
     category: str
     """Category; the folder of the file."""
     image: np.ndarray
-    """(H, W, 4) uint8 straight-alpha RGBA, tightly cropped."""
+    """(H, W, 4) uint8 straight-alpha RGBA, tightly cropped; of an animated object (n, H, W, 4), its
+    2 to `MOST_POSES` poses, cropped to all of them, the first with an opaque pixel."""
     details: dict[str, Any]
     """Further entries of its metadata record."""
 

@@ -25,7 +25,7 @@ from smile_motion.cli.bank.options import (
     writers,
 )
 from smile_motion.errors import InputError, OptionError
-from smile_motion.io.options import Count, Groups, OnlyWith, Seed, Workers
+from smile_motion.io.options import MOST_POSES, Count, Groups, OnlyWith, Poses, Seed, Workers
 
 if TYPE_CHECKING:
     from smile_motion.runtime.partition import Partition
@@ -44,6 +44,11 @@ _CHOSEN = OnlyWith(
         and not (options.source == "auto" and options.from_)
     ),
     "with --source stable-diffusion or images",
+)
+
+_OF_FOLDER = OnlyWith(
+    lambda options: options.source == "folder" or (options.source == "auto" and options.from_),
+    "with --source folder",
 )
 
 _OF_OWN = OnlyWith(
@@ -67,7 +72,7 @@ class Options:
 
     GROUPS: ClassVar[Groups] = {
         "what is made": ("out", "n", "source", "seed"),
-        "where from": ("from_", "list_", "images"),
+        "where from": ("from_", "list_", "poses", "images"),
         "whose they are (--source folder, images or crops)": ("license", "attribution"),
         "what objects are of (--source stable-diffusion; --deny for images too)": ("category",),
         "how images are made (--source stable-diffusion)": ("diffusion",),
@@ -93,19 +98,17 @@ class Options:
             "with --source folder or images",
         ),
     ] = None
-    """Folder of RGBA PNG or WebP images for --source folder, or of photographs for --source images;
-    folders in it name the categories."""
+    """Folder of RGBA images (PNG, WebP, GIF), still or animated, and videos with alpha for --source
+    folder, or of photographs for --source images; folders in it name the categories."""
     list_: Annotated[
         Path | None,
         tyro.conf.arg(name="list"),
-        OnlyWith(
-            lambda options: (
-                options.source == "folder" or (options.source == "auto" and options.from_)
-            ),
-            "with --source folder",
-        ),
+        _OF_FOLDER,
     ] = None
     """File that selects images below --from, a line each, such as `category/0.png`."""
+    poses: Annotated[Poses, _OF_FOLDER] = MOST_POSES
+    """Most frames of an animated GIF, WebP or PNG, or of a video with alpha, that become poses of
+    one object, evenly spaced; 1 makes stills."""
     images: Annotated[
         Path | None, OnlyWith(lambda options: options.source == "crops", "with --source crops")
     ] = None
@@ -225,7 +228,11 @@ def _numbered(options: Options, chosen: str, card: dict[str, Any]) -> tuple[Make
         if options.from_ is None:
             raise InputError("--source folder needs the folder of images: add --from DIR")
         source = FolderSource.open(
-            options.from_, list_file=options.list_, count=options.n, seed=options.seed
+            options.from_,
+            list_file=options.list_,
+            count=options.n,
+            seed=options.seed,
+            poses=options.poses,
         )
     elif chosen == "procedural":
         source = ProceduralSource(count=options.n or 10_000, seed=options.seed)
@@ -330,6 +337,8 @@ def _build_together(out: Path, make: Make, rank: int, world: int) -> bool:
 
 
 def _report(options: Options, out: Path, finished: bool) -> Outcome:
+    import numpy as np
+
     from smile_motion.bank import ObjectBank
     from smile_motion.bank.builder.folder import CUT_OUT
     from smile_motion.io.images import say_counts
@@ -340,6 +349,11 @@ def _report(options: Options, out: Path, finished: bool) -> Outcome:
         f"{out}: {'already complete, ' if finished else ''}{len(bank)} objects "
         f"in {len(bank.categories)} categories"
     )
+    animated = bank.count_poses(np.arange(len(bank)))
+    if moving := int((animated > 1).sum()):
+        thinned = sum("source_frames" in record for record in bank.records())
+        more = f"; of {thinned} with more frames, {options.poses} evenly spaced" if thinned else ""
+        print(f"animated: {moving} objects, {animated[animated > 1].sum()} poses{more}")
     if card.get("source") in OWN_PICTURES and options.license is None:
         print(f"license: {card['licence']}; --license and --attribution say whose they are")
     if left_out := card.get("left_out"):
@@ -363,6 +377,7 @@ def _report(options: Options, out: Path, finished: bool) -> Outcome:
             "there_already": finished,
             "objects": len(bank),
             "categories": len(bank.categories),
+            "animated": moving,
             "fell_short": card.get("fell_short", []),
             "left_out": card.get("left_out", {}),
             "timings": card.get("timings"),
