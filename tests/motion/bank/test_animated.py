@@ -1,5 +1,7 @@
 """Objects that move by themselves: from GIF, WebP, APNG and videos with alpha to clips."""
 
+import base64
+import io
 import json
 import shutil
 from dataclasses import replace
@@ -24,10 +26,15 @@ from smile_motion import (
     read_clip,
     render,
 )
+from smile_motion.__main__ import COMMANDS
 from smile_motion.bank import FolderSource, build, draw_from
+from smile_motion.bank.contact_sheet_pages import object_sections
+from smile_motion.bank.dataset_card import write_dataset_card
 from smile_motion.bank.format import read_card
 from smile_motion.bank.integrity import verify
+from smile_motion.cli.app import run_app
 from smile_motion.clips.options import ClipOptions
+from smile_motion.explore.objects import BankBrowser
 from smile_motion.export import Collection, FlowFiles, TapVid, Videos, render_shard
 from smile_motion.io.files import dump_json, sha256
 from smile_motion.motion.effects import Appearance, DropShadow, MotionBlur
@@ -418,3 +425,26 @@ def test_clips_are_written_and_made_again_and_exact_motion_is_refused(
             len(moving_bank.rings(int(index), pose)[1]) - 1
             for index, pose in zip([moving_bank.find(thing["name"])] * 4, shown, strict=True)
         ]
+
+
+def test_who_looks_at_a_bank_sees_its_poses(
+    moving_bank: ObjectBank, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    browser = BankBrowser(moving_bank)
+    assert browser.describe()["animated"] == 2
+    listed = browser.page(browser.find(order="by id"), 1)["objects"]
+    assert [entry["poses"] for entry in listed] == [6, 4, 1]
+    pictures = [entry["picture"] for entry in listed] + [browser.portrait(0)["picture"]]
+    counts = []
+    for picture in pictures:
+        with Image.open(io.BytesIO(base64.b64decode(picture.partition(",")[2]))) as image:
+            counts.append(getattr(image, "n_frames", 1))
+    assert counts == [6, 4, 1, 6]
+    labels = [section.tiles[0].label for section in object_sections(moving_bank.path)]
+    assert labels == ["flap-000000 · 6 poses", "grow-000001 · 4 poses", "disc-000002"]
+    assert run_app("smile-motion", "Banks.", COMMANDS, ["bank", "info", str(moving_bank.path)]) == 0
+    assert "2 objects, 10 poses" in capsys.readouterr().out
+    write_dataset_card(
+        tmp_path / "README.md", moving_bank.card, moving_bank.records(), name="moving"
+    )
+    assert "2 objects, of 10 poses together" in (tmp_path / "README.md").read_text()

@@ -253,7 +253,7 @@ def test_the_browser_lists_best_scores_first(tmp_path: Path, small_bank: ObjectB
 
 def test_every_control_has_a_knob_with_a_line(sources: ExplorerInputs) -> None:
     """And what is marked as the paper's is the default recipe's, or the published code's."""
-    knobs = [knob for group in make_groups(sources, UPLOADS) for knob in group.knobs]
+    knobs = [knob for group in make_groups(sources, UPLOADS, animated=True) for knob in group.knobs]
     assert sorted(knob.name for knob in knobs) == sorted(entry.name for entry in fields(Controls))
     for knob in knobs:
         assert knob.says.endswith(".")

@@ -107,7 +107,8 @@ def object_sections(
             record["id"],
             Tile(
                 image=folder / record["file_name"],
-                label=record["id"].rpartition("/")[2],
+                label=record["id"].rpartition("/")[2]
+                + (f" · {record['poses']} poses" if "poses" in record else ""),
                 score=object_score(record),
             ),
         )

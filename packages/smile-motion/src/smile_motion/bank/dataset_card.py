@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from smile_motion.bank.format import CARD, IMAGES, METADATA
-from smile_motion.bank.statistics import score_summary, segmenter_counts
+from smile_motion.bank.statistics import pose_counts, score_summary, segmenter_counts
 from smile_motion.bank.union import ORIGINS
 from smile_motion.io.files import write_atomically
 from smile_motion.io.markup import Markdown
@@ -156,6 +156,11 @@ def _contents(records: Sequence[Mapping[str, Any]]) -> Markdown:
     middle = sizes[len(sizes) // 2]
     spread = f"{sizes[0]} to {sizes[-1]}, median {middle}" if sizes[0] < sizes[-1] else sizes[0]
     text = f"Objects in a category: {spread}."
+    if animated := pose_counts(records):
+        text += (
+            f" Animated, as APNG with all their frames: {animated['objects']} objects, of "
+            f"{animated['poses']} poses together."
+        )
     if segmenters := segmenter_counts(records):
         text += f" Cut out by: {', '.join(f'{name} {n}' for name, n in segmenters.items())}."
     if scores := score_summary(records):

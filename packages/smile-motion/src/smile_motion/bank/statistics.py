@@ -55,6 +55,12 @@ def score_summary(records: Sequence[Mapping[str, Any]], bins: int = 12) -> dict[
     }
 
 
+def pose_counts(records: Sequence[Mapping[str, Any]]) -> dict[str, int] | None:
+    """Number of animated objects, and of their poses together; None where all are still."""
+    poses = [record["poses"] for record in records if record.get("poses")]
+    return {"objects": len(poses), "poses": sum(poses)} if poses else None
+
+
 def segmenter_counts(records: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     """Number of objects that each segmenter cut out, most frequent first."""
     found = Counter(str(record["segmenter"]) for record in records if record.get("segmenter"))

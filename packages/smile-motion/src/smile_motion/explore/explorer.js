@@ -95,10 +95,10 @@ async function list(number) {
 }
 
 function lay_object(one) {
-  const score = one.score === null ? one.category : `${one.category} · score ${one.score}`;
+  const said = [one.category, one.score === null ? "" : `score ${one.score}`, one.poses > 1 ? `${one.poses} poses` : ""];
   const node = make(
     "button", { type: "button", title: one.name },
-    make("img", { src: one.picture, alt: "" }), make("b", {}, one.name), make("small", {}, score),
+    make("img", { src: one.picture, alt: "" }), make("b", {}, one.name), make("small", {}, said.filter(Boolean).join(" · ")),
   );
   node.addEventListener("click", async () => {
     try {

@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 
 from smile_motion.explore.guard import UploadLimits
 from smile_motion.explore.state import LIMITS, Controls, ExplorerInputs
-from smile_motion.io.options import NoiseKind
+from smile_motion.io.options import AnimationName, NoiseKind
 from smile_motion.masking.masks import MaskingName
 from smile_motion.motion.camera import CAMERAS
 from smile_motion.motion.effects import EFFECTS
@@ -85,7 +85,16 @@ MASKINGS: dict[MaskingName, str] = {
 """Every kind of mask, in words."""
 
 
-def make_groups(sources: ExplorerInputs, limits: UploadLimits) -> tuple[Group, ...]:
+_ANIMATION = Knob(
+    name="animation", kind="choice", label="Animation",
+    says="How animated objects run through their poses: to and fro, in a loop, or not at all.",
+    choices=tuple((name, name) for name in get_args(AnimationName)),
+)  # fmt: skip
+
+
+def make_groups(
+    sources: ExplorerInputs, limits: UploadLimits, *, animated: bool = False
+) -> tuple[Group, ...]:
     """Make the knobs of what the explorer was given."""
     films = (("behind", ("natural", "frame")),)
     kept = sources.uploads is not None
@@ -171,6 +180,7 @@ def make_groups(sources: ExplorerInputs, limits: UploadLimits) -> tuple[Group, .
                     source="code", when=_CODE,
                     says="The fastest change of the scale's logarithm.",
                 ),
+                *([_ANIMATION] if animated else []),
             ),
         ),
         Group(
@@ -284,9 +294,10 @@ def page_document(
 ) -> dict[str, Any]:
     """Describe the controls, their ranges and their first values, as JSON values."""
     first = {entry.name: getattr(Controls(), entry.name) for entry in fields(Controls)}
+    groups = make_groups(sources, limits, animated=bank["animated"] > 0)
     first |= {"background": sources.backgrounds[0], "compare": "", "upload": ""}
     return {
-        "groups": [asdict(group) for group in make_groups(sources, limits)],
+        "groups": [asdict(group) for group in groups],
         "limits": LIMITS,
         "first": first | {"effects": list(first["effects"])},
         "largest_upload": limits.bytes,

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import base64
+import io
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
 
 from smile_motion.bank.statistics import object_score
 from smile_motion.errors import InputError
+from smile_motion.io.options import MOST_POSES
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from smile_motion.bank import ObjectBank
 
 ON_A_PAGE = 24
 """Objects on a page."""
 THUMBNAIL_PX, PORTRAIT_PX = 144, 384
 """Sides of an object's picture in the list and by itself."""
+LISTED_POSES = 12
+"""Largest number of poses that an animated object's picture in the list plays."""
 ALL = "all categories"
 """Choice of the list of categories that leaves none out."""
 Order = Literal["best score first", "lowest score first", "by id"]
@@ -36,6 +43,8 @@ class ListedObject:
     """Category."""
     score: float | None
     """CLIP score; None where the bank has none, as for procedural objects."""
+    poses: int
+    """Number of its poses, 1 of a still one."""
 
 
 class BankBrowser:
@@ -53,6 +62,7 @@ class BankBrowser:
             "objects": len(self.bank),
             "categories": [[ALL, len(self.bank)], *sorted(counts.items())],
             "scored": any(entry.score is not None for entry in self._listed),
+            "animated": sum(entry.poses > 1 for entry in self._listed),
         }
 
     def find(
@@ -96,7 +106,8 @@ class BankBrowser:
                     "name": entry.name,
                     "category": entry.category,
                     "score": None if entry.score is None else round(entry.score, 1),
-                    "picture": self._picture(entry.index, THUMBNAIL_PX),
+                    "poses": entry.poses,
+                    "picture": self._picture(entry.index, THUMBNAIL_PX, most=LISTED_POSES),
                 }
                 for entry in shown
             ],
@@ -116,7 +127,7 @@ class BankBrowser:
         }
         return {
             "name": record["id"],
-            "picture": self._picture(index, PORTRAIT_PX),
+            "picture": self._picture(index, PORTRAIT_PX, most=MOST_POSES),
             "record": [[name, str(value)[:400]] for name, value in plain.items()],
         }
 
@@ -132,6 +143,7 @@ class BankBrowser:
                 name=record["id"],
                 category=record["category"],
                 score=object_score(record),
+                poses=record.get("poses", 1),
             )
             for index, record in enumerate(self._records)
         )
@@ -146,11 +158,33 @@ class BankBrowser:
             for record in self._records
         )
 
-    def _picture(self, index: int, side: int) -> str:
+    def _picture(self, index: int, side: int, *, most: int) -> str:
+        """Address of an object's picture, which plays at most so many of its poses."""
         import cv2
 
         from smile_motion.bank.contact_sheet import thumbnail
 
-        picture = thumbnail(self.bank.image(index), side)
-        data = cv2.imencode(".webp", picture[..., ::-1], [cv2.IMWRITE_WEBP_QUALITY, 85])[1]
-        return f"data:image/webp;base64,{base64.b64encode(data.tobytes()).decode()}"
+        record = self._records[index]
+        poses = record.get("poses", 1)
+        step = -(-poses // most)
+        pictures = [
+            thumbnail(image, side) for image in islice(self.bank.images(index), 0, poses, step)
+        ]
+        if len(pictures) > 1:
+            data = _encode_moving(pictures, step * float(record.get("pose_ms", 100)))
+        else:
+            quality = [cv2.IMWRITE_WEBP_QUALITY, 85]
+            data = cv2.imencode(".webp", pictures[0][..., ::-1], quality)[1].tobytes()
+        return f"data:image/webp;base64,{base64.b64encode(data).decode()}"
+
+
+def _encode_moving(pictures: Sequence[np.ndarray], pose_ms: float) -> bytes:
+    from PIL import Image
+
+    first, *others = (Image.fromarray(picture) for picture in pictures)
+    target = io.BytesIO()
+    first.save(
+        target, "WEBP", save_all=True, append_images=others, duration=round(pose_ms), loop=0,
+        quality=80, method=0,
+    )  # fmt: skip
+    return target.getvalue()

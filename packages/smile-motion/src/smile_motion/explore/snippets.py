@@ -36,7 +36,7 @@ def clip_command(controls: Controls, sources: ExplorerInputs) -> str:
             recipe_file=Path(RECIPE_FILE),
             **{
                 name: getattr(plain, name)
-                for name in ("recipe", "path", "objects", "effects", "camera")
+                for name in ("recipe", "path", "objects", "effects", "camera", "animation")
             },
         )
     words = ["smile-motion", "render", *options.arguments(), "--n", "1", "--out", "clip"]
@@ -105,7 +105,7 @@ _DRAWS = {
     "weights": "bank_weights",
 }
 """Arguments of `draw_from` and their options."""
-_NAMED = ("objects", "path", "effects", "camera")
+_NAMED = ("objects", "path", "effects", "camera", "animation")
 _BACKGROUND = ("videos", "images", "stride", "noise")
 
 

@@ -16,6 +16,7 @@ from smile_motion.clips.options import BANK_FIELDS, BankOptions, ClipOptions
 from smile_motion.clips.presets import BASELINES, recipe_bank
 from smile_motion.errors import InputError
 from smile_motion.io.options import (
+    AnimationName,
     BackgroundKind,
     CameraName,
     EffectName,
@@ -137,6 +138,8 @@ class Controls:
     """Kind of noise."""
     camera: CameraName = "none"
     """Path of the camera over a still background; a video has none."""
+    animation: AnimationName = "ping-pong"
+    """How animated objects run through their poses."""
     upload: Path | None = None
     """Uploaded video, used as the background."""
     upload_still: bool = False
@@ -174,6 +177,7 @@ class Controls:
             path=self.path,
             effects=self.effects,
             camera=self._camera,
+            animation=self.animation,
         )
         path = recipe.path
         if isinstance(path, GaussianPath):
@@ -199,6 +203,7 @@ class Controls:
             objects=None if self.objects == MotionRecipe().objects else self.objects,
             effects=self.effects,
             camera=self._camera,
+            animation=self.animation,
             frames=self.frames,
             size=self.side,
             stride=self.stride if films else ClipOptions.stride,

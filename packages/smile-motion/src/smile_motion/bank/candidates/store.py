@@ -152,8 +152,8 @@ def read_candidate_image(path: Path) -> np.ndarray:
     Raises:
         InputError: It is missing, cannot be read, or is too large.
     """
-    remedies = {"remedy": f"delete it and {MADE_ANEW}", "restore": MADE_ANEW}
-    with open_image(path, largest_px=LARGEST_SIDE_PX, **remedies) as image:
+    remedy = f"delete it and {MADE_ANEW}"
+    with open_image(path, largest_px=LARGEST_SIDE_PX, remedy=remedy, restore=MADE_ANEW) as image:
         return np.asarray(image if image.mode in ("L", "RGB", "RGBA") else image.convert("RGB"))
 
 

@@ -41,7 +41,7 @@ def run(options: Options) -> Outcome:
     """Gather the facts and print them."""
     from smile_motion.bank.format import read_card, read_metadata
     from smile_motion.bank.packing import is_packed
-    from smile_motion.bank.statistics import score_summary, segmenter_counts
+    from smile_motion.bank.statistics import pose_counts, score_summary, segmenter_counts
 
     folder = options.folder
     card = read_card(folder)
@@ -52,6 +52,7 @@ def run(options: Options) -> Outcome:
         "card": card,
         "objects": len(records),
         "categories": dict(sorted(counts.items())),
+        "animated": pose_counts(records),
         "scores": score_summary(records),
         "segmenters": segmenter_counts(records),
         "candidates": _candidates(folder),
@@ -89,6 +90,8 @@ def _print_facts(console: Console, folder: Path, facts: Mapping[str, Any]) -> No
     for name, value in facts["card"].items():
         if name not in TOLD_APART:
             table.add_row(Text(name), Text(_said(value)))
+    if animated := facts["animated"]:
+        table.add_row("animated", f"{animated['objects']} objects, {animated['poses']} poses")
     if facts["segmenters"]:
         parts = (f"{name} {count}" for name, count in facts["segmenters"].items())
         table.add_row("cut out by", Text(", ".join(parts)))
