@@ -131,6 +131,28 @@ def test_objects_far_outside_tiny_and_mirrored(
     assert (background == 77).all()
 
 
+@pytest.mark.parametrize(("device", "kernel"), KERNELS)
+@pytest.mark.parametrize("effects", [(), ("motion-blur", "drop-shadow")])
+def test_animated_objects_show_their_poses(
+    moving_bank: ObjectBank, device: str, kernel: KernelName, effects: tuple[EffectName, ...]
+) -> None:
+    shape = {"frames": 6, "size": (64, 64)}
+    recipe = MotionRecipe.named("paper", objects=3, effects=effects)
+    all_three, drawn, still = draw(recipe, moving_bank, 3, **shape)
+    counts = moving_bank.count_poses(np.arange(3))[:, None]
+    # Of the bird one pose is empty; boxes are partly outside.
+    all_three = replace(all_three, objects=np.arange(3), pose=np.arange(6) % counts)
+    plans = [all_three, drawn, replace(still, pose=None), drawn.only(1)]
+    assert drawn.pose is not None
+    background = np.random.default_rng(0).integers(0, 256, (4, 6, 64, 64, 3), np.uint8)
+    renderer = DeviceRenderer(moving_bank, device, kernel=kernel, max_objects=3, **shape)  # type: ignore[arg-type]
+    clips = renderer.render(torch.from_numpy(background).to(device), plans)
+    compare(clips, background, plans)
+    beyond = replace(all_three, pose=all_three.pose + 50)
+    with pytest.raises(InputError, match="plan shows pose 5[0-9] of object 0, which has 6"):
+        renderer.records([beyond])
+
+
 @pytest.mark.parametrize("device", DEVICES)
 def test_a_camera_moves_on_the_host(small_bank: ObjectBank, device: str) -> None:
     recipe = MotionRecipe.named("paper", camera="pan-zoom-roll")
