@@ -441,7 +441,7 @@ def test_who_looks_at_a_bank_sees_its_poses(
             counts.append(getattr(image, "n_frames", 1))
     assert counts == [6, 4, 1, 6]
     labels = [section.tiles[0].label for section in object_sections(moving_bank.path)]
-    assert labels == ["flap-000000 · 6 poses", "grow-000001 · 4 poses", "disc-000002"]
+    assert labels == ["flap-000000 x6", "grow-000001 x4", "disc-000002"]
     assert run_app("smile-motion", "Banks.", COMMANDS, ["bank", "info", str(moving_bank.path)]) == 0
     assert "2 objects, 10 poses" in capsys.readouterr().out
     write_dataset_card(

@@ -108,7 +108,7 @@ def object_sections(
             Tile(
                 image=folder / record["file_name"],
                 label=record["id"].rpartition("/")[2]
-                + (f" · {record['poses']} poses" if "poses" in record else ""),
+                + (f" x{record['poses']}" if "poses" in record else ""),
                 score=object_score(record),
             ),
         )

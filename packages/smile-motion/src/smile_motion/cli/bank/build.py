@@ -352,7 +352,11 @@ def _report(options: Options, out: Path, finished: bool) -> Outcome:
     animated = bank.count_poses(np.arange(len(bank)))
     if moving := int((animated > 1).sum()):
         thinned = sum("source_frames" in record for record in bank.records())
-        more = f"; of {thinned} with more frames, {options.poses} evenly spaced" if thinned else ""
+        more = (
+            f"; {options.poses} frames, evenly spaced, of {thinned} files with more"
+            if thinned
+            else ""
+        )
         print(f"animated: {moving} objects, {animated[animated > 1].sum()} poses{more}")
     if card.get("source") in OWN_PICTURES and options.license is None:
         print(f"license: {card['licence']}; --license and --attribution say whose they are")
