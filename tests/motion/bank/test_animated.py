@@ -33,6 +33,7 @@ from smile_motion.bank.dataset_card import write_dataset_card
 from smile_motion.bank.format import read_card
 from smile_motion.bank.integrity import verify
 from smile_motion.cli.app import run_app
+from smile_motion.clips.clip import Clip, truth_json
 from smile_motion.clips.options import ClipOptions
 from smile_motion.explore.objects import BankBrowser
 from smile_motion.export import Collection, FlowFiles, TapVid, Videos, render_shard
@@ -295,6 +296,14 @@ def test_truth_is_that_of_the_pose_that_is_shown(moving_bank: ObjectBank) -> Non
             np.testing.assert_allclose(inside, tight, atol=1.0)
     areas = masks[1].sum(axis=(1, 2))
     assert areas[3] > 2 * areas[0]  # the disc grew
+    frames = np.zeros((6, SIDE, SIDE, 3), np.uint8)
+    clip = Clip(render(frames, plan, moving_bank), plan, truth, {"kind": "black"})
+    told = truth_json(clip)
+    assert told["rigid"] is False
+    bird = told["objects"][0]
+    assert (bird["full_box"][4], bird["polygon"][4], bird["visible_share"][4]) == (None, [], 0)
+    page = clip_document(clip, TokenGrid(frames=6, height=SIDE, width=SIDE), title="one")
+    assert [len(page["objects"][0]["poses"][at]) for at in page["objects"][0]["pose"]][4] == 0
     assert not plan.is_rigid
     assert at(plan, 2).is_rigid
     assert replace(plan, pose=None).is_rigid

@@ -149,7 +149,7 @@ def test_animated_objects_show_their_poses(
     clips = renderer.render(torch.from_numpy(background).to(device), plans)
     compare(clips, background, plans)
     beyond = replace(all_three, pose=all_three.pose + 50)
-    with pytest.raises(InputError, match="plan shows pose 5[0-9] of object 0, which has 6"):
+    with pytest.raises(InputError, match=r"plan shows pose 5[0-9] of object 0, which has 6"):
         renderer.records([beyond])
 
 

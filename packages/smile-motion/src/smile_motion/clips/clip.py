@@ -243,11 +243,13 @@ def truth_json(clip: Clip) -> dict[str, Any]:
 
     Boxes are x0, y0, x1, y1 of the part inside the frame, null if there is none. Polygons are whole
     silhouettes, simplified by at most `POLYGON_TOLERANCE_PX`: a list of parts, each a list of rings
-    of x, y, the outer ring first, then its holes.
+    of x, y, the outer ring first, then its holes. `rigid` is there, and false, where an animated
+    object changes its pose; see `MotionPlan.is_rigid`.
     """
     truth = clip.truth
     return {
         "convention": "pixel centres at integers, x right, y down; degrees counter-clockwise",
+        **({} if clip.plan.is_rigid else {"rigid": False}),
         "objects": [
             {
                 "box": [_rounded(box) for box in truth.boxes[slot]],
