@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 from smile_motion import Clip, ClipMaker, MotionRecipe, ObjectBank, TokenGrid, make_background
+from smile_motion.__main__ import COMMANDS
+from smile_motion.cli.app import run_app
 from smile_motion.masking.masks import mask_trajectory
 from smile_motion.player import (
     BACKGROUND_COLOR,
@@ -138,6 +140,17 @@ def test_points_of_a_background_that_a_camera_moves_are_tracked(white_bank: Obje
     exact = clip.truth.track(points[:, frame], frame)
     assert points == pytest.approx(exact.positions, abs=0.15)
     assert np.ptp(points, axis=1).max() > 3
+
+
+def test_clips_between_tokens_are_shown_without_any(white_bank: ObjectBank, tmp_path: Path) -> None:
+    words = ["preview", "--size", "41", "--frames", "3", "--n", "1", "--bank", str(white_bank.path)]
+    page = tmp_path / "page.html"
+    assert run_app("smile-motion", "", COMMANDS, [*words, "--out", str(page)]) == 0
+    text = html.unescape(page.read_text())
+    (document,) = re.findall(r'<pre class="clip"[^>]*>(.*?)</pre>', text, re.S)
+    found = json.loads(document)
+    assert (found["width"], found["tokens"]) == (41, None)
+    assert [layer["name"] for layer in found["pictures"]] == ["masks", "flow"]
 
 
 def test_lines_are_drawn_of_the_objects_that_cover_most(white_bank: ObjectBank) -> None:

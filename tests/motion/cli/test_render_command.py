@@ -195,7 +195,8 @@ def test_every_background_and_recipe(
     ("arguments", "message"),
     [
         (["--n", "0"], "--n is 0"),
-        (["--size", "100"], "not a positive multiple of 16"),
+        (["--size", "97"], "frames of 97 x 97 px: videos that every player shows have even sides"),
+        (["--size", "96", "--patch", "20"], "--patch is 20, which does not divide frames of 96"),
         (["--objects", "-1"], "objects is -1"),
         (["--background", "natural"], "add --videos"),
         (["--background", "places"], "add --images"),

@@ -48,7 +48,7 @@ OUTLINE_TOLERANCE = 0.002
 
 def clip_document(
     clip: Clip,
-    grid: TokenGrid,
+    grid: TokenGrid | None,
     mask: TokenMask | None = None,
     *,
     title: str,
@@ -60,14 +60,16 @@ def clip_document(
 
     Args:
         clip: The clip.
-        grid: Its token grid.
+        grid: Its token grid; None for none.
         mask: Token mask; None for none.
         title: Heading of the clip.
         note: Line below the heading.
         rate_hz: Frames per second.
         flow: Whether optical flow is among the layers; of hundreds of objects it takes seconds.
     """
-    pictures = [_masks_layer(clip), _coverage_layer(clip, grid)]
+    pictures = [_masks_layer(clip)]
+    if grid is not None:
+        pictures.append(_coverage_layer(clip, grid))
     if flow and clip.plan.frames > 1 and (clip.plan.slots or clip.plan.camera):
         pictures.append(_flow_layer(clip))
     slots = _drawn_slots(clip)
@@ -79,7 +81,7 @@ def clip_document(
         "objects": [_describe_object(clip, slot) for slot in slots],
         "tracks": _describe_tracks(clip),
         "pictures": pictures,
-        "tokens": describe_tokens(grid, mask),
+        "tokens": None if grid is None else describe_tokens(grid, mask),
         "table": _describe_numbers(clip, grid, mask),
     }
 
@@ -205,7 +207,7 @@ def measure_clip(clip: Clip) -> ClipNumbers:
     )
 
 
-def _describe_numbers(clip: Clip, grid: TokenGrid, mask: TokenMask | None) -> dict[str, Any]:
+def _describe_numbers(clip: Clip, grid: TokenGrid | None, mask: TokenMask | None) -> dict[str, Any]:
     plan = clip.plan
     rows: list[list[str]] = []
     if 0 < plan.slots <= MOST_ROWS:
@@ -231,12 +233,12 @@ def _describe_numbers(clip: Clip, grid: TokenGrid, mask: TokenMask | None) -> di
     }
 
 
-def _sentence(clip: Clip, grid: TokenGrid, mask: TokenMask | None) -> str:
+def _sentence(clip: Clip, grid: TokenGrid | None, mask: TokenMask | None) -> str:
     covered = float((clip.truth.ids > 0).mean())
     count = clip.plan.slots
     words = f"{count} object{'s' * (count != 1)} cover{'s' * (count == 1)} {covered:.1%} of the "
     words += "frame"
-    if mask is not None:
+    if grid is not None and mask is not None:
         words += f"; {len(mask.masked) / grid.tokens:.0%} of the {grid.tokens} tokens are hidden"
         on = clip.truth.token_coverage(grid).sum(axis=0).ravel() > 0
         if on.any():

@@ -17,7 +17,7 @@ from smile_motion.tokens import TokenGrid
 
 def write_page(
     clips: Sequence[Clip],
-    grid: TokenGrid,
+    grid: TokenGrid | None,
     *,
     title: str,
     mask_ratio: float = 0.8,
@@ -27,7 +27,7 @@ def write_page(
 
     Args:
         clips: Clips of the grid's frames and size.
-        grid: Tokens that coverage and masks are drawn on.
+        grid: Tokens that coverage and masks are drawn on; None draws neither.
         title: Title of the page.
         mask_ratio: Share of the tokens to hide, 0 to 1.
         rate_hz: Frames per second.
@@ -46,9 +46,11 @@ def write_page(
 
 
 def _describe(
-    clip: Clip, number: int, grid: TokenGrid, mask_ratio: float, rate_hz: float
+    clip: Clip, number: int, grid: TokenGrid | None, mask_ratio: float, rate_hz: float
 ) -> dict[str, Any]:
-    rng = keyed_generator(0, Stream.MASK, index=number)
-    mask = mask_trajectory(rng, grid, mask_ratio, clip.truth.token_coverage(grid))
+    mask = None
+    if grid is not None:
+        rng = keyed_generator(0, Stream.MASK, index=number)
+        mask = mask_trajectory(rng, grid, mask_ratio, clip.truth.token_coverage(grid))
     note = describe_origin(clip.origin)
     return clip_document(clip, grid, mask, title=f"clip {number}", note=note, rate_hz=rate_hz)

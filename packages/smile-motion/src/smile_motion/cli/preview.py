@@ -56,9 +56,13 @@ def run(options: Options) -> Outcome:
     maker = replace(options.make_maker(), allow_broken=options.allow_broken)
     tubelet = options.tubelet if options.frames % options.tubelet == 0 else 1
     height, width = options.frame_size
-    grid = TokenGrid(
-        frames=options.frames, height=height, width=width, tubelet=tubelet, patch=options.patch
-    )
+    grid = None
+    if height % options.patch or width % options.patch:
+        print(f"no tokens are drawn: {width} x {height} px are no multiple of {options.patch}")
+    else:
+        grid = TokenGrid(
+            frames=options.frames, height=height, width=width, tubelet=tubelet, patch=options.patch
+        )
     clips = []
     with progress_bar() as on_progress:
         for index in range(options.n):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from smile_motion.cli.app import Outcome
 from smile_motion.cli.engine import ENGINE_FIELDS, Completed, EngineOptions, complete_shards
 from smile_motion.clips.options import OVER_FILES, ClipOptions
-from smile_motion.errors import InputError, UnusableFile
+from smile_motion.errors import InputError, OptionError, UnusableFile
 from smile_motion.io.options import (
     Count,
     FrameCount,
@@ -101,6 +101,15 @@ class Options(EngineOptions, ClipOptions):
     alone, or pixels at random."""
     allow_broken: Annotated[bool, OVER_FILES] = False
     """Put another file behind a clip whose own cannot be used, and say so."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        height, width = self.frame_size
+        if _OF_VIDEOS.has_effect(self) and not self.lossless and (height % 2 or width % 2):
+            raise OptionError(
+                f"frames of {width} x {height} px: videos that every player shows have even sides; "
+                f"give such --size and --width, or --lossless, or another --format"
+            )
 
 
 def run(options: Options) -> Outcome:

@@ -172,7 +172,7 @@ class ClipOptions(BankOptions):
     tubelet: Tubelet = 2
     """Frames in a token. Paper: 2."""
     patch: Side = 16
-    """Side of a token, pixels; of which the frame is a multiple. Paper: 16."""
+    """Side of a token, pixels. Paper: 16."""
     stride: Annotated[Stride, _OVER_VIDEO] = 4
     """Video frames from one clip frame to the next. Paper: 4 on K400, 2 on SSv2."""
     seed: Seed = 0
@@ -185,6 +185,10 @@ class ClipOptions(BankOptions):
                 f"--tubelet is {self.tubelet}, which does not divide --frames {self.frames}"
             )
         height, width = self.frame_size
+        if self.patch != ClipOptions.patch and (height % self.patch or width % self.patch):
+            raise OptionError(
+                f"--patch is {self.patch}, which does not divide frames of {width} x {height} px"
+            )
         if (pixels := self.frames * height * width) > MOST_PIXELS:
             raise OptionError(
                 f"--frames {self.frames} of {width} x {height} px are {pixels} pixels; clips of at "
@@ -269,10 +273,7 @@ class ClipOptions(BankOptions):
         from smile_motion.backgrounds import make_background
         from smile_motion.clips.clip import ClipMaker
         from smile_motion.clips.presets import recipe_bank
-        from smile_motion.tokens import TokenGrid
 
-        height, width = self.frame_size
-        TokenGrid(frames=self.frames, height=height, width=width, tubelet=1, patch=self.patch)
         background = make_background(
             self.background_kind,
             videos=self.videos,

@@ -176,6 +176,8 @@ def encode_pictures(request: Request) -> Answer:
     Raises:
         InputError: The numbers do not fit the pixels, or the format is another.
     """
+    from smile_motion.video.encoder import encode_animation
+
     try:
         shape = tuple(int(request.query[name]) for name in ("frames", "height", "width"))
         rate_hz = float(request.query["rate"])
@@ -188,7 +190,8 @@ def encode_pictures(request: Request) -> Answer:
         case "gif":
             return Answer(body=encode_gif(frames, rate_hz), kind="image/gif")
         case "webp":
-            return Answer(body=encode_webp(frames, rate_hz), kind="image/webp")
+            picture = encode_animation(frames, rate_hz=rate_hz, quality=WEBP_QUALITY)
+            return Answer(body=picture, kind="image/webp")
         case "mp4":
             return Answer(body=_encode_mp4(frames, rate_hz), kind="video/mp4")
         case other:
@@ -210,19 +213,6 @@ def encode_gif(frames: np.ndarray, rate_hz: float) -> bytes:
     drawn[0].save(
         target, "GIF", save_all=True, append_images=drawn[1:], loop=0, disposal=1,
         duration=round(1000 / rate_hz), optimize=False,
-    )  # fmt: skip
-    return target.getvalue()
-
-
-def encode_webp(frames: np.ndarray, rate_hz: float) -> bytes:
-    """Encode (T, H, W, 3) uint8 RGB as an animated WebP that repeats forever."""
-    from PIL import Image
-
-    first, *others = (Image.fromarray(np.ascontiguousarray(frame)) for frame in frames)
-    target = io.BytesIO()
-    first.save(
-        target, "WEBP", save_all=True, append_images=others, loop=0,
-        duration=round(1000 / rate_hz), quality=WEBP_QUALITY, method=4,
     )  # fmt: skip
     return target.getvalue()
 

@@ -56,7 +56,7 @@ def encode_animation(frames: np.ndarray, *, rate_hz: float = 8.0, quality: int =
     """
     from PIL import Image
 
-    pictures = [Image.fromarray(frame) for frame in frames]
+    pictures = [Image.fromarray(np.ascontiguousarray(frame)) for frame in frames]
     target = io.BytesIO()
     pictures[0].save(
         target,
