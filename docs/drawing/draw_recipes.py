@@ -3,14 +3,17 @@
 uv run python docs/drawing/draw_recipes.py --videos DIR --images DIR
 """
 
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from types import NoneType
 from typing import Any, get_args, get_type_hints
 
+import cv2
 import numpy as np
 import tyro
 from PIL import Image, ImageDraw, ImageFont
+from smile_motion.bank import FolderSource, build
 from smile_motion.clips.options import ClipOptions
 from smile_motion.clips.presets import BASELINES
 from smile_motion.video import encode_animation
@@ -32,6 +35,10 @@ class Options:
     """Folder of the pictures."""
     number: int = NUMBER
     """The clip that is shown."""
+    only: tuple[str, ...] = ()
+    """Names of the pictures to draw; all by default."""
+    birds: Path = Path("object_banks/birds")
+    """Bank of an animated bird, made where it is missing."""
 
 
 def choices(name: str) -> list[str]:
@@ -70,12 +77,37 @@ def cells(options: Options) -> dict[str, dict[str, ClipOptions]]:
         "camera": {name: ClipOptions(**still, camera=name) for name in choices("camera")},
         "effects": {"no effect": ClipOptions(**still)}
         | {name: ClipOptions(**still, effects=(name,)) for name in choices("effects")},
+        "animation": {
+            name: ClipOptions(**still, objects=2, bank=options.birds, animation=name)
+            for name in choices("animation")
+        },
         "baselines": {
             name: ClipOptions(images=options.images, recipe=name)
             for name in recipes
             if name in BASELINES
         },
     }
+
+
+def build_birds(bank: Path) -> None:
+    """Draw a bird that flaps its wings, and build a bank of it."""
+    y, x = np.mgrid[:160, :240].astype(np.float32) - np.array([80, 120])[:, None, None]
+    flaps = []
+    for moment in np.arange(16) / 16 * 2 * np.pi:
+        across = np.abs(x) / 110
+        wing = y + 62 * across * np.sin(moment) + 18 * across**2
+        body = (x / 14) ** 2 + (y / 34) ** 2 < 1
+        feathers = (np.abs(wing) < 24 * np.sqrt(np.clip(1 - across, 0, 1))) & (across < 1)
+        colors = np.dstack([220 - 120 * across, 110 + 60 * across, 60 + 180 * across])
+        colors[body] = (250, 215, 120)
+        solid = cv2.GaussianBlur(255.0 * (body | feathers), (0, 0), 0.8)
+        flaps.append(Image.fromarray(np.dstack([colors, solid]).clip(0, 255).astype(np.uint8)))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "bird.webp"
+        flaps[0].save(
+            path, save_all=True, append_images=flaps[1:], duration=60, loop=0, lossless=True
+        )
+        build(FolderSource.open(Path(folder)), bank, workers=0)
 
 
 def labelled(frames: np.ndarray, label: str) -> np.ndarray:
@@ -94,7 +126,10 @@ def labelled(frames: np.ndarray, label: str) -> np.ndarray:
 
 def main(options: Options) -> None:
     """Render, arrange, write."""
+    build_birds(options.birds)
     for name, picture in cells(options).items():
+        if options.only and name not in options.only:
+            continue
         drawn = [
             labelled(cell.make_maker().make(options.number).frames, label)
             for label, cell in picture.items()

@@ -101,7 +101,16 @@ def test_the_page_of_recipes_has_every_choice(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.syspath_prepend(ROOT / "docs/drawing")
     drawing = importlib.import_module("draw_recipes")
     page = (ROOT / "docs/recipes.md").read_text()
-    for option in ("recipe", "path", "transform", "background", "noise", "camera", "effects"):
+    for option in (
+        "recipe",
+        "path",
+        "transform",
+        "background",
+        "noise",
+        "camera",
+        "effects",
+        "animation",
+    ):
         for choice in drawing.choices(option):
             assert f"`{choice}`" in page, (option, choice)
     shown = set(re.findall(r"pictures/recipes-(\w+)\.webp", page))

@@ -32,6 +32,8 @@ from smile_motion.bank.contact_sheet_pages import object_sections
 from smile_motion.bank.dataset_card import write_dataset_card
 from smile_motion.bank.format import read_card
 from smile_motion.bank.integrity import verify
+from smile_motion.bank.subset import subset
+from smile_motion.bank.union import unite
 from smile_motion.cli.app import run_app
 from smile_motion.clips.clip import Clip, truth_json
 from smile_motion.clips.options import ClipOptions
@@ -377,7 +379,7 @@ def test_movements_are_the_same_with_and_without(moving_bank: ObjectBank) -> Non
 
 
 def test_banks_with_animated_objects_are_united(
-    moving_bank: ObjectBank, small_bank: ObjectBank
+    moving_bank: ObjectBank, small_bank: ObjectBank, tmp_path: Path
 ) -> None:
     united = open_bank(small_bank.path, moving_bank.path)
     index = {record["id"]: number for number, record in enumerate(united.records())}
@@ -387,6 +389,11 @@ def test_banks_with_animated_objects_are_united(
     np.testing.assert_array_equal(
         render(frame, replace(plan, objects=own), united), render(frame, plan, moving_bank)
     )
+    merged = unite([small_bank.path, moving_bank.path], tmp_path / "merged")
+    np.testing.assert_array_equal(merged.pose_start, united.pose_start)
+    np.testing.assert_array_equal(merged.size, united.size)
+    few = subset(merged.path, own[[0, 2]], tmp_path / "few", {})
+    assert few.count_poses(np.arange(2)).tolist() == [6, 1]
     truth, there = Truth(plan, moving_bank), Truth(replace(plan, objects=own), united)
     np.testing.assert_array_equal(there.full_boxes, truth.full_boxes)
     points, _, start = united.all_rings()
