@@ -14,7 +14,12 @@ from smile_motion.seeding import Stream, keyed_generator
 from smile_motion.tokens import TokenGrid
 from smile_motion.truth.flow import optical_flow
 from smile_motion.truth.instances import Truth
-from smile_motion.truth.token_motion import object_rates, point_pixels, token_motion
+from smile_motion.truth.token_motion import (
+    object_rates,
+    point_pixels,
+    surface_rates,
+    token_motion,
+)
 
 GRIDS = (
     TokenGrid(height=96, width=128),
@@ -85,6 +90,27 @@ def test_what_is_there_moves_as_the_flow_says(
         np.testing.assert_allclose(motion.displacement[s], moved, atol=TOLERANCE, rtol=1e-6)
         assert (motion.visible[s] == ~flow.occluded[at, y, x]).all()
         assert (motion.slot[s] == ids[s, y, x].astype(int) - 1).all()
+
+
+@clips
+@settings(max_examples=20, deadline=None)
+def test_what_is_known_of_a_token_is_joined_in_a_row(
+    small_bank: ObjectBank, recipe: str, index: int, grid: TokenGrid, points: int
+) -> None:
+    truth = draw(small_bank, recipe, index)
+    motion = token_motion(truth.plan, truth.ids, grid, points=points, still=False)
+    unknown = np.isnan(motion.displacement[..., 0])
+    rates = truth.token_rates(grid, motion.slot)
+    parts = [motion.displacement, np.where(unknown, np.nan, motion.visible), rates]
+    expected = [part.reshape(grid.tokens, -1) for part in parts]
+    for chosen in ((0,), (0, 1), (0, 2), (0, 1, 2)):
+        joined = np.concatenate([expected[number] for number in chosen], axis=1)
+        out = np.full(joined.shape, 7, np.float32)
+        known = surface_rates(truth.plan, grid) if 2 in chosen else None
+        motion.join(out, visible=1 in chosen, rates=known)
+        np.testing.assert_array_equal(out, joined)
+    with pytest.raises(InputError, match="these parts are"):
+        motion.join(out[:-1], visible=True, rates=known)
 
 
 @clips

@@ -1,4 +1,4 @@
-"""Compiled loop that computes the motion of points of tokens."""
+"""Compiled loops that compute the motion of points of tokens."""
 
 import numpy as np
 
@@ -95,3 +95,41 @@ def move_points(
                         displacement[s, row, column, point, 0] = to_x - at_x
                         displacement[s, row, column, point, 1] = to_y - at_y
                         visible[s, row, column, point] = seen
+
+
+@compiled()
+def join_parts(displacement, visible, slot, rates, with_visible, out):
+    """Write what is known of each token's points one after the other.
+
+    Args:
+        displacement: (slices, rows, columns, points, 2) float32.
+        visible: (slices, rows, columns, points) bool.
+        slot: (slices, rows, columns, points) int16.
+        rates: (K + 1, slices, 3) float64, by label; without labels there are none to write.
+        with_visible: Whether it is written which points are visible; NaN where their displacement
+            is.
+        out: (tokens, values) float32, filled: displacements, visibility, rates.
+    """
+    slices, rows, columns, points = slot.shape
+    with_rates = len(rates) > 0
+    token = 0
+    for s in range(slices):
+        for row in range(rows):
+            for column in range(columns):
+                line = out[token]
+                token += 1
+                own = displacement[s, row, column]
+                at = 2 * points
+                for point in range(points):
+                    line[2 * point] = own[point, 0]
+                    line[2 * point + 1] = own[point, 1]
+                    if with_visible:
+                        shown = np.float32(visible[s, row, column, point])
+                        unknown = np.isnan(own[point, 0])
+                        line[at + point] = np.float32(np.nan) if unknown else shown
+                if with_rates:
+                    at = out.shape[1] - 3 * points
+                    for point in range(points):
+                        rate = rates[slot[s, row, column, point] + 1, s]
+                        for axis in range(3):
+                            line[at + 3 * point + axis] = np.float32(rate[axis])

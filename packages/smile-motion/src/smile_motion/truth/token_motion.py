@@ -36,6 +36,30 @@ class TokenMotion:
     """(slices, rows, columns, n * n) int16: slot of the object that the point is on; -1 for the
     background."""
 
+    def join(
+        self, out: np.ndarray, *, visible: bool = False, rates: np.ndarray | None = None
+    ) -> None:
+        """Write all that is known of a token into a row, as a training target has it.
+
+        Args:
+            out: (tokens, n * n * values) float32, filled: x and y of the points' displacements;
+                then, if asked for, whether each is visible, 1 or 0, NaN where unknown; then the
+                rates of each, as `token_rates`.
+            visible: Whether visibility is written.
+            rates: (K + 1, slices, 3) float64, `surface_rates` of the plan. None by default.
+
+        Raises:
+            InputError: `out` has another shape.
+        """
+        from smile_motion.truth._token_motion import join_parts
+
+        tokens, points = self.slot[..., 0].size, self.slot.shape[-1]
+        values = points * (2 + visible + 3 * (rates is not None))
+        if out.shape != (tokens, values):
+            raise InputError(f"out is {out.shape}; these parts are {(tokens, values)}")
+        found = np.empty((0, 0, 3)) if rates is None else rates
+        join_parts(self.displacement, self.visible, self.slot, found, visible, out)
+
     def by_position(self) -> np.ndarray:
         """Compute the mean speed at each position of a slice.
 
@@ -121,13 +145,16 @@ def object_rates(plan: MotionPlan, grid: TokenGrid) -> np.ndarray:
 
 def _rates(angle_deg: np.ndarray, scale: np.ndarray, grid: TokenGrid) -> np.ndarray:
     """`object_rates` of angles (K, T) and scales (K, T, 2)."""
-    frames = np.arange(grid.slices) * grid.tubelet
-    turned = np.diff(angle_deg[:, frames])
+    values = np.empty((len(angle_deg), grid.slices, 3))
+    values[..., 0] = angle_deg[:, :: grid.tubelet]
+    rates = np.empty_like(values)
     with np.errstate(divide="ignore", invalid="ignore"):
-        grown = np.diff(np.log(np.abs(scale[:, frames])), axis=1)
-    rates = np.concatenate([turned[..., None], grown], axis=-1) / grid.tubelet
+        np.log(np.abs(scale[:, :: grid.tubelet]), out=values[..., 1:])
+        np.subtract(values[:, 1:], values[:, :-1], out=rates[:, :-1])
+    rates[:, -1] = rates[:, -2]
+    rates /= grid.tubelet
     rates[~np.isfinite(rates)] = np.nan
-    return np.concatenate([rates, rates[:, -1:]], axis=1)
+    return rates
 
 
 def surface_rates(plan: MotionPlan, grid: TokenGrid) -> np.ndarray:

@@ -23,7 +23,7 @@ from smile_motion.masking.masks import (
 from smile_motion.motion.plan import MotionPlan
 from smile_motion.seeding import Stream, reused_generator
 from smile_motion.tokens import masked_tokens
-from smile_motion.truth.token_motion import TokenMotion, token_motion
+from smile_motion.truth.token_motion import TokenMotion, surface_rates, token_motion
 
 from smile_train.config.pretrain import PretrainConfig
 from smile_train.config.run import DecoderName
@@ -170,16 +170,8 @@ def clip_motion(
         out=out.reshape(shape) if out is not None and alone else None,
     )
     if out is not None and not alone:
-        tokens = (grid.tokens, -1)
-        known = ~np.isnan(motion.displacement[..., 0])
-        parts = {
-            "displacement": motion.displacement,
-            "visibility": np.where(known, motion.visible, np.float32(np.nan)),
-            "rates": clip.truth.token_rates(grid, motion.slot) if config.motion_rates else None,
-        }
-        np.concatenate(
-            [parts[name].reshape(tokens) for name in config.motion_parts], axis=1, out=out
-        )
+        rates = surface_rates(clip.plan, grid) if config.motion_rates else None
+        motion.join(out, visible=config.motion_visibility, rates=rates)
     if config.motion_target == "official" and config.tracks is not None:
         from smile_motion.video import open_index
 

@@ -105,7 +105,7 @@ def measure(
     timings.flops = {"student forward": forward, "student backward": 2 * forward}
     if teacher is not None:
         timings.flops["teacher"] = config.batch * teacher_flops(teacher, config.grid)
-    optimizer = torch.optim.AdamW(parameter_groups(model, 0.05), fused=device.type == "cuda")
+    optimizer = torch.optim.AdamW(parameter_groups(model, 0.05), fused=True)
     if config.compile:
         model.compile(dynamic=False)
         if teacher is not None:

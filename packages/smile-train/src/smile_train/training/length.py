@@ -71,7 +71,9 @@ def time_step(
     """
     device = accelerator.device
     trained = copy.deepcopy(model).to(device)
-    optimizer = torch.optim.AdamW(parameter_groups(trained, config.weight_decay), lr=1e-6)
+    optimizer = torch.optim.AdamW(
+        parameter_groups(trained, config.weight_decay), lr=1e-6, fused=True
+    )
     generator = torch.Generator().manual_seed(config.seed)
     clips, grid = part_size(config, accelerator.num_processes), config.grid
     shape = (clips, grid.frames, grid.height, grid.width, 3)

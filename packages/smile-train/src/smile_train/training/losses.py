@@ -51,18 +51,23 @@ def masked_loss(
             device: `masked_loss`, that of each layer (`layer_4_loss`), `visible_loss`,
             `motion_loss` and its parts; and `motion_known`, whether any motion was known.
     """
-    masks = visible.shape[1]
+    clips, masks = visible.shape[:2]
     visible, masked = visible.flatten(0, 1), masked.flatten(0, 1)
+
+    def taken(values: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+        """A clip's values at the tokens of each of its masks."""
+        return take(values, tokens.reshape(clips, -1)).reshape(*tokens.shape, -1)
+
+    with torch.no_grad():
+        whole = cut_cubes(frames, config.grid) if features is None else features
+
+    @torch.no_grad()
+    def target_of(tokens: torch.Tensor) -> torch.Tensor:
+        target = taken(whole, tokens)
+        return standardize_pixels(target) if features is None else target
+
     if masks > 1:
         frames = frames.repeat_interleave(masks, 0)
-        features = None if features is None else features.repeat_interleave(masks, 0)
-
-    def target_of(tokens: torch.Tensor) -> torch.Tensor:
-        with torch.no_grad():
-            if features is None:
-                return pixel_targets(frames, config.grid, tokens)
-            return take(features, tokens)
-
     predicted = student(frames, visible, masked)
     if not isinstance(predicted, Prediction):
         predicted = Prediction(predicted)
@@ -78,7 +83,7 @@ def masked_loss(
         parts |= {"masked_loss": of_masked, "visible_loss": of_visible}
         loss = loss + config.visible_weight * of_visible
     if predicted.motion is not None and motion is not None:
-        moved = take(motion.repeat_interleave(masks, 0), masked)
+        moved = taken(motion, masked)
         of_motion, known = motion_losses(predicted.motion, moved, config)
         total = torch.stack(list(of_motion.values())).sum()
         loss = loss + config.motion_factor * total
@@ -158,7 +163,12 @@ def pixel_targets(
         (B, n, P * 3) float32, pixel first (frame, row, column), then color, as published.
     """
     cubes = cut_cubes(frames, grid)
-    centered, _, deviation = pixel_statistics(cubes if index is None else take(cubes, index))
+    return standardize_pixels(cubes if index is None else take(cubes, index))
+
+
+def standardize_pixels(cubes: torch.Tensor) -> torch.Tensor:
+    """Normalize tokens' pixels per token and color, (B, n, P * 3) as `cut_cubes` to float32."""
+    centered, _, deviation = pixel_statistics(cubes)
     return centered.div_(deviation).flatten(2)
 
 

@@ -124,9 +124,7 @@ class Trainer:
         self.run = run
         config, accelerator = run.config, run.accelerator
         self.config, self.accelerator = config, accelerator
-        optimizer = torch.optim.AdamW(
-            run.groups(), lr=0.0, betas=config.betas, fused=accelerator.device.type == "cuda"
-        )
+        optimizer = torch.optim.AdamW(run.groups(), lr=0.0, betas=config.betas, fused=True)
         scale = config.batch / 256
         self.rates = warmup_cosine(
             config.base_lr * scale,
