@@ -1,5 +1,6 @@
 """Tracks of real videos, computed elsewhere: read, laid over clips, refused where none fit."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -79,6 +80,9 @@ def test_tracks_become_displacements_of_the_clip_and_objects_keep_their_own(
         )
         seen += known.sum() / max((~on).sum(), 1)
     assert seen / 4 > 0.6  # the picture leaves the points behind: some tokens have none
+    planned = open_clips(replace(config, render="device"))
+    for number in range(2):
+        np.testing.assert_array_equal(planned[number]["motion"], clips[number]["motion"])
 
 
 def test_a_token_has_the_motion_of_the_track_that_is_nearest_to_it(tmp_path: Path) -> None:

@@ -215,6 +215,30 @@ def test_the_device_finds_the_motion_that_workers_do(
     assert (expected["motion"][..., :8] != 0).any()
 
 
+@pytest.mark.parametrize(
+    "learned",
+    [
+        {"motion_target": "none"},
+        {"motion_visibility": True, "motion_rates": True, "motion_reading": "started"},
+        {"background": "noise", "camera": "pan", "decoder_mask_ratio": 0.5, "masks_per_clip": 2},
+    ],
+    ids=lambda learned: next(iter(learned)),
+)
+def test_motion_bins_are_the_same_where_a_device_renders(
+    small_bank: ObjectBank, learned: dict
+) -> None:
+    options = config(small_bank, masking="motion-bins", size=64, frames=8, **learned)
+    planned = open_clips(replace(options, render="device"))
+    painter = PlanRenderer.open(planned.config, planned.maker.bank, torch.device("cpu"))
+    batch, expected = planned.new_batch(3), open_clips(options).new_batch(3)
+    planned.fill([0, 1, 2], batch)
+    open_clips(options).fill([0, 1, 2], expected)
+    painted = painter(batch)
+    for name, values in expected.items():
+        np.testing.assert_array_equal(painted[name].numpy(), values.numpy())
+    assert ("motion" in expected) == (options.motion_target != "none")
+
+
 def test_on_a_device_natural_video_is_unknown_too(
     small_bank: ObjectBank, real_videos: dict[str, Path]
 ) -> None:
@@ -334,10 +358,6 @@ def test_natural_video_is_unknown_where_no_object_is(
         ({"camera": "pan"}, "nothing in a clip tells how --camera pan moves over black; use"),
         ({"motion_target": "official"}, "--motion-target official is for tracks of videos"),
         ({"motion_target": "official", "motion_rates": True}, "not in a tracker's files; use"),
-        (
-            {"render": "device", "masking": "motion-bins"},
-            "--masking motion-bins is made by the workers; use --render cpu",
-        ),
         (
             {"motion_target": "none", "masking": "motion-bins", "objects": 0},
             "--masking motion-bins needs objects, which alone are known to move",

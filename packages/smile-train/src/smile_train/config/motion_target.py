@@ -98,6 +98,14 @@ class MotionTargetOptions:
         return parts
 
     @property
+    def motion_by_workers(self: Any) -> bool:
+        """Whether workers find motion, as masks or files of tracks have it, rather than the device
+        that renders the clips; none is found where none is used."""
+        binned = self.masking == "motion-bins"
+        learned = self.motion_dim and (self.render == "cpu" or self.motion_target == "official")
+        return binned or bool(learned)
+
+    @property
     def motion_factor(self: Any) -> float:
         """Weight of the motion loss, settled."""
         if self.motion_weight is not None:
@@ -155,6 +163,3 @@ class MotionTargetOptions:
                 f"--motion-target official is for tracks of videos; --background is "
                 f"{self.background_kind}; use natural, or --motion-target displacement"
             )
-        if self.render == "device" and (binned or self.motion_target == "official"):
-            made = "--masking motion-bins" if binned else "--motion-target official"
-            raise InputError(f"{made} is made by the workers; use --render cpu")

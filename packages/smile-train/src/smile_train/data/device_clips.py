@@ -18,6 +18,7 @@ from smile_motion.renderer.device import DeviceRecords, DeviceRenderer
 from smile_motion.renderer.device_records import LayerRecords, make_records
 from smile_motion.tokens import masked_tokens
 from smile_motion.truth.device import gather_rates, token_motion
+from smile_motion.truth.instances import Truth
 from smile_motion.truth.token_motion import surface_rates
 from smile_motion.video import find_videos
 from smile_motion.video.stretches import DecodedStretches
@@ -26,7 +27,13 @@ from torch import Tensor
 from smile_train.config.pretrain import PretrainConfig
 from smile_train.config.run import DecoderName
 from smile_train.data.decoders import settle_decoder
-from smile_train.data.moving_clips import TrainingClips, draw_masks, draw_picks, mask_generators
+from smile_train.data.moving_clips import (
+    TrainingClips,
+    clip_motion,
+    draw_masks,
+    draw_picks,
+    mask_generators,
+)
 from smile_train.data.sampling import SampleOrder
 
 
@@ -36,9 +43,10 @@ class PlannedClips(TrainingClips):
 
     A sample holds `background` (T, H, W, 3) uint8, or (1, H, W, 3) where it stays (a camera moves
     it here already); the fields of `LayerRecords`; and `visible` and `masked`, or, where masks
-    follow trajectories, `keys` (masks, n) float64; with a motion target also `places` (objects,
-    slices, 2, 3) float64, where objects are when slices begin, under a camera `views` (slices, 2,
-    3), where its scene is, and `rates` (objects + 1, slices, 3) float64 where they are learned.
+    follow trajectories, `keys` (masks, n) float64; with a motion target `motion`, or what a device
+    finds it by (see `motion_by_workers`): `places` (objects, slices, 2, 3) float64, where objects
+    are when slices begin, under a camera `views` (slices, 2, 3), where its scene is, and `rates`
+    (objects + 1, slices, 3) float64 where they are learned.
     `PlanRenderer` makes of a batch what `TrainingClips` would have held.
     """
 
@@ -51,7 +59,7 @@ class PlannedClips(TrainingClips):
         shapes["background"] = ((frames, height, width, 3), torch.uint8)
         for name, array in self._example._asdict().items():
             shapes[name] = (array.shape[1:], torch.from_numpy(array).dtype)
-        if self.config.motion_dim:
+        if self.config.motion_dim and not self.config.motion_by_workers:
             del shapes["motion"]
             objects = max(self.maker.recipe.objects, 1)
             shapes["places"] = ((objects, self.config.grid.slices, 2, 3), torch.float64)
@@ -106,6 +114,10 @@ class PlannedClips(TrainingClips):
         if "rates" in row:
             row["rates"][...] = np.nan
             row["rates"][: plan.slots + 1] = surface_rates(plan, self.config.grid)
+        motion = None
+        if self.config.motion_by_workers:
+            truth = Truth(plan, self.maker.bank)
+            motion = clip_motion(self.config, truth, drawn.origin, out=row.get("motion"))
         generators = mask_generators(self.config, epoch, index)
         if "keys" in row:
             for part, rng in enumerate(generators):
@@ -113,7 +125,7 @@ class PlannedClips(TrainingClips):
                 if "picks" in row:
                     row["picks"][part] = draw_picks(self.config, rng)
             return
-        drawn = draw_masks(self.config, generators, plan, _no_coverage)
+        drawn = draw_masks(self.config, generators, plan, _no_coverage, motion)
         for part, mask in enumerate(drawn):
             row["visible"][part], row["masked"][part] = mask.visible, mask.masked
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from smile_motion.backgrounds.sources import VideoBackground
-from smile_motion.clips.clip import Clip, ClipMaker
+from smile_motion.clips.clip import ClipMaker
 from smile_motion.masking.masks import (
     TokenMask,
     mask_motion_bins,
@@ -23,6 +23,7 @@ from smile_motion.masking.masks import (
 from smile_motion.motion.plan import MotionPlan
 from smile_motion.seeding import Stream, reused_generator
 from smile_motion.tokens import masked_tokens
+from smile_motion.truth.instances import Truth
 from smile_motion.truth.token_motion import TokenMotion, surface_rates, token_motion
 
 from smile_train.config.pretrain import PretrainConfig
@@ -104,8 +105,8 @@ class TrainingClips:
         maker = self.maker_of(epoch, index)
         clip = maker.make(index, epoch, out=row["frames"], behind=self.order.behind(epoch))
         motion = None
-        if self.config.motion_dim or self.config.masking == "motion-bins":
-            motion = clip_motion(self.config, clip, out=row.get("motion"))
+        if self.config.motion_by_workers:
+            motion = clip_motion(self.config, clip.truth, clip.origin, out=row.get("motion"))
         masks = draw_masks(
             self.config,
             mask_generators(self.config, epoch, index),
@@ -146,11 +147,17 @@ class TrainingClips:
 
 
 def clip_motion(
-    config: PretrainConfig, clip: Clip, *, out: np.ndarray | None = None
+    config: PretrainConfig,
+    truth: Truth,
+    origin: Mapping[str, Any],
+    *,
+    out: np.ndarray | None = None,
 ) -> TokenMotion:
     """Say how what is in a clip's tokens moves: from its plan, and with --tracks from those.
 
     Args:
+        truth: What is known of the clip.
+        origin: What is behind its objects, as `Clip.origin`.
         out: (tokens, motion_dim) float32, to be filled with the displacements, and with what else
             is learned of motion.
 
@@ -161,8 +168,8 @@ def clip_motion(
     shape = (*grid.shape, points * points, 2)
     alone = len(config.motion_parts) == 1
     motion = token_motion(
-        clip.plan,
-        clip.truth.ids,
+        truth.plan,
+        truth.ids,
         grid,
         points=points,
         reading=config.motion_reading,
@@ -170,20 +177,20 @@ def clip_motion(
         out=out.reshape(shape) if out is not None and alone else None,
     )
     if out is not None and not alone:
-        rates = surface_rates(clip.plan, grid) if config.motion_rates else None
+        rates = surface_rates(truth.plan, grid) if config.motion_rates else None
         motion.join(out, visible=config.motion_visibility, rates=rates)
     if config.motion_target == "official" and config.tracks is not None:
         from smile_motion.video import open_index
 
         from smile_train.data.track_files import track_displacement
 
-        video = Path(clip.origin["file"])
-        x, y, width, height = clip.origin["crop"]
+        video = Path(origin["file"])
+        x, y, width, height = origin["crop"]
         tracked = track_displacement(
             config.tracks,
             video,
             length=len(open_index(video)),
-            numbers=np.array(clip.origin["frames"]),
+            numbers=np.array(origin["frames"]),
             crop=(x, y, width, height),
             grid=grid,
             points=points,

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from smile_motion.truth.instances import Truth
 
 from smile_train.config.machine import DTYPES
 from smile_train.config.pretrain import PretrainConfig
@@ -99,7 +100,7 @@ def measure(
     dtype = DTYPES[config.precision]
     timings = Timings(batch=config.batch, device=device)
     timings.matrix_rate = measure_matrix_rate(device, dtype)
-    if config.motion_dim and config.render == "cpu":
+    if config.motion_by_workers:
         timings.seconds[TRUTH] = time_truth(config, clips, repeats)
     forward = config.batch * config.masks_per_clip * student_flops(model, config)
     timings.flops = {"student forward": forward, "student backward": 2 * forward}
@@ -156,16 +157,24 @@ def measure(
 
 
 def time_truth(config: PretrainConfig, clips: TrainingClips, repeats: int) -> list[float]:
-    """Processor seconds that the motion of the tokens of a batch takes, `repeats` times."""
+    """Processor seconds that the motion of the tokens of a batch takes, `repeats` times; where a
+    device renders, with the id maps that it is read from."""
     epoch, index = clips.order.locate(0)
     clip = clips.maker_of(epoch, index).make(index, epoch)
-    out = np.empty((config.grid.tokens, config.motion_dim), np.float32)
-    clip_motion(config, clip, out=out)  # Compilation; tracks are read.
+    out = None
+    if config.motion_dim:
+        out = np.empty((config.grid.tokens, config.motion_dim), np.float32)
+
+    def find() -> None:
+        painted = Truth(clip.plan, clips.maker.bank) if config.render == "device" else clip.truth
+        clip_motion(config, painted, clip.origin, out=out)
+
+    find()  # Compilation; tracks are read.
     seconds = []
     for _ in range(repeats):
         begun = time.process_time()
         for _ in range(config.batch):
-            clip_motion(config, clip, out=out)
+            find()
         seconds.append(time.process_time() - begun)
     return seconds
 
