@@ -247,7 +247,7 @@ def test_other_mistakes_are_explained_by_tyro(capsys: pytest.CaptureFixture[str]
         ),
         (
             "smile_train probe strict x --dataset ssv2 --data . --penalties 0 --out x",
-            "smile_train probe strict: --penalties is 0.0; give more than 0\n",
+            "smile-train probe strict: --penalties is 0.0; give more than 0\n",
         ),
     ],
 )

@@ -108,7 +108,7 @@ def test_ctrl_c_while_workers_start_is_one_line(later_s: float, small_bank: Obje
     os.killpg(program.pid, signal.SIGINT)
     _, said = program.communicate(timeout=60)
     *before, last = said.splitlines()
-    assert (program.returncode, last) == (130, "smile_train bench: interrupted")
+    assert (program.returncode, last) == (130, "smile-train bench: interrupted")
     assert not [line for line in before if "CPU" not in line], "what was chosen, and nothing else"
 
 

@@ -7,11 +7,11 @@ from smile_motion.runtime.signals import end_with_launchers, repeat_lost_interru
 
 COMMANDS = (
     Command("pretrain", "pre-train a video transformer", "smile_train.cli.pretrain"),
-    Command("finetune", "fine-tune on labelled videos, and test", "smile_train.cli.finetune"),
+    Command("finetune", "fine-tune on labeled videos, and test", "smile_train.cli.finetune"),
     Command("probe strict", "linear probe of cached features", "smile_train.cli.probe:Strict"),
     Command("probe sigma", "linear probe with augmentation", "smile_train.cli.probe:Sigma"),
     Command("probe attentive", "a grid of attentive probes", "smile_train.cli.probe:Attentive"),
-    Command("probe knn", "nearest neighbours in cached features", "smile_train.cli.probe:Knn"),
+    Command("probe knn", "nearest neighbors in cached features", "smile_train.cli.probe:Knn"),
     Command("probe motion", "what encoders know about motion", "smile_train.cli.probe:Motion"),
     Command("explore", "show what an encoder sees, on a page", "smile_train.cli.explore"),
     Command("evaluate severe", "the SEVERE benchmark", "smile_train.cli.evaluate.severe"),
@@ -20,7 +20,7 @@ COMMANDS = (
     Command("evaluate pca", "principal components of features", "smile_train.cli.evaluate.pca"),
     Command("evaluate gains", "classes gained and lost by a run", "smile_train.cli.evaluate.gains"),
     Command("evaluate report", "runs beside the paper's tables", "smile_train.cli.evaluate.report"),
-    Command("data list", "check a labelled data set, write manifests", "smile_train.cli.data.list"),
+    Command("data list", "check a labeled data set, write manifests", "smile_train.cli.data.list"),
     Command("data check", "find broken videos in a list or folder", "smile_train.cli.data.check"),
     Command("data pack", "re-encode videos for quick reading", "smile_train.cli.data.pack"),
     Command("bench", "measure where the time of a run goes", "smile_train.cli.bench"),
@@ -34,7 +34,7 @@ def main() -> None:
     end_with_launchers()
     repeat_lost_interrupts()
     description = "Self-supervised video pre-training on moving-object clips (SMILE, CVPR 2025)."
-    sys.exit(run_app("smile_train", description, COMMANDS, sys.argv[1:], default="pretrain"))
+    sys.exit(run_app("smile-train", description, COMMANDS, sys.argv[1:], default="pretrain"))
 
 
 if __name__ == "__main__":

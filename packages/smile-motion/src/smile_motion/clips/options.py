@@ -81,7 +81,7 @@ class BankOptions:
     """Object bank, or several as one: `--bank A B` is what `bank merge A B` would write. Default:
     the embedded one, for a baseline its own, made on first use."""
     bank_weights: Annotated[tuple[Positive, ...] | None, Gathered(), _OF_SEVERAL, _MOVING] = None
-    """Sampling probability of each bank, such as `2 1`: two objects of three are from the first.
+    """How often each bank is drawn from, such as `2 1`: two objects of three are from the first.
     Default: all categories of all banks alike."""
     categories: Annotated[tuple[str, ...] | None, Gathered(), _MOVING] = None
     """Draw objects of these categories only. Default: all that the bank has."""

@@ -13,7 +13,7 @@ from typing import Annotated, ClassVar
 import tyro
 from smile_motion.clips.options import BANK_FIELDS, BankOptions
 from smile_motion.explore.options import PAGE_FIELDS, PageOptions
-from smile_motion.io.options import ONE_FOLDER, Groups, Heads, Threads
+from smile_motion.io.options import ONE_FOLDER, Banks, Groups, Heads, Threads
 
 EXAMPLES = (
     "smile-train explore runs/first --open",
@@ -33,6 +33,8 @@ class Options(PageOptions, BankOptions):
 
     checkpoint: Annotated[str, tyro.conf.Positional]
     """A run, a checkpoint, a published file or a hub id."""
+    bank: Banks = None
+    """Object bank, or several as one, of the clips that are rendered. Default: the embedded one."""
     videos: Annotated[Path | None, ONE_FOLDER] = None
     """Video, folder or list (`path label` lines) to show."""
     heads: Heads | None = None

@@ -71,7 +71,7 @@ class FinetuneConfig(RunOptions, DatasetOptions):
         tyro.conf.Positional,
         tyro.conf.arg(metavar="CHECKPOINT", help_behavior_hint="(required)"),
     ] = Path()
-    """A run, a checkpoint, or a published file to start from."""
+    """A run, a checkpoint, or a published file to start from, unless --from-scratch is given."""
     from_scratch: StudentName | None = None
     """Start from random weights of this student, drawn by --seed, instead of a checkpoint: the
     control of every pre-training. Give it a --layer-decay of 1: it has no lower layers to keep."""

@@ -52,7 +52,8 @@ class FeatureProbeConfig(DatasetOptions):
         tyro.conf.Positional,
         tyro.conf.arg(metavar="CHECKPOINT", help_behavior_hint="(required)"),
     ] = ""
-    """A run, a checkpoint, a published file, a folder of transformers, or a hub id."""
+    """A run, a checkpoint, a published file, a folder of transformers, or a hub id, unless
+    --from-scratch is given."""
     from_scratch: StudentName | None = None
     """Probe random weights of this student, drawn by --seed, instead of a checkpoint: the floor of
     what every other encoder reaches."""

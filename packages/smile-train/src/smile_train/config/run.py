@@ -38,7 +38,7 @@ class DecoderOptions:
     ] = "auto"
     """Of videos that are not packed. auto: torchcodec where it is installed, gives PyAV's pixels
     for a few of them, and is faster in a short trial, which some dozens of clips are worth, else
-    PyAV; a resumed run keeps its own."""
+    PyAV. A run that is resumed keeps its own."""
 
     @property
     def reads_videos(self) -> bool:

@@ -23,7 +23,7 @@ class Options:
     videos: Annotated[Path, tyro.conf.Positional]
     """A list (`path label` lines), a folder, a tar or a video."""
     out: Path | None = None
-    """File for the broken ones, a line each: path, tab, reason. Default: LIST.broken.txt"""
+    """File for the broken ones, a line each: path, tab, reason. Default: LIST.broken.txt."""
     sound: Path | None = None
     """File for a list of the others, with their labels, to train from."""
     every_frame: bool = False

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from smile_motion.io.options import Count, Heads, Stride, Threads
+from smile_motion.io.options import Count, Groups, Heads, Stride, Threads
 
 from smile_train.config.run import DecoderOptions
 
@@ -19,6 +19,15 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, kw_only=True)
 class FigureOptions(DecoderOptions):
     """Videos, how clips are taken of them, and where the figure goes."""
+
+    GROUPS: ClassVar[Groups] = {
+        "what is shown, and where to": (
+            *("checkpoint", "checkpoints", "videos", "out"),
+            *("names", "token", "over", "form", "heads"),
+        ),
+        "which clips": ("limit", "stride", "sampling"),
+        "how fast": ("decoder", "workers", "cpu_threads"),
+    }
 
     videos: Path
     """A video, a folder, a tar or a list (`path label` lines). One clip of each is shown."""
