@@ -91,7 +91,7 @@ def main(options: Options) -> None:
     with ProcessPoolExecutor(
         size.processes,
         mp_context=multiprocessing.get_context("spawn"),
-        initializer=_quiet,
+        initializer=_begin,
         initargs=(places.work / "logs",),
     ) as pool:
         if end is not None and options.steps is None:
@@ -116,12 +116,13 @@ def prepare(options: Options, size: Size) -> Places:
 
     from benchmarks.evidence.sources import pack_videos, prepare_sources
 
-    name = f"movements-{size.side}-{size.movements}"
+    train, test = size.movements
+    name = f"movements-{size.side}-{train}-{test}"
     movements = options.work / name
     if not is_rendered(movements):
         # In a process of its own: Mesa's libraries and PyTorch's do not always get on in one.
         command = [sys.executable, "-m", "benchmarks.evidence.movements", "--out", str(movements)]
-        command += ["--size", str(size.side), "--train", str(size.movements)]
+        command += ["--size", str(size.side), "--train", str(train), "--test", str(test)]
         if subprocess.run(command).returncode:
             raise InputError(f"{movements}: not rendered; see above")
     videos, photographs = prepare_sources(options.work)
@@ -278,9 +279,23 @@ def describe_machine() -> str:
     return f"{device}, {os.cpu_count()} cores, torch {torch.__version__}"
 
 
-def _quiet(logs: Path) -> None:
-    """Send what a worker says to a file of its own."""
+def _begin(logs: Path) -> None:
+    """Let a worker sleep while it waits for the device, and send what it says to a file."""
+    sleep_while_waiting()
     logs.mkdir(parents=True, exist_ok=True)
     log = (logs / f"{os.getpid()}.log").open("w", encoding="utf-8")
     os.dup2(log.fileno(), 1)
     os.dup2(log.fileno(), 2)
+
+
+def sleep_while_waiting() -> None:
+    """Have CUDA block instead of spinning: several arms' loaders need the cores."""
+    import ctypes
+
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return
+    blocking = 4  # CU_CTX_SCHED_BLOCKING_SYNC, before there is a context
+    if driver.cuInit(0) == 0:
+        driver.cuDevicePrimaryCtxSetFlags_v2(0, blocking)

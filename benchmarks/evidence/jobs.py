@@ -236,6 +236,7 @@ def finetune_config(job: Job, checkpoint: Path | None) -> FinetuneConfig:
         erasing=0.0,
         flip=False,
         crop_area=size.crop_area,
+        head_scale=size.head_scale,
         clip_grad=1.0,
         validate_every=size.epochs,
         segments=1,

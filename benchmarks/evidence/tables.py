@@ -114,7 +114,7 @@ def write_table(runs: Sequence[dict[str, Any]], table: TableName) -> str:
         lines.append(f"| {row.label} | {' | '.join(shown)} | {len(found[0])} | {paper} |")
     labels = {row.arm: row.label for name in TABLES for row in TABLES[name]}
     labels |= {row.arm: row.label for row in TABLES[table]}
-    ordering = "our expectation" if table == "track" else "the paper's ordering"
+    ordering = "our expectation" if table in ("track", "scratch") else "the paper's ordering"
     lines += ["", f"| {ordering} | {' | '.join(MEASURES.values())} |", "|---|---|---|"]
     for better, worse in PAIRS[table]:
         shown = []
