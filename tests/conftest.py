@@ -8,6 +8,10 @@ import sys
 import tempfile
 from pathlib import Path
 
+# As many processes as cores run tests, and start others; sums in the same order in all of them. Set
+# before libraries that read it when they are loaded.
+os.environ["OMP_NUM_THREADS"] = "1"
+
 import av
 import cv2
 import numpy as np
@@ -20,8 +24,6 @@ from smile_motion.io.folders import CACHE_VARIABLE
 sys.path.insert(0, str(Path(__file__).parent))
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-# As many processes as cores run tests, and start others; sums in the same order in all of them.
-os.environ["OMP_NUM_THREADS"] = "1"
 # Shells start what is in the background with this signal ignored, and all that it starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -35,6 +37,31 @@ if CACHE is not None:
 settings.register_profile("steady", derandomize=True, deadline=None)
 settings.register_profile("search", max_examples=500, deadline=None)
 settings.load_profile("steady")
+
+
+def pytest_xdist_auto_num_workers() -> int | None:
+    """A process more than there are cores: tests wait for programs, browsers and disks."""
+    if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
+        return None
+    return (os.cpu_count() or 1) + 1
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Deal the modules to the processes, those with slow tests first, so that all end together."""
+    modules: dict[Path, list[pytest.Item]] = {}
+    for item in items:
+        modules.setdefault(item.path, []).append(item)
+    parts: list[list[pytest.Item]] = [
+        [] for _ in range(int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
+    ]
+    for module in sorted(modules.values(), key=lambda own: not any(map(_is_slow, own))):
+        min(parts, key=len).extend(module)
+    items[:] = [item for part in parts for item in part]
+
+
+def _is_slow(item: pytest.Item) -> bool:
+    return item.get_closest_marker("slow") is not None
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -124,12 +124,14 @@ def probe_motion(
                 store = _Store(cache, clips, name, count)
                 found, missing = store.read(candidates, seed, kept)
                 made = {key: [] for key in missing}
+                labels[part] = []
                 asked: dict[tuple[str, Shown], list[Kept]] = {}
                 for encoder, shown, name_kept in missing:
                     asked.setdefault((encoder, shown), []).append(name_kept)
                 if missing:
                     first = 0
-                    for frames, _ in clips.batches(name, count, sizes.batch):
+                    for frames, said in clips.batches(name, count, sizes.batch):
+                        labels[part] += said
                         orders = clips.shuffles(name, first, len(frames))
                         with computing():
                             for (encoder, shown), own in asked.items():
@@ -144,7 +146,8 @@ def probe_motion(
                 store.write(candidates, seed, {key: found[key] for key in missing})
                 for key, values in found.items():
                     features.setdefault(key, {})[part] = values
-                labels[part] = [clips.scene(name, n)[0].labels for n in range(count)]
+                if not missing:
+                    labels[part] = [clips.scene(name, n)[0].labels for n in range(count)]
             for factor in factors:
                 if FACTORS[factor].scene == name:
                     for (encoder, shown, what), own in features.items():

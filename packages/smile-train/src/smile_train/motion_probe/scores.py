@@ -143,22 +143,31 @@ def encode_targets(values: np.ndarray, classes: int) -> np.ndarray:
 
 
 class _Ridge:
-    """Ridge regression for any penalty after one decomposition, of samples by samples."""
+    """Ridge regression for any penalty after one decomposition, of the smaller of the features' two
+    Gram matrices: samples by samples, or features by features."""
 
     def __init__(self, features: np.ndarray, wanted: np.ndarray) -> None:
         self.mean = features.mean(0)
         self.scale = 1 / np.maximum(features.std(0), 1e-6)
         self.offset = wanted.mean(0)
-        self.known = self._standard(features)
-        values, self.vectors = np.linalg.eigh((self.known @ self.known.T).astype(np.float64))
+        known = self._standard(features)
+        targets = wanted - self.offset
+        self.samples = None if known.shape[1] < len(known) else known
+        if self.samples is None:
+            gram, targets = known.T @ known, known.T.astype(np.float64) @ targets
+        else:
+            gram = known @ known.T
+        values, self.vectors = np.linalg.eigh(gram.astype(np.float64))
         self.values = np.maximum(values, 0)
-        self.projected = self.vectors.T @ (wanted - self.offset)
+        self.projected = self.vectors.T @ targets
 
     def __call__(self, features: np.ndarray, penalty: float) -> np.ndarray:
         """Predict (n, outputs)."""
         shrunk = self.projected / (self.values + penalty * self.values[-1] / 10 + 1e-9)[:, None]
-        dual = self.vectors @ shrunk
-        return (self._standard(features) @ self.known.T).astype(np.float64) @ dual + self.offset
+        seen = self._standard(features)
+        if self.samples is not None:
+            seen = seen @ self.samples.T
+        return seen.astype(np.float64) @ (self.vectors @ shrunk) + self.offset
 
     def _standard(self, features: np.ndarray) -> np.ndarray:
         return ((features - self.mean) * self.scale).astype(np.float32)
