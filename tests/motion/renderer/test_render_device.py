@@ -181,11 +181,14 @@ sys.path.insert(0, {str(Path(__file__).parent)!r})
 from test_render_device import *
 
 bank = ObjectBank.open({str(small_bank.path)!r})
-for effects, frames in (((), 2), (("drop-shadow", "colour-drift"), 1)):
+for effects, frames, size in (
+    ((), 2, (32, 80)),
+    (("drop-shadow", "colour-drift"), 1, (16, 48)),  # shadows take the interpreter long
+):
     recipe = MotionRecipe.named("paper", effects=effects)
-    plans = draw(recipe, bank, 2, frames=2, size=(32, 80))
-    background = np.random.default_rng(0).integers(0, 256, (2, frames, 32, 80, 3), np.uint8)
-    renderer = DeviceRenderer(bank, "cpu", frames=2, size=(32, 80), kernel="triton")
+    plans = draw(recipe, bank, 2, frames=2, size=size)
+    background = np.random.default_rng(0).integers(0, 256, (2, frames, *size, 3), np.uint8)
+    renderer = DeviceRenderer(bank, "cpu", frames=2, size=size, kernel="triton")
     clips = renderer.render(torch.from_numpy(background), plans)
     compare(clips, np.repeat(background, 2 // frames, axis=1), plans)
 blur = replace(plans[0], shadow=None, tint=None, blur=MotionBlur(exposures=2))

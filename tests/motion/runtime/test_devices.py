@@ -1,53 +1,50 @@
-"""Where models run: refusals where there is no CUDA, in a process that sees none."""
+"""Where models run: refusals where there is no CUDA."""
 
 import json
-import os
-import subprocess
-import sys
+import multiprocessing
 from pathlib import Path
 
 import pytest
+import torch
 from smile_motion.bank.candidates.diffusers_folder import parameter_count
+from smile_motion.bank.candidates.diffusion import Diffusion, refuse_silent_cpu
+from smile_motion.bank.candidates.score import ClipScorer
+from smile_motion.bank.candidates.segmenters import open_segmenter
 from smile_motion.errors import InputError
 from smile_motion.runtime.devices import choose_device
 from support.tiny_clip import write_tiny_clip
 from support.tiny_pipelines import write_tiny_stable_diffusion
 from support.tiny_segmenters import write_tiny_clipseg, write_tiny_onnx_segmenter
 
-OPENERS = """
-import json, sys
-from smile_motion.bank.candidates.diffusion import Diffusion, refuse_silent_cpu
-from smile_motion.bank.candidates.score import ClipScorer
-from smile_motion.bank.candidates.segmenters import open_segmenter
-from smile_motion.errors import InputError
-
-openers = {
+OPENERS = {
     "segmenter": open_segmenter,
     "scorer": ClipScorer.open,
     "diffusion": lambda model, device: Diffusion.open(model, device=device).pipeline.device.type,
     "refusal": refuse_silent_cpu,
 }
-for kind, model, device in json.loads(sys.argv[1]):
-    try:
-        print(openers[kind](model, device=device))
-    except InputError as error:
-        print(error)
-"""
+
+
+def say_without_cuda(asked: list[tuple[str, str, str]]) -> list[str]:
+    """What is said to each (kind, model, device) where torch sees no CUDA device."""
+    said = []
+    for kind, model, device in asked:
+        try:
+            said.append(str(OPENERS[kind](model, device=device)))
+        except InputError as error:
+            said.append(str(error))
+    return said
 
 
 def open_without_cuda(*asked: tuple[str, Path | str, str]) -> list[str]:
-    """What is said to each (kind, model, device), a line each, where torch sees no CUDA device.
-
-    In a process of its own, since torch looks once: so this is tested on machines with a GPU too.
-    """
-    done = subprocess.run(
-        [sys.executable, "-c", OPENERS, json.dumps(asked, default=str)],
-        env=os.environ | {"CUDA_VISIBLE_DEVICES": ""},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.splitlines()
+    """The same on any machine: where there is a GPU in a process that sees none, since torch looks
+    once."""
+    words = [(kind, str(model), device) for kind, model, device in asked]
+    if not torch.cuda.is_available():
+        return say_without_cuda(words)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("CUDA_VISIBLE_DEVICES", "")
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
+            return pool.apply(say_without_cuda, (words,))
 
 
 def write_full_size_weights(path: Path) -> None:

@@ -129,15 +129,18 @@ def build_split(
     """
     videos, missing, there = [], [], Listings(place.root)
     for number, (name, target, span) in enumerate(rows):
-        path = next((path for path in candidates(name) if there.has(path)), None)
+        paths = tuple(candidates(name))
+        path = next(filter(there.has, paths), None)
         if path is None:  # HandstandPushups, HandStandPushups; clip.MP4
-            path = next((alike for p in candidates(name) if (alike := there.alike(p))), None)
+            path = next(filter(None, map(there.alike, paths)), None)
         if path is None:
-            missing.append(_below(place.root, next(iter(candidates(name)))))
+            missing.append(paths[0])
             continue
         key = keys[number] if keys else name
         found = _below(place.root, path)
         videos.append(LabeledVideo(key=key, path=found, target=target, span=span))
+    if missing:
+        missing[0] = str(_below(place.root, missing[0]))
     refuse_missing(place, split, missing, len(rows))
     return LabeledVideos(
         name=place.name,
@@ -151,7 +154,7 @@ def build_split(
     )
 
 
-def refuse_missing(place: DatasetPlace, split: Split, missing: Sequence[Path], total: int) -> None:
+def refuse_missing(place: DatasetPlace, split: Split, missing: Sequence[str], total: int) -> None:
     """Raise InputError when all of a split's videos are missing, or some that may not be."""
     if missing and (not place.allow_missing or len(missing) == total):
         raise InputError(
@@ -167,7 +170,7 @@ class Listings:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._names: dict[str, frozenset[str] | None] = {}
-        self._alike: dict[str, dict[str, str | None]] = {}
+        self._alike: dict[str, tuple[str, dict[str, str | None]]] = {}
 
     def has(self, path: str) -> bool:
         """Whether a file below the root, or a member of a tar, is there."""
@@ -178,18 +181,24 @@ class Listings:
     def alike(self, path: str) -> str | None:
         """The path that differs from one at most by case, if there is just one."""
         folder, _, name = path.rpartition("/")
+        if folder not in self._alike:
+            self._alike[folder] = self._fold(folder)
+        there, names = self._alike[folder]
+        found = names and names.get(name.lower())
+        return f"{there}/{found}" if found else None
+
+    def _fold(self, folder: str) -> tuple[str, dict[str, str | None]]:
+        """The folder that is there in place of one, and its names by themselves without case."""
+        there = folder
         if folder and not self._listed(folder):
             found = self.alike(folder)
             if found is None or found == folder:
-                return None
-            folder = found
-        if folder not in self._alike:
-            alike: dict[str, str | None] = {}
-            for there in self._listed(folder) or ():
-                alike[there.lower()] = None if there.lower() in alike else there
-            self._alike[folder] = alike
-        found = self._alike[folder].get(name.lower())
-        return found and f"{folder}/{found}"
+                return folder, {}
+            there = found
+        alike: dict[str, str | None] = {}
+        for name in self._listed(there) or ():
+            alike[name.lower()] = None if name.lower() in alike else name
+        return there, alike
 
     def _listed(self, folder: str) -> frozenset[str] | None:
         """Names in a folder; None inside a tar."""

@@ -90,7 +90,7 @@ def _read_manifest(place: DatasetPlace, split: Split) -> LabeledVideos:
         if there.has(str(video.path.absolute())):
             kept.append(video)
         else:
-            missing.append(video.path)
+            missing.append(str(video.path))
     refuse_missing(place, split, missing, len(found))
     return replace(found, videos=tuple(kept), partial=found.partial or bool(missing))
 
@@ -101,7 +101,7 @@ def _read_list(place: DatasetPlace, split: Split) -> LabeledVideos:
     bare = next((video for video in listed if video.label is None), None)
     if bare is not None:
         raise InputError(f"{path}: {bare.path.name} has no label; write `path label` lines")
-    missing = [video.path for video in listed if not video.there]
+    missing = [str(video.path) for video in listed if not video.there]
     refuse_missing(place, split, missing, len(listed))
     classes = _class_names(place, split, listed, path)
     numbers = {name: number for number, name in enumerate(classes)}
