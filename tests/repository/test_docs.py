@@ -19,6 +19,7 @@ PAGES = sorted((ROOT / "docs").glob("*.md"))
 COOKBOOK = (ROOT / "docs/cookbook.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_the_site_builds_with_strict_links(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", tmp_path / "site"]
     built = subprocess.run(

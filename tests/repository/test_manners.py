@@ -92,6 +92,7 @@ def test_other_shells_have_all_commands(shell: str) -> None:
     assert run("smile-motion", "completion", "csh").returncode == EXIT_INPUT
 
 
+@pytest.mark.slow
 def test_json_is_one_document_of_facts(
     small_bank: ObjectBank, real_videos: dict[str, Path], tmp_path: Path
 ) -> None:

@@ -319,6 +319,7 @@ def test_datasets_reads_a_bank_as_it_is(
     assert loaded[0]["image"].mode == "RGBA"
 
 
+@pytest.mark.slow
 def test_the_commands_say_what_is_there(small_bank: ObjectBank, tmp_path: Path) -> None:
     def run(*arguments: str) -> subprocess.CompletedProcess:
         command = [sys.executable, "-m", "smile_motion", *arguments]

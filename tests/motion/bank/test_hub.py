@@ -48,6 +48,7 @@ def pictures(folder: Path) -> list[Path]:
     return list((folder / "images").rglob("*.png"))
 
 
+@pytest.mark.slow
 def test_a_bank_goes_to_the_hub_and_back(
     split_bank: ObjectBank,
     hub: Hub,
@@ -123,6 +124,7 @@ def test_a_killed_download_continues(
     assert [path.name for path in (tmp_path / "work").iterdir()] == ["bank"]
 
 
+@pytest.mark.slow
 def test_downloads_that_cannot_be_trusted_leave_nothing(
     split_bank: ObjectBank,
     hub: Hub,

@@ -18,6 +18,7 @@ from smile_motion.io.files import dump_lines
 from smile_motion.io.output_folders import new_folder
 
 
+@pytest.mark.slow
 def test_dedup_keeps_the_best_of_what_looks_alike(
     repeated: ObjectBank, tmp_path: Path, run_bank: Callable[..., subprocess.CompletedProcess]
 ) -> None:

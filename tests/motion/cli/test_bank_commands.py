@@ -18,6 +18,7 @@ from smile_motion.cli.app import run_app
 from smile_motion.io.files import dump_json, dump_lines, sha256
 
 
+@pytest.mark.slow
 def test_pack_packs_what_is_not_current(
     bank_copy: Path, run_bank: Callable[..., subprocess.CompletedProcess]
 ) -> None:

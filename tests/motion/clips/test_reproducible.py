@@ -75,12 +75,14 @@ def test_processes_make_their_shards_of_the_same_clips(
     assert together == digests
 
 
+@pytest.mark.slow
 def test_the_number_of_threads_does_not_matter(
     digesting: Digesting, digests: dict[str, str]
 ) -> None:
     assert digesting.run(INDEXES, threads=3) == digests
 
 
+@pytest.mark.slow
 def test_clips_of_all_indexes_and_epochs_differ(
     digesting: Digesting, digests: dict[str, str]
 ) -> None:

@@ -108,6 +108,7 @@ def shown(bank: ObjectBank, **controls: Any) -> Shown:
     return make_shown(Controls(**controls), ExplorerInputs(bank=bank.path), bank, limits)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", [(1280, 900), (390, 844)], ids=["desktop", "phone"], indirect=True)
 def test_the_page_fits_and_the_clip_stays_in_view(
     page: "Page", running: Explorer, tmp_path: Path
@@ -161,6 +162,7 @@ def test_clips_play_pause_step_and_scrub(desktop: "Page") -> None:
     assert counter.inner_text() == stopped
 
 
+@pytest.mark.slow
 def test_every_layer_draws_the_truth(desktop: "Page", small_bank: ObjectBank) -> None:
     desktop.keyboard.press("ArrowRight")
     quiet(desktop)
@@ -199,6 +201,7 @@ def test_every_layer_draws_the_truth(desktop: "Page", small_bank: ObjectBank) ->
     assert (gray ^ other).mean() > 0.9
 
 
+@pytest.mark.slow
 def test_knobs_change_the_clip_and_what_is_copied(
     desktop: "Page", running: Explorer, small_bank: ObjectBank, tmp_path: Path
 ) -> None:

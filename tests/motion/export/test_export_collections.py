@@ -26,6 +26,7 @@ def few(small_bank: ObjectBank) -> list[str | Path]:
     return ["--bank", small_bank.path, "--size", "32", "--frames", "2"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("form", "workers"),
     [
@@ -52,6 +53,7 @@ def test_processes_jobs_and_order_give_the_same_bytes(
     assert tree(tmp_path / "jobs") == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", [[], PACKED, ["--format", "datasets"]])
 def test_a_broken_video_ends_a_collection_or_is_replaced_as_asked(
     form: list[str],

@@ -108,6 +108,7 @@ def test_random_masks_hide_every_token_equally_often() -> None:
     assert abs(often - 1248 / 1568).max() < 6 * np.sqrt(0.8 * 0.2 / 400)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", ["gaussian", "linear"])
 def test_official_masks_have_the_published_statistics(
     small_bank: ObjectBank, published: PublishedStatistics, path: PathName

@@ -284,6 +284,7 @@ def test_masks_are_those_of_the_cpu(
         assert (mine.masked == hidden.cpu().numpy()).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("device", "kernel"), KERNELS)
 def test_plans_with_different_effects_share_a_batch(
     small_bank: ObjectBank, device: str, kernel: KernelName

@@ -130,6 +130,7 @@ def test_features_have_no_pre_training_model_in_transformers(tmp_path: Path) -> 
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_onnx_runtime_gives_the_same(
     pretrained: PretrainModel, classifier: Classifier, video: torch.Tensor, tmp_path: Path
@@ -167,6 +168,7 @@ def test_models_are_saved_and_loaded_as_the_hub_does(
     torch.testing.assert_close(tokens, pretrained.encoder(video), rtol=0, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_command_exports_a_classifier_everywhere(
     classifier: Classifier, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

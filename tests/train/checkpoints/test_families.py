@@ -141,6 +141,7 @@ def test_sigma_is_known_without_prototypes(model: PretrainModel, tmp_path: Path)
     assert backbone.pretraining == {"published": "SIGMA"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tuned", [False, True])
 def test_vit_g_of_videomae_v2_has_its_own_proportions(tuned: bool, tmp_path: Path) -> None:
     """Width 1408, 16 heads, MLPs of 48 / 11 the width, patches of 14; here of one block."""

@@ -255,6 +255,7 @@ def test_folders_that_transformers_cannot_read_whole_are_refused(tmp_path: Path)
         from_transformers(tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_the_export_command_refuses_in_one_line(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "smile_train", "export"]
     source = str(FIXTURES / "pretrain_pixel.pth")

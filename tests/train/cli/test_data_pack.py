@@ -103,6 +103,7 @@ def wait_for(condition: Callable[[], bool]) -> None:
         time.sleep(0.002)
 
 
+@pytest.mark.slow
 def test_a_killed_packing_goes_on_to_the_same_bytes(
     packed: Path, videos: Path, tmp_path: Path
 ) -> None:
@@ -162,6 +163,7 @@ def test_names_suit_archives(videos: Path, tmp_path: Path) -> None:
     assert [open_index(video.path).rate_hz for video in find_videos(tmp_path / "out")] == [25, 25]
 
 
+@pytest.mark.slow
 def test_training_and_data_sets_read_shards(
     packed: Path, videos: Path, small_bank: ObjectBank, tmp_path: Path
 ) -> None:

@@ -66,6 +66,7 @@ def test_steps_in_a_row_share_videos_and_each_has_its_turn() -> None:
     assert [alone.locate(n) for n in range(20)] == [one.locate(n) for n in range(20)]
 
 
+@pytest.mark.slow
 def test_batches_are_the_same_for_any_number_of_workers(config: PretrainConfig) -> None:
     alone = batches(config, 0)
     for workers in (1, 2, 3):

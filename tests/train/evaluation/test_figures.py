@@ -206,6 +206,7 @@ def test_attention_and_components_become_videos(
     }
 
 
+@pytest.mark.slow
 def test_any_number_of_clips_fits_a_gallery(tmp_path: Path) -> None:
     """All have a video; as many as a strip shows are kept."""
     gallery = Gallery(folder=tmp_path, form="webp")

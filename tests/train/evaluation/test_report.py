@@ -265,6 +265,7 @@ def test_rows_by_hand(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert "features: no results in it (yet); left out" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_what_is_not_finished_or_damaged_is_said(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

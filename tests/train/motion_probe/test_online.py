@@ -29,6 +29,7 @@ def measured(run: Path) -> list[dict[str, float]]:
     return [entry for line in lines if "growth_accuracy" in (entry := json.loads(line))]
 
 
+@pytest.mark.slow
 def test_a_run_asks_its_student_and_ends_by_saying_so(
     asked_run: tuple[Path, list[str]], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -48,6 +49,7 @@ def test_a_run_asks_its_student_and_ends_by_saying_so(
     ) in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_asking_does_not_change_what_is_learned(
     asked_run: tuple[Path, list[str]], tmp_path: Path
 ) -> None:

@@ -151,6 +151,7 @@ def test_random_weights_are_others_of_the_same_kind() -> None:
     assert all(torch.equal(value, again[name]) for name, value in other.state_dict().items())
 
 
+@pytest.mark.slow
 def test_the_command_leaves_table_figure_and_numbers(
     checkpoint: Path, bank: ObjectBank, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -136,6 +136,7 @@ def test_features_of_other_settings_are_not_taken_for_these(
     assert first == same
 
 
+@pytest.mark.slow
 def test_features_of_videos_that_changed_are_read_again(
     checkpoint: Path, tmp_path: Path, real_videos: dict[str, Path]
 ) -> None:

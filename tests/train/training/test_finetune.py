@@ -61,6 +61,7 @@ def test_a_separable_task_is_learned(checkpoint: Path, scenes: Path, tmp_path: P
         assert read_run_config(out / name / "config.json")["model"] == "classifier"
 
 
+@pytest.mark.slow
 def test_training_from_scratch_starts_from_random_weights_of_the_seed(
     scenes: Path, tmp_path: Path
 ) -> None:

@@ -99,6 +99,7 @@ def test_minutes_must_be_some() -> None:
         PretrainConfig(minutes=0)
 
 
+@pytest.mark.slow
 def test_a_run_over_several_banks_goes_on_with_them_alone(
     small_bank: ObjectBank, white_bank: ObjectBank, tmp_path: Path
 ) -> None:

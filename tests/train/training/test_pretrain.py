@@ -92,7 +92,10 @@ def test_a_killed_run_continues_as_if_nothing_had_happened(
         assert (value == other[name]).all(), name
 
 
-@pytest.mark.parametrize(("workers", "number"), [(0, signal.SIGUSR1), (2, signal.SIGTERM)])
+@pytest.mark.parametrize(
+    ("workers", "number"),
+    [(0, signal.SIGUSR1), pytest.param(2, signal.SIGTERM, marks=pytest.mark.slow)],
+)
 def test_a_run_asked_to_stop_writes_a_checkpoint_and_says_how_to_go_on(
     noise: list[str], tmp_path: Path, workers: int, number: signal.Signals
 ) -> None:
@@ -227,6 +230,7 @@ def test_training_stops_when_too_many_videos_are_broken(
     assert "video0.mp4" in err
 
 
+@pytest.mark.slow
 def test_another_configuration_does_not_resume(noise: list[str], straight: Path) -> None:
     common = ["pretrain", *noise, "--steps=8", f"--out={straight}"]
     code, _, err = train(*common, "--resume", "--mask-ratio=0.5", cwd=straight)

@@ -53,6 +53,7 @@ def test_killed_before_its_first_checkpoint_a_run_starts_anew(
     assert kept == {"step_00000002", "step_00000004"}
 
 
+@pytest.mark.slow
 def test_pictures_and_measures_that_a_killed_stage_owes_are_made(
     quick: tuple[str, ...], tmp_path: Path
 ) -> None:

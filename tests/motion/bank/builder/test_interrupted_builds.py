@@ -64,6 +64,7 @@ def test_signals_stop_a_build_cleanly(
             assert (out / name).stat().st_size == size
 
 
+@pytest.mark.slow
 def test_a_full_disk_stops_a_build_and_loses_nothing(
     tiny_models: TinyModels, models: Models, built_bank: Path, tmp_path: Path
 ) -> None:

@@ -44,6 +44,7 @@ def test_merged_shards_are_the_bank_that_one_process_builds(
     assert not any(folder.exists() for folder in parts)
 
 
+@pytest.mark.slow
 def test_merged_shards_of_candidates_are_the_bank_that_one_process_builds(
     models: Models, tmp_path: Path
 ) -> None:

@@ -165,6 +165,7 @@ def test_other_settings_are_refused_before_and_after_the_end(
     assert files(built_bank) == before
 
 
+@pytest.mark.slow
 def test_threads_of_models_are_the_commands_own(tiny_models: TinyModels, tmp_path: Path) -> None:
     # Launchers set OMP_NUM_THREADS; the last bit of what a model says depends on its threads.
     arguments = tiny_models.arguments(tmp_path / "bank", tmp_path / "categories.txt", n=5)
