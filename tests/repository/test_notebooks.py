@@ -13,7 +13,7 @@ SMALLER = {
     **{'"samples": 256': '"samples": 32', '"samples": 64': '"samples": 32'},
     **{'"epochs": 4': '"epochs": 1', '"warmup_epochs": 1': '"warmup_epochs": 0'},
     "--minutes 2": "--steps 4 --samples 8 --batch 2 --track none --workers 0",
-    **{"range(240)": "range(60)", "[:160]": "[:40]", "[160:]": "[40:]", "160 +": "40 +"},
+    **{"range(240)": "range(30)", "[:160]": "[:20]", "[160:]": "[20:]", "160 +": "20 +"},
     "count=120": "count=60",
 }
 """Fewer clips than a reader waits for."""
