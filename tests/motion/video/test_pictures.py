@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import cv2
@@ -12,7 +13,7 @@ from smile_motion import ObjectBank, make_background, read_clip
 from smile_motion.__main__ import COMMANDS
 from smile_motion.cli.app import run_app
 from smile_motion.errors import InputError
-from smile_motion.video import find_videos, index_video, open_index, read_frames
+from smile_motion.video import find_videos, index_video, open_index, pictures, read_frames
 from smile_motion.video.packer import reencode
 from smile_motion.video.packing import VideoPacking
 from smile_motion.video.pictures import is_animation, numbered_images
@@ -85,6 +86,36 @@ def test_frames_are_exact_in_any_order(folder: Path, frames: np.ndarray, name: s
     for numbers in ([-1], [FRAMES]):
         with pytest.raises(InputError, match="has frames 0 to 19, asked for"):
             read_frames(video, numbers)
+
+
+@pytest.mark.parametrize("name", ["b.webp", "c.apng"])
+def test_an_animation_read_again_is_not_decoded_again(
+    folder: Path, frames: np.ndarray, name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    opened: list[Path] = []
+
+    def counted(path: Path) -> AbstractContextManager[Image.Image]:
+        opened.append(path)
+        return opens(path)
+
+    opens = pictures._opened
+    monkeypatch.setattr(pictures, "_opened", counted)
+    path = Path(shutil.copy(folder / name, tmp_path))
+    video = open_index(path)
+    opened.clear()
+    for numbers, times in (([4, 11], 1), ([11, 2], 2), ([4], 2), ([15], 3), ([0, 15], 3)):
+        assert (read_frames(video, numbers) == frames[numbers]).all()
+        assert len(opened) == times
+    monkeypatch.setattr(pictures, "KEPT_BYTES", frames[:9].nbytes)
+    other = open_index(Path(shutil.copy(path, tmp_path / f"other-{name}")))
+    opened.clear()
+    for numbers, times in (([4], 1), ([4, 12, 17], 2), ([8, 3], 2), ([9], 3)):
+        assert (read_frames(other, numbers) == frames[numbers]).all()
+        assert len(opened) == times
+    assert len(pictures._kept.frames) == 9
+    shutil.copy(folder / "still.webp", path)  # changed: nothing of what it was is given
+    with pytest.raises(InputError):
+        read_frames(video, [15])
 
 
 def test_gifs_that_keep_parts_of_former_frames_are_exact(tmp_path: Path) -> None:

@@ -98,6 +98,8 @@ def decode_rgb(image: Image.Image) -> np.ndarray:
     rgba = decode_rgba(image) if image.has_transparency_data else None
     if rgba is None:
         return np.asarray(_upright(image).convert("RGB"))
+    if rgba[..., 3].min(initial=255) == 255:
+        return np.ascontiguousarray(rgba[..., :3])  # What follows would give.
     alpha = rgba[..., 3:].astype(np.uint16)
     return ((rgba[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
 
