@@ -1,4 +1,5 @@
-"""Draw docs/pictures/explorer.webp and encoder.webp: both pages, on a desktop and on a phone.
+"""Draw what the first minutes show into docs/pictures: both pages, on a desktop and on a phone, as
+explorer.webp and encoder.webp, and what a run draws of itself as first_run.webp.
 
 python docs/drawing/draw_explorer.py video.mp4 RUN      # needs Debian's chromium
 """
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 PICTURES = Path(__file__).parents[1] / "pictures"
-WIDTHS, HEIGHT, GAP = (1280, 390), 900, 40
+WIDTHS, HEIGHT, GAP, RUN_HEIGHT = (1280, 390), 900, 40, 480
 
 
 def tune(page: Page, **values: str) -> None:
@@ -96,8 +97,20 @@ def draw(command: list[str], name: str, show: Callable[..., None]) -> None:
     smaller.save(PICTURES / name, quality=82)
 
 
+def draw_run(run: Path) -> None:
+    """Put a run's curve beside the first two of its reconstructed clips."""
+    shots = [Image.open(run / name).convert("RGB") for name in ("loss.png", "reconstruction.png")]
+    shots[1] = shots[1].crop((0, 0, shots[1].width, round(shots[1].height * 0.65)))
+    sizes = [(round(shot.width * RUN_HEIGHT / shot.height), RUN_HEIGHT) for shot in shots]
+    picture = Image.new("RGB", (sum(width for width, _ in sizes) + GAP, RUN_HEIGHT), "white")
+    picture.paste(shots[0].resize(sizes[0], Image.Resampling.LANCZOS), (0, 0))
+    picture.paste(shots[1].resize(sizes[1], Image.Resampling.LANCZOS), (sizes[0][0] + GAP, 0))
+    picture.save(PICTURES / "first_run.webp", quality=82)
+
+
 def main(video: str, run: str) -> None:
-    """Draw both pages."""
+    """Draw both pages, and the run."""
+    draw_run(Path(run))
     draw(["smile_motion", "explore", "--videos", video], "explorer.webp", show_recipe)
     draw(["smile_train", "explore", run], "encoder.webp", show_encoder)
 
