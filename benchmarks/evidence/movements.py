@@ -51,7 +51,7 @@ class Options:
     """Folder of the data set."""
     train: int = 200
     """Training clips of each movement."""
-    test: int = 60
+    test: int = 40
     """Validation clips of each movement."""
     frames: int = 32
     """Frames of a clip."""

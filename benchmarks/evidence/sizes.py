@@ -20,7 +20,7 @@ class Size:
     """Side of its frames, pixels."""
     patch: int
     """Side of a token, pixels."""
-    movements: tuple[int, int] = (200, 60)
+    movements: tuple[int, int] = (200, 40)
     """Clips of each movement to learn from, and to test on."""
     steps: int
     """Optimiser steps of a pre-training over clips that cost no decoding (Table 7)."""
