@@ -141,7 +141,9 @@ def read_poses_of(
     numbers = np.arange(kept) * file.count // kept
     low, high, most_alpha, least_alpha = np.array([1 << 30] * 2), np.zeros(2, int), 0, 255
     lasted_ms = 0.0
+    sizes = set[tuple[int, ...]]()
     for frame, frame_ms in file.read(numbers):
+        sizes.add(frame.shape)
         lasted_ms += frame_ms
         alpha = frame[..., 3]
         most_alpha = max(most_alpha, int(alpha.max()))
@@ -150,6 +152,8 @@ def read_poses_of(
             if len(seen := np.flatnonzero((alpha > 0).any(axis=1 - axis))):
                 low[axis] = min(low[axis], seen[0])
                 high[axis] = max(high[axis], seen[-1] + 1)
+    if len(sizes) > 1:
+        raise InputError(f"{file.path}: its frames have several sizes; write it anew with one")
     if most_alpha < 128:
         raise InputError(
             f"{file.path}: no opaque pixel in {len(numbers)} frames (alpha max {most_alpha}); "
