@@ -232,7 +232,9 @@ def test_an_image_with_fewer_poses_than_recorded_is_refused(
             ObjectBank.open(bank)
 
 
-@pytest.mark.parametrize("effects", ["none", "exposed", "appearance"])
+@pytest.mark.parametrize(
+    "effects", ["none", "exposed", pytest.param("appearance", marks=pytest.mark.slow)]
+)
 def test_every_frame_is_that_of_a_still_with_its_pose(
     moving_bank: ObjectBank, tmp_path: Path, effects: str
 ) -> None:
