@@ -2,6 +2,7 @@
 
 import base64
 import io
+import itertools
 import json
 import shutil
 from collections.abc import Callable
@@ -48,6 +49,15 @@ def call(scenes: SceneMaker, tmp_path: Path) -> Callable[..., Any]:
         return json.loads(routes[path].answer(Request(query=query, body=body)).body)
 
     return ask
+
+
+def overlaps(first: Any, second: Any) -> bool:
+    """Whether two boxes of a page cover a common part of it."""
+    return all(
+        first[start] + first[side] > second[start] + 1
+        and second[start] + second[side] > first[start] + 1
+        for start, side in (("x", "width"), ("y", "height"))
+    )
 
 
 def frames_of(document: dict[str, Any]) -> np.ndarray:
@@ -181,5 +191,20 @@ def test_the_page_shows_an_encoder_in_a_browser(
         assert page.input_value("#knob-column") == str(columns)
         assert waited.value.json()["clips"][3]["note"].startswith("cosine to token 0, ")
         assert page.evaluate("document.querySelector('#matrix').width") > 100
+        for width in (390, 900, 1440):
+            page.set_viewport_size({"width": width, "height": 900})
+            boxes = [
+                page.locator(name).bounding_box()
+                for name in (
+                    "#show .screen",
+                    "#show .tools",
+                    "#measures",
+                    "#show .tables",
+                    "#knobs",
+                )
+            ]
+            assert all(boxes)
+            for first, second in itertools.combinations(boxes, 2):
+                assert not overlaps(first, second), width
         started.close()
     assert not wrong

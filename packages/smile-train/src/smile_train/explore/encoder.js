@@ -19,6 +19,8 @@ const player = new Player($("player"), {
   },
 });
 
+$("side").prepend(player.tools, player.says);
+
 const scenes = new Latest(async (outdated) => {
   const answer = await (await call("api/clip", JSON.stringify({ controls: knobs.values }))).json();
   if (outdated()) return;
