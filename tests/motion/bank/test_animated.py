@@ -210,6 +210,19 @@ def test_what_has_no_alpha_is_left_out_and_what_is_empty_is_refused(tmp_path: Pa
     path.write_bytes((tmp_path / "good.webp").read_bytes()[:-40])
     with pytest.raises(InputError, match=r"cut\.webp: not a readable image"):
         FolderSource.open(path.parent).make(0)
+    path.unlink()
+    for name, codec, pixels in (
+        ("cut.webm", "libvpx-vp9", "yuva420p"),
+        ("cut.mov", "qtrle", "argb"),
+    ):
+        path = tmp_path / "bad" / name
+        write_video(path, squares(20), codec, pixels)
+        assert len(FolderSource.open(path.parent).make(0).image) == 20
+        whole = path.read_bytes()
+        path.write_bytes(whole[: len(whole) * 2 // 3] if codec != "qtrle" else whole[:-30])
+        with pytest.raises(InputError, match=rf"{name}: cut short, \d+ "):
+            FolderSource.open(path.parent).make(0)
+        path.unlink()
     for poses in (0, 65):
         with pytest.raises(InputError, match=rf"--poses is {poses}; an object has 1 to 64"):
             FolderSource.open(tmp_path, poses=poses)

@@ -14,7 +14,14 @@ import numpy as np
 from smile_motion.bank.format import LARGEST_SIDE_PX, shrink
 from smile_motion.errors import InputError
 from smile_motion.io.images import FORMATS, decode_rgba, open_image
-from smile_motion.video.decoder import DECODER_LIMITS, decoded_frames, opened, oriented
+from smile_motion.video.decoder import (
+    DECODER_LIMITS,
+    decoded_frames,
+    opened,
+    oriented,
+    refuse_cut_short,
+)
+from smile_motion.video.tar import locate
 
 if TYPE_CHECKING:
     from av.video.codeccontext import VideoCodecContext
@@ -26,6 +33,8 @@ VIDEOS = (".mov", ".webm", ".mkv", ".avi", ".mp4")
 WITH_ALPHA = "ProRes 4444, QuickTime Animation and PNG in MOV, VP8 and VP9 in WebM have one"
 _NOISE = 4
 """Alpha of a video's pixel below which it is taken for noise of the coding, of 255. Ours."""
+_WHOLE = 0.9
+"""Share of its stated duration, less two frames, that a whole video's frames span. Ours."""
 _LIBVPX = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 """Decoders of alpha, which FFmpeg's own decoders of these codecs leave out."""
 
@@ -44,13 +53,25 @@ class AnimatedFile:
         """Open a file and count its frames.
 
         Raises:
-            InputError: It cannot be read, or is a video without alpha.
+            InputError: It cannot be read, is cut short, or is a video without alpha.
         """
         if path.suffix.lower() in VIDEOS:
+            span = locate(path)
+            if span is not None:
+                refuse_cut_short(path, span)
             with opened(path) as (container, stream):
                 _require_alpha(path, stream)
-                count = sum(packet.size > 0 for packet in container.demux(stream))
-            return cls(path=path, count=max(count, 1))
+                times = [packet.pts for packet in container.demux(stream) if packet.size]
+                shown = [time for time in times if time is not None]
+                if shown and stream.time_base is not None and len(container.streams) == 1:
+                    there_s = float((max(shown) - min(shown)) * stream.time_base)
+                    whole_s = (container.duration or 0) / 1e6 - 2 * _frame_ms(stream) / 1000
+                    if there_s < _WHOLE * whole_s:
+                        raise InputError(
+                            f"{path}: cut short, {len(times)} frames of {there_s:.2f} s, of "
+                            f"{whole_s:.2f} s or more; copy it again or leave it out"
+                        )
+            return cls(path=path, count=max(len(times), 1))
         with open_animation(path) as image:
             return cls(path=path, count=getattr(image, "n_frames", 1))
 
@@ -74,7 +95,7 @@ class AnimatedFile:
 
     def _read_video(self, numbers: set[int]) -> Iterator[tuple[np.ndarray, float]]:
         with opened(self.path) as (container, stream):
-            frame_ms = 1000 / float(stream.average_rate or stream.guessed_rate or 25)
+            frame_ms = _frame_ms(stream)
             codec = _require_alpha(self.path, stream)
             if max(stream.width, stream.height) > LARGEST_SIDE_PX:
                 raise InputError(
@@ -177,6 +198,11 @@ def read_poses_of(
     if kept < file.count:
         details["source_frames"] = file.count
     return np.stack(poses), details
+
+
+def _frame_ms(stream: VideoStream) -> float:
+    """Mean duration of a video's frame, milliseconds; 40 where nothing tells."""
+    return 1000 / float(stream.average_rate or stream.guessed_rate or 25)
 
 
 def _alpha_decoder(stream: VideoStream) -> VideoCodecContext | None:
