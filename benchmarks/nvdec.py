@@ -15,6 +15,7 @@ filled by that converter, gives the same RGB on the device, to the bit.
 import ctypes
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -23,7 +24,8 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from importlib.util import find_spec
+from functools import cache
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -113,16 +115,38 @@ def convert(nv12: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
 
 
 def open_pynvvideocodec(path: Path, device: torch.device) -> Read:
-    """Open a video by PyNvVideoCodec."""
-    import PyNvVideoCodec as nvc  # pyright: ignore[reportMissingImports]
+    """Open a video by PyNvVideoCodec, or by its compiled part alone: the package refuses to begin
+    where the driver's encoder is missing, which nothing is decoded by."""
+    try:
+        import PyNvVideoCodec as nvc  # pyright: ignore[reportMissingImports]
 
-    decoder = nvc.SimpleDecoder(str(path), gpu_id=device.index or 0, use_device_memory=True)
+        decoder = nvc.SimpleDecoder(str(path), gpu_id=device.index or 0, use_device_memory=True)
+    except RuntimeError as error:
+        if "nvidia-encode" not in str(error):
+            raise
+        nvc = _compiled_part()
+        own = (*(device.index or 0, 0, 0, True, 0, 0, False, 4), nvc.OutputColorType.NATIVE)
+        decoder = nvc.CreateSimpleDecoder(str(path), *own, False, False)
 
     def read(numbers: np.ndarray) -> torch.Tensor:
         frames = decoder.get_batch_frames_by_index(numbers.tolist())
         return torch.stack([torch.from_dlpack(frame) for frame in frames])
 
     return read
+
+
+@cache
+def _compiled_part() -> Any:
+    spec = find_spec("PyNvVideoCodec")
+    assert spec is not None
+    assert spec.origin is not None
+    (file,) = Path(spec.origin).parent.glob("PyNvVideoCodec_130.*.so")
+    inner = spec_from_file_location("_PyNvVideoCodec", file)
+    assert inner is not None
+    assert inner.loader is not None
+    module = module_from_spec(inner)
+    inner.loader.exec_module(module)
+    return module
 
 
 def open_torchcodec(path: Path, device: torch.device) -> Read:
@@ -242,7 +266,8 @@ def try_libraries(videos: tuple[Path, ...], device: torch.device) -> Iterator[Ro
                     yield f"{library}: {what}", value, unit
             if process.returncode:
                 lines = [line for line in said.splitlines() if line.strip()] or ["no output"]
-                failure = f"{lines[-1][:200]} (exit code {process.returncode})"
+                named = [line for line in lines if re.match(r"[\w.]*(Error|Exception): ", line)]
+                failure = f"{(named or lines)[-1][:200]} (exit code {process.returncode})"
                 yield f"{library}: failed", failure, ""
 
 
