@@ -1,11 +1,13 @@
 """Real inputs for the tests: banks, videos, photographs."""
 
+import fcntl
 import importlib.util
 import os
 import shutil
 import signal
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 # As many processes as cores run tests, and start others; sums in the same order in all of them. Set
@@ -79,11 +81,35 @@ def pytest_unconfigure() -> None:
         shutil.rmtree(CACHE, ignore_errors=True)
 
 
+MakeOnce = Callable[[str, Callable[[Path], object]], Path]
+"""Takes a folder's name and what fills it; returns the folder."""
+
+
 @pytest.fixture(scope="session")
-def small_bank(tmp_path_factory: pytest.TempPathFactory) -> ObjectBank:
+def make_once(tmp_path_factory: pytest.TempPathFactory) -> MakeOnce:
+    """Fills a folder in the first process that needs it; the others of the session wait for it."""
+    base = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent
+
+    def make(name: str, fill: Callable[[Path], object]) -> Path:
+        folder, done = base / "once" / name, base / "once" / f"{name}.done"
+        folder.parent.mkdir(exist_ok=True)
+        with (folder.parent / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not done.exists():
+                fill(folder)
+                done.touch()
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def small_bank(make_once: MakeOnce) -> ObjectBank:
     """Thirty procedural objects, one of each category."""
-    folder = tmp_path_factory.mktemp("banks") / "small"
-    return build(ProceduralSource(count=30), folder, workers=0)
+    source = ProceduralSource(count=30)
+    return ObjectBank.open(make_once("small-bank", lambda out: build(source, out, workers=0)))
 
 
 @pytest.fixture(scope="session")

@@ -99,11 +99,11 @@ def sd_copy(checked_sd: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> TinyModels:
+def tiny_models(make_once: Callable[[str, Callable[[Path], object]], Path]) -> TinyModels:
     """Folders of small models for builds from candidates."""
     from support.candidate_builds import TinyModels
 
-    return TinyModels.write(tmp_path_factory.mktemp("models"))
+    return TinyModels(make_once("tiny-models", TinyModels.write))
 
 
 @pytest.fixture(scope="session")
@@ -116,14 +116,12 @@ def models(tiny_models: TinyModels) -> Models:
 
 
 @pytest.fixture(scope="session")
-def built_bank(models: Models, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def built_bank(models: Models, make_once: Callable[[str, Callable[[Path], object]], Path]) -> Path:
     """A bank that was built from candidates in one go."""
     from smile_motion.bank.candidates.build import build_from_candidates
     from support.candidate_builds import plan
 
-    out = tmp_path_factory.mktemp("banks") / "straight"
-    build_from_candidates(plan(), lambda: models, out)
-    return out
+    return make_once("built-bank", lambda out: build_from_candidates(plan(), lambda: models, out))
 
 
 @pytest.fixture(scope="session")

@@ -42,12 +42,16 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def scenes(tmp_path_factory: pytest.TempPathFactory, real_videos: dict[str, Path]) -> Path:
+def scenes(
+    make_once: Callable[[str, Callable[[Path], object]], Path], real_videos: dict[str, Path]
+) -> Path:
     """Two classes that a small model can tell apart: moments of two real videos."""
     from support.labeled import write_class_folders
 
-    root = tmp_path_factory.mktemp("scenes") / "data"
-    return write_class_folders(root, real_videos, train=12, test=6)
+    def write(folder: Path) -> None:
+        write_class_folders(folder / "data", real_videos, train=12, test=6)
+
+    return make_once("scenes", write) / "data"
 
 
 @pytest.fixture(scope="session")

@@ -246,6 +246,7 @@ def test_knobs_change_the_clip_and_what_is_copied(
     assert desktop.input_value("#knob-smallest_px") == "32"
 
 
+@pytest.mark.slow
 def test_what_is_shown_is_saved_as_pictures_and_videos(desktop: "Page", tmp_path: Path) -> None:
     choose(desktop, **SMALL)
     after(desktop, lambda: desktop.select_option("#knob-background", "black"))
