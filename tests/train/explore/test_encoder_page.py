@@ -153,6 +153,11 @@ def test_an_encoder_of_another_family_shows_what_it_can_and_says_what_not(
     encoder = smile_train.load(f"clip:{tiny_clip}")
     found = SceneMaker(encoder, small_bank, None).describe(SceneControls(source="black"), None)
     assert [one["title"] for one in found["clips"]] == ["Clip", "Feature PCA", "Similarity"]
+    for source in ("moving", "video"):
+        with pytest.raises(
+            InputError, match="no video to show; upload one, or start with --videos"
+        ):
+            SceneMaker(encoder, small_bank, None).describe(SceneControls(source=source), None)
     assert found["facts"][0].startswith("No attention is drawn: this encoder has no blocks of ours")
     values = OnlineProbe(size=32, clips=16, test=16).ask(encoder, untrained=True)
     assert len(values) == 4

@@ -189,13 +189,15 @@ class SceneMaker:
     def _render(
         self, source: str, seed: int, objects: int, stride: int, upload: Path | None
     ) -> tuple[Clip, str]:
-        grid, videos = self.encoder.grid, upload or self.videos
+        grid = self.encoder.grid
         kind = "natural" if source == "moving" else "black" if source == "black" else "noise"
         maker = ClipMaker(
             bank=self.bank,
             recipe=MotionRecipe.paper(objects=objects),
             background=make_background(
-                kind, videos=videos if kind == "natural" else None, stride=stride
+                kind,
+                videos=self._given(upload) if kind == "natural" else None,
+                stride=stride,
             ),
             frames=grid.frames,
             size=(grid.height, grid.width),
@@ -205,13 +207,16 @@ class SceneMaker:
         return clip, f"{describe_origin(clip.origin)}, seed {seed}"
 
     def _read(self, number: int, stride: int, upload: Path | None) -> tuple[np.ndarray, str]:
-        videos = upload or self.videos
-        if videos is None:
-            raise InputError("no video to show; upload one, or start with --videos")
-        paths = ClipSource(videos=videos).paths()
+        paths = ClipSource(videos=self._given(upload)).paths()
         path = paths[number % len(paths)]
         shown = next(iter(ClipSource(videos=path, stride=stride).read(self.encoder.grid)))
         return shown.frames, f"{path.name}, the middle"
+
+    def _given(self, upload: Path | None) -> Path:
+        """The videos that are shown."""
+        if (videos := upload or self.videos) is None:
+            raise InputError("no video to show; upload one, or start with --videos")
+        return videos
 
 
 def token_similarity(tokens: np.ndarray, number: int | None) -> np.ndarray:
