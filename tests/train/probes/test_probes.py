@@ -32,7 +32,6 @@ from smile_train.probes.linear import (
     held_out_loss,
     hold_out,
     score_views,
-    solving_device,
     train_linear,
 )
 from support.labeled import write_class_folders
@@ -198,15 +197,6 @@ def test_sigma_and_attentive_probes_leave_the_encoder_alone(
     assert results.metrics["top1"] == max(entry["top1"] for entry in grid["grid"])
     after = load_file(tmp_path / "a/last/model.safetensors")
     assert torch.equal(after["encoder.norm.weight"], before["encoder.norm.weight"])
-
-
-def test_heads_of_few_features_are_fitted_on_the_cpu() -> None:
-    """Where taking turns on a device for small operations costs more than they do."""
-    device, cpu = torch.device("meta"), torch.device("cpu")
-    few, many = np.zeros((600, 1536), np.float32), np.zeros((10_000, 768), np.float32)
-    assert solving_device(few, 20, device) == cpu
-    assert solving_device(many, 174, device) == device
-    assert solving_device(many, 174, cpu) == cpu
 
 
 def test_a_grid_of_heads_is_that_many_heads_alone() -> None:

@@ -12,9 +12,8 @@ import torch.nn.functional as F
 
 TOLERANCE = 1e-5
 """Gradient below which a head is done."""
-LARGE = 50_000_000
-"""Products of an evaluation of the loss from which a device pays. L-BFGS is hundreds of small
-operations a step, which a device that is shared takes turns for. Ours."""
+MEMORY = 20
+"""Steps that L-BFGS remembers."""
 HELD_OUT = 0.1
 """Share of the training samples that the penalty is chosen by; all serve the last training."""
 
@@ -36,11 +35,6 @@ class Standard:
     def __call__(self, features: torch.Tensor) -> torch.Tensor:
         """Apply to (..., D)."""
         return (features - self.mean) * self.scale
-
-
-def solving_device(features: np.ndarray, classes: int, device: torch.device) -> torch.device:
-    """Where to fit heads on features (n, D): on the CPU unless they are many."""
-    return device if features.size * classes > LARGE else torch.device("cpu")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -93,31 +87,36 @@ def train_linear(
     weights = torch.zeros(len(penalties), classes, inputs.shape[1], device=device)
     biases = torch.zeros(len(penalties), classes, device=device)
     for number, penalty in enumerate(penalties):
-        weight, bias = (values[number].clone().requires_grad_() for values in (weights, biases))
-        optimizer = torch.optim.LBFGS(
-            [weight, bias],
-            max_iter=iterations,
-            tolerance_grad=TOLERANCE,
-            tolerance_change=TOLERANCE**2,
-            line_search_fn="strong_wolfe",
-        )
-
-        def loss(
-            weight: torch.Tensor = weight,
-            bias: torch.Tensor = bias,
-            penalty: float = penalty,
-            optimizer: torch.optim.LBFGS = optimizer,
-        ) -> torch.Tensor:
-            optimizer.zero_grad()
-            value = linear_loss(F.linear(inputs, weight, bias), wanted)
-            value = value + penalty / 2 * weight.square().sum()
-            value.backward()
-            return value
-
-        optimizer.step(loss)
-        weights[number], biases[number] = weight.detach(), bias.detach()
+        head = torch.cat([weights[number], biases[number, :, None]], 1)
+        head = _minimize(inputs, wanted, head, penalty, iterations)
+        weights[number], biases[number] = head[:, :-1], head[:, -1]
         on_progress(number + 1, len(penalties))
     return LinearHeads(standard=standard, weight=weights, bias=biases)
+
+
+def _minimize(
+    inputs: torch.Tensor, wanted: torch.Tensor, head: torch.Tensor, penalty: float, iterations: int
+) -> torch.Tensor:
+    """Fit one head, weights and bias in a row for each class, (classes, D + 1).
+
+    SciPy takes the steps and the device computes losses, so that a step waits for the device once;
+    each of the hundreds of small operations of L-BFGS itself would, too.
+    """
+    from scipy.optimize import minimize
+
+    def evaluate(values: np.ndarray) -> tuple[float, np.ndarray]:
+        own = torch.from_numpy(values.astype(np.float32)).to(head.device).view_as(head)
+        own.requires_grad_()
+        value = linear_loss(F.linear(inputs, own[:, :-1], own[:, -1]), wanted)
+        value = value + penalty / 2 * own[:, :-1].square().sum()
+        (slope,) = torch.autograd.grad(value, own)
+        told = torch.cat([value.detach()[None], slope.flatten()]).double().cpu().numpy()
+        return float(told[0]), told[1:]
+
+    options = {"maxiter": iterations, "maxcor": MEMORY, "gtol": TOLERANCE, "ftol": TOLERANCE**2}
+    start = head.flatten().double().cpu().numpy()
+    found = minimize(evaluate, start, jac=True, method="L-BFGS-B", options=options)
+    return torch.from_numpy(found.x.astype(np.float32)).to(head.device).view_as(head)
 
 
 def linear_loss(scores: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:

@@ -37,7 +37,6 @@ from smile_train.probes.linear import (
     held_out_loss,
     hold_out,
     score_views,
-    solving_device,
     train_linear,
 )
 from smile_train.training.accelerator import open_accelerator
@@ -56,7 +55,6 @@ def probe_strict(config: StrictProbeConfig, out: Path) -> Results:
             "single-label" if train.targets.ndim == 1 else "multi-label"
         )
         name = "top1" if task == "single-label" else "map"
-        device = solving_device(train.values[:, 0], classes, device)
 
         def fit(rows: np.ndarray, penalties: tuple[float, ...], what: str):
             with progress_bar() as on_progress:
