@@ -162,7 +162,8 @@ def test_license_and_attribution_go_with_the_objects(
             "* Objects of the bank own: CC-BY-4.0: our \\| lab's (cc-by-4.0). "
             "Attribution: Jane Doe &lt;example.org&gt;."
         ) in lines
-        assert any(line.startswith("* Objects of the bank small: CC0-1.0") for line in lines)
+        named = f"* Objects of the bank {small_bank.path.name}: CC0-1.0"
+        assert any(line.startswith(named) for line in lines)
         assert "| background | NoiseBackground |" in lines
     for options, message in (
         (("--source", "procedural", "--license", "MIT"), "--license has an effect only with"),

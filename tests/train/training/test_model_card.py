@@ -75,6 +75,7 @@ def test_a_card_tells_recipe_bank_seed_and_probes(
     card = ModelCard.load(out / "README.md")
     assert card.data.library_name == (library or to)
     assert card.data.license == "other"
+    assert card.data.tags == ["video", "masked-autoencoder", "smile"]
     assert card.data.pipeline_tag == "feature-extraction"
     text = card.text
     assert text.lstrip().startswith("# my-model")
@@ -86,7 +87,7 @@ def test_a_card_tells_recipe_bank_seed_and_probes(
     assert "| knn | ucf101, test | top1 61.5 |" in text
     assert "99.5" not in text, "a probe of other weights"
     assert "| token rank | step 7 | 11.2 |" in text
-    assert "Objects of the bank small:" in text
+    assert f"Objects of the bank {small_bank.path.name}:" in text
     assert str(tmp_path) not in text
     (code,) = re.findall(r"```python\n(.*?)```", text, re.S)
     names: dict = {}

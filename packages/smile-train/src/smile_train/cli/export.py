@@ -50,7 +50,7 @@ def run(options: Options) -> Outcome:
     from smile_train.checkpoints.to_transformers import export_transformers
     from smile_train.config.machine import use_cores
     from smile_train.models.heads import Classifier
-    from smile_train.models.mae import MODEL_CARD
+    from smile_train.models.mae import LIBRARY
     from smile_train.training.model_card import write_model_card
 
     if options.push and options.to in ("onnx", "official"):
@@ -69,7 +69,7 @@ def run(options: Options) -> Outcome:
             _save_for_hub(model, out)
             kind = type(model).__name__
             use = f"import smile_train\n\nmodel = smile_train.load({out.name!r})  # or OWNER/NAME"
-            write_model_card(out, model, source, library=MODEL_CARD["library_name"], use=use)
+            write_model_card(out, model, source, library=LIBRARY, use=use)
             print(f"{out}: {source} for smile_train.models.{kind}.from_pretrained({str(out)!r})")
         case _:
             whole = options.to == "transformers-pretraining"

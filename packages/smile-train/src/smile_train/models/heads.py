@@ -19,10 +19,10 @@ from smile_train.models.layers import (
     run_blocks,
 )
 from smile_train.models.loading import StrictLoading
-from smile_train.models.mae import MODEL_CARD, Encoder
+from smile_train.models.mae import Encoder, hub_metadata
 
 
-class Classifier(nn.Module, StrictLoading, PyTorchModelHubMixin, **MODEL_CARD):
+class Classifier(nn.Module, StrictLoading, PyTorchModelHubMixin, **hub_metadata()):
     """Encoder without its final norm, then mean pooling, `fc_norm` and `head` (VideoMAE).
 
     `save_pretrained`, `from_pretrained` and `push_to_hub` are huggingface_hub's.

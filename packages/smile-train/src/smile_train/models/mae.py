@@ -23,13 +23,18 @@ from smile_train.models.layers import (
 )
 from smile_train.models.loading import StrictLoading
 
-MODEL_CARD = {
-    "library_name": "smile-train",
-    "license": "mit",
-    "pipeline_tag": "video-classification",
-    "tags": ["video", "masked-autoencoder", "smile"],
-}
-"""What the hub shows of models that are pushed there."""
+LIBRARY, TAGS = "smile-train", ("video", "masked-autoencoder", "smile")
+"""Library and tags of models on the hub."""
+
+
+def hub_metadata() -> dict[str, Any]:
+    """What the hub shows of models that are pushed there; its mixin adds to the tags, in place."""
+    return {
+        "library_name": LIBRARY,
+        "license": "mit",
+        "pipeline_tag": "video-classification",
+        "tags": list(TAGS),
+    }
 
 
 class Prediction(NamedTuple):
@@ -159,7 +164,7 @@ class Decoder(nn.Module):
         return self.head(masked), self.visible_head(seen)
 
 
-class PretrainModel(nn.Module, StrictLoading, PyTorchModelHubMixin, **MODEL_CARD):
+class PretrainModel(nn.Module, StrictLoading, PyTorchModelHubMixin, **hub_metadata()):
     """Masked reconstruction (SMILE, section 3; VideoMAE's architecture).
 
     `save_pretrained`, `from_pretrained` and `push_to_hub` are huggingface_hub's.

@@ -19,7 +19,7 @@ from smile_train.checkpoints.files import CONFIG, read_run_config
 from smile_train.encoders.video_encoder import hash_encoder, load
 from smile_train.evaluation.results import RESULTS, Results
 from smile_train.models.heads import Classifier
-from smile_train.models.mae import MODEL_CARD, PretrainModel
+from smile_train.models.mae import TAGS, PretrainModel
 from smile_train.training.metrics_logger import MEASURES, LogEntry, read_log
 
 _LOGGER = logging.getLogger(__name__)
@@ -70,7 +70,7 @@ def _header(library: str, *, classifies: bool) -> str:
         f"library_name: {library}",
         f"pipeline_tag: {'video-classification' if classifies else 'feature-extraction'}",
         "tags:",
-        *(f"- {tag}" for tag in MODEL_CARD["tags"]),
+        *(f"- {tag}" for tag in TAGS),
         "---",
     ]
     return "\n".join(lines)
