@@ -21,7 +21,7 @@ from smile_motion.errors import InputError
 from smile_motion.io.files import dump_json, write_atomically
 
 from benchmarks.evidence.arms import ARMS, TableName, arms_of
-from benchmarks.evidence.jobs import Job, Places, finetune_arm, pretrain_arm, run_job
+from benchmarks.evidence.jobs import Job, Places, finetune_arm, pretrain_arm, run_job, unprobed_run
 from benchmarks.evidence.sizes import SIZES, Size, SizeName
 
 RESULTS = Path(__file__).parent / "results"
@@ -96,16 +96,15 @@ def main(options: Options) -> None:
     ) as pool:
         if end is not None and options.steps is None:
             size = fit_size(pool, size, places, arms, options.seeds, end)
-        done = {(run["arm"], run["seed"]) for run in runs if run["size"] == size.to_json()}
-        waiting = {
-            pool.submit(
-                run_job,
-                Job(arm=arm, seed=seed, size=size, places=places, keep=arm in options.keep),
-            ): (arm, seed)
+        own = [run for run in runs if run["size"] == size.to_json()]
+        done = {(run["arm"], run["seed"]) for run in own if run["strict"] is not None}
+        jobs = [
+            Job(arm=arm, seed=seed, size=size, places=places, keep=arm in options.keep)
             for seed in range(options.seeds)
             for arm in arms
             if (arm, seed) not in done
-        }
+        ]
+        waiting = {pool.submit(run_job, job): job for job in jobs}
         print(f"{len(waiting)} runs to do, {len(done)} done", file=sys.stderr)
         _collect(pool, waiting, runs, path, end)
 
@@ -237,33 +236,47 @@ def _trial(job: Job) -> dict[str, Any]:
 
 def _collect(
     pool: ProcessPoolExecutor,
-    waiting: dict[Future[dict[str, Any]], tuple[str, int]],
+    waiting: dict[Future[dict[str, Any]], Job],
     runs: list[dict[str, Any]],
     path: Path,
     end: float | None,
 ) -> None:
-    """Write down each run as it ends; give up at the end of the time."""
+    """Write down each run as it ends, and at the end of the time what the others have reached."""
     total = len(waiting)
     machine = describe_machine()
+
+    def keep(run: dict[str, Any]) -> None:
+        same = ("arm", "seed", "size")
+        runs[:] = [other for other in runs if any(other[name] != run[name] for name in same)]
+        runs.append(run | {"machine": machine})
+        write_atomically(path, dump_json({"runs": runs}))
+
     while waiting:
         left = None if end is None else max(0.1, end - time.monotonic())
         ready, _ = wait(waiting, timeout=left, return_when=FIRST_COMPLETED)
         if not ready:
-            print(f"out of time: {len(waiting)} runs are left out", file=sys.stderr, flush=True)
             for process in list(pool._processes.values()):
                 process.kill()
+            unprobed = [run for run in map(unprobed_run, waiting.values()) if run is not None]
+            for run in unprobed:
+                keep(run)
+            print(
+                f"out of time: {len(waiting) - len(unprobed)} runs are left out, "
+                f"{len(unprobed)} are without their probe",
+                file=sys.stderr,
+                flush=True,
+            )
             return
         for future in ready:
-            arm, seed = waiting.pop(future)
+            job = waiting.pop(future)
             try:
                 run = future.result()
             except Exception as error:
-                print(f"{arm}, seed {seed}: {error}", file=sys.stderr, flush=True)
+                print(f"{job.arm}, seed {job.seed}: {error}", file=sys.stderr, flush=True)
                 continue
-            runs.append(run | {"machine": machine})
-            write_atomically(path, dump_json({"runs": runs}))
+            keep(run)
             print(
-                f"[{total - len(waiting)}/{total}] {arm}, seed {seed}: fine-tuned "
+                f"[{total - len(waiting)}/{total}] {job.arm}, seed {job.seed}: fine-tuned "
                 f"{run['finetune']['top1']:.1f}, probed {run['strict']['top1']:.1f} "
                 f"{run['seconds']}",
                 file=sys.stderr,

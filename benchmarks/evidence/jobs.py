@@ -23,6 +23,8 @@ SHOWN = ("top1", "top5")
 """Scores that are kept."""
 DONE = "pretrained.json"
 """File of a run that tells that its pre-training is finished."""
+TUNED = "finetuned.json"
+"""File of a run with what its fine-tuning reached."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,50 +64,93 @@ class Job:
 def run_job(job: Job) -> dict[str, Any]:
     """Pre-train, fine-tune and probe; returns what was reached, as JSON values.
 
-    A pre-training that was finished by a run that was stopped later is not done again.
+    A pre-training or a fine-tuning that was finished by a run that was stopped later is not done
+    again.
 
     Raises:
         InputError: Something does not fit.
     """
     import shutil
 
-    out = job.places.work / f"{job.arm}-{job.seed}"
+    out = _folder(job)
     begun = time.perf_counter()
     checkpoint, loss, rate = finished_pretraining(job, out / DONE)
-    if checkpoint is None:
+    if checkpoint is None and ARMS[job.arm].changes is not None:
         shutil.rmtree(out, ignore_errors=True)
-        if ARMS[job.arm].changes is not None:
-            checkpoint, loss, rate = pretrain_arm(job, out / "pretrained")
-            done = {"size": job.size.to_json(), "checkpoint": str(checkpoint.relative_to(out))}
-            write_atomically(out / DONE, dump_json(done | {"loss": loss, "clips_per_s": rate}))
-    for name in ("finetuned", "probed"):
-        shutil.rmtree(out / name, ignore_errors=True)
+        checkpoint, loss, rate = pretrain_arm(job, out / "pretrained")
+        done = {"size": job.size.to_json(), "checkpoint": str(checkpoint.relative_to(out))}
+        write_atomically(out / DONE, dump_json(done | {"loss": loss, "clips_per_s": rate}))
     pretrained = time.perf_counter()
-    finetuned = finetune_arm(job, checkpoint, out / "finetuned")
+    tuning = finished_finetuning(job, out / TUNED)
+    if tuning is None:
+        shutil.rmtree(out / "finetuned", ignore_errors=True)
+        results = finetune_arm(job, checkpoint, out / "finetuned")
+        tuning = {
+            "size": job.size.to_json(),
+            "reached": _reached(results) | {"loss": _losses(out / "finetuned")["last"]},
+            "evaluation": _for_the_report(job, results),
+        }
+        write_atomically(out / TUNED, dump_json(tuning))
     tuned = time.perf_counter()
+    shutil.rmtree(out / "probed", ignore_errors=True)
     probed = probe_arm(job, checkpoint, out)
     ended = time.perf_counter()
-    learned = _losses(out / "finetuned")["last"]
     if job.keep and checkpoint is not None:
         kept = job.places.work / "kept" / out.name
         shutil.rmtree(kept, ignore_errors=True)
         shutil.copytree(out / "pretrained", kept)
     shutil.rmtree(out, ignore_errors=True)
+    seconds = {
+        "pretrain": round(pretrained - begun, 1),
+        "finetune": round(tuned - pretrained, 1),
+        "probe": round(ended - tuned, 1),
+    }
+    return _entry(job, loss, rate, tuning, seconds, probed)
+
+
+def unprobed_run(job: Job) -> dict[str, Any] | None:
+    """What `run_job` would have returned of a run that was stopped while it was probed.
+
+    The probe's place is empty; nothing where fine-tuning was not finished.
+    """
+    tuning = finished_finetuning(job, _folder(job) / TUNED)
+    if tuning is None:
+        return None
+    _, loss, rate = finished_pretraining(job, _folder(job) / DONE)
+    return _entry(job, loss, rate, tuning, None, None)
+
+
+def _folder(job: Job) -> Path:
+    return job.places.work / f"{job.arm}-{job.seed}"
+
+
+def _reached(results: Results) -> dict[str, float]:
+    return {name: results.metrics[name] for name in SHOWN}
+
+
+def _entry(
+    job: Job,
+    loss: dict[str, float] | None,
+    rate: float | None,
+    tuning: dict[str, Any],
+    seconds: dict[str, float] | None,
+    probed: Results | None,
+) -> dict[str, Any]:
+    """A run as results have it."""
+    evaluations = [tuning["evaluation"]]
+    if probed is not None:
+        evaluations.append(_for_the_report(job, probed))
     return {
         "arm": job.arm,
         "seed": job.seed,
         "size": job.size.to_json(),
-        "finetune": {name: finetuned.metrics[name] for name in SHOWN} | {"loss": learned},
-        "strict": {name: probed.metrics[name] for name in SHOWN},
+        "finetune": tuning["reached"],
+        "strict": None if probed is None else _reached(probed),
         "loss": loss,
         "clips_per_s": rate,
-        "seconds": {
-            "pretrain": round(pretrained - begun, 1),
-            "finetune": round(tuned - pretrained, 1),
-            "probe": round(ended - tuned, 1),
-        },
+        "seconds": seconds,
         "row": f"own:{job.arm}",
-        "evaluations": [_for_the_report(job, results) for results in (finetuned, probed)],
+        "evaluations": evaluations,
     }
 
 
@@ -117,7 +162,7 @@ def _for_the_report(job: Job, results: Results) -> dict[str, Any]:
     kept = replace(
         results,
         dataset=MOVEMENTS,
-        metrics={name: results.metrics[name] for name in SHOWN},
+        metrics=_reached(results),
         checkpoint=checkpoint,
         pretraining={},
         config={"seed": job.seed},
@@ -195,6 +240,14 @@ def finished_pretraining(
     if stored["size"] != job.size.to_json():
         return None, None, None
     return done.parent / stored["checkpoint"], stored["loss"], stored["clips_per_s"]
+
+
+def finished_finetuning(job: Job, done: Path) -> dict[str, Any] | None:
+    """What fine-tuning reached in a run that was stopped later; nothing where there is none."""
+    if not done.is_file():
+        return None
+    stored = json.loads(done.read_text(encoding="utf-8"))
+    return stored if stored["size"] == job.size.to_json() else None
 
 
 def _log(run: Path) -> list[dict[str, Any]]:

@@ -85,7 +85,8 @@ def scores_of(runs: Sequence[dict[str, Any]], measure: Measure) -> dict[str, dic
         raise ValueError(f"runs of {len(sizes)} sizes in one file of results")
     found: dict[str, dict[int, float]] = {}
     for run in runs:
-        found.setdefault(run["arm"], {})[run["seed"]] = run[measure]["top1"]
+        if run[measure] is not None:
+            found.setdefault(run["arm"], {})[run["seed"]] = run[measure]["top1"]
     return found
 
 

@@ -286,3 +286,28 @@ def test_what_is_no_dinov2_is_refused(dinov2, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file"):
         convert(tmp_path / "nothing.onnx", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_what_was_fine_tuned_in_a_run_that_was_stopped_is_kept(tmp_path: Path) -> None:
+    from benchmarks.evidence.jobs import TUNED, Job, Places, unprobed_run
+    from benchmarks.evidence.sizes import SIZES
+
+    places = Places(
+        movements=tmp_path,
+        videos=tmp_path,
+        photographs=tmp_path,
+        teacher=None,
+        bank=None,
+        work=tmp_path,
+    )
+    job = Job(arm="none", seed=1, size=SIZES["cpu"], places=places)
+    assert unprobed_run(job) is None
+    reached = {"top1": 12.5, "top5": 30.0, "loss": 2.5}
+    stored = {"size": job.size.to_json(), "reached": reached, "evaluation": {"samples": 400}}
+    (tmp_path / "none-1").mkdir()
+    (tmp_path / "none-1" / TUNED).write_text(json.dumps(stored))
+    run = unprobed_run(job)
+    assert run is not None
+    assert (run["finetune"], run["strict"]) == (reached, None)
+    lines = write_table([run, run | {"seed": 0}], "scratch").splitlines()
+    assert "| no pre-training | 12.5 ± 3.2 | not run | 2 | none |" in lines
