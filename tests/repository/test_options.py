@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import smile_motion.__main__
 import smile_train.__main__
-from smile_motion.cli.app import Command, run_app
+from smile_motion.cli.app import Command, read_options, run_app
 from smile_motion.clips.options import ClipOptions
-from smile_motion.errors import InputError
+from smile_motion.errors import InputError, OptionError
 from smile_motion.io.options import conditions_of, given_options
 from smile_train.cli import pretrain
 from smile_train.config.pretrain_presets import PRESETS
@@ -101,6 +101,29 @@ def test_idle_options_are_refused_in_a_line(
     said = capsys.readouterr().err.splitlines()
     assert message in said[-1]
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "flip"),
+    [
+        ("", None),
+        ("--flip", True),
+        ("--no-flip", False),
+        ("--flip False", False),
+        ("--flip=True", True),
+        ("--flip --seed 3", True),
+        ("--no-flip --no-augment", OptionError),
+    ],
+)
+def test_an_undecided_switch_is_typed_as_any_other(words: str, flip: object) -> None:
+    from smile_train.cli import finetune
+
+    line = ["runs/x", "--data", "videos", *words.split()]
+    if flip is OptionError:
+        with pytest.raises(OptionError, match="only without --no-augment"):
+            read_options("smile-train finetune", finetune, line)
+    else:
+        assert read_options("smile-train finetune", finetune, line).flip is flip
 
 
 def test_videos_imply_natural_and_photographs_places() -> None:

@@ -23,6 +23,7 @@ from smile_motion.io.options import (
     refuse_repeated_options,
     rename_former_options,
     require_within,
+    spell_out_switches,
 )
 from smile_motion.runtime.partition import is_first_process
 
@@ -226,6 +227,7 @@ def read_options(usage: str, module: Any, arguments: list[str]) -> Any:
         SystemExit: tyro refused an argument and printed why.
     """
     arguments = rename_former_options(module.Options, arguments, _warn_of_former)
+    arguments = spell_out_switches(module.Options, arguments)
     arguments = gather_repeated_options(module.Options, arguments)
     given = {"default": module.defaults(arguments)} if hasattr(module, "defaults") else {}
     options = _parse(module.Options, args=arguments, prog=usage, **given)

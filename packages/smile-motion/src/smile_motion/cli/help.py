@@ -184,8 +184,8 @@ def _invocation(name: str, hint: Any, value: Any, positional: bool, repeatable: 
     several = get_origin(hint) is tuple
     if positional:
         return f"{(option[:-1] if several else option).upper()}{' ...' if several else ''}"
-    if hint is bool and isinstance(value, bool):
-        return f"--{option}, --no-{option}" if value else f"--{option}"
+    if hint is bool:
+        return f"--{option}" if value is False else f"--{option}, --no-{option}"
     return f"--{option} {_metavar(hint, repeatable)}"
 
 
@@ -197,7 +197,7 @@ def _metavar(hint: Any, repeatable: bool = False) -> str:
     if get_origin(hint) is Literal:
         listed = "|".join(map(str, get_args(hint)))
         return listed if len(listed) <= LISTED else "NAME"
-    return "True|False" if hint is bool else _METAVARS.get(hint, "VALUE")
+    return _METAVARS.get(hint, "VALUE")
 
 
 def _choices(hint: Any, text: str) -> str:

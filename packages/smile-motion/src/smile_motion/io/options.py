@@ -246,6 +246,31 @@ def rename_former_options(
     return renamed
 
 
+def spell_out_switches(options: type, arguments: Sequence[str]) -> list[str]:
+    """Return a command line with `--flip` and `--no-flip` as `--flip True` and `--flip False`.
+
+    That is how tyro reads options that are on, off or, left out, decided by the command. Other
+    switches it knows itself.
+
+    Args:
+        options: Dataclass of the options.
+        arguments: Words of the command line.
+    """
+    hints = get_type_hints(options)
+    names = {_typed(name) for name, hint in hints.items() if hint == (bool | None)}
+    off = {f"--no-{name[2:]}": name for name in names}
+    spelled: list[str] = []
+    for place, word in enumerate(arguments):
+        name = word.replace("_", "-")
+        if name in off:
+            spelled += [off[name], "False"]
+        elif name in names and arguments[place + 1 : place + 2] not in (["True"], ["False"]):
+            spelled += [name, "True"]
+        else:
+            spelled.append(word)
+    return spelled
+
+
 def _typed(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
