@@ -166,7 +166,7 @@ def test_a_tilde_means_the_home_however_it_is_written(
     monkeypatch.setenv("HOME", str(small_bank.path.parent))
     name = f"~/{small_bank.path.name}"
     assert run_app("smile-motion", "", COMMANDS, ["bank", "verify", name]) == 0
-    line = ["render", f"--bank={name}", "--out", "~/small/x", "--n", "1"]
+    line = ["render", f"--bank={name}", "--out", f"{name}/x", "--n", "1"]
     assert run_app("smile-motion", "", COMMANDS, line) == EXIT_INPUT
     assert str(small_bank.path) in capsys.readouterr().err
 
