@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter1d
 from smile_motion.errors import InputError
 from smile_motion.io.options import PathName
-from smile_motion.motion.paths import PATHS, GaussianPath, LinearPath
+from smile_motion.motion.paths import PATHS, GaussianPath, LinearPath, _smoothing
 
 
 def test_smoothing_is_the_gaussian_filter_of_each_axis_sampled_evenly() -> None:
@@ -17,6 +17,12 @@ def test_smoothing_is_the_gaussian_filter_of_each_axis_sampled_evenly() -> None:
         stretch, place = np.polyfit(smooth[:, axis], path[:, axis], 1)
         assert stretch > 0
         np.testing.assert_allclose(path[:, axis], stretch * smooth[:, axis] + place, atol=1e-9)
+
+
+@given(st.integers(1, 60), st.floats(0.2, 40))
+def test_the_filter_is_that_of_scipy_to_the_bit(points: int, sigma: float) -> None:
+    expected = gaussian_filter1d(np.eye(points), sigma, axis=0, mode="reflect").T
+    np.testing.assert_array_equal(_smoothing(points, sigma), expected)
 
 
 def test_too_few_way_points_are_refused_with_the_remedy() -> None:

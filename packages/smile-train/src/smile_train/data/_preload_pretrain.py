@@ -6,7 +6,6 @@ here out of the garbage collector, which would write to every object and so copy
 
 import gc
 
-import scipy.ndimage  # noqa: F401
 import smile_motion.backgrounds
 import smile_motion.bank  # noqa: F401
 from smile_motion.masking.masks import warm_up
