@@ -109,7 +109,7 @@ def make_once(tmp_path_factory: pytest.TempPathFactory) -> MakeOnce:
 def small_bank(make_once: MakeOnce) -> ObjectBank:
     """Thirty procedural objects, one of each category."""
     source = ProceduralSource(count=30)
-    return ObjectBank.open(make_once("small-bank", lambda out: build(source, out, workers=0)))
+    return ObjectBank.open(make_once("small", lambda out: build(source, out, workers=0)))
 
 
 @pytest.fixture(scope="session")
