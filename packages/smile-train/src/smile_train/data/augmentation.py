@@ -75,7 +75,8 @@ def augment(
     Returns:
         (T, size, size, 3) uint8.
     """
-    clip = cut(images, draw_area_crop(rng, *images.shape[1:3], crop_area), (size, size))
+    _, height, width, _ = images.shape
+    clip = cut(images, draw_area_crop(rng, height, width, crop_area), (size, size))
     if flip and rng.random() < 0.5:
         clip = clip[:, :, ::-1]
     if rand_augment is not None:
