@@ -231,7 +231,7 @@ def test_impossible_choices_are_refused(small_bank: ObjectBank, split_bank: Obje
         ({"weights": (1.0,)}, "1 weights for 2 banks"),
         ({"weights": (1.0, 0.0)}, "weights are 1, 0; each is more than 0"),
         ({"weights": (1.0, float("inf"))}, "each is more than 0"),
-        ({"weights": (1, 1), "categories": ["cat"]}, "small-bank: has a weight, and no object of"),
+        ({"weights": (1, 1), "categories": ["cat"]}, "small: has a weight, and no object of"),
     ):
         with pytest.raises(InputError, match=message):
             draw_from(both, **settings)
