@@ -30,8 +30,9 @@ TRIAL_FILES = 4
 """Videos that are tried, spread over all of them."""
 ROUNDS = 2
 """Times that each decoder reads a video; the shorter one counts."""
-FEWEST_READS = 48
-"""Clips that are worth a trial, which reads up to sixteen. Ours."""
+FEWEST_READS = 1000
+"""Clips that are worth a trial: with the import of torchcodec it takes about two seconds of a core,
+and where it is won a clip saves some milliseconds. Ours."""
 TRIAL_S = 4.0
 """Seconds after which no further one is."""
 _EXACT = ("yuv420p", "yuvj420p")
@@ -200,7 +201,7 @@ def settle_decoder(
         InputError: torchcodec is asked for and not installed, without FFmpeg's libraries, or
             without a video that it would read.
     """
-    is_short = asked == "auto" and reads is not None and reads < FEWEST_READS
+    is_short = asked == "auto" and begun is None and reads is not None and reads < FEWEST_READS
     if asked == "pyav" or is_short:
         return "pyav", ""
     # Chosen by one process: clocks may tell others otherwise.
@@ -229,6 +230,8 @@ def _choose(
         if begun == "torchcodec":
             return "pyav", "decoder pyav: torchcodec, which the run began with, is not installed"
         return "pyav", ""
+    if asked == "auto" and begun == "pyav":
+        return begun, "decoder pyav: the run began with it"
     if not has_libraries():
         return "pyav", f"decoder pyav: {_NO_LIBRARIES}; to try it, {_INSTALL}"
     if asked == "auto" and begun is not None:

@@ -256,6 +256,8 @@ def settle_clips(
     reads = None
     if isinstance(background, VideoBackground):
         files = background.files
+        if config.steps is not None:
+            reads = -(-config.steps * config.batch // config.clips_per_video)
     elif config.knn is not None:
         files = [video.path for video in find_videos(config.knn)]
         reads = len(files)

@@ -144,6 +144,7 @@ def _probe(
         *(config.decoder, [video.path for video in train.videos]),
         frames=encoder.grid.frames,
         stride=config.stride or preset.stride,
+        reads=len(train) + len(test) * config.segments,
     )
     config = replace(config, decoder=decoder)
     accelerator.print(*filter(None, (machine.said, chosen)), sep="\n", file=sys.stderr)

@@ -275,6 +275,7 @@ def finetune(config: FinetuneConfig, out: Path) -> Results:
         frames=config.frames or ViewShape.frames,
         stride=config.stride,
         begun=begun.get("decoder"),
+        reads=config.epochs * len(train),
     )
     config, said = replace(config, decoder=decoder), "\n".join(filter(None, (said, chosen)))
     task = open_task(train, config)
