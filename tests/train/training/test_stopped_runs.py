@@ -77,6 +77,40 @@ def test_pictures_and_measures_that_a_killed_stage_owes_are_made(
     assert steps(first) == steps(run / "stage-2") == [1, 2, 3, 4]
 
 
+@pytest.mark.slow
+def test_a_run_killed_while_it_draws_has_the_same_pictures_and_measures(
+    quick: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between a checkpoint and the curves of its step, in the middle and at the end."""
+    from smile_train.training import monitor
+
+    class Killed(BaseException):
+        pass
+
+    def killed(path: Path, *_: object) -> None:
+        path.with_name(".loss.png.0123456789ab.tmp").touch()
+        raise Killed
+
+    words = (*quick, "--picture-every=2", "--track=none")
+    straight, run = tmp_path / "straight", tmp_path / "run"
+    assert train(*words, "--out", straight) == 0
+    for number in (2, 4):
+        with monkeypatch.context() as patched:
+            patched.setattr(monitor, "draw_curves", killed)
+            with pytest.raises(Killed):
+                train(*words, "--out", run, "--resume")
+        assert number not in (steps(run, "measures.jsonl") if number > 2 else [])
+        assert newest_checkpoint(run / "checkpoints")[0].name == f"step_0000000{number}"
+        if number == 2:
+            assert train(*words, "--out", run, "--resume", "--stop-at", 3) == 0
+    assert train(*words, "--out", run, "--resume") == 0
+    entries = [(one / "measures.jsonl").read_text().splitlines() for one in (straight, run)]
+    assert [line for line in entries[1] if '"step": 3' not in line] == entries[0]
+    assert not list(run.glob(".*.tmp"))
+    pictures = [(one / "reconstruction.png").read_bytes() for one in (straight, run)]
+    assert pictures[0] == pictures[1]
+
+
 def test_stopped_early_the_next_command_is_offered(
     quick: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

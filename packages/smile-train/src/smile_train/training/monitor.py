@@ -97,16 +97,33 @@ class Watcher:
             return
         due = self._looks(step, ending=ending)
         whole = not is_sharded(self.model)  # else this process holds a part of the student only
+        linear = whole and _is_due(self.config.probe_linear_every, step, last=last)
         with evaluating(self.model):
-            if due and whole:
-                self._look(report, step)
-            if whole and _is_due(self.config.probe_linear_every, step, last=last):
-                due |= self._probe_linear(report, step, last=last)
-            if due:
-                draw_curves(self.out / "loss.png", report.history, report.measures)
+            known = report.measures.get(step, {})  # From before this run was resumed.
+            values = self._look(step) if due and whole else {}
+            if linear and LINEAR not in known:
+                values[LINEAR] = self._linear_accuracy(step)
+            if due or values:
+                measures = report.measures | {step: known | values}
+                draw_curves(self.out / "loss.png", report.history, measures)
+            if values:
+                # Behind the pictures: a step whose measures are known has all of them, wherever the
+                # run is killed.
+                report.measure(step, values)
+            if linear and last:
+                self._say_accuracy(report, step)
             asked = last or not ending
             if asked and whole and _is_due(self.config.probe_motion_every, step, last=last):
                 self._probe_motion(report, step, last=last)
+
+    def owes(self, report: MetricsLogger, step: int, *, ending: bool) -> bool:
+        """Whether something that is due at a step was not measured: the run was killed before."""
+        known, config = report.measures.get(step, {}), self.config
+        return (
+            ("token_rank" not in known and (ending or _is_due(config.picture_every, step)))
+            or (LINEAR not in known and _is_due(config.probe_linear_every, step))
+            or (_is_due(config.probe_motion_every, step) and not is_asked(known, untrained=False))
+        )
 
     def _looks(self, step: int, *, ending: bool) -> bool:
         """Whether pictures are due: not before the first batch, and once a step."""
@@ -116,30 +133,27 @@ class Watcher:
         self.looked = step
         return True
 
-    def _look(self, report: MetricsLogger, step: int) -> None:
+    def _look(self, step: int) -> dict[str, float]:
+        """Draw the last batch; return what is measured of the student's features."""
         assert self.batch is not None
         self._draw(self.batch)
         frames = self.batch["frames"][:RANKED_CLIPS]
         values = {"token_rank": token_rank(self.model, frames)}
         if self.probe is not None:
             values["knn_accuracy"] = neighbor_accuracy(self._features(step), self.probe.labels)
-        report.measure(step, values)
+        return values
 
-    def _probe_linear(self, report: MetricsLogger, step: int, *, last: bool) -> bool:
-        """Classify the labeled videos; return whether that was not known yet."""
+    def _linear_accuracy(self, step: int) -> float:
+        """Share of the labeled videos that are classified rightly."""
         assert self.probe is not None
-        accuracy = report.measures.get(step, {}).get(LINEAR)  # From before this run was resumed.
-        is_new = accuracy is None
-        if accuracy is None:
-            features = self._features(step)
-            accuracy = linear_accuracy(features, self.probe.labels, seed=self.config.seed)
-            report.measure(step, {LINEAR: accuracy})
-        if last:
-            report.say(
-                f"linear probe: {accuracy:.0%} of {len(self.probe.labels)} videos right "
-                f"(guessing {self.probe.chance:.0%})"
-            )
-        return is_new
+        return linear_accuracy(self._features(step), self.probe.labels, seed=self.config.seed)
+
+    def _say_accuracy(self, report: MetricsLogger, step: int) -> None:
+        assert self.probe is not None
+        report.say(
+            f"linear probe: {report.measures[step][LINEAR]:.0%} of {len(self.probe.labels)} videos "
+            f"right (guessing {self.probe.chance:.0%})"
+        )
 
     def _probe_motion(self, report: MetricsLogger, step: int, *, last: bool) -> None:
         """Ask the student about motion."""

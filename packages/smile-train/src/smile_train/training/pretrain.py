@@ -192,9 +192,9 @@ class PretrainRun(TrainingRun[PretrainConfig, TrainingClips]):
         """Draw the last pictures; where all steps are done, probe the student."""
         self._watch(report, step, ending=True)
 
-    def owes(self, report: MetricsLogger, step: int) -> bool:
-        """Whether the pictures of a step were not drawn any more."""
-        return "token_rank" not in report.measures.get(step, {})
+    def owes(self, report: MetricsLogger, step: int, *, ending: bool) -> bool:
+        """Whether the pictures or measures of a step were not made any more."""
+        return self.watcher.owes(report, step, ending=ending)
 
     def _watch(self, report: MetricsLogger, step: int, *, ending: bool) -> None:
         self.watcher.batch, last = self.batch, ending and step == self.steps

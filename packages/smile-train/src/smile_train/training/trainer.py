@@ -21,6 +21,7 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 import torch
 from accelerate import Accelerator
 from smile_motion.errors import InputError
+from smile_motion.io.files import remove_leftovers
 
 from smile_train.config.finetune import FinetuneConfig
 from smile_train.config.pretrain import PretrainConfig
@@ -104,8 +105,9 @@ class TrainingRun(ABC, Generic[Config, Clips]):
     def finish(self, report: MetricsLogger, step: int) -> None:
         """Look at the model after the last step of this process."""
 
-    def owes(self, report: MetricsLogger, step: int) -> bool:
-        """Whether a finished run was killed before its `finish`, which needs the last batch."""
+    def owes(self, report: MetricsLogger, step: int, *, ending: bool) -> bool:
+        """Whether a run was killed between a checkpoint and what `watch` makes of its step, or
+        `finish`, of the last one; both need the step's batch."""
         return False
 
     def state(self) -> dict[str, Any]:
@@ -171,14 +173,16 @@ class Trainer:
         run, config, report, stop = self.run, self.config, self.report, self.stop
         step = kept = self.begin()
         last = min(run.steps, config.stop_at or run.steps)
-        owing = 0 < last <= step and run.owes(report, step)
+        ending = step >= last
+        owing = step > 0 and run.owes(report, step, ending=ending)
         batches = run.batches(self.open_loader(step - owing))
         alone = self.accelerator.num_processes == 1
         self.model.train()
         with report, stop:
             for _ in range(config.accumulate * owing):
                 run.batch = stop.next_or_none(batches)
-            ending = step >= last
+            if owing and not ending:
+                run.watch(report, step, ending=False)
             while not ending:
                 loss = self.update(step, batches)
                 if loss is None:
@@ -211,6 +215,8 @@ class Trainer:
         run, report = self.run, self.report
         processes = describe_processes(self.accelerator, sharded=is_sharded(self.model))
         report.say(f"{run.out}: {run.title}, {self.config.precision}, on {processes}")
+        if self.accelerator.is_main_process:
+            remove_leftovers(run.out)  # such as a picture that was being drawn
         stored = self.state.resume(report) if self.config.resume else {}
         if stored:
             run.restore(stored)
