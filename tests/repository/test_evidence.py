@@ -17,7 +17,9 @@ from benchmarks.evidence import tables  # noqa: E402
 from benchmarks.evidence.arms import ARMS, PAIRS, TABLES, arms_of  # noqa: E402
 from benchmarks.evidence.bodies import BODIES  # noqa: E402
 from benchmarks.evidence.dinov2 import convert, read_onnx, read_safetensors  # noqa: E402
+from benchmarks.evidence.jobs import Job, Places  # noqa: E402
 from benchmarks.evidence.movements import MOVEMENTS, PARTS, draw_track  # noqa: E402
+from benchmarks.evidence.sizes import SIZES  # noqa: E402
 from benchmarks.evidence.tables import Interval, fill_page, write_table  # noqa: E402
 
 
@@ -89,21 +91,19 @@ def test_motion_probes_are_kept_without_controls_that_all_have(tmp_path: Path) -
     ]
 
 
+def _job(arm: str, seed: int, here: Path) -> Job:
+    places = Places(
+        movements=here, videos=here, photographs=here, teacher=None, bank=None, work=here
+    )
+    return Job(arm=arm, seed=seed, size=SIZES["cpu"], places=places)
+
+
 def test_a_finished_pre_training_is_not_done_again(tmp_path: Path) -> None:
     from dataclasses import replace
 
-    from benchmarks.evidence.jobs import DONE, Job, Places, finished_pretraining
-    from benchmarks.evidence.sizes import SIZES
+    from benchmarks.evidence.jobs import DONE, finished_pretraining
 
-    places = Places(
-        movements=tmp_path,
-        videos=tmp_path,
-        photographs=tmp_path,
-        teacher=None,
-        bank=None,
-        work=tmp_path,
-    )
-    job = Job(arm="frame", seed=0, size=SIZES["cpu"], places=places)
+    job = _job("frame", 0, tmp_path)
     assert finished_pretraining(job, tmp_path / DONE) == (None, None, None)
     stored = {"size": job.size.to_json(), "checkpoint": "pretrained/checkpoints/step_00000002"}
     stored |= {"loss": {"first": 1.0, "last": 0.5}, "clips_per_s": 10.0}
@@ -119,13 +119,10 @@ def test_every_row_and_ordering_has_an_arm_that_training_takes() -> None:
     from smile_train.config.pretrain import PretrainConfig
 
     from benchmarks.evidence.jobs import (
-        Job,
-        Places,
         finetune_config,
         pretrain_options,
         probe_config,
     )
-    from benchmarks.evidence.sizes import SIZES
 
     assert {row.arm for rows in TABLES.values() for row in rows} == set(ARMS)
     for table, pairs in PAIRS.items():
@@ -289,18 +286,9 @@ def test_what_is_no_dinov2_is_refused(dinov2, tmp_path: Path) -> None:
 
 
 def test_what_was_fine_tuned_in_a_run_that_was_stopped_is_kept(tmp_path: Path) -> None:
-    from benchmarks.evidence.jobs import TUNED, Job, Places, unprobed_run
-    from benchmarks.evidence.sizes import SIZES
+    from benchmarks.evidence.jobs import TUNED, unprobed_run
 
-    places = Places(
-        movements=tmp_path,
-        videos=tmp_path,
-        photographs=tmp_path,
-        teacher=None,
-        bank=None,
-        work=tmp_path,
-    )
-    job = Job(arm="none", seed=1, size=SIZES["cpu"], places=places)
+    job = _job("none", 1, tmp_path)
     assert unprobed_run(job) is None
     reached = {"top1": 12.5, "top5": 30.0, "loss": 2.5}
     stored = {"size": job.size.to_json(), "reached": reached, "evaluation": {"samples": 400}}

@@ -37,8 +37,8 @@ class DecoderOptions:
         Decoder, OnlyWith(lambda options: options.reads_videos, "where videos are read")
     ] = "auto"
     """Of videos that are not packed. auto: torchcodec where it is installed, gives PyAV's pixels
-    for a few of them, and is faster in a short trial, which some dozens of clips are worth, else
-    PyAV. A run that is resumed keeps its own."""
+    for a few of them, and is faster in a short trial, which a thousand clips are worth, else PyAV.
+    A run that is resumed keeps its own."""
 
     @property
     def reads_videos(self) -> bool:
