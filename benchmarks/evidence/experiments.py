@@ -223,15 +223,14 @@ def _trial(job: Job) -> dict[str, Any]:
     )
     step_s = job.size.batch / rate
     fixed_s = time.perf_counter() - begun - TRIAL_STEPS * step_s
-    epochs = max(1, job.size.epochs // 5)
-    begun = time.perf_counter()
-    finetune_arm(job, checkpoint, out / "finetuned", epochs=epochs, validate_every=epochs)
-    tuned_s = time.perf_counter() - begun
-    return {
-        "arm": job.arm,
-        "step_s": step_s,
-        "fixed_s": max(0.0, fixed_s) + tuned_s * (1 + 0.6 * (job.size.epochs / epochs - 1)),
-    }
+    fixed_s = max(0.0, fixed_s)
+    if job.size.epochs:
+        epochs = max(1, job.size.epochs // 5)
+        begun = time.perf_counter()
+        finetune_arm(job, checkpoint, out / "finetuned", epochs=epochs, validate_every=epochs)
+        tuned_s = time.perf_counter() - begun
+        fixed_s += tuned_s * (1 + 0.6 * (job.size.epochs / epochs - 1))
+    return {"arm": job.arm, "step_s": step_s, "fixed_s": fixed_s}
 
 
 def _collect(
@@ -275,9 +274,12 @@ def _collect(
                 print(f"{job.arm}, seed {job.seed}: {error}", file=sys.stderr, flush=True)
                 continue
             keep(run)
+            tuned, motion = run["finetune"], run["motion"] or {}
+            said = [] if tuned is None else [f"fine-tuned {tuned['top1']:.1f}"]
+            said.append(f"probed {run['strict']['top1']:.1f}")
+            said += [f"{name} {found['value']:.1f}" for name, found in motion.items()]
             print(
-                f"[{total - len(waiting)}/{total}] {job.arm}, seed {job.seed}: fine-tuned "
-                f"{run['finetune']['top1']:.1f}, probed {run['strict']['top1']:.1f} "
+                f"[{total - len(waiting)}/{total}] {job.arm}, seed {job.seed}: {', '.join(said)} "
                 f"{run['seconds']}",
                 file=sys.stderr,
                 flush=True,

@@ -62,7 +62,8 @@ class Job:
 
 
 def run_job(job: Job) -> dict[str, Any]:
-    """Pre-train, fine-tune and probe; returns what was reached, as JSON values.
+    """Pre-train, fine-tune where the size says so, and probe; returns what was reached, as JSON
+    values.
 
     A pre-training or a fine-tuning that was finished by a run that was stopped later is not done
     again.
@@ -82,7 +83,7 @@ def run_job(job: Job) -> dict[str, Any]:
         write_atomically(out / DONE, dump_json(done | {"loss": loss, "clips_per_s": rate}))
     pretrained = time.perf_counter()
     tuning = finished_finetuning(job, out / TUNED)
-    if tuning is None:
+    if tuning is None and job.size.epochs:
         shutil.rmtree(out / "finetuned", ignore_errors=True)
         results = finetune_arm(job, checkpoint, out / "finetuned")
         tuning = {
@@ -94,6 +95,7 @@ def run_job(job: Job) -> dict[str, Any]:
     tuned = time.perf_counter()
     shutil.rmtree(out / "probed", ignore_errors=True)
     probed = probe_arm(job, checkpoint, out)
+    motion = ask_about_motion(job, checkpoint) if job.size.motion else None
     ended = time.perf_counter()
     if job.keep and checkpoint is not None:
         kept = job.places.work / "kept" / out.name
@@ -105,7 +107,7 @@ def run_job(job: Job) -> dict[str, Any]:
         "finetune": round(tuned - pretrained, 1),
         "probe": round(ended - tuned, 1),
     }
-    return _entry(job, loss, rate, tuning, seconds, probed)
+    return _entry(job, loss, rate, tuning, seconds, probed) | {"motion": motion}
 
 
 def unprobed_run(job: Job) -> dict[str, Any] | None:
@@ -132,19 +134,19 @@ def _entry(
     job: Job,
     loss: dict[str, float] | None,
     rate: float | None,
-    tuning: dict[str, Any],
+    tuning: dict[str, Any] | None,
     seconds: dict[str, float] | None,
     probed: Results | None,
 ) -> dict[str, Any]:
     """A run as results have it."""
-    evaluations = [tuning["evaluation"]]
+    evaluations = [] if tuning is None else [tuning["evaluation"]]
     if probed is not None:
         evaluations.append(_for_the_report(job, probed))
     return {
         "arm": job.arm,
         "seed": job.seed,
         "size": job.size.to_json(),
-        "finetune": tuning["reached"],
+        "finetune": None if tuning is None else tuning["reached"],
         "strict": None if probed is None else _reached(probed),
         "loss": loss,
         "clips_per_s": rate,
@@ -339,3 +341,17 @@ def probe_arm(job: Job, checkpoint: Path | None, out: Path) -> Results:
 
     config = probe_config(job, checkpoint, out / "features")
     return probe_strict(config, out / "probed")
+
+
+def ask_about_motion(job: Job, checkpoint: Path | None) -> dict[str, dict[str, float]]:
+    """What a frozen student knows of motion, asked as the first command is: by factor the per cent
+    right, and `error`, the standard error that comes from the choice of test clips."""
+    from smile_train.motion_probe.online import OnlineProbe
+    from smile_train.probes.run import open_probed
+
+    _, encoder = open_probed(probe_config(job, checkpoint, Path()))
+    found = OnlineProbe(size=job.size.side).find(encoder, untrained=False)
+    return {
+        own.factor: {"value": round(own.score.value, 2), "error": round(own.score.error, 3)}
+        for own in found
+    }

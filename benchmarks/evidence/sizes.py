@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from smile_train.models.config import StudentName
 
-SizeName = Literal["cpu", "gpu-minutes", "gpu-scratch", "gpu"]
+SizeName = Literal["cpu-probes", "cpu", "gpu-minutes", "gpu-scratch", "gpu"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,18 +36,20 @@ class Size:
     """Clips behind each stretch of video, or frame of one, that is decoded."""
     mask_ratio: float = 0.8
     """Share of tokens masked; the paper's best (Table 4e)."""
-    epochs: int
-    """Of fine-tuning."""
+    epochs: int = 0
+    """Of fine-tuning; 0: nothing is fine-tuned."""
     repeats: int = 2
     """Augmented clips of every video in each."""
     crop_area: float = 0.6
     """Share of a frame's area that a crop has at least; published crops often miss the body."""
     head_scale: float = 1.0
     """Factor of the head's first weights; the published .001 costs a short run many steps."""
-    finetune_batch: int
+    finetune_batch: int = 32
     """Videos in a step of fine-tuning."""
-    finetune_lr: float
+    finetune_lr: float = 8e-3
     """Its peak rate for a batch of 256."""
+    motion: bool = False
+    """Whether students are asked what they know about motion, as the first command's is."""
     processes: int
     """Arms that are run at once."""
     workers: int
@@ -57,10 +59,26 @@ class Size:
         """What results depend on."""
         left_out = ("processes", "workers")
         said = {name: value for name, value in vars(self).items() if name not in left_out}
+        if not self.motion:  # as results of before there was a choice
+            del said["motion"]
         return said | {"movements": list(self.movements)}
 
 
 SIZES: dict[SizeName, Size] = {
+    "cpu-probes": Size(
+        student="mini",
+        side=64,
+        patch=16,
+        movements=(100, 40),
+        steps=800,
+        video_steps=400,
+        batch=16,
+        masks_per_clip=1,
+        base_lr=3.2e-2,
+        motion=True,
+        processes=1,
+        workers=1,
+    ),
     "cpu": Size(
         student="tiny",
         side=64,

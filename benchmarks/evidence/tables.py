@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -33,8 +33,14 @@ CONTROLS = {"random weights": "the same, random weights", "raw pixels": "raw pix
 """Ends of the names that a motion probe gives its controls, as the table says them."""
 MARKED = re.compile(r"(<!-- from (\S+?)(?: table (\S+))? -->\n).*?(<!-- end -->)", re.S)
 """A part of the page that is written from a file of results."""
-Measure = Literal["finetune", "strict"]
-MEASURES: dict[Measure, str] = {"finetune": "fine-tuned", "strict": "strict probe"}
+Measure = Literal["finetune", "strict", "growth", "direction"]
+MEASURES: dict[Measure, str] = {
+    "finetune": "fine-tuned",
+    "strict": "strict probe",
+    "growth": "growth",
+    "direction": "direction",
+}
+"""What arms are judged by, as tables say it; the last two are motion probes."""
 
 
 @dataclass(frozen=True)
@@ -78,54 +84,78 @@ class Interval:
         return "holds" if self.mean > 0 else "reversed"
 
 
-def scores_of(runs: Sequence[dict[str, Any]], measure: Measure) -> dict[str, dict[int, float]]:
-    """Top-1, per cent, by arm and seed; all runs must be of one size."""
+@dataclass(frozen=True)
+class Reached:
+    """What an arm reached with one seed."""
+
+    value: float
+    """Right answers, per cent."""
+    error: float
+    """Standard error that comes from the choice of test clips; 0 where their number is unknown."""
+
+
+def scores_of(runs: Sequence[dict[str, Any]], measure: Measure) -> dict[str, dict[int, Reached]]:
+    """What was reached, by arm and seed; all runs must be of one size."""
     sizes = {json.dumps(run["size"], sort_keys=True) for run in runs}
     if len(sizes) > 1:
         raise ValueError(f"runs of {len(sizes)} sizes in one file of results")
-    found: dict[str, dict[int, float]] = {}
+    counts = [found["samples"] for run in runs for found in run.get("evaluations", ())]
+    clips = min(counts, default=0)
+    found: dict[str, dict[int, Reached]] = {}
     for run in runs:
-        if run[measure] is not None:
-            found.setdefault(run["arm"], {})[run["seed"]] = run[measure]["top1"]
+        reached = _reached(run, measure, clips)
+        if reached is not None:
+            found.setdefault(run["arm"], {})[run["seed"]] = reached
     return found
 
 
-def clips_error(values: Sequence[float], clips: int) -> float:
-    """Standard error of an accuracy, per cent, for its test clips; 0 where they are not known."""
-    share = float(np.mean(values)) / 100
-    return 100 * (share * (1 - share) / clips) ** 0.5 if clips else 0.0
+def _reached(run: dict[str, Any], measure: Measure, clips: int) -> Reached | None:
+    if measure in ("growth", "direction"):
+        motion = run.get("motion")
+        return None if motion is None else Reached(**motion[measure])
+    if run[measure] is None:
+        return None
+    value = run[measure]["top1"]
+    share = value / 100
+    return Reached(value, 100 * (share * (1 - share) / clips) ** 0.5 if clips else 0.0)
+
+
+def _error(reached: Iterable[Reached]) -> float:
+    """Standard error, from the choice of test clips, of a mean over seeds, which share them."""
+    return math.sqrt(np.mean([own.error**2 for own in reached]))
 
 
 def write_table(runs: Sequence[dict[str, Any]], table: TableName) -> str:
     """A table of the paper and its orderings, as Markdown."""
     scores = {measure: scores_of(runs, measure) for measure in MEASURES}
-    counts = [found["samples"] for run in runs for found in run.get("evaluations", ())]
-    clips = min(counts, default=0)
-    lines = [
-        f"| | {' | '.join(MEASURES.values())} | seeds | paper K400m / SSv2m |",
-        "|---|---|---|---|---|",
-    ]
+    judged = {
+        measure: own
+        for measure, own in scores.items()
+        if own or measure == "strict" or (measure == "finetune" and not runs)
+    }
+    names = " | ".join(MEASURES[measure] for measure in judged)
+    lines = [f"| | {names} | seeds | paper K400m / SSv2m |", f"|---|{'---|' * len(judged)}---|---|"]
     for row in TABLES[table]:
-        found = [scores[measure].get(row.arm, {}) for measure in MEASURES]
+        found = [own.get(row.arm, {}).values() for own in judged.values()]
         shown = [
-            str(Interval.of(values, clips_error(values, clips))) if values else "not run"
-            for values in ([*own.values()] for own in found)
+            str(Interval.of([one.value for one in own], _error(own))) if own else "not run"
+            for own in found
         ]
         paper = " / ".join(f"{value:.1f}" for value in row.paper) if row.paper else "none"
         lines.append(f"| {row.label} | {' | '.join(shown)} | {len(found[0])} | {paper} |")
     labels = {row.arm: row.label for name in TABLES for row in TABLES[name]}
     labels |= {row.arm: row.label for row in TABLES[table]}
     ordering = "our expectation" if table in ("track", "scratch") else "the paper's ordering"
-    lines += ["", f"| {ordering} | {' | '.join(MEASURES.values())} |", "|---|---|---|"]
+    lines += ["", f"| {ordering} | {names} |", f"|---|{'---|' * len(judged)}"]
     for better, worse in PAIRS[table]:
         shown = []
-        for measure in MEASURES:
-            one, other = scores[measure].get(better, {}), scores[measure].get(worse, {})
+        for own in judged.values():
+            one, other = own.get(better, {}), own.get(worse, {})
             both = sorted(set(one) & set(other))
             if both:
-                errors = [clips_error([arm[seed] for seed in both], clips) for arm in (one, other)]
+                errors = [_error(arm[seed] for seed in both) for arm in (one, other)]
                 difference = Interval.of(
-                    [one[seed] - other[seed] for seed in both], math.hypot(*errors)
+                    [one[seed].value - other[seed].value for seed in both], math.hypot(*errors)
                 )
                 shown.append(f"{difference}: {difference.verdict}")
             else:

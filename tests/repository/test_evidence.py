@@ -60,6 +60,22 @@ def test_intervals_cover_the_choice_of_test_clips() -> None:
     assert "| trajectories over tubes | 0.2 ± 4.3: open | 20.0 ± 5.4: holds |" in lines
 
 
+def test_students_that_were_only_asked_about_motion_are_compared_by_that() -> None:
+    def run(arm: str, seed: int, growth: float) -> dict:
+        motion = {"growth": {"value": growth, "error": 2.0}}
+        motion["direction"] = {"value": 20.0 + seed, "error": 1.5}
+        return _run(arm, seed, 0, 10.0) | {"finetune": None, "motion": motion}
+
+    runs = [run("feature-tube", seed, 60) for seed in range(3)]
+    runs += [run("video-feature-motion", seed, 66) for seed in range(3)]
+    lines = write_table(runs, "4g").splitlines()
+    assert lines[0] == "| | strict probe | growth | direction | seeds | paper K400m / SSv2m |"
+    # 1.96 * 2 = 3.9, of a difference 1.96 * sqrt(8) = 5.5; with seeds hypot(2.5, 1.96 * 1.5) = 3.8.
+    assert "| tubes | 10.0 ± 0.0 | 60.0 ± 3.9 | 21.0 ± 3.8 | 3 | 77.8 / 60.7 |" in lines
+    told = "| trajectories over tubes | 0.0 ± 0.0: open | 6.0 ± 5.5: holds | 0.0 ± 4.2: open |"
+    assert told in lines
+
+
 def test_motion_probes_are_kept_without_controls_that_all_have(tmp_path: Path) -> None:
     def found(encoder: str, shown: str, value: float, low: float, leaks: bool = False) -> dict:
         score = {"value": value, "low": low, "high": value + 5, "error": 2.0}
@@ -137,10 +153,10 @@ def test_every_row_and_ordering_has_an_arm_that_training_takes() -> None:
             if arm != "none":
                 PretrainConfig(**pretrain_options(job))
             checkpoint = None if arm == "none" else here
-            for config in (
-                finetune_config(job, checkpoint),
-                probe_config(job, checkpoint, here),
-            ):
+            configs = [probe_config(job, checkpoint, here)]
+            if size.epochs:
+                configs.append(finetune_config(job, checkpoint))
+            for config in configs:
                 assert (config.from_scratch is None) == (arm != "none")
                 if arm == "none":
                     assert (config.size, config.patch) == (size.side, size.patch)

@@ -136,7 +136,7 @@ def _probe(
     require_fitting(train, test)
     if train.task == "count":
         raise InputError(f"{train.name}: counts have no linear probe; fine-tune on it")
-    source, encoder = _open_encoder(config)
+    source, encoder = open_probed(config)
     encoder = encoder.to(accelerator.device)
     views = TestViews(segments=config.segments, crops=config.crops)
     preset = PRESETS[DATASET_PRESETS[config.dataset]]
@@ -179,8 +179,12 @@ def _probe(
     return results
 
 
-def _open_encoder(config: FeatureProbeConfig) -> tuple[str, VideoEncoder]:
-    """What is probed, in words, and its encoder: a checkpoint's, or random weights."""
+def open_probed(config: FeatureProbeConfig) -> tuple[str, VideoEncoder]:
+    """What is probed, in words, and its encoder: a checkpoint's, or random weights.
+
+    Raises:
+        InputError: The checkpoint cannot be opened.
+    """
     if config.from_scratch is None:
         return config.checkpoint, load(config.checkpoint, heads=config.heads)
     backbone = untrained_backbone(
