@@ -98,3 +98,39 @@ def test_signals_to_the_group_leave_who_clears_up_semaphores_alone() -> None:
         check=False,
     )
     assert (ended.returncode, ended.stderr) == (0, "")
+
+
+STARTED = """
+import os, signal
+from multiprocessing.forkserver import connect_to_new_process
+from smile_motion.runtime.signals import SIGNALS
+from smile_motion.runtime.workers import fork_server, run_in_processes
+
+def work(number):
+    return signal.pthread_sigmask(signal.SIG_BLOCK, ()) & set(SIGNALS)
+
+if __name__ == "__main__":
+    fork_server()
+    os.killpg(os.getpgid(0), signal.SIGUSR1)
+    said, told = connect_to_new_process([])
+    os.write(told, PART)  # and no more, as one that is killed here
+    os.close(told)
+    assert os.read(said, 8), "it has not begun"
+    while os.read(said, 8):
+        pass
+    for _, blocked in run_in_processes(work, range(4), workers=2):
+        assert blocked == {signal.SIGINT}
+"""
+
+
+@pytest.mark.parametrize("part", [b"", b"\x80\x05\x95"])
+def test_workers_are_forked_safe_from_signals_and_orphans_say_nothing(
+    part: bytes, tmp_path
+) -> None:
+    script = "import signal\nsignal.signal(signal.SIGUSR1, lambda *_: None)\n"
+    (tmp_path / "script.py").write_text(script + STARTED.replace("PART", repr(part)))
+    process = subprocess.run(
+        [sys.executable, tmp_path / "script.py"],
+        capture_output=True, text=True, start_new_session=True, timeout=60,
+    )  # fmt: skip
+    assert (process.returncode, process.stdout, process.stderr) == (0, "", "")

@@ -11,12 +11,16 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
+from multiprocessing.context import BaseContext
+from multiprocessing.forkserver import ensure_running
 from typing import Any, TypeVar
 
 from smile_motion.errors import InputError
 from smile_motion.io.files import shared_memory_explained
 from smile_motion.runtime.signals import (
+    SIGNALS,
     hold_signals,
     repeat_lost_interrupts,
     start_resource_tracker,
@@ -28,6 +32,8 @@ Work = Callable[[int], Result]
 
 ATTEMPTS = 3
 """Deaths of workers in a row, without a finished task, before giving up."""
+SERVER = "smile_motion.runtime._fork_server"
+"""Module that the process which workers are forked from imports first."""
 QUEUED = 2
 """Tasks submitted per worker, so that none is idle."""
 
@@ -70,10 +76,36 @@ def run_in_processes(
                 ) from error
 
 
+def fork_server(*modules: str) -> BaseContext:
+    """Start processes as forks of one that has imported what they share, once.
+
+    It is started by the first call, with that call's modules, and ends when this process and all
+    forks have. The signals of `SIGNALS` are blocked in it, and so in its forks until they let them
+    through.
+
+    Args:
+        modules: Names of what is imported.
+
+    Returns:
+        What starts processes.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([SERVER, *modules])
+    with hold_signals(*SIGNALS):
+        ensure_running()
+    return context
+
+
+def module_of(work: Work[Any]) -> str:
+    """Name of the module that defines a function, or the class of a callable object."""
+    function = work.func if isinstance(work, partial) else work
+    return getattr(function, "__module__", None) or type(function).__module__
+
+
 def _run_in_pool(
     work: Work[Result], numbers: Sequence[int], workers: int, chunk: int
 ) -> Iterator[tuple[int, Result]]:
-    context = multiprocessing.get_context("spawn")
+    context = fork_server(module_of(work))
     watched, held = context.Pipe(duplex=False)
     start_resource_tracker()  # else the pool's semaphores would
     with shared_memory_explained():
@@ -82,7 +114,7 @@ def _run_in_pool(
     pending: set[Future[list[tuple[int, Any]]]] = set()
     try:
         while True:
-            with hold_signals(signal.SIGINT):  # the pool starts its processes here
+            with hold_signals(signal.SIGINT):  # the pool starts its processes here, undisturbed
                 for given in islice(chunks, QUEUED * workers - len(pending)):
                     pending.add(pool.submit(_do, given))
             if not pending:
@@ -130,8 +162,9 @@ def _begin(work: Work[Any], watched: Any) -> None:
         if _worker.busy:
             raise KeyboardInterrupt
 
-    # The real signal is held from this process; the thread calls the handler.
+    # The real signal stays blocked in this process; the thread calls the handler.
     signal.signal(signal.SIGINT, interrupt)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, set(SIGNALS) - {signal.SIGINT})
     repeat_lost_interrupts()
 
     def watch() -> None:

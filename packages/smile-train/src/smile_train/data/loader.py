@@ -14,13 +14,13 @@ import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing.context import BaseContext
 from typing import Any, ClassVar, Protocol, TypeVar
 
 import torch
 from smile_motion.errors import InputError
 from smile_motion.io.files import SHARED_MEMORY, shared_memory_explained
 from smile_motion.runtime.signals import SIGNALS, hold_signals, ignore_stops
+from smile_motion.runtime.workers import fork_server
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from smile_train.data.sampling import MicroBatches
@@ -51,18 +51,13 @@ def open_batches(
     Raises:
         InputError: The machine has too little shared memory for them.
     """
-    context: BaseContext | None = None
-    if workers:
-        context = multiprocessing.get_context("forkserver")
-        if preload:
-            context.set_forkserver_preload(list(preload))
     loader = DataLoader(
         batches,
         sampler=order,
         batch_size=None,
         num_workers=workers,
         worker_init_fn=_start_worker,
-        multiprocessing_context=context,
+        multiprocessing_context=fork_server(*preload) if workers else None,
         prefetch_factor=ahead if workers else None,
         pin_memory=pin,
         generator=torch.Generator(),  # The shared one is the model's.
