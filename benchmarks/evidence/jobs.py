@@ -202,6 +202,7 @@ def pretrain_options(job: Job) -> dict[str, Any]:
         "seed": job.seed,
         "stride": 2,
         "workers": size.workers,
+        "cpu_threads": size.cpu_threads,
         "save_every": 1_000_000,
         "keep": 1,
         "log_every": 25,
@@ -298,6 +299,7 @@ def finetune_config(job: Job, checkpoint: Path | None) -> FinetuneConfig:
         crops=1,
         seed=job.seed,
         workers=size.workers,
+        cpu_threads=size.cpu_threads,
         save_every=1_000_000,
         log_every=25,
         track="none",
@@ -330,7 +332,8 @@ def probe_config(job: Job, checkpoint: Path | None, cache: Path) -> StrictProbeC
         pooling="slices",  # Pairs that are each other's reversals need the order of slices.
         batch=64,
         seed=job.seed,
-        workers=job.size.workers,
+        workers=size.workers,
+        cpu_threads=size.cpu_threads,
         cache=cache,
     )
 

@@ -54,10 +54,12 @@ class Size:
     """Arms that are run at once."""
     workers: int
     """Processes that make clips for each."""
+    cpu_threads: int | None = None
+    """Threads of each on a CPU; none: as training chooses."""
 
     def to_json(self) -> dict[str, Any]:
         """What results depend on."""
-        left_out = ("processes", "workers")
+        left_out = ("processes", "workers", "cpu_threads")
         said = {name: value for name, value in vars(self).items() if name not in left_out}
         if not self.motion:  # as results of before there was a choice
             del said["motion"]
@@ -76,8 +78,9 @@ SIZES: dict[SizeName, Size] = {
         masks_per_clip=1,
         base_lr=3.2e-2,
         motion=True,
-        processes=1,
+        processes=2,
         workers=1,
+        cpu_threads=1,
     ),
     "cpu": Size(
         student="tiny",

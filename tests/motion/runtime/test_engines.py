@@ -134,3 +134,20 @@ def test_workers_are_forked_safe_from_signals_and_orphans_say_nothing(
         capture_output=True, text=True, start_new_session=True, timeout=60,
     )  # fmt: skip
     assert (process.returncode, process.stdout, process.stderr) == (0, "", "")
+
+
+def test_workers_that_cannot_begin_are_an_error_of_a_line() -> None:
+    """They import the program's file, and what comes by a pipe has none."""
+    script = """
+from smile_motion.errors import InputError
+from smile_motion.runtime.workers import run_in_processes
+
+try:
+    list(run_in_processes(abs, range(4), workers=2))
+except InputError as error:
+    print(error)
+"""
+    process = subprocess.run(
+        [sys.executable, "-"], input=script, capture_output=True, text=True, timeout=60
+    )
+    assert "worker processes died" in process.stdout

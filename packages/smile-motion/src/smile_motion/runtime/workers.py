@@ -116,7 +116,7 @@ def _run_in_pool(
         while True:
             with hold_signals(signal.SIGINT):  # the pool starts its processes here, undisturbed
                 for given in islice(chunks, QUEUED * workers - len(pending)):
-                    pending.add(pool.submit(_do, given))
+                    pending.add(_submit(pool, given))
             if not pending:
                 return
             finished, pending = wait(pending, return_when=FIRST_COMPLETED)
@@ -126,6 +126,13 @@ def _run_in_pool(
         held.close()
         pool.shutdown(cancel_futures=True)
         watched.close()
+
+
+def _submit(pool: ProcessPoolExecutor, given: list[int]) -> Future[list[tuple[int, Any]]]:
+    try:
+        return pool.submit(_do, given)
+    except ConnectionError as error:  # a worker that it was starting died before it began
+        raise BrokenProcessPool("a worker could not be started") from error
 
 
 @dataclass
