@@ -1,25 +1,33 @@
-"""The training program in processes of its own, forked from one that has imported its libraries.
+"""Programs in processes of their own, forked from one that has imported their libraries.
 
-They are what `python -m smile_train` starts in all but the seconds that its imports take: a session
-of their own, their own environment, folder and streams; they can be signalled and killed.
+They are what `python -m smile_train` or `smile_motion` starts in all but the seconds that imports
+take: a session of their own, their own environment, folder and streams; they can be signalled and
+killed. One process forks for all those that run tests; it ends with the last of them.
 """
 
 from __future__ import annotations
 
+import atexit
+import fcntl
+import gc
 import importlib
 import json
 import os
 import runpy
+import selectors
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import IO
+
+from smile_motion.io.folders import CACHE_VARIABLE
 
 IMPORTED = (
     *(
@@ -30,10 +38,14 @@ IMPORTED = (
     *("smile_train.data._preload_pretrain", "smile_train.data._preload_finetune"),
     *("torch._dynamo", "torch.distributed.tensor", "torch.utils.tensorboard"),
     *("matplotlib.backends.backend_agg", "transformers", "open_clip", "rich.progress", "tyro"),
-    *("smile_motion.cli.render", "smile_motion.truth.instances"),
+    *("diffusers.pipelines.auto_pipeline", "diffusers.pipelines.stable_diffusion"),
+    *("transformers.models.clipseg", "imagehash", "smile_motion.cli.bank.candidates"),
+    *("smile_motion.cli.render", "smile_motion.export", "smile_motion.truth.instances"),
 )
 """What is imported before any program starts."""
 MESSAGE_BYTES = 1 << 20
+PLACE = Path(os.environ.get(CACHE_VARIABLE) or tempfile.mkdtemp(prefix="forked-"), "forked")
+"""Where the process that forks listens: in the cache that all which run tests have in common."""
 
 
 def start(
@@ -41,20 +53,24 @@ def start(
     arguments: Sequence[object],
     *,
     cwd: Path | None = None,
-    environment: Mapping[str, str] | None = None,
+    environment: Mapping[str, str | None] | None = None,
     said: Path | None = None,
+    prepare: tuple[str, Sequence[object]] | None = None,
 ) -> ForkedProgram:
     """Start `python -m module` with its output kept.
 
     Args:
-        environment: What it has besides this process's variables.
+        environment: What it has besides this process's variables; None is for one that it lacks.
         said: A file that all its output is added to; by default both streams are kept apart.
+        prepare: `module:function` and its arguments; called there before the program starts.
     """
+    variables = {**os.environ, "CUDA_VISIBLE_DEVICES": "", **(environment or {})}
     request = {
         "module": module,
         "arguments": [str(argument) for argument in arguments],
         "cwd": str(cwd or Path.cwd()),
-        "environment": {**os.environ, "CUDA_VISIBLE_DEVICES": "", **(environment or {})},
+        "environment": {name: value for name, value in variables.items() if value is not None},
+        "prepare": prepare,
     }
     out, err = (
         tempfile.TemporaryFile("w+") if said is None else said.open("a+")  # noqa: SIM115
@@ -64,7 +80,7 @@ def start(
     with theirs:
         files = [out.fileno(), err.fileno(), theirs.fileno()]
         socket.send_fds(_server(), [json.dumps(request).encode()], files)
-    return ForkedProgram(status, out, err)
+    return ForkedProgram([module, *request["arguments"]], status, out, err)
 
 
 def start_together(
@@ -93,47 +109,79 @@ def start_together(
     ]  # fmt: skip
 
 
+def run(
+    module: str,
+    arguments: Sequence[object],
+    *,
+    cwd: Path | None = None,
+    environment: Mapping[str, str | None] | None = None,
+) -> subprocess.CompletedProcess[str]:
+    """Run `python -m module` to its end."""
+    program = start(module, arguments, cwd=cwd, environment=environment)
+    out, err = program.communicate()
+    assert program.returncode is not None
+    return subprocess.CompletedProcess(program.args, program.returncode, out, err)
+
+
 @lru_cache(maxsize=1)
 def _server() -> socket.socket:
-    """Start what forks; it ends when this process does."""
-    here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with there:
-        subprocess.Popen(
-            [sys.executable, __file__, str(there.fileno())],
-            pass_fds=[there.fileno()],
-            start_new_session=True,
-        )
-    return here
+    """Connect to what forks, after starting it if need be."""
+    ours = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with _locked():
+        try:
+            ours.connect(str(PLACE))
+        except OSError:
+            PLACE.unlink(missing_ok=True)
+            with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listening:
+                listening.bind(str(PLACE))
+                listening.listen()
+                ours.connect(str(PLACE))
+                subprocess.Popen(
+                    [sys.executable, __file__, str(listening.fileno()), str(PLACE)],
+                    pass_fds=[listening.fileno()],
+                    start_new_session=True,
+                )
+    return ours
+
+
+@contextmanager
+def _locked(place: Path = PLACE) -> Iterator[None]:
+    """Exclude others who connect, or who end the process that forks."""
+    with place.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 class ForkedProgram:
     """A started program, used as a `subprocess.Popen` whose output is kept."""
 
-    def __init__(self, status: socket.socket, out: IO[str], err: IO[str]) -> None:
+    def __init__(
+        self, arguments: list[str], status: socket.socket, out: IO[str], err: IO[str]
+    ) -> None:
         self._status, self._files = status, (out, err)
+        self.args = arguments
         self.pid = int(status.recv(64))
         self.returncode: int | None = None
 
     def poll(self) -> int | None:
         """Its exit code once it has ended, -N where signal N ended it; None before."""
-        if self.returncode is None:
-            self._status.setblocking(False)
-            try:
-                self.returncode = int(self._status.recv(64))
-            except BlockingIOError:
-                return None
+        if self.returncode is None and self._has_ended(0):
+            self.returncode = int(self._status.recv(64))
         return self.returncode
 
     def wait(self, timeout: float = 240) -> int:
-        """Wait until it has ended; raises TimeoutError."""
-        deadline = time.monotonic() + timeout
-        while self.poll() is None:
-            if time.monotonic() > deadline:
-                os.killpg(self.pid, signal.SIGKILL)
-                raise TimeoutError(self.said())
-            time.sleep(0.005)
-        assert self.returncode is not None
-        return self.returncode
+        """Wait until it has ended; kills it and raises TimeoutError where that takes longer."""
+        if self.returncode is None and not self._has_ended(timeout):
+            os.killpg(self.pid, signal.SIGKILL)
+            raise TimeoutError(self.said())
+        code = self.poll()
+        assert code is not None
+        return code
+
+    def wait_for(self, happened: Callable[[], object], every_s: float = 0.02) -> None:
+        """Wait until something has happened; fails if the program ends before."""
+        while not happened():
+            assert not self._has_ended(every_s), self.communicate()
 
     def communicate(self, timeout: float = 240) -> tuple[str, str]:
         """What it wrote until it ended: standard output and error."""
@@ -148,24 +196,56 @@ class ForkedProgram:
             texts.append(file.read())
         return texts[0], texts[1]
 
+    def send_signal(self, number: int) -> None:
+        """Signal it alone."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
     def kill(self) -> None:
         """Kill it, and all that is in its session."""
         os.killpg(self.pid, signal.SIGKILL)
 
+    def _has_ended(self, timeout: float) -> bool:
+        if self.returncode is not None:
+            return True
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._status, selectors.EVENT_READ)
+            return bool(selector.select(timeout))
 
-def _serve(connection: socket.socket) -> None:
+
+def _serve(listening: socket.socket, place: Path) -> None:
+    """Fork programs until nobody is connected."""
     for name in IMPORTED:
         importlib.import_module(name)
+    sys.path.append(str(Path(__file__).parents[1]))
+    gc.freeze()  # Programs need not go through it all, which would copy its memory.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # Keepers are not waited for.
+    selector = selectors.DefaultSelector()
+    selector.register(listening, selectors.EVENT_READ)
     while True:
-        request, files, _, _ = socket.recv_fds(connection, MESSAGE_BYTES, 3)
-        if not request:
-            return
-        if os.fork() == 0:
-            connection.close()
-            _keep(json.loads(request), files)
-        for file in files:
-            os.close(file)
+        for key, _ in selector.select():
+            if key.fileobj is listening:
+                selector.register(listening.accept()[0], selectors.EVENT_READ)
+                continue
+            connection = key.fileobj
+            assert isinstance(connection, socket.socket)
+            request, files, _, _ = socket.recv_fds(connection, MESSAGE_BYTES, 3)
+            if not request:
+                selector.unregister(connection)
+                connection.close()
+            elif os.fork() == 0:
+                for open_ in list(selector.get_map().values()):
+                    open_.fileobj.close()
+                selector.close()
+                _keep(json.loads(request), files)
+            for file in files:
+                os.close(file)
+        if len(selector.get_map()) == 1:
+            with _locked(place), selectors.DefaultSelector() as last:
+                last.register(listening, selectors.EVENT_READ)
+                if not last.select(0):  # Nobody has connected meanwhile.
+                    place.unlink(missing_ok=True)
+                    os._exit(0)
 
 
 def _keep(request: dict, files: list[int]) -> None:
@@ -195,9 +275,29 @@ def _become(request: dict, files: list[int]) -> None:
         os.close(file)
     sys.argv = [request["module"], *request["arguments"]]
     sys.path[0] = request["cwd"]
-    runpy.run_module(request["module"], run_name="__main__", alter_sys=True)
-    sys.exit(0)
+    if request["prepare"] is not None:
+        name, arguments = request["prepare"]
+        module, _, function = name.partition(":")
+        getattr(importlib.import_module(module), function)(*arguments)
+    try:
+        runpy.run_module(request["module"], run_name="__main__", alter_sys=True)
+        code: object = None
+    except SystemExit as ended:
+        code = ended.code
+    _exit(code)
+
+
+def _exit(code: object) -> None:
+    """End as Python does, but without taking thousands of modules apart, which takes seconds."""
+    threading._shutdown()  # pyright: ignore[reportAttributeAccessIssue]
+    atexit._run_exitfuncs()
+    if code is not None and not isinstance(code, int):
+        print(code, file=sys.stderr)
+        code = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code or 0)
 
 
 if __name__ == "__main__":
-    _serve(socket.socket(fileno=int(sys.argv[1])))
+    _serve(socket.socket(fileno=int(sys.argv[1])), Path(sys.argv[2]))
