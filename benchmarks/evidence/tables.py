@@ -22,7 +22,7 @@ from typing import Any, Literal
 import numpy as np
 from smile_motion.io.files import dump_json, write_atomically
 
-from benchmarks.evidence.arms import PAIRS, TABLES, TableName
+from benchmarks.evidence.arms import OURS, PAIRS, TABLES, TableName
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "evidence.md"
@@ -145,7 +145,7 @@ def write_table(runs: Sequence[dict[str, Any]], table: TableName) -> str:
         lines.append(f"| {row.label} | {' | '.join(shown)} | {len(found[0])} | {paper} |")
     labels = {row.arm: row.label for name in TABLES for row in TABLES[name]}
     labels |= {row.arm: row.label for row in TABLES[table]}
-    ordering = "our expectation" if table in ("track", "scratch") else "the paper's ordering"
+    ordering = "our expectation" if table in OURS else "the paper's ordering"
     lines += ["", f"| {ordering} | {names} |", f"|---|{'---|' * len(judged)}"]
     for better, worse in PAIRS[table]:
         shown = []
