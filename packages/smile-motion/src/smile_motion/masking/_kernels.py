@@ -7,6 +7,7 @@ Keys of a clip: one for each token, then one for each position, then one for eac
 import numpy as np
 
 from smile_motion.runtime.compiled import compiled
+from smile_motion.runtime.sorting import rank, select
 
 
 @compiled(inline="always")
@@ -14,17 +15,18 @@ def _bar(keys, wanted):
     """Return the `wanted`-th smallest key."""
     if wanted <= 0:
         return -np.inf
-    return np.partition(keys, wanted - 1)[wanted - 1]
+    return select(keys.copy(), wanted)
 
 
 @compiled()
 def hide_random(keys, total, hidden):
     """Hide the `total` tokens with the smallest keys: hidden (B, slices, positions) bool."""
-    tokens = hidden.shape[1] * hidden.shape[2]
+    slices, positions = hidden.shape[1:]
     for clip in range(hidden.shape[0]):
-        hidden[clip] = (keys[clip, :tokens] <= _bar(keys[clip, :tokens], total)).reshape(
-            hidden.shape[1:]
-        )
+        bar = _bar(keys[clip, : slices * positions], total)
+        for t in range(slices):
+            for place in range(positions):
+                hidden[clip, t, place] = keys[clip, t * positions + place] <= bar
 
 
 @compiled()
@@ -33,7 +35,10 @@ def hide_tubes(keys, each, hidden):
     slices, positions = hidden.shape[1:]
     for clip in range(hidden.shape[0]):
         of_position = keys[clip, slices * positions : slices * positions + positions]
-        hidden[clip] = of_position <= _bar(of_position, each)
+        bar = _bar(of_position, each)
+        for t in range(slices):
+            for place in range(positions):
+                hidden[clip, t, place] = of_position[place] <= bar
 
 
 @compiled()
@@ -54,15 +59,15 @@ def hide_motion_bins(motion, keys, each, share, hidden):
     for clip in range(hidden.shape[0]):
         of_position = keys[clip, slices * positions : slices * positions + positions]
         # Ties, such as positions that stand still, are broken by other keys than those that choose.
-        by_other = np.argsort(keys[clip, :positions], kind="mergesort")
-        ranked = by_other[np.argsort(-motion[clip][by_other], kind="mergesort")]
+        by_other = rank(keys[clip, :positions])
+        ranked = by_other[rank(-motion[clip][by_other])]
         moving = np.zeros(positions, np.bool_)
         for place in ranked[:half]:
             moving[place] = True
         wanted = min(max(int(np.rint(share * shown)), shown - (positions - half)), half)
         hidden[clip] = True
         left_moving, left_still = wanted, shown - wanted
-        for place in np.argsort(of_position, kind="mergesort"):
+        for place in rank(of_position):
             if moving[place] and left_moving > 0:
                 left_moving -= 1
                 hidden[clip, :, place] = False
@@ -105,7 +110,7 @@ def hide_trajectories(coverage, keys, threshold, total, share, hidden):
         for t in range(slices):
             for place in range(positions):
                 hidden[clip, t, place] = on[t, place] and key[t, place] <= bar
-        for place in np.argsort(keys[clip, tokens : tokens + positions]):
+        for place in rank(keys[clip, tokens : tokens + positions]):
             if left == 0:
                 break
             free = 0

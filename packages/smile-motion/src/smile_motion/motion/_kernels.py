@@ -9,6 +9,7 @@ import math
 import numpy as np
 
 from smile_motion.runtime.compiled import compiled
+from smile_motion.runtime.sorting import rank
 
 
 @compiled()
@@ -77,7 +78,12 @@ def draw_keyframed(uniform, inner, frames, rotation_deg, scale):
             j = i + int(uniform[slot, 2 * keys + i] * (pool.shape[0] - i))
             pool[i], pool[j] = pool[j], pool[i]
         times[0], times[keys - 1] = 0, max(frames - 1, 1)
-        times[1 : keys - 1] = np.sort(pool[:inner])
+        for i in range(inner):  # into times[1 : i + 1], which ascend
+            place = i + 1
+            while place > 1 and times[place - 1] > pool[i]:
+                times[place] = times[place - 1]
+                place -= 1
+            times[place] = pool[i]
         for key in range(keys - 1):
             for t in range(times[key], min(times[key + 1], frames - 1) + 1):
                 u = (t - times[key]) / (times[key + 1] - times[key])
@@ -103,9 +109,10 @@ def order_by_area(base_size, scale, order):
             width += abs(scale[slot, t, 0])
             height += abs(scale[slot, t, 1])
         area[slot] = -base_size[slot, 0] * width * base_size[slot, 1] * height
-    bottom_up = np.argsort(area, kind="mergesort")
+    bottom_up = rank(area)
     for t in range(order.shape[0]):
-        order[t] = bottom_up
+        for place in range(area.shape[0]):
+            order[t, place] = bottom_up[place]
 
 
 @compiled()
