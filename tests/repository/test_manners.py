@@ -187,6 +187,32 @@ def test_an_interrupt_that_a_destructor_swallows_comes_again() -> None:
     assert "ignored" not in ended.stderr
 
 
+@pytest.mark.parametrize("watched", [False, True])
+def test_a_program_ends_with_all_that_is_to_be_done_at_its_end(watched: bool) -> None:
+    """But for taking modules apart, unless a profiler has its say after the program."""
+    code = (
+        "import atexit, sys, threading, time\n"
+        "from smile_motion.cli.app import end\n"
+        "class Module:\n"
+        "    def __del__(self):\n"
+        "        print('taken apart')\n"
+        "sys.modules['apart'] = Module()\n"
+        "atexit.register(print, 'registered')\n"
+        "def work():\n"
+        "    while threading.main_thread().is_alive():\n"
+        "        time.sleep(0.01)\n"
+        "    print('waited for')\n"
+        "threading.Thread(target=work).start()\n"
+        f"sys.setprofile({'lambda *_: None' if watched else None})\n"
+        "end(7)"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30)
+    assert ended.returncode == 7, ended.stderr
+    assert ended.stderr == ""
+    done = ["waited for", "registered"]
+    assert ended.stdout.splitlines() == [*done, *(["taken apart"] if watched else [])]
+
+
 def test_the_page_of_commands_tells_the_exit_codes() -> None:
     page = (ROOT / "docs/commands.md").read_text()
     told = {int(code) for code in re.findall(r"^\| (\d+) \|", page, re.M)}

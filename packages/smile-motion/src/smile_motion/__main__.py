@@ -2,7 +2,7 @@
 
 import sys
 
-from smile_motion.cli.app import Command, run_app
+from smile_motion.cli.app import Command, end, run_app
 from smile_motion.runtime.signals import end_with_launchers, repeat_lost_interrupts
 
 COMMANDS = (
@@ -30,7 +30,7 @@ def main() -> None:
     end_with_launchers()
     repeat_lost_interrupts()
     description = "Object banks and moving-object video clips with exact truth."
-    sys.exit(run_app("smile-motion", description, COMMANDS, sys.argv[1:]))
+    end(run_app("smile-motion", description, COMMANDS, sys.argv[1:]))
 
 
 if __name__ == "__main__":

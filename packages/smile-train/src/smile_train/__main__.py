@@ -2,7 +2,7 @@
 
 import sys
 
-from smile_motion.cli.app import Command, run_app
+from smile_motion.cli.app import Command, end, run_app
 from smile_motion.runtime.signals import end_with_launchers, repeat_lost_interrupts
 
 COMMANDS = (
@@ -34,7 +34,7 @@ def main() -> None:
     end_with_launchers()
     repeat_lost_interrupts()
     description = "Self-supervised video pre-training on moving-object clips (SMILE, CVPR 2025)."
-    sys.exit(run_app("smile-train", description, COMMANDS, sys.argv[1:], default="pretrain"))
+    end(run_app("smile-train", description, COMMANDS, sys.argv[1:], default="pretrain"))
 
 
 if __name__ == "__main__":
