@@ -3,7 +3,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
@@ -14,6 +13,7 @@ import pytest
 from PIL import Image
 from smile_motion.bank import FolderSource, ObjectBank, build
 from smile_motion.bank.builder.shapes import ShapeKind, ShapeSource
+from support import forked
 from support.published import PublishedStatistics
 from support.repeated_photographs import Repeated
 
@@ -141,8 +141,7 @@ def run_bank(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess]:
     """Call `smile-motion bank …` in a process whose folder is `tmp_path`."""
 
     def call(*arguments: object) -> subprocess.CompletedProcess:
-        command = [sys.executable, "-m", "smile_motion", "bank", *map(str, arguments)]
-        return subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+        return forked.run("smile_motion", ["bank", *arguments], cwd=tmp_path)
 
     return call
 

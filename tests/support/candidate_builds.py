@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import resource
 import signal
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +20,7 @@ from smile_motion.bank.candidates.score import ClipScorer
 from smile_motion.bank.candidates.segmenters import open_segmenter
 from smile_motion.bank.candidates.types import Category, Goal, Thresholds
 
+from support import forked
 from support.tiny_clip import write_tiny_clip
 from support.tiny_pipelines import write_tiny_stable_diffusion
 from support.tiny_segmenters import write_tiny_clipseg, write_tiny_onnx_segmenter
@@ -30,11 +29,6 @@ NAMES = ("cat", "fire engine", "flower", "rocket", "teapot")
 # Random models give low scores and weak masks.
 LOOSE = Thresholds(margin=100.0, max_area=1.0, min_raw=0.3, max_distance=2)
 PROMPT = "a photo of a single {name}"
-PRELOADED = [
-    "torch", "diffusers.pipelines.auto_pipeline", "diffusers.pipelines.stable_diffusion",
-    "transformers.models.clipseg", "open_clip", "onnxruntime", "imagehash", "rich.progress", "tyro",
-    "smile_motion.cli.bank.candidates",
-]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -114,46 +108,29 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 def launch(
     arguments: Sequence[str],
     *,
-    environment: dict[str, str] | None = None,
+    environment: Mapping[str, str] | None = None,
     largest_file: int | None = None,
     dies_at: tuple[str, str, int] | None = None,
     log: Path | None = None,
-) -> multiprocessing.Process:
-    """Start a command in a process of its own, forked from one that has imported the libraries.
+) -> forked.ForkedProgram:
+    """Start a command in a process of its own.
 
     Args:
         largest_file: Bytes that it can write to one file, as on a full disk.
         dies_at: (audit event, part of a path, n): it is killed with SIGKILL just before it does
             that to such a path for the n-th time.
     """
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(PRELOADED)
-    process: Any = context.Process(
-        target=_run, args=(list(arguments), environment or {}, largest_file, dies_at, log)
+    return forked.start(
+        "smile_motion",
+        arguments,
+        environment=environment,
+        said=log,
+        prepare=("support.candidate_builds:prepare", (largest_file, dies_at)),
     )
-    process.start()
-    return process
 
 
-def wait(process: Any, point: Callable[[], bool]) -> None:
-    """Watch a process until it has reached a point."""
-    while not point():
-        assert process.is_alive()
-        time.sleep(0.0005)
-
-
-def _run(
-    arguments: list[str],
-    environment: dict[str, str],
-    largest_file: int | None,
-    dies_at: tuple[str, str, int] | None,
-    log: Path | None,
-) -> None:
-    from smile_motion.__main__ import main
-
-    os.environ.update(environment)
-    if log is not None:
-        sys.stdout = sys.stderr = log.open("w", buffering=1)
+def prepare(largest_file: int | None, dies_at: tuple[str, str, int] | None) -> None:
+    """What `launch` asks of the process."""
     if largest_file is not None:
         # Python writes what fits of a module's bytecode, and later processes fail to read it.
         sys.dont_write_bytecode = True
@@ -161,8 +138,6 @@ def _run(
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, resource.RLIM_INFINITY))
     if dies_at is not None:
         _die_at(*dies_at)
-    sys.argv = ["smile-motion", *arguments]
-    main()
 
 
 def _die_at(event: str, part: str, count: int) -> None:

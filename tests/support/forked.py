@@ -27,6 +27,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import IO
 
+from numba.core.registry import cpu_target
 from smile_motion.io.folders import CACHE_VARIABLE
 
 IMPORTED = (
@@ -217,6 +218,8 @@ def _serve(listening: socket.socket, place: Path) -> None:
     """Fork programs until nobody is connected."""
     for name in IMPORTED:
         importlib.import_module(name)
+    for context in (cpu_target.typing_context, cpu_target.target_context):
+        context.refresh()  # What the first of numba's loops would load.
     sys.path.append(str(Path(__file__).parents[1]))
     gc.freeze()  # Programs need not go through it all, which would copy its memory.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # Keepers are not waited for.
@@ -234,8 +237,8 @@ def _serve(listening: socket.socket, place: Path) -> None:
                 selector.unregister(connection)
                 connection.close()
             elif os.fork() == 0:
-                for open_ in list(selector.get_map().values()):
-                    open_.fileobj.close()
+                for number in list(selector.get_map()):
+                    os.close(number)
                 selector.close()
                 _keep(json.loads(request), files)
             for file in files:

@@ -2,8 +2,7 @@
 
 import io
 import json
-import subprocess
-import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,8 @@ import numpy as np
 from smile_motion.__main__ import COMMANDS
 from smile_motion.cli.app import run_app
 
+from support import forked
+
 
 def render(*arguments: str | int | Path) -> int:
     """Run the command in this process; returns its exit code."""
@@ -19,24 +20,17 @@ def render(*arguments: str | int | Path) -> int:
 
 
 def start_render(
-    *arguments: str | int | Path, environment: dict[str, str] | None = None
-) -> subprocess.Popen[str]:
+    *arguments: str | int | Path, environment: Mapping[str, str] | None = None
+) -> forked.ForkedProgram:
     """Start the command in a process of its own."""
     return start("render", *arguments, environment=environment)
 
 
 def start(
-    *arguments: str | int | Path, environment: dict[str, str] | None = None
-) -> subprocess.Popen[str]:
+    *arguments: str | int | Path, environment: Mapping[str, str] | None = None
+) -> forked.ForkedProgram:
     """Start any command in a process of its own."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "smile_motion", *map(str, arguments)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment,
-        start_new_session=True,
-    )
+    return forked.start("smile_motion", arguments, environment=environment)
 
 
 def tree(folder: Path) -> dict[str, bytes]:

@@ -1,9 +1,8 @@
 import json
 import pickle
 import shutil
+import signal
 import subprocess
-import sys
-import time
 from pathlib import Path
 
 import cv2
@@ -20,6 +19,7 @@ from smile_motion.cli.app import run_app
 from smile_motion.errors import InputError
 from smile_motion.io.images import find_photographs
 from smile_motion.seeding import Stream, keyed_generator
+from support import forked
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -167,23 +167,21 @@ def test_a_build_does_not_depend_on_its_processes(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_killed_build_continues_to_the_same_bytes(tmp_path: Path) -> None:
-    command = [
-        sys.executable, "-m", "smile_motion", "build-bank", "--source=procedural", "--n=120",
-        "--seed=3", "--workers=0", f"--out={tmp_path / 'killed'}",
-    ]  # fmt: skip
-    for wanted in (10, 50):
-        process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-        while len(list((tmp_path / "killed").glob("images/*/*.png"))) < wanted:
-            assert process.poll() is None
-            time.sleep(0.005)
+    words = ["build-bank", "--source=procedural", "--n=60", "--seed=3", "--workers=0", "--out"]
+    for wanted in (10, 30):
+        process = forked.start("smile_motion", [*words, tmp_path / "killed"])
+
+        def has_begun(wanted: int = wanted) -> bool:
+            return len(list((tmp_path / "killed").glob("images/*/*.png"))) >= wanted
+
+        process.wait_for(has_begun, every_s=0.005)
         process.kill()
-        process.wait()
+        assert process.wait() == -signal.SIGKILL
     assert not (tmp_path / "killed/bank.json").exists()
     with pytest.raises(InputError, match="not a finished bank"):
         ObjectBank.open(tmp_path / "killed")
-    assert subprocess.run(command, check=False).returncode == 0
-    straight = [*command[:-1], f"--out={tmp_path / 'straight'}"]
-    assert subprocess.run(straight, check=False).returncode == 0
+    for name in ("killed", "straight"):
+        assert forked.run("smile_motion", [*words, tmp_path / name]).returncode == 0
     assert files(tmp_path / "killed") == files(tmp_path / "straight")
 
 
@@ -322,8 +320,7 @@ def test_datasets_reads_a_bank_as_it_is(
 @pytest.mark.slow
 def test_the_commands_say_what_is_there(small_bank: ObjectBank, tmp_path: Path) -> None:
     def run(*arguments: str) -> subprocess.CompletedProcess:
-        command = [sys.executable, "-m", "smile_motion", *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+        return forked.run("smile_motion", arguments, cwd=tmp_path)
 
     info = run("bank", "info", str(small_bank.path), "--json")
     assert json.loads(info.stdout)["card"]["source"] == "procedural"
@@ -355,8 +352,7 @@ def test_bad_input_is_one_line_and_exit_code_2(
     arguments: list[str], message: str, tmp_path: Path
 ) -> None:
     (tmp_path / "file").touch()
-    command = [sys.executable, "-m", "smile_motion", *arguments]
-    result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    result = forked.run("smile_motion", arguments, cwd=tmp_path)
     assert result.returncode == 2
     assert message in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1

@@ -19,6 +19,7 @@ from smile_motion.cli.app import run_app
 from smile_motion.clips.clip import read_clip
 from smile_motion.io.files import sha256
 from smile_motion.video import index_video, read_frames
+from support import forked
 
 
 def run(*arguments: str | Path) -> int:
@@ -128,16 +129,8 @@ def test_a_million_clips_begin_with_a_bar(few: list, tmp_path: Path) -> None:
 def test_ctrl_c_leaves_whole_clips_and_the_next_run_goes_on(few: list, tmp_path: Path) -> None:
     out = tmp_path / "clips"
     words = [str(word) for word in (*few, "--n", "2000", "--workers", "2", "--out", out)]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "smile_motion", *words],
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    while not list(out.glob("clip_*.json")):
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=0.05)
-            pytest.fail(process.communicate()[1])
+    process = forked.start("smile_motion", words)
+    process.wait_for(lambda: list(out.glob("clip_*.json")))
     os.killpg(process.pid, signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130

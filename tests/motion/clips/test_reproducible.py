@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 from smile_motion.bank import ObjectBank
+from support import forked
 
-PROGRAM = Path(__file__).parents[2] / "support/digest_clips.py"
+SUPPORT = Path(__file__).parents[2] / "support"
 INDEXES = [*range(8), 10**6, 2**40]
 
 
@@ -17,26 +18,30 @@ class Digesting:
     """Starts `digest_clips` in a process of its own."""
 
     def __init__(self, bank: Path, video: Path) -> None:
-        self.command = [sys.executable, str(PROGRAM), str(bank), str(video)]
+        self.inputs = [str(bank), str(video)]
 
-    def start(self, indexes: list[int], *options: str, threads: int = 1) -> subprocess.Popen[str]:
+    def start(self, indexes: list[int], *options: object) -> forked.ForkedProgram:
         """Start it; `options` as on its command line."""
-        names = ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-        return subprocess.Popen(
-            [*self.command, *map(str, indexes), *options],
-            env=os.environ | dict.fromkeys(names, str(threads)),
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        words = [*self.inputs, *indexes, *options]
+        return forked.start("digest_clips", words, cwd=SUPPORT)
 
-    def run(self, indexes: list[int], *options: str, threads: int = 1) -> dict[str, str]:
+    def run(self, indexes: list[int], *options: object) -> dict[str, str]:
         """Run it to its end and return index -> digest."""
-        return finished(self.start(indexes, *options, threads=threads))
+        return finished(self.start(indexes, *options))
+
+    def run_anew(self, indexes: list[int], *, threads: int) -> dict[str, str]:
+        """The same in a new interpreter, whose libraries have so many threads."""
+        names = ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+        output = subprocess.check_output(
+            [sys.executable, SUPPORT / "digest_clips.py", *self.inputs, *map(str, indexes)],
+            env=os.environ | dict.fromkeys(names, str(threads)),
+        )
+        return json.loads(output)
 
 
-def finished(process: subprocess.Popen[str]) -> dict[str, str]:
-    output, _ = process.communicate(timeout=300)
-    assert process.returncode == 0
+def finished(process: forked.ForkedProgram) -> dict[str, str]:
+    output, err = process.communicate()
+    assert process.returncode == 0, err
     return json.loads(output)
 
 
@@ -61,7 +66,7 @@ def test_neither_workers_nor_their_start_nor_the_order_matter(
 ) -> None:
     shuffled = INDEXES[workers:] + INDEXES[:workers][::-1]
     options = ["--workers", workers, "--start-method", method, "--batch", batch]
-    assert digesting.run(shuffled, *map(str, options)) == digests
+    assert digesting.run(shuffled, *options) == digests
 
 
 @pytest.mark.slow
@@ -79,7 +84,7 @@ def test_processes_make_their_shards_of_the_same_clips(
 def test_the_number_of_threads_does_not_matter(
     digesting: Digesting, digests: dict[str, str]
 ) -> None:
-    assert digesting.run(INDEXES, threads=3) == digests
+    assert digesting.run_anew(INDEXES, threads=3) == digests
 
 
 @pytest.mark.slow

@@ -162,10 +162,7 @@ def test_a_cluster_renders_the_same_bytes_though_a_machine_dies(
 
     out = tmp_path / "there"
     process = start_render(*few, *there, "--out", out, environment=cluster.environment)
-    while len(list(out.glob("shard-*.tar"))) < 4 or not works(cluster.other):
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=0.02)
-            pytest.fail("\n".join(process.communicate()))
+    process.wait_for(lambda: len(list(out.glob("shard-*.tar"))) >= 4 and works(cluster.other))
     kill_tree(cluster.other)
     assert process.poll() is None
     alone = start_render(*few, "--out", tmp_path / "here", "--workers", "0")

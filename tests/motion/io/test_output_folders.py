@@ -17,6 +17,7 @@ from smile_motion.io.output_folders import (
     output_folder,
     require_output,
 )
+from support.render_command import start_render
 
 SMALL = ("--background", "noise", "--frames", "4", "--size", "64", "--workers", "0")
 
@@ -72,9 +73,8 @@ def test_the_second_is_told_who_is_there_and_a_killed_one_is_not(
 
 
 def test_two_renders_at_once_do_not_mix(small_bank: ObjectBank, tmp_path: Path) -> None:
-    words = [sys.executable, "-m", "smile_motion", "render", *SMALL, "--n", "40"]
-    words += ["--bank", str(small_bank.path), "--out", str(tmp_path / "x")]
-    both = [subprocess.Popen([*words, "--seed", seed], text=True, stderr=-1) for seed in "12"]
+    words = [*SMALL, "--n", "40", "--bank", small_bank.path, "--out", tmp_path / "x"]
+    both = [start_render(*words, "--seed", seed) for seed in "12"]
     said = [process.communicate()[1] for process in both]
     codes = [process.returncode for process in both]
     # Where one was done before the other began, that one refuses clips of another seed.

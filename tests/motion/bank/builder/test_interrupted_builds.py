@@ -1,11 +1,10 @@
-import os
 import signal
 from pathlib import Path
 
 import pytest
 from smile_motion.bank.builder.journal import JOURNAL
 from smile_motion.bank.candidates.build import Models
-from support.candidate_builds import TinyModels, files, launch, read_lines, wait
+from support.candidate_builds import TinyModels, files, launch, read_lines
 
 MOMENTS = (
     ("os.rename", "candidates/", 40),
@@ -27,16 +26,13 @@ def test_killed_at_any_moment_a_build_ends_in_the_same_bytes(
         return tiny_models.arguments(tmp_path / name, tmp_path / "categories.txt")
 
     straight = launch(command("straight"))
-    straight.join()
-    assert straight.exitcode == 0
+    assert straight.wait() == 0
     out = tmp_path / "killed"
     for moment in MOMENTS:
         process = launch(command("killed"), dies_at=moment)
-        process.join()
-        assert process.exitcode == -signal.SIGKILL, moment
+        assert process.wait() == -signal.SIGKILL, moment
     last = launch(command("killed"))
-    last.join()
-    assert last.exitcode == 0
+    assert last.wait() == 0
     assert files(out) == files(tmp_path / "straight")
 
 
@@ -51,11 +47,9 @@ def test_signals_stop_a_build_cleanly(
     arguments = tiny_models.arguments(out, tmp_path / "categories.txt", n=100)
     process = launch(arguments, log=tmp_path / "log")
     journal = out / JOURNAL
-    wait(process, lambda: journal.is_file() and journal.read_bytes().count(b"\n") >= 5)
-    assert process.pid is not None
-    os.kill(process.pid, number)
-    process.join()
-    assert process.exitcode == code
+    process.wait_for(lambda: journal.is_file() and journal.read_bytes().count(b"\n") >= 5)
+    process.send_signal(number)
+    assert process.wait() == code
     assert (tmp_path / "log").read_text().count("\n") == 1
     assert list(out.rglob("*.tmp")) == []
     assert journal.read_bytes().endswith(b"\n")
@@ -71,15 +65,13 @@ def test_a_full_disk_stops_a_build_and_loses_nothing(
     out = tmp_path / "bank"
     arguments = tiny_models.arguments(out, tmp_path / "categories.txt")
     process = launch(arguments, largest_file=15_000, log=tmp_path / "log")
-    process.join()
-    assert process.exitcode == 2
+    assert process.wait() == 2
     (line,) = (tmp_path / "log").read_text().splitlines()
     assert "build.jsonl: File too large" in line
     records = read_lines(out / JOURNAL)
     assert len(records) > 5
     assert list(out.rglob("*.tmp")) == []
     again = launch(arguments)
-    again.join()
-    assert again.exitcode == 0
+    assert again.wait() == 0
     images = {name: data for name, data in files(built_bank).items() if name.startswith("images/")}
     assert {name: data for name, data in files(out).items() if name.startswith("images/")} == images

@@ -1,5 +1,6 @@
 import json
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ from smile_motion.bank.candidates.build import Models, build_from_candidates
 from smile_motion.errors import InputError
 from smile_motion.io.output_folders import folder_lock
 from smile_motion.runtime.partition import Launched, Partition
-from support.candidate_builds import NAMES, TinyModels, files, launch, plan, wait
+from support.candidate_builds import NAMES, TinyModels, files, launch, plan
 
 
 @pytest.fixture
@@ -155,19 +156,16 @@ def test_processes_launched_together_build_the_same_bank(
 
     # The second process is killed on its way, so the first is ended as launchers do.
     first, second = start(0), start(1, ("os.rename", "candidates/", 20))
-    second.join()
-    wait(first, lambda: (out / "shards/0-of-2/build.json").exists())
-    first.terminate()
-    first.join()
-    assert (first.exitcode, second.exitcode) == (143, -9)
+    assert second.wait() == -9
+    first.wait_for((out / "shards/0-of-2/build.json").exists)
+    first.send_signal(signal.SIGTERM)
+    assert first.wait() == 143
     assert not (out / "bank.json").exists()
     processes = [start(rank) for rank in range(2)]
-    for process in processes:
-        process.join()
-    assert [process.exitcode for process in processes] == [0, 0]
+    assert [process.wait() for process in processes] == [0, 0]
     assert (tmp_path / "log1").read_text() == ""
     alone_too = launch(tiny_models.arguments(tmp_path / "one", tmp_path / "categories.txt", n=35))
-    alone_too.join()
+    assert alone_too.wait() == 0
     assert files(out) == files(tmp_path / "one")
     assert not (out / "shards").exists()
 

@@ -171,12 +171,10 @@ def test_threads_of_models_are_the_commands_own(tiny_models: TinyModels, tmp_pat
     arguments = tiny_models.arguments(tmp_path / "bank", tmp_path / "categories.txt", n=5)
     for environment in ({"OMP_NUM_THREADS": "1"}, {"OMP_NUM_THREADS": "2"}):
         process = launch([*arguments, "--cpu-threads=2"], environment=environment)
-        process.join()
-        assert process.exitcode == 0
+        assert process.wait() == 0
     assert json.loads((tmp_path / "bank/bank.json").read_text())["cpu_threads"] == 2
     other = launch(arguments, log=tmp_path / "log")
-    other.join()
-    assert other.exitcode == 2
+    assert other.wait() == 2
     assert "cpu_threads 2 there, 1 asked for" in (tmp_path / "log").read_text()
 
 
