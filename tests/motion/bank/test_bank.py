@@ -3,7 +3,9 @@ import pickle
 import shutil
 import signal
 import subprocess
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -16,8 +18,10 @@ from smile_motion.bank.builder.procedural import CATEGORIES
 from smile_motion.bank.candidates.images import PhotographSource
 from smile_motion.bank.packed_object import make_levels, trace_silhouette
 from smile_motion.cli.app import run_app
+from smile_motion.cli.bank.build import Options, ShardOptions, _build_there
 from smile_motion.errors import InputError
 from smile_motion.io.images import find_photographs
+from smile_motion.runtime.workers import run_in_processes
 from smile_motion.seeding import Stream, keyed_generator
 from support import forked
 
@@ -163,6 +167,28 @@ def test_a_build_does_not_depend_on_its_processes(tmp_path: Path) -> None:
     build(source, tmp_path / "one", workers=0)
     build(source, tmp_path / "two", workers=2)
     assert files(tmp_path / "one") == files(tmp_path / "two")
+
+
+def test_processes_are_started_for_many_objects_and_in_no_task_of_a_cluster(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def note(work: Any, numbers: Any, *, workers: int, chunk: int) -> Any:
+        asked.append(workers)
+        return run_in_processes(work, numbers, workers=0, chunk=chunk)
+
+    monkeypatch.setattr("smile_motion.bank.builder.build.run_in_processes", note)
+    monkeypatch.setattr("smile_motion.bank.builder.build.available_cores", lambda: 2)
+    monkeypatch.setattr("smile_motion.bank.builder.build.WORTH_A_PROCESS", 4)
+    build(ProceduralSource(count=3), tmp_path / "few")
+    build(ProceduralSource(count=9), tmp_path / "many")
+    options = Options(
+        source="procedural", n=18, out=tmp_path / "there", shard=ShardOptions(num_shards=2)
+    )
+    _build_there(options, 1)
+    _build_there(replace(options, out=tmp_path / "asked", workers=3), 0)
+    assert asked == [0, 2, 0, 3]
 
 
 @pytest.mark.slow

@@ -35,6 +35,8 @@ from smile_motion.runtime.workers import run_in_processes
 
 POSE_MS = 100
 """Duration of a pose in the stored image where its source says none, milliseconds."""
+WORTH_A_PROCESS = 64
+"""Objects for which another process pays, where the number of processes is left open."""
 CHUNK = 16
 """Objects that a process is given at a time."""
 
@@ -55,7 +57,7 @@ def build(
         source: Makes the objects.
         out: Folder of the bank.
         card: Entries of the card besides those of the source.
-        workers: Number of processes; one per core by default, 0 works in this process.
+        workers: Number of processes, 0 for this one; by default one per core, or fewer.
         on_progress: Called with (stage, done, total).
 
     Returns:
@@ -97,7 +99,7 @@ def build_shard(
         out: Folder of the part.
         shard: Which part of how many.
         card: Entries of the card besides those of the source.
-        workers: Number of processes; one per core by default, 0 works in this process.
+        workers: Number of processes, 0 for this one; by default one per core, or fewer.
         on_progress: Called with (stage, done, total).
 
     Raises:
@@ -156,7 +158,8 @@ def _make(
     todo = [number for number in numbers if number not in records]
     on_progress("making objects", len(records), len(numbers))
     with Journal(out / JOURNAL) as journal:
-        workers = min(available_cores(), len(todo)) if workers is None else workers
+        if workers is None:
+            workers = min(available_cores(), len(todo) // WORTH_A_PROCESS)
         work = partial(make_object, source, out)
         for number, record in run_in_processes(work, todo, workers=workers, chunk=CHUNK):
             journal.append([record])

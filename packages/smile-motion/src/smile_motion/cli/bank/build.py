@@ -313,7 +313,10 @@ def _build_on_ray(options: Options, out: Path, make: Make, chosen: str) -> None:
 def _build_there(options: Options, index: int) -> None:
     """Build one part, in a process of the cluster."""
     shard = ShardOptions(shard_index=index, num_shards=options.shard.num_shards)
-    run(replace(options, shard=shard))
+    workers = options.workers
+    if workers is None and options.source not in FROM_CANDIDATES:
+        workers = 0  # A task has been given one core, not all of its machine's.
+    run(replace(options, shard=shard, workers=workers))
 
 
 def _build_together(out: Path, make: Make, rank: int, world: int) -> bool:
