@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from support import forked
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Explorer:
     """Of its page, such as http://127.0.0.1:40001/."""
     folder: Path
     """Its own temporary folder, which it lacks where uploads are kept elsewhere."""
-    process: subprocess.Popen[str]
+    process: forked.ForkedProgram
     """Its process."""
 
     @property
@@ -33,19 +33,14 @@ def explorer(
     temporary: Path, *arguments: object, package: str = "smile_motion"
 ) -> Iterator[Explorer]:
     """Start a package's explorer on a free port; end it, by its id, afterwards."""
-    command = [sys.executable, "-m", package, "explore", "--port", "0"]
-    process = subprocess.Popen(
-        [*command, *map(str, arguments)],
-        stdout=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"TMPDIR": str(temporary)},
-    )
+    words = ["explore", "--port", "0", *arguments]
+    process = forked.start(package, words, environment={"TMPDIR": str(temporary)})
     try:
-        assert process.stdout is not None
-        line = process.stdout.readline()
+        process.wait_for(lambda: "\n" in process.said()[0])
+        line = process.said()[0]
         assert line.startswith("http://127.0.0.1:"), line
         (folder,) = [*temporary.glob("smile-motion-explore-*"), temporary][:1]
         yield Explorer(line.split()[0], folder, process)
     finally:
-        process.terminate()
+        process.send_signal(signal.SIGTERM)
         process.wait(30)

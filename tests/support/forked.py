@@ -272,6 +272,7 @@ def _become(request: dict, files: list[int]) -> None:
     os.chdir(request["cwd"])
     os.environ.clear()
     os.environ.update(request["environment"])
+    tempfile.tempdir = None  # which the environment says
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     for number, file in enumerate(files[:2], start=1):
         os.dup2(file, number)
