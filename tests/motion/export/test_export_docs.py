@@ -30,7 +30,7 @@ def test_the_page_runs(
         for line in text.splitlines():
             words = shlex.split(line)
             assert words[:2] == ["smile-motion", "render"]
-            words += ["--bank", str(small_bank.path), "--workers", "0"]
+            words += ["--bank", str(small_bank.path), "--workers", "0", "--size", "96"]
             assert render(*words[2:]) == 0, capsys.readouterr().err
             forms |= set(words) & {"--lossless", *_FORMS}
     assert forms == {"--lossless", *_FORMS}

@@ -182,7 +182,7 @@ from test_render_device import *
 
 bank = ObjectBank.open({str(small_bank.path)!r})
 for effects, frames, size in (
-    ((), 2, (32, 80)),
+    ((), 2, (16, 80)),
     (("drop-shadow", "colour-drift"), 1, (16, 48)),  # shadows take the interpreter long
 ):
     recipe = MotionRecipe.named("paper", effects=effects)
@@ -289,13 +289,15 @@ def test_masks_are_those_of_the_cpu(
 def test_plans_with_different_effects_share_a_batch(
     small_bank: ObjectBank, device: str, kernel: KernelName
 ) -> None:
-    plain, other = draw(MotionRecipe.paper(), small_bank, 2)
-    shadows = draw(MotionRecipe.named("paper", effects=("drop-shadow",)), small_bank, 1)
+    shape = {"frames": 6, "size": (128, 160)}
+    plain, other = draw(MotionRecipe.paper(), small_bank, 2, **shape)
+    shadowed = MotionRecipe.named("paper", effects=("drop-shadow",))
+    shadows = draw(shadowed, small_bank, 1, **shape)
     plans = [plain, replace(other, blur=MotionBlur(exposures=4)), *shadows]
-    still = np.random.default_rng(1).integers(0, 256, (3, 224, 224, 3), np.uint8)
-    renderer = DeviceRenderer(small_bank, device, kernel=kernel)
+    still = np.random.default_rng(1).integers(0, 256, (3, 128, 160, 3), np.uint8)
+    renderer = DeviceRenderer(small_bank, device, kernel=kernel, **shape)
     clips = renderer.render(torch.from_numpy(still).to(device), plans)
-    compare(clips, np.repeat(still[:, None], 16, axis=1), plans)
+    compare(clips, np.repeat(still[:, None], 6, axis=1), plans)
 
 
 def test_what_does_not_fit_is_refused(small_bank: ObjectBank) -> None:

@@ -1,8 +1,6 @@
 import json
 import shutil
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +11,7 @@ from smile_motion.bank.candidates.build import Models, build_from_candidates
 from smile_motion.errors import InputError
 from smile_motion.io.output_folders import folder_lock
 from smile_motion.runtime.partition import Launched, Partition
+from support import forked
 from support.candidate_builds import NAMES, TinyModels, files, launch, plan
 
 
@@ -172,13 +171,12 @@ def test_processes_launched_together_build_the_same_bank(
 
 @pytest.mark.slow
 def test_accelerate_launches_two_processes(tmp_path: Path) -> None:
-    command = [
-        sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes=2",
-        "--num_machines=1", "--mixed_precision=no", "--dynamo_backend=no", "-m", "smile_motion",
-        "build-bank", "--source=procedural", "--n=40", "--seed=5", "--workers=0",
-        f"--out={tmp_path / 'launched'}",
+    words = [
+        "--multi_gpu", "--num_processes=2", "--num_machines=1", "--mixed_precision=no",
+        "--dynamo_backend=no", "-m", "smile_motion", "build-bank", "--source=procedural", "--n=40",
+        "--seed=5", "--workers=0", f"--out={tmp_path / 'launched'}",
     ]  # fmt: skip
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    result = forked.run("accelerate.commands.launch", words)
     assert result.returncode == 0, result.stderr
     assert result.stdout.count("40 objects in 30 categories") == 1
     build(
