@@ -116,12 +116,20 @@ def run(
     *,
     cwd: Path | None = None,
     environment: Mapping[str, str | None] | None = None,
+    prepare: tuple[str, Sequence[object]] | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Run `python -m module` to its end."""
-    program = start(module, arguments, cwd=cwd, environment=environment)
+    """Run what `start` starts to its end."""
+    program = start(module, arguments, cwd=cwd, environment=environment, prepare=prepare)
     out, err = program.communicate()
     assert program.returncode is not None
     return subprocess.CompletedProcess(program.args, program.returncode, out, err)
+
+
+def forget(package: str) -> None:
+    """Let a program, as its `prepare`, import a package anew, which reads the environment then."""
+    for name in list(sys.modules):
+        if name == package or name.startswith(f"{package}."):
+            del sys.modules[name]
 
 
 @lru_cache(maxsize=1)

@@ -10,7 +10,11 @@ import pytest
 from smile_motion.bank import ObjectBank
 from smile_motion.bank.hub import export_bank
 from smile_motion.bank.subset import subset
+from support import forked
 from support.hub_server import OWNER, READER, TOKEN, Hub, running_hub
+
+ANEW = ("support.forked:forget", ["huggingface_hub"])
+"""For programs with another hub than that of the process which they are forked from."""
 
 
 @pytest.fixture(scope="module")
@@ -25,13 +29,15 @@ def run(hub: Hub, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess]:
     (tmp_path / "work").mkdir()
 
     def call(*arguments: object, **changed: str) -> subprocess.CompletedProcess:
-        known = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "SMILE_"))}
+        unknown = {name: None for name in os.environ if name.startswith(("HF_", "SMILE_"))}
         told = {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "home"), "HF_TOKEN": TOKEN}
-        return subprocess.run(
-            [sys.executable, "-m", "smile_motion", "bank", *map(str, arguments)],
-            capture_output=True, text=True, check=False, cwd=tmp_path / "work",
-            env={**known, **told, **changed},
-        )  # fmt: skip
+        return forked.run(
+            "smile_motion",
+            ["bank", *arguments],
+            cwd=tmp_path / "work",
+            environment={**unknown, **told, **changed},
+            prepare=ANEW,
+        )
 
     return call
 
@@ -96,14 +102,15 @@ def test_a_killed_download_continues(
     whole = contents(tmp_path / "exported")
     hub.add("other/bank", whole)
     hub.served, hub.hold_after = 0, 4
-    command = [sys.executable, "-m", "smile_motion", "bank", "pull", "other/bank", "--out", "bank"]
+    words = ["bank", "pull", "other/bank", "--out", "bank"]
     environment = {
-        **os.environ,
         "HF_ENDPOINT": hub.url,
         "HF_HOME": str(tmp_path / "home"),
         "HF_HUB_DOWNLOAD_TIMEOUT": "300",  # Those that are held wait until they are killed.
     }
-    process = subprocess.Popen(command, env=environment, cwd=tmp_path / "work")
+    process = forked.start(
+        "smile_motion", words, cwd=tmp_path / "work", environment=environment, prepare=ANEW
+    )
     try:
         assert hub.held.wait(60)
         while len(there := pictures(tmp_path / "work/.bank.partial")) < 2:
