@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -15,8 +16,7 @@ def tiny_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tiny_clip(tmp_path_factory.mktemp("teachers") / "tiny-clip")
 
 
-@pytest.fixture(scope="session")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def _write_run(folder: Path, student: Literal["mini", "tiny"]) -> Path:
     """A run whose student, of 8 frames of 64 x 64, has learned nothing yet."""
     import torch
     from smile_motion.tokens import TokenGrid
@@ -27,18 +27,29 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from smile_train.training.state import describe
 
     torch.manual_seed(0)
-    model = PretrainModel(STUDENTS["tiny"], TokenGrid(frames=8, height=64, width=64), 1536)
-    config = PretrainConfig(student="tiny", frames=8, size=64, target="pixel")
-    run = tmp_path_factory.mktemp("pretrained") / "run"
+    model = PretrainModel(STUDENTS[student], TokenGrid(frames=8, height=64, width=64), 1536)
+    config = PretrainConfig(student=student, frames=8, size=64, target="pixel")
     save_checkpoint(
-        run / "checkpoints",
+        folder / "run/checkpoints",
         1,
         weights=model.state_dict(),
         training={"step": 1},
         config=describe(config, model, steps=1, bank_sha256=""),
         keep=1,
     )
-    return run
+    return folder / "run"
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run whose small student has learned nothing yet."""
+    return _write_run(tmp_path_factory.mktemp("pretrained"), "mini")
+
+
+@pytest.fixture(scope="session")
+def larger_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with a student that is a little larger."""
+    return _write_run(tmp_path_factory.mktemp("pretrained"), "tiny")
 
 
 @pytest.fixture(scope="session")

@@ -104,7 +104,7 @@ def test_similarity_of_several_encoders(
     assert results.protocol == "similarity"
     assert results.samples == 2
     assert results.metrics["last"] == pytest.approx(first["curve"][-1], abs=1e-6)
-    assert results.pretraining["student"] == "tiny"
+    assert results.pretraining["student"] == "mini"
     with Image.open(out / "similarity.png") as picture:
         assert np.asarray(picture.convert("L")).std() > 10
     capsys.readouterr()

@@ -333,7 +333,7 @@ def test_a_real_run_is_reported(
     assert not without
     report = build_report([run])
     assert report.others == (run,)
-    assert run.results.pretraining["student"] == "tiny"
+    assert run.results.pretraining["student"] == "mini"
     value = f"{run.results.metrics['top1']:.3g}"
     assert f"| **{value}**" in (tmp_path / "out/report.md").read_text()
     again = as_markdown(make_sheets(report), report)

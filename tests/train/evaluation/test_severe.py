@@ -178,7 +178,7 @@ def write_cycles(path: Path, images: np.ndarray, period: int, frames: int) -> No
 
 @pytest.mark.slow
 def test_counting_is_learned(
-    checkpoint: Path, tmp_path: Path, real_videos: dict[str, Path]
+    larger_checkpoint: Path, tmp_path: Path, real_videos: dict[str, Path]
 ) -> None:
     """Slow and fast cycles: a head that counts beats the best constant rate by far."""
     index = index_video(real_videos["bikes"])
@@ -199,7 +199,7 @@ def test_counting_is_learned(
         write_lines(tmp_path / f"{split}.jsonl", [json.dumps(line) for line in (head, *lines)])
     out = tmp_path / "run"
     arguments = [
-        *("finetune", str(checkpoint), "--dataset=manifest", "--preset=ucf-rc"),
+        *("finetune", str(larger_checkpoint), "--dataset=manifest", "--preset=ucf-rc"),
         *(f"--data={tmp_path}", f"--out={out}", "--frames=8", "--stride=2", "--epochs=60"),
         *("--batch=8", "--base-lr=3e-2", "--layer-decay=1", "--no-augment", "--segments=3"),
         *("--workers=0", "--precision=fp32", "--track=none", "--validate-every=60"),

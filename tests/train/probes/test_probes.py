@@ -182,7 +182,7 @@ def test_sigma_and_attentive_probes_leave_the_encoder_alone(
         *("--data", scenes, "--stride=1", "--workers=0", "--precision=fp32", "--batch=8"),
         *("--track=none", "--segments=1", "--crops=1"),
     ]
-    sigma = ["--epochs=6", "--base-lr=1e-1"]
+    sigma = ["--epochs=6", "--base-lr=3e-1"]
     assert probe("sigma", checkpoint, *options, *sigma, "--out", tmp_path / "s") == 0
     assert Results.read(tmp_path / "s").metrics["top1"] == 100
     after = load_file(tmp_path / "s/last/model.safetensors")
@@ -310,9 +310,9 @@ def test_features_are_pooled_over_clips_or_by_slices(
         for part in tmp_path.glob("cache/*-validation-*/part_*"):
             values = load_file(part)["features"]
             found[values.shape[-1]] = values
-    assert found.keys() == {192, 4 * 192}
+    assert found.keys() == {128, 4 * 128}
     np.testing.assert_allclose(
-        found[768].reshape(*found[192].shape[:2], 4, 192).mean(2), found[192], atol=1e-5
+        found[512].reshape(*found[128].shape[:2], 4, 128).mean(2), found[128], atol=1e-5
     )
 
 
