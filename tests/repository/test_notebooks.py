@@ -17,7 +17,7 @@ SMALLER = {
     },
     **{'"epochs": 4': '"epochs": 1', '"warmup_epochs": 1': '"warmup_epochs": 0'},
     "--minutes 2": "--steps 4 --samples 8 --batch 2 --track none --workers 0",
-    **{"range(240)": "range(30)", "[:160]": "[:20]", "[160:]": "[20:]", "160 +": "20 +"},
+    **{"range(240)": "range(9)", "[:160]": "[:6]", "[160:]": "[6:]", "160 +": "6 +"},
     **{"count=120": "count=30", "range(200)": "range(20)"},
 }
 """Fewer clips than a reader waits for."""
