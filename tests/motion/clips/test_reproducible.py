@@ -59,7 +59,7 @@ def digests(digesting: Digesting) -> dict[str, str]:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("workers", "method", "batch"),
-    [(4, "fork", 1), (2, "spawn", 3)],
+    [(4, "fork", 1), (1, "spawn", 3)],
 )
 def test_neither_workers_nor_their_start_nor_the_order_matter(
     digesting: Digesting, digests: dict[str, str], workers: int, method: str, batch: int

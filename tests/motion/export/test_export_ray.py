@@ -154,7 +154,7 @@ def test_a_cluster_renders_the_same_bytes_though_a_machine_dies(
 ) -> None:
     few = [
         "--bank", small_bank.path, "--size", "64", "--frames", "4",
-        "--format", "webdataset", "--clips-per-shard", "2", "--n", "120",
+        "--format", "webdataset", "--clips-per-shard", "5", "--n", "350",
     ]  # fmt: skip
     there = ["--engine", "ray", "--address", cluster.address]
 
@@ -163,14 +163,18 @@ def test_a_cluster_renders_the_same_bytes_though_a_machine_dies(
 
     out = tmp_path / "there"
     process = start_render(*few, *there, "--out", out, environment=cluster.environment)
-    process.wait_for(lambda: len(list(out.glob("shard-*.tar"))) >= 4 and works(cluster.other))
+
+    def is_under_way() -> bool:
+        return len(list(out.glob("shard-*.tar"))) >= 4 and works(cluster.other)
+
+    process.wait_for(is_under_way, every_s=0.002)
     kill_tree(cluster.other)
     assert process.poll() is None
     alone = start_render(*few, "--out", tmp_path / "here", "--workers", "0")
     _, err = process.communicate(timeout=240)
     assert process.returncode == 0, err
     assert alone.wait(timeout=240) == 0
-    assert len(tree(out)) == 60 + 3
+    assert len(tree(out)) == 70 + 3
     assert tree(out) == tree(tmp_path / "here")
 
     _, err = refused.communicate(timeout=60)

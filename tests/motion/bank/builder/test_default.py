@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import pytest
@@ -16,11 +15,9 @@ from smile_motion.bank.builder.default import FOLDER_VARIABLE
 from smile_motion.bank.builder.procedural import VERSION
 from smile_motion.clips.presets import recipe_bank
 from smile_motion.io.folders import CACHE_VARIABLE, writable_cache
+from support import forked
 
 NAME = f"embedded-{VERSION}-8"
-PROGRAM = (
-    "import smile_motion.bank.builder.default as e; e.OBJECTS = {}; print(e.embedded_bank().path)"
-)
 
 
 @pytest.fixture(autouse=True)
@@ -36,9 +33,9 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache"
 
 
-def started(objects: int) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", PROGRAM.format(objects)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+def started(objects: int) -> forked.ForkedProgram:
+    support = Path(forked.__file__).parent
+    return forked.start("first_use", [objects], cwd=support)
 
 
 def test_all_projects_share_one(
@@ -94,9 +91,8 @@ def test_a_killed_one_is_continued_and_others_are_swept(cache: Path) -> None:
     banks = cache / "banks"
     killed = started(3000)
     path = banks / f"embedded-{VERSION}-3000"
-    while not (path / "build.jsonl").is_file() or not (path / "build.jsonl").stat().st_size:
-        assert killed.poll() is None, killed.communicate()
-        time.sleep(0.01)
+    journal = path / "build.jsonl"
+    killed.wait_for(lambda: journal.is_file() and journal.stat().st_size)
     killed.send_signal(signal.SIGKILL)
     killed.communicate()
     (banks / "embedded-0-5").mkdir()
