@@ -23,10 +23,10 @@ UV_RUN = re.compile(r"^uv run (--(extra|group) \w+ )*")
 SMALLER = {
     "build-bank": "--n 12",
     "explore": "--port 0",
-    "pretrain": "--student tiny --batch 2 --epochs 1 --warmup-epochs 0 --teacher CLIP "
+    "pretrain": "--student mini --batch 2 --epochs 1 --warmup-epochs 0 --teacher CLIP "
     "--workers 0 --track none",
     "probe": "--workers 0",
-    "accelerate launch -m smile_train": "--samples 16 --epochs 1",
+    "accelerate launch -m smile_train": "--samples 8 --batch 4 --epochs 1",
     "render": "--n 3",
 }
 """What makes each command end in seconds; a later option wins over the README's own."""
