@@ -187,9 +187,19 @@ def test_an_interrupt_that_a_destructor_swallows_comes_again() -> None:
     assert "ignored" not in ended.stderr
 
 
-@pytest.mark.parametrize("watched", [False, True])
-def test_a_program_ends_with_all_that_is_to_be_done_at_its_end(watched: bool) -> None:
-    """But for taking modules apart, unless a profiler has its say after the program."""
+@pytest.mark.parametrize(
+    ("script", "watched", "quick"),
+    [
+        ("smile-motion", False, True),
+        ("smile-motion", True, False),
+        ("another-program", False, False),
+    ],
+)
+def test_a_program_ends_with_all_that_is_to_be_done_at_its_end(
+    script: str, watched: bool, quick: bool, tmp_path: Path
+) -> None:
+    """But for taking modules apart; unless a profiler, or a program that runs it in its own
+    process, goes on after it."""
     code = (
         "import atexit, sys, threading, time\n"
         "from smile_motion.cli.app import end\n"
@@ -204,13 +214,16 @@ def test_a_program_ends_with_all_that_is_to_be_done_at_its_end(watched: bool) ->
         "    print('waited for')\n"
         "threading.Thread(target=work).start()\n"
         f"sys.setprofile({'lambda *_: None' if watched else None})\n"
-        "end(7)"
+        "end('smile-motion', 7)"
     )
-    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30)
+    (tmp_path / script).write_text(code)
+    ended = subprocess.run(
+        [sys.executable, tmp_path / script, "render"], capture_output=True, text=True, timeout=30
+    )
     assert ended.returncode == 7, ended.stderr
     assert ended.stderr == ""
     done = ["waited for", "registered"]
-    assert ended.stdout.splitlines() == [*done, *(["taken apart"] if watched else [])]
+    assert ended.stdout.splitlines() == [*done, *([] if quick else ["taken apart"])]
 
 
 def test_the_page_of_commands_tells_the_exit_codes() -> None:

@@ -5,6 +5,7 @@ import sys
 from smile_motion.cli.app import Command, end, run_app
 from smile_motion.runtime.signals import end_with_launchers, repeat_lost_interrupts
 
+PROGRAM = "smile-motion"
 COMMANDS = (
     Command("build-bank", "make or continue an object bank", "smile_motion.cli.bank.build"),
     Command("bank build", "the same as build-bank", "smile_motion.cli.bank.build"),
@@ -30,7 +31,8 @@ def main() -> None:
     end_with_launchers()
     repeat_lost_interrupts()
     description = "Object banks and moving-object video clips with exact truth."
-    end(run_app("smile-motion", description, COMMANDS, sys.argv[1:]))
+    code = run_app(PROGRAM, description, COMMANDS, sys.argv[1:])
+    end(PROGRAM, code)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import sys
 from smile_motion.cli.app import Command, end, run_app
 from smile_motion.runtime.signals import end_with_launchers, repeat_lost_interrupts
 
+PROGRAM = "smile-train"
 COMMANDS = (
     Command("pretrain", "pre-train a video transformer", "smile_train.cli.pretrain"),
     Command("finetune", "fine-tune on labeled videos, and test", "smile_train.cli.finetune"),
@@ -34,7 +35,8 @@ def main() -> None:
     end_with_launchers()
     repeat_lost_interrupts()
     description = "Self-supervised video pre-training on moving-object clips (SMILE, CVPR 2025)."
-    end(run_app("smile-train", description, COMMANDS, sys.argv[1:], default="pretrain"))
+    code = run_app(PROGRAM, description, COMMANDS, sys.argv[1:], default="pretrain")
+    end(PROGRAM, code)
 
 
 if __name__ == "__main__":

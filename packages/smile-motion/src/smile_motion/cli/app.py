@@ -126,14 +126,14 @@ def run_app(
         return EXIT_UNREAD
 
 
-def end(code: int) -> NoReturn:
+def end(program: str, code: int) -> NoReturn:
     """End this process as `sys.exit` does, but without taking what was imported apart.
 
     Of PyTorch, with all that comes with it, that takes a second. Threads are waited for, and what
-    is registered to be done at the end is done. Profilers and debuggers, which go on after the
-    program, have it end as ever.
+    is registered to be done at the end is done. Profilers, debuggers and programs that run this one
+    in their own process go on after it: they have it end as ever.
     """
-    if _is_watched():
+    if _is_watched() or not _is_alone(program):
         sys.exit(code)
     try:
         threading._shutdown()  # pyright: ignore[reportAttributeAccessIssue]
@@ -142,6 +142,15 @@ def end(code: int) -> NoReturn:
         sys.stderr.flush()
     finally:
         os._exit(code)
+
+
+def _is_alone(program: str) -> bool:
+    """Whether Python was started for this program, by `-m` or by its script."""
+    began = len(sys.orig_argv) - len(sys.argv[1:])
+    if began < 2 or sys.orig_argv[began:] != sys.argv[1:]:
+        return False
+    *_, before, last = sys.orig_argv[:began]
+    return (before, last) == ("-m", program.replace("-", "_")) or Path(last).name == program
 
 
 def _is_watched() -> bool:
