@@ -1,5 +1,7 @@
 """Work shared out to processes of this machine."""
 
+import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -123,7 +125,14 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize("part", [b"", b"\x80\x05\x95"])
+class Lost:
+    """Unpickled, it is an error, as a semaphore that was removed with its program is."""
+
+    def __reduce__(self) -> tuple:
+        return os.stat, ("nowhere",)
+
+
+@pytest.mark.parametrize("part", [b"", b"\x80\x05\x95", pickle.dumps({}) + pickle.dumps(Lost())])
 def test_workers_are_forked_safe_from_signals_and_orphans_say_nothing(
     part: bytes, tmp_path
 ) -> None:
@@ -151,3 +160,4 @@ except InputError as error:
         [sys.executable, "-"], input=script, capture_output=True, text=True, timeout=60
     )
     assert "worker processes died" in process.stdout
+    assert "No such file" in process.stderr
