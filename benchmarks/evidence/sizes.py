@@ -147,7 +147,8 @@ SIZES: dict[SizeName, Size] = {
         workers=6,
     ),
 }
-"""For a night on two CPU cores (about eight hours for Tables 7, 4a and 4g, estimated), about ten
-minutes of a data-center GPU as it ran (27 of 39 runs took seven), the few arms of table `scratch`
-with a longer fine-tuning in five minutes of one, and, not measured, a day of one; see
-docs/evidence.md."""
+"""For a few hours of a CPU core without fine-tuning (24 runs of Table 7 and track-black took 87
+minutes, beside other work), a night on two CPU cores (about eight hours for Tables 7, 4a and 4g,
+estimated), about ten minutes of a data-center GPU as it ran (27 of 39 runs took seven), the few
+arms of table `scratch` with a longer fine-tuning in five minutes of one, and, not measured, a day
+of one; see docs/evidence.md."""
