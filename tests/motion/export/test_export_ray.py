@@ -154,7 +154,7 @@ def test_a_cluster_renders_the_same_bytes_though_a_machine_dies(
 ) -> None:
     few = [
         "--bank", small_bank.path, "--size", "64", "--frames", "4",
-        "--format", "webdataset", "--clips-per-shard", "5", "--n", "350",
+        "--format", "webdataset", "--clips-per-shard", "5", "--n", "500",
     ]  # fmt: skip
     there = ["--engine", "ray", "--address", cluster.address]
 
@@ -174,7 +174,7 @@ def test_a_cluster_renders_the_same_bytes_though_a_machine_dies(
     _, err = process.communicate(timeout=240)
     assert process.returncode == 0, err
     assert alone.wait(timeout=240) == 0
-    assert len(tree(out)) == 70 + 3
+    assert len(tree(out)) == 100 + 3
     assert tree(out) == tree(tmp_path / "here")
 
     _, err = refused.communicate(timeout=60)
