@@ -3,7 +3,6 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
 
 import pytest
 
@@ -16,8 +15,9 @@ def tiny_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tiny_clip(tmp_path_factory.mktemp("teachers") / "tiny-clip")
 
 
-def _write_run(folder: Path, student: Literal["mini", "tiny"]) -> Path:
-    """A run whose student, of 8 frames of 64 x 64, has learned nothing yet."""
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run whose small student, of 8 frames of 64 x 64, has learned nothing yet."""
     import torch
     from smile_motion.tokens import TokenGrid
     from smile_train.checkpoints.files import save_checkpoint
@@ -26,30 +26,19 @@ def _write_run(folder: Path, student: Literal["mini", "tiny"]) -> Path:
     from smile_train.models.mae import PretrainModel
     from smile_train.training.state import describe
 
+    run = tmp_path_factory.mktemp("pretrained") / "run"
     torch.manual_seed(0)
-    model = PretrainModel(STUDENTS[student], TokenGrid(frames=8, height=64, width=64), 1536)
-    config = PretrainConfig(student=student, frames=8, size=64, target="pixel")
+    model = PretrainModel(STUDENTS["mini"], TokenGrid(frames=8, height=64, width=64), 1536)
+    config = PretrainConfig(student="mini", frames=8, size=64, target="pixel")
     save_checkpoint(
-        folder / "run/checkpoints",
+        run / "checkpoints",
         1,
         weights=model.state_dict(),
         training={"step": 1},
         config=describe(config, model, steps=1, bank_sha256=""),
         keep=1,
     )
-    return folder / "run"
-
-
-@pytest.fixture(scope="session")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run whose small student has learned nothing yet."""
-    return _write_run(tmp_path_factory.mktemp("pretrained"), "mini")
-
-
-@pytest.fixture(scope="session")
-def larger_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same with a student that is a little larger."""
-    return _write_run(tmp_path_factory.mktemp("pretrained"), "tiny")
+    return run
 
 
 @pytest.fixture(scope="session")

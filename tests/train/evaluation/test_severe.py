@@ -171,14 +171,14 @@ def test_the_mean_is_that_of_table_6() -> None:
 
 
 def write_cycles(path: Path, images: np.ndarray, period: int, frames: int) -> None:
-    """A moment of a real video played back and forth, `period` frames a cycle."""
+    """Moments of a real video, back and forth, `period` frames a cycle."""
     place = np.abs((np.arange(frames) * 2 / period) % 2 - 1)
     write_video(path, images[np.rint(place * (len(images) - 1)).astype(int)], rate_hz=25)
 
 
 @pytest.mark.slow
 def test_counting_is_learned(
-    larger_checkpoint: Path, tmp_path: Path, real_videos: dict[str, Path]
+    checkpoint: Path, tmp_path: Path, real_videos: dict[str, Path]
 ) -> None:
     """Slow and fast cycles: a head that counts beats the best constant rate by far."""
     index = index_video(real_videos["bikes"])
@@ -186,7 +186,7 @@ def test_counting_is_learned(
         lines = []
         for number in range(count):
             first = 12 * number + (6 if split == "validation" else 0)
-            images = read_frames(index, (first + 9 * np.arange(12)) % len(index))
+            images = read_frames(index, [first, first + 60])
             small = np.stack([cv2.resize(image[:, 184:456], (64, 64)) for image in images])
             period = (6, 24)[number % 2]
             name = f"{split}{number}.mp4"
@@ -199,7 +199,7 @@ def test_counting_is_learned(
         write_lines(tmp_path / f"{split}.jsonl", [json.dumps(line) for line in (head, *lines)])
     out = tmp_path / "run"
     arguments = [
-        *("finetune", str(larger_checkpoint), "--dataset=manifest", "--preset=ucf-rc"),
+        *("finetune", str(checkpoint), "--dataset=manifest", "--preset=ucf-rc"),
         *(f"--data={tmp_path}", f"--out={out}", "--frames=8", "--stride=2", "--epochs=60"),
         *("--batch=8", "--base-lr=3e-2", "--layer-decay=1", "--no-augment", "--segments=3"),
         *("--workers=0", "--precision=fp32", "--track=none", "--validate-every=60"),

@@ -18,7 +18,7 @@ def asked_run(bank: ObjectBank, tmp_path_factory: pytest.TempPathFactory) -> tup
     options = [
         *("--preset=tiny", "--steps=2", "--batch=4", "--size=32", "--patch=16", "--frames=4"),
         *("--bank", str(bank.path), "--workers=0", "--track=none", "--precision=fp32"),
-        *("--probe-motion-every=1", "--out", str(out)),
+        *("--probe-motion-every=1", "--probe-motion-clips=80", "--out", str(out)),
     ]
     assert run_app("smile_train", "", COMMANDS, ["pretrain", *options]) == 0
     return out, options

@@ -83,7 +83,7 @@ def test_no_factor_leaks_through_a_real_encoder_or_pixels(bank: ObjectBank) -> N
         candidates,
         tuple(FACTORS),
         ("slices", "mean"),
-        replace(SIZES, clips=480, test=400),
+        replace(SIZES, clips=240, test=200),
         bank,
         (Texture(), Texture()),
     )

@@ -27,7 +27,6 @@ GRID = TokenGrid()
 BACKEND = "inductor" if shutil.which("g++") else "aot_eager"
 """Without a C++ compiler the models are traced and differentiated alike, and run by torch's own
 kernels; the names of the tests say which it was."""
-HOWS = [pytest.param("compile", id=BACKEND, marks=pytest.mark.slow), "bf16"]
 
 
 @pytest.fixture(scope="module")
@@ -139,8 +138,14 @@ def test_teacher_patch_tokens(inputs: dict, expected: dict) -> None:
     np.testing.assert_allclose(tokens[:, ::16], expected["teacher.patch_tokens"], rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("how", HOWS)
-@pytest.mark.parametrize("kind", ["feature", "pixel"])
+@pytest.mark.parametrize(
+    ("kind", "how"),
+    [
+        pytest.param("feature", "compile", id=f"feature-{BACKEND}", marks=pytest.mark.slow),
+        ("feature", "bf16"),
+        ("pixel", "bf16"),
+    ],
+)
 def test_five_training_steps_compiled_and_in_bf16(
     kind: str, how: str, inputs: dict, expected: dict
 ) -> None:
@@ -173,7 +178,9 @@ def test_five_training_steps_compiled_and_in_bf16(
     np.testing.assert_allclose(losses, expected[f"{kind}.train_losses"], rtol=allowed)
 
 
-@pytest.mark.parametrize("how", HOWS)
+@pytest.mark.parametrize(
+    "how", [pytest.param("compile", id=BACKEND, marks=pytest.mark.slow), "bf16"]
+)
 def test_teacher_patch_tokens_compiled_and_in_bf16(how: str, inputs: dict, expected: dict) -> None:
     weights = load_file(FOLDER / "clip_visual.safetensors")
     teacher = ClipTeacher.from_visual_weights(weights, heads=META["heads"], official_input=True)

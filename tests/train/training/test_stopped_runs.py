@@ -216,6 +216,7 @@ class Faulty(Dataset[int]):
 def test_an_error_of_a_worker_is_its_own_line(
     number: int, kind: type[Exception], said: str
 ) -> None:
-    loader = DataLoader(Faulty(), sampler=[number], batch_size=None, num_workers=1)
+    batches = iter(DataLoader(Faulty(), sampler=[number], batch_size=None, num_workers=1))
     with pytest.raises(kind, match=said), worker_errors_in_one_line():
-        list(loader)
+        next(batches)
+    batches._shutdown_workers()  # Garbage collection would wait for it, five seconds and more.

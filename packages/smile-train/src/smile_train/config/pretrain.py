@@ -75,6 +75,7 @@ class PretrainConfig(RunOptions, ClipOptions, MotionTargetOptions, DecoderOption
         "what is recorded": (
             *("track", "log_every", "save_every", "keep"),
             *("picture_every", "knn", "probe_linear_every", "probe_motion_every"),
+            "probe_motion_clips",
         ),
     }
 
@@ -216,6 +217,15 @@ class PretrainConfig(RunOptions, ClipOptions, MotionTargetOptions, DecoderOption
     """Steps between small motion probes of the student: does an object grow or shrink, and in which
     of eight directions does one travel? 0 asks at the end alone, where the architecture with random
     weights is asked, too. Default: never; 0 for `tiny`, unless --steps or --epochs is given."""
+    probe_motion_clips: Annotated[
+        int,
+        Within(80),
+        OnlyWith(
+            lambda options: options.probe_motion_every is not None, "with --probe-motion-every"
+        ),
+    ] = 600
+    """Clips of each scene that a motion probe learns from, and as many that it is tested on; 80
+    or more, ten for each direction. 600 take seconds with a small student on a CPU."""
     picture_every: Index = 0
     """Steps between pictures of input, mask and reconstruction; 0 draws one at the end."""
 

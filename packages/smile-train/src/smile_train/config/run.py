@@ -117,7 +117,7 @@ class RunOptions:
 
 
 FREE_FIELDS = frozenset(field.name for field in fields(RunOptions)) - {"precision"} | {
-    *("picture_every", "probe_motion_every", "probe_linear_every", "allow_missing", "minutes"),
-    "decoder",
+    *("picture_every", "probe_motion_every", "probe_motion_clips", "probe_linear_every"),
+    *("allow_missing", "minutes", "decoder"),
 }
 """Fields that a resumed run may change: they do not touch what is learned."""

@@ -71,7 +71,8 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "run": (
         *("preset", "protocol", "seed", "out", "resume", "stop_at", "precision", "cpu_threads"),
         *("compile", "track", "save_every", "keep", "log_every", "picture_every"),
-        *("probe_motion_every", "probe_linear_every", "validate_every", "config", "list_presets"),
+        *("probe_motion_every", "probe_motion_clips", "probe_linear_every", "validate_every"),
+        *("config", "list_presets"),
     ),
 }
 """The options of pre-training and fine-tuning, by section."""

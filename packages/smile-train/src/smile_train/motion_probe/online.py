@@ -19,8 +19,9 @@ from smile_train.motion_probe.scenes import FRAMES
 
 ASKED: tuple[FactorName, ...] = ("growth", "direction")
 """What is asked. Ours: what a student of minutes learns first."""
-CLIPS, TEST_CLIPS = 600, 600
-"""To learn from and choose the penalty by, and to test on. Ours: seconds for a small student."""
+CLIPS = 600
+"""Of each scene, to learn from and choose the penalty by, and as many to test on. Ours: seconds for
+a small student on a CPU."""
 UNTRAINED = "_untrained"
 """What measures of random weights are told by."""
 
@@ -58,7 +59,7 @@ class OnlineProbe:
     """Clips encoded at once."""
     clips: int = CLIPS
     """Clips of each scene to learn from."""
-    test: int = TEST_CLIPS
+    test: int = CLIPS
     """Clips of each scene to test on."""
 
     def ask(self, encoder: VideoEncoder, *, untrained: bool) -> dict[str, float]:

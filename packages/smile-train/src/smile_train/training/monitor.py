@@ -161,7 +161,8 @@ class Watcher:
             return  # Before this run was resumed.
         size = min(self.config.frame_size)
         frozen = VideoEncoder(copy.deepcopy(self.model.encoder))
-        values = OnlineProbe(size=size).ask(frozen, untrained=last)
+        clips = self.config.probe_motion_clips
+        values = OnlineProbe(size=size, clips=clips, test=clips).ask(frozen, untrained=last)
         report.measure(step, values)
         if last:
             report.say(sentence(values))
