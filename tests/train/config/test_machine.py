@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import subprocess
 import sys
 from dataclasses import replace
@@ -17,6 +18,7 @@ from smile_train.config.machine import (
     GAIN,
     choose_precision,
     measure_bf16,
+    memory_parameters,
     settle_machine,
     share_cores,
     threads_of_environment,
@@ -24,6 +26,7 @@ from smile_train.config.machine import (
 from smile_train.config.pretrain_presets import PRESETS
 from smile_train.config.run import RunOptions
 from smile_train.training.pretrain import pretrain
+from support import forked
 
 AVX2 = {
     "ATEN_CPU_CAPABILITY": "avx2",
@@ -139,6 +142,20 @@ def test_accelerate_launch_leaves_all_cores_to_a_run() -> None:
         done = subprocess.run(launch, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         assert said in done.stdout
+
+
+@pytest.mark.skipif("glibc" not in platform.libc_ver(), reason="other libraries are not told")
+def test_freed_memory_is_used_again() -> None:
+    done = forked.run("support.page_faults", [])
+    assert done.returncode == 0, done.stderr
+    before, kept = map(int, done.stdout.split())
+    assert kept < before / 4
+
+
+def test_variables_that_people_set_stay() -> None:
+    assert memory_parameters({}) == {-3: 2**25, -1: 2**31 - 1}
+    assert memory_parameters({"MALLOC_TRIM_THRESHOLD_": "65536"}) == {-3: 2**25}
+    assert memory_parameters({"GLIBC_TUNABLES": "glibc.malloc.trim_threshold=65536"}) == {}
 
 
 def test_processes_of_a_machine_share_its_cores(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import os
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +35,10 @@ TRIAL_S = 0.05
 """Seconds for which it is."""
 LAUNCHERS = ("ACCELERATE_MIXED_PRECISION", "TORCHELASTIC_RUN_ID")
 """Variables that tell processes of `accelerate launch` and `torchrun`."""
+MALLOPT = {"MALLOC_MMAP_THRESHOLD_": (-3, 2**25), "MALLOC_TRIM_THRESHOLD_": (-1, 2**31 - 1)}
+"""Parameters of glibc's `mallopt` and what they are set to, by the variables with which people set
+them: the largest size of a block that is mapped by itself otherwise, and how much stays at the
+end."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +79,7 @@ def settle_machine(
     if device.type == "cpu":
         threads, why = share_cores(cpu_threads, begun_threads)
         torch.set_num_threads(threads)
+        keep_freed_memory()
         said.append(f"{threads} CPU thread{'s' * (threads > 1)}: {why}")
     elif cpu_threads is not None:
         threads = _positive(cpu_threads)
@@ -180,6 +187,27 @@ def use_cores(asked: int | None = None) -> None:
     """Give torch this process's share of the cores, where a command computes without a run."""
     if not torch.cuda.is_available():
         torch.set_num_threads(share_cores(asked)[0])
+        keep_freed_memory()
+
+
+def keep_freed_memory() -> None:
+    """Have the C library keep what this process frees for what it asks for next.
+
+    Otherwise activations of a step go back to the system, which clears their pages anew in the
+    next one: a tenth of a small student's step. Blocks over 32 MiB still do. glibc alone is told,
+    and not against variables that people have set.
+    """
+    library = ctypes.CDLL(None)
+    if hasattr(library, "mallopt"):
+        for parameter, value in memory_parameters(os.environ).items():
+            library.mallopt(parameter, value)
+
+
+def memory_parameters(environment: Mapping[str, str]) -> dict[int, int]:
+    """Parameters of `mallopt` that no variable sets, and what they are set to."""
+    if "GLIBC_TUNABLES" in environment:
+        return {}
+    return dict(own for variable, own in MALLOPT.items() if variable not in environment)
 
 
 def _own_environment_of(process: int) -> dict[str, str] | None:
