@@ -188,15 +188,17 @@ def test_an_interrupt_that_a_destructor_swallows_comes_again() -> None:
 
 
 @pytest.mark.parametrize(
-    ("script", "watched", "quick"),
+    ("file", "started_as", "watched", "quick"),
     [
-        ("smile-motion", False, True),
-        ("smile-motion", True, False),
-        ("another-program", False, False),
+        ("the-program", "the-program", False, True),
+        ("the-program", "the-program", True, False),
+        ("the_program.py", "-m the_program", False, True),
+        ("another-program", "another-program", False, False),
+        ("another_program.py", "-m another_program", False, False),
     ],
 )
 def test_a_program_ends_with_all_that_is_to_be_done_at_its_end(
-    script: str, watched: bool, quick: bool, tmp_path: Path
+    file: str, started_as: str, watched: bool, quick: bool, tmp_path: Path
 ) -> None:
     """But for taking modules apart; unless a profiler, or a program that runs it in its own
     process, goes on after it."""
@@ -214,12 +216,13 @@ def test_a_program_ends_with_all_that_is_to_be_done_at_its_end(
         "    print('waited for')\n"
         "threading.Thread(target=work).start()\n"
         f"sys.setprofile({'lambda *_: None' if watched else None})\n"
-        "end('smile-motion', 7)"
+        "end('the-program', 7)"
     )
-    (tmp_path / script).write_text(code)
+    (tmp_path / file).write_text(code)
     ended = subprocess.run(
-        [sys.executable, tmp_path / script, "render"], capture_output=True, text=True, timeout=30
-    )
+        [sys.executable, *started_as.split(), "render"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=30,
+    )  # fmt: skip
     assert ended.returncode == 7, ended.stderr
     assert ended.stderr == ""
     done = ["waited for", "registered"]

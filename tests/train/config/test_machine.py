@@ -152,6 +152,20 @@ def test_freed_memory_is_used_again() -> None:
     assert kept < before / 4
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("policy", "spins"), [(None, "1000"), ("active", "30000000000")])
+def test_threads_sleep_soon_unless_people_said_otherwise(policy: str | None, spins: str) -> None:
+    """As OpenMP says itself when PyTorch loads it."""
+    environment = os.environ | {"OMP_DISPLAY_ENV": "verbose"}
+    if policy is not None:
+        environment["OMP_WAIT_POLICY"] = policy
+    command = [sys.executable, "-m", "smile_train", "export", "none", "--out", "nowhere"]
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True)
+    if "GOMP_SPINCOUNT" not in ended.stderr:
+        pytest.skip("this PyTorch has another OpenMP")
+    assert f"GOMP_SPINCOUNT = '{spins}'" in ended.stderr
+
+
 def test_variables_that_people_set_stay() -> None:
     assert memory_parameters({}) == {-3: 2**25, -1: 2**31 - 1}
     assert memory_parameters({"MALLOC_TRIM_THRESHOLD_": "65536"}) == {-3: 2**25}

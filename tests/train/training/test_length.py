@@ -2,10 +2,12 @@
 
 import json
 import re
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from smile_motion.bank import ObjectBank, open_bank
 from smile_motion.errors import InputError
 from smile_train.checkpoints.files import read_run_config
@@ -61,6 +63,31 @@ def test_where_there_is_time_all_steps_are_made(
     assert len(logs[0]) == 3
     assert logs[0] == logs[1]
     assert read_run_config(tmp_path / "bounded/config.json")["steps"] is None
+
+
+@pytest.mark.parametrize(
+    ("times", "chosen", "said"),
+    [
+        ({4: 20, 2: 40, 1: 5}, 4, ""),
+        ({4: 40, 2: 10, 1: 30}, 2, "2 threads instead: a step takes "),
+        ({4: 60, 2: 30, 1: 5}, 1, "1 thread instead: a step takes "),
+    ],
+)
+def test_fewer_threads_are_taken_where_they_are_faster(
+    times: dict[int, float], chosen: int, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(length, "THREADS_TRIAL_S", 0.05)
+    before = torch.get_num_threads()
+    torch.set_num_threads(4)
+    try:
+        threads, line = length.fit_threads(
+            lambda: time.sleep(times[torch.get_num_threads()] / 1000), 4
+        )
+        assert (threads, torch.get_num_threads()) == (chosen, chosen)
+    finally:
+        torch.set_num_threads(before)
+    assert line.startswith(said)
+    assert bool(line) == bool(said)
 
 
 @pytest.mark.parametrize("words", [["--steps", "9"], ["--epochs=2"]])

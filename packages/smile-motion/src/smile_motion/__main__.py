@@ -3,6 +3,7 @@
 import sys
 
 from smile_motion.cli.app import Command, end, run_app
+from smile_motion.runtime.devices import bound_spinning
 from smile_motion.runtime.signals import end_with_launchers, repeat_lost_interrupts
 
 PROGRAM = "smile-motion"
@@ -28,6 +29,7 @@ COMMANDS = (
 
 def main() -> None:
     """Run the command line and exit with its code."""
+    bound_spinning()
     end_with_launchers()
     repeat_lost_interrupts()
     description = "Object banks and moving-object video clips with exact truth."

@@ -3,6 +3,7 @@
 import sys
 
 from smile_motion.cli.app import Command, end, run_app
+from smile_motion.runtime.devices import bound_spinning
 from smile_motion.runtime.signals import end_with_launchers, repeat_lost_interrupts
 
 PROGRAM = "smile-train"
@@ -32,6 +33,7 @@ COMMANDS = (
 
 def main() -> None:
     """Run the command line and exit with its code."""
+    bound_spinning()
     end_with_launchers()
     repeat_lost_interrupts()
     description = "Self-supervised video pre-training on moving-object clips (SMILE, CVPR 2025)."

@@ -49,6 +49,8 @@ class Machine:
     """Type of activations."""
     cpu_threads: int
     """Threads of torch in this process."""
+    threads_are_free: bool
+    """Whether nobody asked for as many: fewer will do where they are faster."""
     said: str
     """What was chosen and why, a line each; to be printed once, by one process."""
 
@@ -75,9 +77,10 @@ def settle_machine(
     device = state.device
     assert device is not None
     said: list[str] = []
-    threads = torch.get_num_threads()
+    threads, free = torch.get_num_threads(), False
     if device.type == "cpu":
         threads, why = share_cores(cpu_threads, begun_threads)
+        free = cpu_threads is None and begun_threads is None and wished_threads() is None
         torch.set_num_threads(threads)
         keep_freed_memory()
         said.append(f"{threads} CPU thread{'s' * (threads > 1)}: {why}")
@@ -97,7 +100,9 @@ def settle_machine(
         raise InputError("--precision fp16 needs a CUDA device; use auto, bf16 or fp32")
     if why:
         said.append(f"{chosen}: {why}")
-    return Machine(precision=chosen, cpu_threads=threads, said="\n".join(said))
+    return Machine(
+        precision=chosen, cpu_threads=threads, threads_are_free=free, said="\n".join(said)
+    )
 
 
 def choose_precision(device: torch.device) -> tuple[PrecisionName, str]:
@@ -154,12 +159,17 @@ def share_cores(asked: int | None = None, begun: int | None = None) -> tuple[int
     if begun is not None and begun <= cores:
         return begun, "the run began with as many"
     other = "" if begun is None else f"; the run began with {begun}, last bits may differ"
-    wished = threads_of_environment(dict(os.environ), _own_environment_of(os.getppid()))
+    wished = wished_threads()
     if wished is not None:
         return wished, f"OMP_NUM_THREADS{other}"
     processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     shared = f", shared by {processes} processes" if processes > 1 else ""
     return max(1, cores // processes), f"{cores} core{'s' * (cores > 1)} here{shared}{other}"
+
+
+def wished_threads() -> int | None:
+    """What a person says with OMP_NUM_THREADS to this process."""
+    return threads_of_environment(dict(os.environ), _own_environment_of(os.getppid()))
 
 
 def threads_of_environment(

@@ -65,7 +65,8 @@ class RunOptions:
     its own. Official: fp16; ours auto."""
     cpu_threads: Threads | None = None
     """Threads of a run on the CPU. Default: all cores that this process may use, shared by the
-    processes of this machine, or OMP_NUM_THREADS where you set it; a resumed run keeps its own."""
+    processes of this machine, or OMP_NUM_THREADS where you set it; fewer where --minutes bounds
+    the run and they are faster in a trial. A resumed run keeps its own."""
     compile: bool = False
     """Compile the models with torch.compile: slow to start, faster after that."""
     workers: Workers = 2

@@ -17,7 +17,7 @@ from accelerate.utils import FullyShardedDataParallelPlugin, ProjectConfiguratio
 from smile_motion.errors import InputError
 from smile_motion.io.files import write_atomically
 
-from smile_train.config.machine import settle_machine
+from smile_train.config.machine import Machine, settle_machine
 from smile_train.config.run import PrecisionName, RunOptions
 
 RUN_ID = "wandb_id"
@@ -25,7 +25,7 @@ RUN_ID = "wandb_id"
 Options = TypeVar("Options", bound=RunOptions)
 
 
-def open_run(config: Options, begun: Mapping[str, Any]) -> tuple[Options, Accelerator, str]:
+def open_run(config: Options, begun: Mapping[str, Any]) -> tuple[Options, Accelerator, Machine]:
     """Settle what a run takes from its machine, and join the processes that were launched.
 
     Args:
@@ -33,7 +33,7 @@ def open_run(config: Options, begun: Mapping[str, Any]) -> tuple[Options, Accele
             empty for a new one.
 
     Returns:
-        The configuration with its precision and threads, and what to say of them, once.
+        The configuration with its precision and threads, and what was settled and why.
 
     Raises:
         InputError: The tracker that is asked for is not installed, or the machine lacks what is
@@ -57,7 +57,7 @@ def open_run(config: Options, begun: Mapping[str, Any]) -> tuple[Options, Accele
         plugin = FullyShardedDataParallelPlugin(fsdp_version=2)
         accelerator.state.distributed_type = DistributedType.FSDP
         accelerator.state.fsdp_plugin = plugin
-    return settled, accelerator, machine.said
+    return settled, accelerator, machine
 
 
 def open_accelerator(precision: PrecisionName, *, track: str = "none") -> Accelerator:

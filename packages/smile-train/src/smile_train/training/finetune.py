@@ -263,7 +263,7 @@ def finetune(config: FinetuneConfig, out: Path) -> Results:
         InputError: Checkpoint, data and options do not fit each other.
     """
     begun = stored_settings(out) if config.resume else {}
-    config, accelerator, said = open_run(config, begun)
+    config, accelerator, machine = open_run(config, begun)
     if config.augment and config.rand_augment != "none":
         require_rand_augment(config.rand_augment)
     train = config.choose(open_split(config.place, "train"))
@@ -277,7 +277,8 @@ def finetune(config: FinetuneConfig, out: Path) -> Results:
         begun=begun.get("decoder"),
         reads=config.epochs * len(train),
     )
-    config, said = replace(config, decoder=decoder), "\n".join(filter(None, (said, chosen)))
+    said = "\n".join(filter(None, (machine.said, chosen)))
+    config = replace(config, decoder=decoder)
     task = open_task(train, config)
     backbone = start_backbone(config)
     run = LabeledRun(

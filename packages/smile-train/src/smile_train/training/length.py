@@ -1,9 +1,11 @@
-"""Number of steps that fit into the time that a run may take."""
+"""Steps that fit into the time that a run may take, and threads that make the most of it."""
 
 from __future__ import annotations
 
 import copy
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -21,54 +23,113 @@ from smile_train.training.trainer import part_size
 
 TRIAL_S = 5.0
 """Seconds for which steps are timed before a run, after one that is not."""
+THREADS_TRIAL_S = 1.0
+"""Seconds for which they are with each number of threads that is tried."""
 TRIAL_STEPS = 4
 """Steps that are timed at least, however slow the machine is."""
+FEWER = 0.9
+"""Share of a step's time that it may take with half the threads for these to be chosen. Ours: near
+it, chance decides."""
 SPARE = 1.1
 """What a run's step takes over the mean of a trial: its data, its records, other work."""
 LEAST_STEPS = 100
 """Steps that a run has however slow the machine is: fewer learn nothing. Ours."""
 
 
-def fit_steps(
+@dataclass(frozen=True, kw_only=True)
+class FittedRun:
+    """A run that was cut to the time that it may take."""
+
+    steps: int
+    """All steps that were asked for, or whole tens of them."""
+    cpu_threads: int
+    """Threads of torch in this process."""
+    said: str
+    """How long they take, and why they are as many; a line each."""
+
+
+def fit_run(
     config: PretrainConfig,
     model: PretrainModel,
     teacher: Teacher | None,
     accelerator: Accelerator,
     steps: int,
-) -> tuple[int, str]:
-    """Steps of a run that fit into --minutes, the same in all processes, and why as many.
+    *,
+    threads_are_free: bool,
+) -> FittedRun:
+    """Cut a run to --minutes, alike in all processes.
 
     A copy of the model is trained on noise for a few seconds; the run's own weights and random
     numbers stay as they are. What is chosen is to be stored: clocks differ from run to run.
 
     Args:
         steps: Steps of the whole run.
-
-    Returns:
-        All of them, or whole tens of them; and a line that says how long they take.
+        threads_are_free: Whether fewer threads may be taken where they are faster: of matrices as
+            small as a small student's, and beside other work, since each thread waits for all.
     """
     assert config.minutes is not None
-    found: list[Any] = [time_step(config, model, teacher, accelerator)]
+    step = open_trial(config, model, teacher, accelerator)
+    said: list[str] = []
+    threads = torch.get_num_threads()
+    if threads_are_free and accelerator.num_processes == 1:
+        threads, line = fit_threads(step, threads)
+        said += [line] if line else []
+    # The mean, not the fastest: on shared machines a run's steps take what they take on average.
+    found: list[Any] = [SPARE * mean_seconds(step, TRIAL_S)]
     broadcast_object_list(found)
     seconds = found[0]
     if steps * seconds <= 60 * config.minutes:
-        return steps, f"{steps} steps take about {spoken_time(steps * seconds)} on this machine"
+        said.append(f"{steps} steps take about {spoken_time(steps * seconds)} on this machine")
+        return FittedRun(steps=steps, cpu_threads=threads, said="\n".join(said))
     fitting = int(60 * config.minutes / seconds) // 10 * 10
     fitting = min(steps, max(LEAST_STEPS, fitting))
-    return fitting, (
+    said.append(
         f"{fitting} steps instead of {steps}, which would take "
         f"{spoken_time(steps * seconds)} on this machine: they take about "
         f"{spoken_time(fitting * seconds)}; --steps or --epochs asks for another number"
     )
+    return FittedRun(steps=fitting, cpu_threads=threads, said="\n".join(said))
 
 
-def time_step(
-    config: PretrainConfig, model: PretrainModel, teacher: Teacher | None, accelerator: Accelerator
-) -> float:
-    """Seconds that a step of this process takes: the mean of a trial, and some to spare.
+def fit_threads(step: Callable[[], None], most: int) -> tuple[int, str]:
+    """Halve torch's threads as long as steps become faster by that; says what was chosen, if not
+    the most."""
+    threads, seconds = most, mean_seconds(step, THREADS_TRIAL_S)
+    first = seconds
+    while threads > 1:
+        torch.set_num_threads(threads // 2)
+        fewer = mean_seconds(step, THREADS_TRIAL_S)
+        if fewer > FEWER * seconds:
+            break
+        threads, seconds = threads // 2, fewer
+    torch.set_num_threads(threads)
+    if threads == most:
+        return most, ""
+    return threads, (
+        f"{threads} thread{'s' * (threads > 1)} instead: a step takes {seconds / first:.0%} of the "
+        f"time that it takes with {most}; --cpu-threads asks for another number"
+    )
 
-    The mean, not the fastest: on shared machines a run's steps take what they take on average.
+
+def mean_seconds(step: Callable[[], None], enough: float) -> float:
+    """Mean time of steps, after one that is not counted.
+
+    Args:
+        enough: Seconds after which no more are made.
     """
+    step()
+    seconds: list[float] = []
+    while len(seconds) < TRIAL_STEPS or sum(seconds) < enough:
+        begun = time.perf_counter()
+        step()
+        seconds.append(time.perf_counter() - begun)
+    return sum(seconds) / len(seconds)
+
+
+def open_trial(
+    config: PretrainConfig, model: PretrainModel, teacher: Teacher | None, accelerator: Accelerator
+) -> Callable[[], None]:
+    """Steps of a copy of the model on noise, as this process makes them."""
     device = accelerator.device
     trained = copy.deepcopy(model).to(device)
     optimizer = torch.optim.AdamW(
@@ -106,10 +167,4 @@ def time_step(
         if device.type == "cuda":
             torch.cuda.synchronize(device)
 
-    step()
-    seconds: list[float] = []
-    while len(seconds) < TRIAL_STEPS or sum(seconds) < TRIAL_S:
-        begun = time.perf_counter()
-        step()
-        seconds.append(time.perf_counter() - begun)
-    return SPARE * sum(seconds) / len(seconds)
+    return step

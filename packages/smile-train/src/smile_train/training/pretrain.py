@@ -22,7 +22,7 @@ from smile_train.models.mae import PretrainModel
 from smile_train.teachers import Teacher, open_teacher
 from smile_train.training.accelerator import open_run
 from smile_train.training.flops import Utilization
-from smile_train.training.length import fit_steps
+from smile_train.training.length import fit_run
 from smile_train.training.losses import masked_loss, teach
 from smile_train.training.metrics_logger import MetricsLogger
 from smile_train.training.monitor import Watcher
@@ -53,8 +53,8 @@ def pretrain(config: PretrainConfig, out: Path) -> Path:
     """
     config.require_moving_objects()
     begun = stored_settings(out, out / "stage-1") if config.resume else {}
-    config, accelerator, said = open_run(config, begun)
-    accelerator.print(said, file=sys.stderr)
+    config, accelerator, machine = open_run(config, begun)
+    accelerator.print(machine.said, file=sys.stderr)
     checkpoint = out
     for stage in plan_stages(config, out):
         begun = newest_checkpoint(stage.out / "checkpoints")[0] is not None
@@ -64,7 +64,9 @@ def pretrain(config: PretrainConfig, out: Path) -> Path:
             # As long as it was to be when it began, however fast this machine is.
             steps = stored.get("steps") if config.minutes is not None else None
             settings = replace(settings, minutes=None, steps=settings.steps or steps)
-        checkpoint, finished = train_stage(settings, stage.out, accelerator)
+        checkpoint, finished = train_stage(
+            settings, stage.out, accelerator, threads_are_free=machine.threads_are_free
+        )
         if not finished:
             break
     accelerator.wait_for_everyone()
@@ -72,13 +74,18 @@ def pretrain(config: PretrainConfig, out: Path) -> Path:
     return checkpoint
 
 
-def train_stage(config: PretrainConfig, out: Path, accelerator: Accelerator) -> tuple[Path, bool]:
+def train_stage(
+    config: PretrainConfig, out: Path, accelerator: Accelerator, *, threads_are_free: bool
+) -> tuple[Path, bool]:
     """Train from the first step, or from the newest checkpoint, to the last; see `pretrain`.
+
+    Args:
+        threads_are_free: See `fit_run`.
 
     Returns:
         The last checkpoint's folder, and whether all steps are done.
     """
-    trainer = Trainer(PretrainRun(config, out, accelerator))
+    trainer = Trainer(PretrainRun(config, out, accelerator, threads_are_free=threads_are_free))
     step = trainer.train()
     trainer.leave_if_asked(config.out or out)
     return out / "checkpoints" / f"step_{step:08d}", step == trainer.run.steps
@@ -89,8 +96,18 @@ class PretrainRun(TrainingRun[PretrainConfig, TrainingClips]):
 
     inputs = {"bank_sha256": "the bank's objects have changed"}  # noqa: RUF012
 
-    def __init__(self, config: PretrainConfig, out: Path, accelerator: Accelerator) -> None:
+    def __init__(
+        self,
+        config: PretrainConfig,
+        out: Path,
+        accelerator: Accelerator,
+        *,
+        threads_are_free: bool = False,
+    ) -> None:
         """Open the clips, build the models, and settle the length; nothing is written yet.
+
+        Args:
+            threads_are_free: See `fit_run`.
 
         Raises:
             InputError: As `pretrain` does.
@@ -106,10 +123,14 @@ class PretrainRun(TrainingRun[PretrainConfig, TrainingClips]):
         self.model, self.teacher, self.said = build_models(config)
         steps = total_steps(config, self.clips)
         if config.minutes is not None:
-            fitting, line = fit_steps(config, self.model, self.teacher, accelerator, steps)
-            accelerator.print(line, file=sys.stderr)
-            if fitting < steps:
-                config, steps = replace(config, steps=fitting), fitting
+            fitted = fit_run(
+                *(config, self.model, self.teacher, accelerator, steps),
+                threads_are_free=threads_are_free,
+            )
+            accelerator.print(fitted.said, file=sys.stderr)
+            config = replace(config, cpu_threads=fitted.cpu_threads)
+            if fitted.steps < steps:
+                config, steps = replace(config, steps=fitted.steps), fitted.steps
         self.config, self.steps, self.views = config, steps, config.masks_per_clip
         self.title = f"{steps} steps of {config.batch} clips x {config.masks_per_clip} masks"
         self.utilization = Utilization.of(config, self.model, self.teacher, accelerator)
