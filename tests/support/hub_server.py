@@ -15,6 +15,8 @@ from urllib.parse import unquote, urlsplit
 TOKEN = "hf_writer"
 READER = "hf_reader"
 OWNER = "tester"
+ANEW = ("support.forked:forget", ["huggingface_hub"])
+"""What prepares programs for another hub than that of the process which they are forked from."""
 KIND = r"/api/(?:datasets|models)"
 
 

@@ -27,7 +27,8 @@ from smile_train.checkpoints.to_transformers import (
 from smile_train.models.config import StudentConfig
 from smile_train.models.heads import Classifier
 from smile_train.models.mae import PretrainModel
-from support.hub_server import OWNER, READER, TOKEN, running_hub
+from support import forked
+from support.hub_server import ANEW, OWNER, READER, TOKEN, running_hub
 
 GRID = TokenGrid(frames=4, height=64, width=64)
 SMALL = StudentConfig(
@@ -215,14 +216,19 @@ def test_a_model_goes_to_the_hub_and_comes_back(
         known = {k: v for k, v in os.environ.items() if not k.startswith("HF_")}
         told = {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "home"), "HF_TOKEN": TOKEN}
 
-        def call(*command: str, **changed: str) -> subprocess.CompletedProcess:
+        def call(*command: str) -> subprocess.CompletedProcess:
             return subprocess.run(
                 [sys.executable, *command], capture_output=True, text=True, check=False,
-                env={**known, **told, **changed},
+                env=known | told,
             )  # fmt: skip
 
-        export = ["-m", "smile_train", "export", str(tmp_path / "model.pth"), "--to=hub"]
-        pushed = call(*export, f"--out={tmp_path / 'out'}", f"--push={OWNER}/small")
+        def push(folder: str, name: str, **changed: str) -> subprocess.CompletedProcess:
+            words = ["export", tmp_path / "model.pth", "--to=hub"]
+            words += [f"--out={tmp_path / folder}", f"--push={OWNER}/{name}"]
+            environment = dict.fromkeys(set(os.environ) - set(known)) | told | changed
+            return forked.run("smile_train", words, environment=environment, prepare=ANEW)
+
+        pushed = push("out", "small")
         assert pushed.returncode == 0, pushed.stderr
         files = hub.repositories[f"{OWNER}/small"].commits
         assert any(
@@ -235,7 +241,7 @@ def test_a_model_goes_to_the_hub_and_comes_back(
         with torch.no_grad():
             expected = pretrained.encoder(video)
         torch.testing.assert_close(torch.load(tmp_path / "t.pt"), expected, rtol=0, atol=1e-6)
-        refused = call(*export, f"--out={tmp_path / 'b'}", f"--push={OWNER}/other", HF_TOKEN=READER)
+        refused = push("b", "other", HF_TOKEN=READER)
         assert refused.returncode == 2
         assert "the token may not write to it (403)" in refused.stderr
         unknown = call("-c", read, f"{OWNER}/nothing", "a", "b")

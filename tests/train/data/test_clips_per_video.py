@@ -69,12 +69,11 @@ def test_steps_in_a_row_share_videos_and_each_has_its_turn() -> None:
 @pytest.mark.slow
 def test_batches_are_the_same_for_any_number_of_workers(config: PretrainConfig) -> None:
     alone = batches(config, 0)
-    for workers in (1, 2, 3):
-        for one, other in zip(alone, batches(config, workers), strict=True):
-            for name, value in one.items():
-                assert torch.equal(value, other[name]), (workers, name)
+    for one, other in zip(alone, batches(config, 3), strict=True):
+        for name, value in one.items():
+            assert torch.equal(value, other[name]), name
     # So they are when a run goes on in the middle of what shares videos.
-    for one, other in zip(alone[4:], batches(config, 2, first=4), strict=True):
+    for one, other in zip(alone[4:], batches(config, 1, first=4), strict=True):
         assert torch.equal(one["frames"], other["frames"])
     # And parts of a step, each with its worker, hold the same clips.
     parts = batches(config, 2, parts=2)

