@@ -35,6 +35,11 @@ AVX2 = {
     "NUMBA_CPU_FEATURES": "+avx2,+fma,+bmi,+bmi2",  # else all that this processor has
 }
 """What a processor without AVX-512 and bfloat16 is played with."""
+GLIBC = pytest.mark.skipif(
+    "glibc" not in platform.libc_ver(),
+    reason="elsewhere PyTorch has another OpenMP, and the C library no mallopt: nothing is set",
+)
+"""Runs on every Linux that PyTorch's wheels are for, continuous integration's too."""
 CHOOSE = """
 import json, torch
 from smile_train.config.machine import choose_precision, measure_bf16
@@ -144,7 +149,7 @@ def test_accelerate_launch_leaves_all_cores_to_a_run() -> None:
         assert said in done.stdout
 
 
-@pytest.mark.skipif("glibc" not in platform.libc_ver(), reason="other libraries are not told")
+@GLIBC
 def test_freed_memory_is_used_again() -> None:
     done = forked.run("support.page_faults", [])
     assert done.returncode == 0, done.stderr
@@ -153,6 +158,7 @@ def test_freed_memory_is_used_again() -> None:
 
 
 @pytest.mark.slow
+@GLIBC
 @pytest.mark.parametrize(("policy", "spins"), [(None, "1000"), ("active", "30000000000")])
 def test_threads_sleep_soon_unless_people_said_otherwise(policy: str | None, spins: str) -> None:
     """As OpenMP says itself when PyTorch loads it."""
@@ -161,8 +167,6 @@ def test_threads_sleep_soon_unless_people_said_otherwise(policy: str | None, spi
         environment["OMP_WAIT_POLICY"] = policy
     command = [sys.executable, "-m", "smile_train", "export", "none", "--out", "nowhere"]
     ended = subprocess.run(command, env=environment, capture_output=True, text=True)
-    if "GOMP_SPINCOUNT" not in ended.stderr:
-        pytest.skip("this PyTorch has another OpenMP")
     assert f"GOMP_SPINCOUNT = '{spins}'" in ended.stderr
 
 

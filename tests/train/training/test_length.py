@@ -90,6 +90,13 @@ def test_fewer_threads_are_taken_where_they_are_faster(
     assert bool(line) == bool(said)
 
 
+def test_threads_are_not_tried_by_long_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(length, "LONG_STEP_S", 0.01)
+    made = []
+    assert length.fit_threads(lambda: made.append(time.sleep(0.02)), 4) == (4, "")
+    assert len(made) == 2
+
+
 @pytest.mark.parametrize("words", [["--steps", "9"], ["--epochs=2"]])
 def test_a_length_that_is_asked_for_is_kept(words: list[str]) -> None:
     assert defaults(["--preset=tiny", *words]).minutes is None

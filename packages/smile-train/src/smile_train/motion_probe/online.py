@@ -10,6 +10,7 @@ from typing import Annotated
 from annotated_types import Ge
 from smile_motion.bank import embedded_bank
 
+from smile_train.config.pretrain import PretrainConfig
 from smile_train.encoders.video_encoder import VideoEncoder
 from smile_train.motion_probe.clips import open_backdrops
 from smile_train.motion_probe.config import FACTORS, FactorName
@@ -19,9 +20,8 @@ from smile_train.motion_probe.scenes import FRAMES
 
 ASKED: tuple[FactorName, ...] = ("growth", "direction")
 """What is asked. Ours: what a student of minutes learns first."""
-CLIPS = 600
-"""Of each scene, to learn from and choose the penalty by, and as many to test on. Ours: seconds for
-a small student on a CPU."""
+CLIPS = PretrainConfig.probe_motion_clips
+"""Of each scene, to learn from and choose the penalty by, and as many to test on."""
 UNTRAINED = "_untrained"
 """What measures of random weights are told by."""
 

@@ -25,6 +25,9 @@ TRIAL_S = 5.0
 """Seconds for which steps are timed before a run, after one that is not."""
 THREADS_TRIAL_S = 1.0
 """Seconds for which they are with each number of threads that is tried."""
+LONG_STEP_S = 1.0
+"""Seconds of a step from which on all threads are taken untried: so much work keeps cores busy, and
+a trial would take minutes. Ours."""
 TRIAL_STEPS = 4
 """Steps that are timed at least, however slow the machine is."""
 FEWER = 0.9
@@ -94,6 +97,11 @@ def fit_run(
 def fit_threads(step: Callable[[], None], most: int) -> tuple[int, str]:
     """Halve torch's threads as long as steps become faster by that; says what was chosen, if not
     the most."""
+    step()
+    begun = time.perf_counter()
+    step()
+    if time.perf_counter() - begun > LONG_STEP_S:
+        return most, ""
     threads, seconds = most, mean_seconds(step, THREADS_TRIAL_S)
     first = seconds
     while threads > 1:
