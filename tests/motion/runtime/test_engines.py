@@ -18,8 +18,8 @@ if __name__ == "__main__":
         results = run_in_processes(abs, range(100_000), workers=2)
         next(results)
         delay_s = 0.05 + 0.003 * attempt
-        threading.Timer(delay_s, os.killpg, (os.getpgid(0), signal.SIGINT)).start()
         try:
+            threading.Timer(delay_s, os.killpg, (os.getpgid(0), signal.SIGINT)).start()
             for _ in results:
                 pass
         except KeyboardInterrupt:
@@ -77,9 +77,10 @@ def test_an_interrupt_ends_work_that_is_far_from_done(tmp_path: Path) -> None:
 GROUP = """
 import multiprocessing, os, signal, sys
 from multiprocessing import resource_tracker
-from smile_motion.runtime.signals import hold_signals
+from smile_motion.runtime.signals import hold_signals, start_resource_tracker
 signal.signal(signal.SIGUSR1, lambda *_: None)
 signal.signal(signal.SIGHUP, lambda *_: None)
+start_resource_tracker()
 with hold_signals(signal.SIGTERM):
     lock = multiprocessing.get_context("spawn").Lock()
 before = resource_tracker._resource_tracker._pid

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ import numpy as np
 from smile_motion.clips.clip import Clip
 from smile_motion.io.images import encode_png
 from smile_motion.masking.masks import TokenMask
+from smile_motion.runtime.tasks import map_in_threads
 from smile_motion.tokens import TokenGrid
 from smile_motion.visualize import COLORS, draw_flow, flow_reach
 
@@ -97,8 +97,8 @@ def frames_document(
         note: Line below the heading.
         rate_hz: Frames per second.
     """
-    with ThreadPoolExecutor(4) as pool:  # OpenCV encodes without the interpreter's lock.
-        addresses = list(pool.map(_frame_address, frames))
+    # OpenCV encodes without the interpreter's lock.
+    addresses = list(map_in_threads(_frame_address, frames, threads=4))
     return {
         "title": title,
         "note": note,
@@ -135,8 +135,9 @@ def picture_layer(
         opacity: Opacity, 0 to 1.
         smooth: Whether enlarged pixels run into each other.
     """
-    with ThreadPoolExecutor(4) as pool:
-        addresses = list(pool.map(lambda one: None if one is None else _png_address(one), pictures))
+    addresses = list(
+        map_in_threads(lambda one: None if one is None else _png_address(one), pictures, threads=4)
+    )
     return {
         "name": name,
         "label": label,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -15,6 +14,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from smile_motion.bank.format import read_rgba
 from smile_motion.errors import InputError
+from smile_motion.runtime.devices import available_cores
+from smile_motion.runtime.tasks import map_in_threads
 
 PAGE_WIDTH_PX = 1800
 """Page width up to which categories are placed side by side, pixels."""
@@ -163,11 +164,10 @@ def draw_pages(
         InputError: The image of a tile without a note cannot be read.
     """
     pages = layout.pages(sections)
-    with ThreadPoolExecutor() as pool:
-        for number, rows in enumerate(pages, start=1):
-            count = f"page {number} of {len(pages)}" if len(pages) > 1 else ""
-            yield _draw_page(rows, layout, pool, title, subtitle, count)
-            on_page(number, len(pages))
+    for number, rows in enumerate(pages, start=1):
+        count = f"page {number} of {len(pages)}" if len(pages) > 1 else ""
+        yield _draw_page(rows, layout, title, subtitle, count)
+        on_page(number, len(pages))
 
 
 def thumbnail(rgba: np.ndarray, side: int) -> np.ndarray:
@@ -241,7 +241,6 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
 def _draw_page(
     rows: Sequence[Sequence[Section]],
     layout: SheetLayout,
-    pool: ThreadPoolExecutor,
     title: str,
     subtitle: str,
     count: str,
@@ -268,7 +267,9 @@ def _draw_page(
                 x = left + along * (layout.cell + GAP)
                 tiles.append((tile, x, top + HEADER + down * (layout.tile_height + GAP)))
         top += row_height
-    pictures = pool.map(lambda placed: _picture(placed[0], layout.cell), tiles)
+    pictures = map_in_threads(
+        lambda placed: _picture(placed[0], layout.cell), tiles, threads=available_cores()
+    )
     for (tile, x, y), picture in zip(tiles, pictures, strict=True):
         if picture is None:
             draw.rectangle((x, y, x + layout.cell - 1, y + layout.cell - 1), outline=RULE)

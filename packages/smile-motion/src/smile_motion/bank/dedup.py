@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from smile_motion.bank.format import read_metadata, read_rgba
 from smile_motion.bank.statistics import object_score
 from smile_motion.runtime.devices import available_cores
 from smile_motion.runtime.progress import OnProgress
+from smile_motion.runtime.tasks import map_in_threads
 
 
 def fingerprint(rgba: np.ndarray) -> str:
@@ -87,10 +87,11 @@ def find_copies(
     """
     records = read_metadata(folder)
     hashes: list[str] = []
-    with ThreadPoolExecutor(available_cores()) as pool:
-        for start in range(0, len(records), _BATCH):
-            part = records[start : start + _BATCH]
-            hashes += pool.map(lambda record: _hash(folder, record), part)
+    for one in map_in_threads(
+        lambda record: _hash(folder, record), records, threads=available_cores()
+    ):
+        hashes.append(one)
+        if len(hashes) % _BATCH == 0 or len(hashes) == len(records):
             on_progress("comparing objects", len(hashes), len(records))
     groups: dict[str, list[int]] = defaultdict(list)
     for number, record in enumerate(records):

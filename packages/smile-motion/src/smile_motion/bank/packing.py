@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -34,6 +33,7 @@ from smile_motion.io.files import dump_json, replacing, sha256, write_atomically
 from smile_motion.io.options import MOST_POSES
 from smile_motion.io.schema import read, read_record
 from smile_motion.runtime.devices import available_cores
+from smile_motion.runtime.tasks import map_in_threads
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,18 +153,7 @@ def _packed_objects(folder: Path, records: list[dict]) -> Iterator[list[PackedOb
             raise BankError(f"{path}: {len(poses)} poses, of {count} recorded; {BUILD_AGAIN}")
         return poses
 
-    with ThreadPoolExecutor(available_cores()) as pool:
-        batch: list[dict] = []
-        for record in records:
-            batch.append(record)
-            if sum(entry.get("poses", 1) for entry in batch) >= _TOGETHER:
-                yield from pool.map(one, batch)
-                batch = []
-        yield from pool.map(one, batch)
-
-
-_TOGETHER = 64
-"""Poses that are packed at a time."""
+    yield from map_in_threads(one, records, threads=available_cores())
 
 
 VERSION = 2

@@ -85,15 +85,14 @@ def _is_launcher(process: int) -> bool:
 
 @contextmanager
 def hold_signals(*numbers: signal.Signals) -> Iterator[None]:
-    """Start processes in the block with signals blocked.
+    """Run the block with signals blocked; those that arrive meanwhile come when it ends.
 
-    A terminal or a scheduler signals a whole group of processes. Processes that are started in the
-    block inherit the blocked signals; this process gets the signals that arrived when it ends.
+    It keeps what locks or starts something whole. Processes that are started in the block inherit
+    the blocked signals: a terminal or a scheduler signals a whole group of processes.
 
     Args:
         *numbers: Signals to block.
     """
-    start_resource_tracker()
     came: list[int] = []
     handlers = {}
     if threading.current_thread() is threading.main_thread():

@@ -8,7 +8,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import partial
@@ -25,6 +25,7 @@ from smile_motion.runtime.signals import (
     repeat_lost_interrupts,
     start_resource_tracker,
 )
+from smile_motion.runtime.tasks import Tasks
 
 Result = TypeVar("Result")
 Work = Callable[[int], Result]
@@ -91,6 +92,7 @@ def fork_server(*modules: str) -> BaseContext:
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([SERVER, *modules])
+    start_resource_tracker()  # else the server would, without holding all signals
     with hold_signals(*SIGNALS):
         ensure_running()
     return context
@@ -107,30 +109,27 @@ def _run_in_pool(
 ) -> Iterator[tuple[int, Result]]:
     context = fork_server(module_of(work))
     watched, held = context.Pipe(duplex=False)
-    start_resource_tracker()  # else the pool's semaphores would
     with shared_memory_explained():
         pool = ProcessPoolExecutor(workers, context, initializer=_begin, initargs=(work, watched))
     chunks = split_into_chunks(numbers, chunk)
-    pending: set[Future[list[tuple[int, Any]]]] = set()
+    tasks: Tasks[list[tuple[int, Any]]] = Tasks(pool)
     try:
         while True:
-            with hold_signals(signal.SIGINT):  # the pool starts its processes here, undisturbed
-                for given in islice(chunks, QUEUED * workers - len(pending)):
-                    pending.add(_submit(pool, given))
-            if not pending:
+            for given in islice(chunks, QUEUED * workers - tasks.unfinished):
+                _submit(tasks, given)
+            if not tasks.unfinished:
                 return
-            finished, pending = wait(pending, return_when=FIRST_COMPLETED)
-            for future in finished:
-                yield from future.result()
+            if (ended := tasks.wait()) is not None:
+                yield from ended.result()
     finally:
         held.close()
         pool.shutdown(cancel_futures=True)
         watched.close()
 
 
-def _submit(pool: ProcessPoolExecutor, given: list[int]) -> Future[list[tuple[int, Any]]]:
+def _submit(tasks: Tasks[list[tuple[int, Any]]], given: list[int]) -> None:
     try:
-        return pool.submit(_do, given)
+        tasks.submit(_do, given)
     except ConnectionError as error:  # a worker that it was starting died before it began
         raise BrokenProcessPool("a worker could not be started") from error
 

@@ -26,6 +26,7 @@ from smile_motion.bank.candidates.score import Scored, score_batch
 from smile_motion.bank.candidates.store import StoredCandidate, store_candidate
 from smile_motion.bank.candidates.types import Scorer, Segmenter
 from smile_motion.runtime.devices import available_cores
+from smile_motion.runtime.signals import SIGNALS, hold_signals
 
 WAITING = 2
 """Largest number of batches that wait to be segmented."""
@@ -145,10 +146,12 @@ class Pipeline:
             try:
                 while any(stage.is_alive() for stage in stages):
                     stages[-1].join(WATCH_S)
-                    on_progress(self._progress())
+                    with hold_signals(*SIGNALS):  # it counts with the lock of the schedule
+                        on_progress(self._progress())
             finally:
                 if any(stage.is_alive() for stage in stages):
-                    self._halt()
+                    with hold_signals(*SIGNALS):
+                        self._halt()
                 for stage in stages:
                     stage.join()
         if self._errors:

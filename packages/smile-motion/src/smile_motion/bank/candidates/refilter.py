@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -66,6 +65,7 @@ from smile_motion.io.output_folders import new_folder, place_file
 from smile_motion.io.schema import parse_record, read_records
 from smile_motion.runtime.devices import available_cores
 from smile_motion.runtime.progress import OnProgress
+from smile_motion.runtime.tasks import map_in_threads
 
 _RESULTS = (
     "categories", "metadata_sha256", "count", "counts", "fell_short", "candidates_sha256", TIMINGS,
@@ -212,11 +212,11 @@ def filter_bank(
         former = {record["id"]: record for record in read_metadata(stored.folder)}
     goals = stored.goals(count)
     objects, candidates, categories = [], [], []
-    with new_folder(out) as folder, ThreadPoolExecutor(available_cores()) as pool:
+    with new_folder(out) as folder:
         for done, goal in enumerate(goals, start=1):
             records = stored.candidates.get(goal.category.folder, ())
             of_category = [candidate_from_json(record) for record in records]
-            found = _cut_all(stored.folder, of_category, cutting, former, pool.map)
+            found = _cut_all(stored.folder, of_category, cutting, former)
             cuts = [one[0] if one else None for one in found]
             verdicts = select(of_category, cuts, thresholds, goal.wanted)
             for candidate, verdict, one in zip(of_category, verdicts, found, strict=True):
@@ -325,7 +325,6 @@ def _cut_all(
     candidates: Sequence[Candidate],
     cutting: Cutting,
     former: Mapping[str, Mapping[str, Any]],
-    in_parallel: Callable[..., Any],
 ) -> list[tuple[CutOut, bytes | None] | None]:
     """Cut out the candidates that pass by score; without bytes where the old image is the same."""
     decisions = select_masks(candidates, cutting.thresholds)
@@ -354,7 +353,7 @@ def _cut_all(
         data = encode_png(rgba, PNG_PHOTOGRAPH)
         return describe_cut(rgba, data, score.segmenter), data
 
-    return list(in_parallel(one, range(len(candidates))))
+    return list(map_in_threads(one, range(len(candidates)), threads=available_cores()))
 
 
 def _write_image(bank: Path, folder: Path, file_name: str, data: bytes | None) -> None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from smile_motion.errors import InputError
 from smile_motion.io.images import cut
+from smile_motion.runtime.tasks import map_in_threads
 from smile_motion.tokens import TokenGrid
 from smile_motion.video import SUFFIXES, find_videos, index_video
 from smile_motion.video.frames import FrameReader
@@ -75,14 +74,12 @@ class ClipSource:
         )
         reader = reader_of(decoder)
         names = dict(zip(paths, short_names([str(path) for path in paths]), strict=True))
-        with ThreadPoolExecutor(max(1, workers)) as pool:
-            pending: deque[Future[ShownClip]] = deque()
-            for path in paths:
-                pending.append(pool.submit(self._open, path, names[path], grid, reader))
-                if len(pending) > 2 * workers:
-                    yield pending.popleft().result()
-            while pending:
-                yield pending.popleft().result()
+        yield from map_in_threads(
+            lambda path: self._open(path, names[path], grid, reader),
+            paths,
+            threads=max(1, workers),
+            ahead=2,
+        )
 
     def _open(self, path: Path, name: str, grid: TokenGrid, reader: FrameReader) -> ShownClip:
         index = index_video(path)
