@@ -13,6 +13,7 @@ import gc
 import importlib
 import json
 import os
+import random
 import runpy
 import selectors
 import signal
@@ -22,13 +23,17 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import IO
 
 from numba.core.registry import cpu_target
 from smile_motion.io.folders import CACHE_VARIABLE
+
+sys.path.append(str(Path(__file__).parents[1]))
+
+from support import fork_servers
 
 IMPORTED = (
     *(
@@ -95,12 +100,9 @@ def start_together(
     environment: Mapping[str, str] | None = None,
 ) -> list[ForkedProgram]:
     """Start the processes of one run, with the variables that `torchrun` gives them."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     shared = {
         **(environment or {}),
-        **{"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)},
+        **{"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port())},
         **{"WORLD_SIZE": str(processes), "LOCAL_WORLD_SIZE": str(processes)},
     }
     return [
@@ -132,6 +134,15 @@ def forget(package: str) -> None:
     for name in list(sys.modules):
         if name == package or name.startswith(f"{package}."):
             del sys.modules[name]
+
+
+def _free_port() -> int:
+    """A port that no other program is given before it is used: systems give out those above."""
+    while True:
+        port = random.SystemRandom().randrange(20_000, 32_000)
+        with socket.socket() as free, suppress(OSError):
+            free.bind(("127.0.0.1", port))
+            return port
 
 
 @lru_cache(maxsize=1)
@@ -230,7 +241,6 @@ def _serve(listening: socket.socket, place: Path) -> None:
         importlib.import_module(name)
     for context in (cpu_target.typing_context, cpu_target.target_context):
         context.refresh()  # What the first of numba's loops would load.
-    sys.path.append(str(Path(__file__).parents[1]))
     gc.freeze()  # Programs need not go through it all, which would copy its memory.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # Keepers are not waited for.
     selector = selectors.DefaultSelector()
@@ -296,6 +306,7 @@ def _become(request: dict, files: list[int]) -> None:
         name, arguments = request["prepare"]
         module, _, function = name.partition(":")
         getattr(importlib.import_module(module), function)(*arguments)
+    fork_servers.offer()
     try:
         runpy.run_module(request["module"], run_name="__main__", alter_sys=True)
         code: object = None
