@@ -52,8 +52,6 @@ IMPORTED = (
 )
 """What is imported before any program starts."""
 MESSAGE_BYTES = 1 << 20
-PLACE = Path(os.environ.get(CACHE_VARIABLE) or tempfile.mkdtemp(prefix="forked-"), "forked")
-"""Where the process that forks listens: in the cache that all which run tests have in common."""
 
 
 def start(
@@ -148,18 +146,20 @@ def _free_port() -> int:
 @lru_cache(maxsize=1)
 def _server() -> socket.socket:
     """Connect to what forks, after starting it if need be."""
+    # It listens in the cache that all which run tests have in common.
+    place = Path(os.environ.get(CACHE_VARIABLE) or tempfile.mkdtemp(prefix="forked-"), "forked")
     ours = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with _locked():
+    with _locked(place):
         try:
-            ours.connect(str(PLACE))
+            ours.connect(str(place))
         except OSError:
-            PLACE.unlink(missing_ok=True)
+            place.unlink(missing_ok=True)
             with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listening:
-                listening.bind(str(PLACE))
+                listening.bind(str(place))
                 listening.listen()
-                ours.connect(str(PLACE))
+                ours.connect(str(place))
                 subprocess.Popen(
-                    [sys.executable, __file__, str(listening.fileno()), str(PLACE)],
+                    [sys.executable, __file__, str(listening.fileno()), str(place)],
                     pass_fds=[listening.fileno()],
                     start_new_session=True,
                 )
@@ -167,7 +167,7 @@ def _server() -> socket.socket:
 
 
 @contextmanager
-def _locked(place: Path = PLACE) -> Iterator[None]:
+def _locked(place: Path) -> Iterator[None]:
     """Exclude others who connect, or who end the process that forks."""
     with place.with_name(f"{place.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
