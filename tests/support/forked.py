@@ -52,6 +52,8 @@ IMPORTED = (
 )
 """What is imported before any program starts."""
 MESSAGE_BYTES = 1 << 20
+CACHE = os.environ.get(CACHE_VARIABLE)
+"""What all that run tests have in common, whatever a test says later."""
 
 
 def start(
@@ -146,8 +148,7 @@ def _free_port() -> int:
 @lru_cache(maxsize=1)
 def _server() -> socket.socket:
     """Connect to what forks, after starting it if need be."""
-    # It listens in the cache that all which run tests have in common.
-    place = Path(os.environ.get(CACHE_VARIABLE) or tempfile.mkdtemp(prefix="forked-"), "forked")
+    place = Path(CACHE or tempfile.mkdtemp(prefix="forked-"), "forked")
     ours = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with _locked(place):
         try:
