@@ -64,6 +64,7 @@ def start(
     environment: Mapping[str, str | None] | None = None,
     said: Path | None = None,
     prepare: tuple[str, Sequence[object]] | None = None,
+    own_server: bool = False,
 ) -> ForkedProgram:
     """Start `python -m module` with its output kept.
 
@@ -71,6 +72,7 @@ def start(
         environment: What it has besides this process's variables; None is for one that it lacks.
         said: A file that all its output is added to; by default both streams are kept apart.
         prepare: `module:function` and its arguments; called there before the program starts.
+        own_server: Whether the process that it forks workers from is a new Python, as for users.
     """
     variables = {**os.environ, "CUDA_VISIBLE_DEVICES": "", **(environment or {})}
     request = {
@@ -79,6 +81,7 @@ def start(
         "cwd": str(cwd or Path.cwd()),
         "environment": {name: value for name, value in variables.items() if value is not None},
         "prepare": prepare,
+        "own_server": own_server,
     }
     out, err = (
         tempfile.TemporaryFile("w+") if said is None else said.open("a+")  # noqa: SIM115
@@ -307,7 +310,8 @@ def _become(request: dict, files: list[int]) -> None:
         name, arguments = request["prepare"]
         module, _, function = name.partition(":")
         getattr(importlib.import_module(module), function)(*arguments)
-    fork_servers.offer()
+    if not request["own_server"]:
+        fork_servers.offer()
     try:
         runpy.run_module(request["module"], run_name="__main__", alter_sys=True)
         code: object = None

@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import tarfile
 import time
 from pathlib import Path
@@ -15,6 +14,7 @@ from smile_motion.bank import ObjectBank
 from smile_motion.cli.app import run_app
 from smile_motion.video import find_videos, index_video, read_frames
 from smile_train.__main__ import COMMANDS
+from support import forked
 
 
 def call(*arguments: object) -> int:
@@ -100,10 +100,7 @@ def test_the_bench_times_parts_and_whole_and_advises(
 @pytest.mark.parametrize("later_s", [0.2, 3.0])
 def test_ctrl_c_while_workers_start_is_one_line(later_s: float, small_bank: ObjectBank) -> None:
     words = ["bench", "--preset=tiny", "--workers=2", f"--bank={small_bank.path}"]
-    program = subprocess.Popen(
-        [sys.executable, "-m", "smile_train", *words],
-        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True,
-    )  # fmt: skip
+    program = forked.start("smile_train", words, own_server=True)
     while "forkserver" not in commands_of_session(program.pid):
         assert program.poll() is None
         time.sleep(0.05)
