@@ -140,9 +140,9 @@ def forget(package: str) -> None:
 
 
 def _free_port() -> int:
-    """A port that no other program is given before it is used: systems give out those above."""
+    """A port that nobody else is given before it is used: systems, Ray and launchers use others."""
     while True:
-        port = random.SystemRandom().randrange(20_000, 32_000)
+        port = random.SystemRandom().randrange(20_000, 29_000)
         with socket.socket() as free, suppress(OSError):
             free.bind(("127.0.0.1", port))
             return port
