@@ -34,6 +34,7 @@ from smile_motion.io.folders import CACHE_VARIABLE
 sys.path.append(str(Path(__file__).parents[1]))
 
 from support import fork_servers
+from support.fork_servers import MESSAGE_BYTES
 
 IMPORTED = (
     *(
@@ -51,7 +52,6 @@ IMPORTED = (
     *("smile_motion.cli.render", "smile_motion.export", "smile_motion.truth.instances"),
 )
 """What is imported before any program starts."""
-MESSAGE_BYTES = 1 << 20
 CACHE = os.environ.get(CACHE_VARIABLE)
 """What all that run tests have in common, whatever a test says later."""
 

@@ -153,7 +153,17 @@ def _packed_objects(folder: Path, records: list[dict]) -> Iterator[list[PackedOb
             raise BankError(f"{path}: {len(poses)} poses, of {count} recorded; {BUILD_AGAIN}")
         return poses
 
-    yield from map_in_threads(one, records, threads=available_cores())
+    batch: list[dict] = []
+    for record in records:
+        batch.append(record)
+        if sum(entry.get("poses", 1) for entry in batch) >= _TOGETHER:
+            yield from map_in_threads(one, batch, threads=available_cores())
+            batch = []
+    yield from map_in_threads(one, batch, threads=available_cores())
+
+
+_TOGETHER = 64
+"""Poses that are packed at a time, which bounds the memory that they take."""
 
 
 VERSION = 2

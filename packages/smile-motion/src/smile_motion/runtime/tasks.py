@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from itertools import islice
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from typing import Any, Generic, TypeVar
 
 from smile_motion.runtime.signals import SIGNALS, hold_signals
@@ -41,12 +41,9 @@ class Tasks(Generic[Result]):
             task.add_done_callback(self._ended.put)
         return task
 
-    def wait(self, seconds: float | None = None) -> Future[Result] | None:
-        """Return the next task that has ended in any way; None if none has after some seconds."""
-        try:
-            task = self._ended.get(timeout=seconds)
-        except Empty:
-            return None
+    def wait(self) -> Future[Result]:
+        """Return the next task that ends, in any way."""
+        task = self._ended.get()
         self.unfinished -= 1
         return task
 
@@ -78,8 +75,7 @@ def map_in_threads(
                     return
                 first = waiting.popleft()
                 while first not in ended:
-                    if (task := tasks.wait()) is not None:
-                        ended.add(task)
+                    ended.add(tasks.wait())
                 ended.remove(first)
                 yield first.result()
         finally:

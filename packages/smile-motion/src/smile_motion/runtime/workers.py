@@ -119,8 +119,7 @@ def _run_in_pool(
                 _submit(tasks, given)
             if not tasks.unfinished:
                 return
-            if (ended := tasks.wait()) is not None:
-                yield from ended.result()
+            yield from tasks.wait().result()
     finally:
         held.close()
         pool.shutdown(cancel_futures=True)

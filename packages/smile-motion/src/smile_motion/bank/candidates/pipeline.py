@@ -146,12 +146,10 @@ class Pipeline:
             try:
                 while any(stage.is_alive() for stage in stages):
                     stages[-1].join(WATCH_S)
-                    with hold_signals(*SIGNALS):  # it counts with the lock of the schedule
-                        on_progress(self._progress())
+                    on_progress(self._progress())
             finally:
                 if any(stage.is_alive() for stage in stages):
-                    with hold_signals(*SIGNALS):
-                        self._halt()
+                    self._halt()
                 for stage in stages:
                     stage.join()
         if self._errors:
@@ -161,12 +159,14 @@ class Pipeline:
         return progress
 
     def _progress(self) -> Progress:
-        return self._meter.progress(self.schedule.count(), self.source.stage)
+        with hold_signals(*SIGNALS):  # else an interrupt may keep the schedule locked
+            return self._meter.progress(self.schedule.count(), self.source.stage)
 
     def _halt(self) -> None:
-        self._stop.set()
-        self.schedule.stop()
-        self.source.interrupt()
+        with hold_signals(*SIGNALS):
+            self._stop.set()
+            self.schedule.stop()
+            self.source.interrupt()
 
     def _guarded(self, stage: Callable[[], None]) -> None:
         try:
